@@ -1,0 +1,38 @@
+//! A certificate authority made on the spot, and one server certificate for loopback signed by it.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose,
+};
+
+/// Writes `ca.pem`, `server.pem` and `server.key` into `directory`.
+pub fn write(directory: &Path) -> Result<()> {
+    let ca_key = KeyPair::generate()?;
+    let mut ca = CertificateParams::default();
+    ca.distinguished_name
+        .push(DnType::CommonName, "tetherd test bed");
+    ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    ca.key_usages = vec![
+        KeyUsagePurpose::KeyCertSign,
+        KeyUsagePurpose::DigitalSignature,
+    ];
+    let ca_certificate = ca.self_signed(&ca_key)?;
+
+    let server_key = KeyPair::generate()?;
+    let mut server = CertificateParams::new(["localhost", "127.0.0.1", "::1"].map(String::from))?;
+    server.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    server.use_authority_key_identifier_extension = true;
+    let server_certificate = server.signed_by(&server_key, &Issuer::new(ca, ca_key))?;
+
+    save(directory, "ca.pem", &ca_certificate.pem())?;
+    save(directory, "server.pem", &server_certificate.pem())?;
+    save(directory, "server.key", &server_key.serialize_pem())
+}
+
+fn save(directory: &Path, name: &str, text: &str) -> Result<()> {
+    fs::write(directory.join(name), text).with_context(|| format!("cannot write {name}"))
+}

@@ -1,0 +1,26 @@
+//! A tailnet made of real parts (headscale, tailscaled) inside a network namespace that no packet can leave,
+//! and what tests need around it: target servers, a SOCKS5 client, and the daemon under test as a child process.
+
+pub mod admin;
+mod ca;
+pub mod daemon;
+pub mod descendants;
+pub mod http;
+pub mod netns;
+pub mod node;
+pub mod parts;
+pub mod privilege;
+pub mod process;
+pub mod relay;
+pub mod server;
+pub mod socks;
+pub mod tailnet;
+pub mod transcript;
+pub mod wait;
+
+pub use admin::{KeyOptions, MachineInfo};
+pub use daemon::Daemon;
+pub use node::{Node, NodeOptions};
+pub use server::{Server, SlowAnswer};
+pub use tailnet::Tailnet;
+pub use wait::wait_until;
