@@ -1,0 +1,23 @@
+//! `tetherd check`: every setting with its value and where it came from, secrets masked.
+
+use std::process::ExitCode;
+
+use crate::config::Config;
+use crate::fatal::Fatal;
+
+pub(super) fn run(config: &Config) -> ExitCode {
+    let width = config.shown.iter().map(|shown| shown.key.len()).max().unwrap_or(0);
+    for shown in &config.shown {
+        let value = if shown.value.is_empty() { "-" } else { &shown.value };
+        println!("{:width$} = {value}  ({})", shown.key, shown.origin);
+    }
+    match &config.settings {
+        Ok(_) => ExitCode::SUCCESS,
+        Err(faults) => {
+            for fault in &faults.0 {
+                eprintln!("tetherd: {fault}");
+            }
+            ExitCode::from(Fatal::Configuration(String::new()).exit_code())
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! The command line: reads it, loads the configuration, runs one command, and turns its end into an exit code and
+//! one last line.
+
+mod arguments;
+mod check;
+mod client;
+mod logging;
+mod questions;
+
+use std::process::ExitCode;
+
+use arguments::{Arguments, Command};
+
+use crate::config::{self, Config, Environment};
+use crate::fatal::Fatal;
+use crate::supervisor::{self, Signals};
+use crate::tailscaled;
+
+/// The whole program.
+pub fn main() -> ExitCode {
+    let environment: Environment = std::env::vars_os()
+        .map(|(name, value)| (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned()))
+        .collect();
+    let arguments = match arguments::parse(std::env::args_os()) {
+        Ok(arguments) => arguments,
+        Err(end) => return end,
+    };
+    let config = config::load(&environment, arguments.config.as_deref(), &arguments.flags);
+    match arguments.command {
+        Command::Version => version(&config, &environment),
+        Command::Check => check::run(&config),
+        Command::Run => run(&config, &environment),
+        Command::Wait(_) | Command::Healthcheck | Command::Status { .. } => question(&arguments, &config),
+    }
+}
+
+fn run(config: &Config, environment: &Environment) -> ExitCode {
+    let result = Signals::catch().and_then(|signals| {
+        let settings = settings(config)?;
+        logging::start(settings.log_level, settings.log_format);
+        harden();
+        supervisor::run(settings, environment, signals)
+    });
+    end(config, result)
+}
+
+fn question(arguments: &Arguments, config: &Config) -> ExitCode {
+    let settings = match settings(config) {
+        Ok(settings) => settings,
+        Err(fatal) => return end(config, Err(fatal)),
+    };
+    let health = settings.health_listen;
+    match arguments.command {
+        Command::Wait(timeout) => questions::wait(health, timeout),
+        Command::Status { json } => questions::status(health, json),
+        _ => questions::healthcheck(health),
+    }
+}
+
+fn settings(config: &Config) -> Result<&config::Settings, Fatal> {
+    config.settings.as_ref().map_err(|faults| Fatal::Configuration(format!("invalid configuration: {faults}")))
+}
+
+fn version(config: &Config, environment: &Environment) -> ExitCode {
+    println!("tetherd {}", env!("CARGO_PKG_VERSION"));
+    let configured = config.settings.as_ref().ok().and_then(|settings| settings.tailscaled_path.as_deref());
+    match tailscaled::find(configured, environment.get("PATH").map(String::as_str)) {
+        Ok(path) => {
+            let version = tailscaled::version(&path).unwrap_or_else(|| "of unknown version".into());
+            println!("tailscaled {version} ({})", path.display());
+        }
+        Err(missing) => println!("{missing}"),
+    }
+    ExitCode::SUCCESS
+}
+
+/// Keeps secrets in memory from core dumps, and from other processes of the same user.
+fn harden() {
+    if let Err(error) = nix::sys::prctl::set_dumpable(false) {
+        tracing::warn!(%error, "core dumps cannot be switched off");
+    }
+}
+
+/// The last line on stderr says why and what to do.
+fn end(config: &Config, result: Result<(), Fatal>) -> ExitCode {
+    let Err(fatal) = result else { return ExitCode::SUCCESS };
+    let line = fatal.to_string().replace('\n', " ");
+    logging::last_line(config.settings.as_ref().ok().map(|settings| settings.log_format), &line);
+    if let Some(path) = config.runtime.termination_log() {
+        // Not there when the container is not made by a kubelet; then stderr alone has to do.
+        let _ = std::fs::write(path, &line);
+    }
+    ExitCode::from(fatal.exit_code())
+}
+

@@ -1,0 +1,119 @@
+//! The table of settings: the only list of their names. Command line, environment, files, `check` and the docs
+//! follow it.
+
+/// One setting.
+pub struct Key {
+    /// Name in files; `TETHERD_` and upper case in the environment, `--` and dashes on the command line.
+    pub name: &'static str,
+    /// What to put there, as shown by `--help`.
+    pub value: &'static str,
+    /// The built-in default, in the form a user would write it.
+    pub default: Option<&'static str>,
+    /// Names known from Tailscale's container image and the AWS sample.
+    pub aliases: &'static [&'static str],
+    /// Never shown.
+    pub secret: bool,
+    pub help: &'static str,
+}
+
+impl Key {
+    /// `TETHERD_SOCKS_LISTEN` for `socks_listen`.
+    pub fn variable(&self) -> String {
+        format!("TETHERD_{}", self.name.to_uppercase())
+    }
+
+    /// `socks-listen` for `socks_listen`.
+    pub fn flag(&self) -> String {
+        self.name.replace('_', "-")
+    }
+
+    /// The key this one is the `_file` twin of.
+    pub fn twin_of(&self) -> Option<&'static Key> {
+        find(self.name.strip_suffix("_file")?).filter(|key| key.secret)
+    }
+}
+
+/// The setting of this name.
+pub fn find(name: &str) -> Option<&'static Key> {
+    KEYS.iter().find(|key| key.name == name)
+}
+
+/// The known name nearest to `name`, if one is near enough to be meant.
+pub fn nearest(name: &str) -> Option<&'static str> {
+    KEYS.iter()
+        .map(|key| (strsim::damerau_levenshtein(name, key.name), key.name))
+        .min()
+        .filter(|(distance, nearest)| *distance <= nearest.len().max(name.len()) / 2)
+        .map(|(_, nearest)| nearest)
+}
+
+const fn key(name: &'static str, value: &'static str, default: Option<&'static str>, help: &'static str) -> Key {
+    Key { name, value, default, aliases: &[], secret: false, help }
+}
+
+impl Key {
+    const fn also(self, aliases: &'static [&'static str]) -> Self {
+        Self { aliases, ..self }
+    }
+
+    const fn secret(self) -> Self {
+        Self { secret: true, ..self }
+    }
+}
+
+/// All settings.
+pub const KEYS: &[Key] = &[
+    key("auth_key", "KEY", None, "auth key to join with; file:/path reads it from a file")
+        .also(&["TS_AUTHKEY", "TS_AUTH_KEY"])
+        .secret(),
+    key("auth_key_file", "PATH", None, "file that holds the auth key; read anew whenever a login is needed"),
+    key("control_url", "URL", None, "control server, such as Headscale's address; Tailscale's when not given"),
+    key("ca_file", "PATH", None, "PEM file of roots to trust beside the system's"),
+    key("hostname", "NAME", None, "the node's name in the tailnet; the container's host name when not given")
+        .also(&["TS_HOSTNAME"]),
+    key("socks_listen", "LIST", Some("127.0.0.1:1055"), "where SOCKS5 is served, host:port, several separated by commas")
+        .also(&["TS_SOCKS5_SERVER"]),
+    key("socks_user", "NAME", None, "user that SOCKS5 clients must name (RFC 1929); needs socks_password"),
+    key("socks_password", "PASSWORD", None, "password that SOCKS5 clients must give").secret(),
+    key("socks_password_file", "PATH", None, "file that holds the SOCKS5 password"),
+    key("allow_open_proxy", "BOOL", Some("false"), "allow a listener that others can reach without a password"),
+    key("direct", "allow|deny", Some("allow"), "targets outside the tailnet: dialled directly, or refused"),
+    key("connect_timeout", "DURATION", Some("15s"), "longest time from a client's request to an answer, waiting included"),
+    key("handshake_timeout", "DURATION", Some("10s"), "longest time for a client's greeting and request"),
+    key("half_close_timeout", "DURATION", Some("60s"), "longest silence once one side of a connection has ended"),
+    key("drain_timeout", "DURATION", Some("10s"), "longest time that running connections get to finish at a stop"),
+    key("start_timeout", "DURATION", Some("off"), "exit with 69 when not ready after this time"),
+    key("health_listen", "HOST:PORT", Some("127.0.0.1:9002"), "where health and status are served")
+        .also(&["TS_LOCAL_ADDR_PORT"]),
+    key("tailscaled_path", "PATH", None, "tailscaled to run; found beside tetherd and on PATH when not given"),
+    key("tailscaled_args", "WORDS", None, "more arguments for tailscaled, separated by spaces")
+        .also(&["TS_TAILSCALED_EXTRA_ARGS"]),
+    key("log_upload", "BOOL", Some("false"), "let tailscaled upload its logs to Tailscale"),
+    key("state_dir", "DIR", None, "where the node's identity is kept; a temporary directory when not given")
+        .also(&["TS_STATE_DIR"]),
+    key("logout", "auto|always|never", Some("auto"), "leave the tailnet at exit; auto: when the state is temporary"),
+    key("runtime", "NAME", Some("auto"), "auto, lambda, ecs, kubernetes or plain"),
+    key("log_level", "LEVEL", Some("info"), "error, warn, info, debug or trace"),
+    key("log_format", "text|json", Some("text"), "form of the log lines on stderr"),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_key_is_the_one_meant() {
+        assert_eq!(nearest("soks_listen"), Some("socks_listen"));
+        assert_eq!(nearest("authkey"), Some("auth_key"));
+        assert_eq!(nearest("connect_timout"), Some("connect_timeout"));
+        assert_eq!(nearest("xyzzy"), None);
+    }
+
+    #[test]
+    fn every_secret_has_a_file_twin() {
+        for key in KEYS.iter().filter(|key| key.secret) {
+            let twin = find(&format!("{}_file", key.name)).expect(key.name);
+            assert_eq!(twin.twin_of().map(|of| of.name), Some(key.name));
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! The sources of settings, in their order: each a figment provider that remembers where its values came from.
+//! Later wins: default, runtime, file, `TS_*`, `TETHERD_*`, command line.
+
+use std::collections::BTreeMap;
+
+use figment::providers::{Format, Toml};
+use figment::value::{Dict, Map, Value};
+use figment::{Figment, Metadata, Profile, Provider};
+
+use super::fault::Fault;
+use super::key::{self, KEYS, Key};
+
+/// The environment as it was when the daemon started.
+pub type Environment = BTreeMap<String, String>;
+
+/// Settings given on the command line: key and value.
+pub type Flags = Vec<(&'static str, String)>;
+
+/// `TETHERD_` names that are no settings.
+const FILE_VARIABLE: &str = "TETHERD_CONFIG";
+
+/// Values of one origin.
+struct Layer {
+    origin: String,
+    values: Dict,
+}
+
+impl Provider for Layer {
+    fn metadata(&self) -> Metadata {
+        Metadata::named(self.origin.clone())
+    }
+
+    fn data(&self) -> Result<Map<Profile, Dict>, figment::Error> {
+        Ok(Map::from([(Profile::Default, self.values.clone())]))
+    }
+}
+
+/// The merged sources, and what was wrong with them.
+pub struct Layers {
+    figment: Figment,
+    /// Of a secret and its `_file` twin, the one that a later source set.
+    winners: BTreeMap<&'static str, &'static str>,
+    pub faults: Vec<Fault>,
+}
+
+impl Layers {
+    /// The built-in defaults and what the runtime implies.
+    pub fn new(runtime: &str, implied: &[(&'static str, String)]) -> Self {
+        let mut layers = Self { figment: Figment::new(), winners: BTreeMap::new(), faults: Vec::new() };
+        for key in KEYS {
+            if let Some(default) = key.default {
+                layers.add("default".into(), key, default.into());
+            }
+        }
+        for (name, value) in implied {
+            if let Some(key) = key::find(name) {
+                layers.add(format!("runtime {runtime}"), key, value.clone().into());
+            }
+        }
+        layers
+    }
+
+    /// Adds the file, the two families of variables and the command line.
+    pub fn read(mut self, environment: &Environment, config: Option<&str>, flags: &Flags) -> Self {
+        if let Some(path) = config.or(environment.get(FILE_VARIABLE).map(String::as_str)) {
+            self.file(path);
+        }
+        self.known_variables(environment);
+        self.own_variables(environment);
+        for (name, value) in flags {
+            if let Some(key) = key::find(name) {
+                self.add(format!("--{}", key.flag()), key, value.clone().into());
+            }
+        }
+        self
+    }
+
+    /// The value that counts, with its origin. `None` when no source has it, or a later source set its twin.
+    pub fn find(&self, key: &Key) -> Option<(Value, String)> {
+        let secret = key.twin_of().map_or(key.name, |of| of.name);
+        if self.winners.get(secret).is_some_and(|winner| *winner != key.name) {
+            return None;
+        }
+        let value = self.figment.find_value(key.name).ok()?;
+        let origin = self.figment.get_metadata(value.tag()).map_or_else(String::new, |meta| meta.name.to_string());
+        Some((value, origin))
+    }
+
+    fn add(&mut self, origin: String, key: &'static Key, value: Value) {
+        let secret = key.twin_of().or(key.secret.then_some(key));
+        if let Some(secret) = secret {
+            self.winners.insert(secret.name, key.name);
+        }
+        let layer = Layer { origin, values: Dict::from([(key.name.to_owned(), value)]) };
+        self.figment = std::mem::take(&mut self.figment).merge(layer);
+    }
+
+    fn file(&mut self, path: &str) {
+        let origin = format!("file {path}");
+        let text = match std::fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) => {
+                return self.faults.push(Fault::new("config", &origin, format!("cannot be read: {error}")));
+            }
+        };
+        let values = match Toml::string(&text).data() {
+            Ok(mut profiles) => profiles.remove(&Profile::Default).unwrap_or_default(),
+            Err(error) => {
+                // figment's message quotes the line at fault, which may hold a secret.
+                let line = error.to_string().lines().next().unwrap_or_default().to_owned();
+                return self.faults.push(Fault::new("config", &origin, format!("is not TOML: {line}")));
+            }
+        };
+        for name in values.keys() {
+            if let Some(key) = key::find(name).filter(|key| key.secret)
+                && values.contains_key(&format!("{name}_file"))
+            {
+                self.faults.push(both_given(key, &origin));
+            }
+        }
+        for (name, value) in values {
+            match key::find(&name) {
+                Some(key) => self.add(origin.clone(), key, value),
+                None => self.faults.push(Fault::unknown(&name, key::nearest(&name), &origin)),
+            }
+        }
+    }
+
+    fn known_variables(&mut self, environment: &Environment) {
+        for key in KEYS {
+            for alias in key.aliases {
+                if let Some(value) = environment.get(*alias).filter(|value| !value.is_empty()) {
+                    self.add((*alias).to_owned(), key, value.clone().into());
+                }
+            }
+        }
+    }
+
+    fn own_variables(&mut self, environment: &Environment) {
+        let in_kubernetes = environment.contains_key("KUBERNETES_SERVICE_HOST");
+        for (variable, value) in environment {
+            let Some(name) = variable.strip_prefix("TETHERD_") else { continue };
+            if variable == FILE_VARIABLE || (in_kubernetes && is_service_link(name)) {
+                continue;
+            }
+            let name = name.to_lowercase();
+            match key::find(&name) {
+                Some(key) => {
+                    let twin = format!("{variable}_FILE");
+                    if key.secret && environment.contains_key(&twin) {
+                        self.faults.push(both_given(key, variable));
+                    }
+                    self.add(variable.clone(), key, value.clone().into());
+                }
+                None => self.faults.push(Fault::unknown(variable, key::nearest(&name), "environment")),
+            }
+        }
+    }
+}
+
+fn both_given(key: &Key, origin: &str) -> Fault {
+    Fault::new(key.name, origin, format!("is given together with {}_file: give only one of them", key.name))
+}
+
+/// Kubernetes puts `TETHERD_SERVICE_HOST`, `TETHERD_PORT_1055_TCP_ADDR` and the like into every pod beside a Service
+/// named `tetherd`. They are not meant for the daemon.
+/// <https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables>
+fn is_service_link(name: &str) -> bool {
+    let after_port = |tail: &str| {
+        let mut parts = tail.split('_');
+        parts.next().is_some_and(|port| port.parse::<u16>().is_ok()) && matches!(parts.next(), Some("TCP" | "UDP" | "SCTP"))
+    };
+    name == "PORT"
+        || name.ends_with("_PORT") && name.contains("SERVICE")
+        || name.ends_with("SERVICE_HOST")
+        || name.contains("SERVICE_PORT")
+        || name.match_indices("PORT_").any(|(at, port)| after_port(&name[at + port.len()..]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn service_links_of_kubernetes_are_told_from_settings() {
+        for name in ["SERVICE_HOST", "SERVICE_PORT", "SERVICE_PORT_SOCKS", "PORT", "PORT_1055_TCP", "PORT_1055_TCP_ADDR"] {
+            assert!(is_service_link(name), "{name}");
+        }
+        for name in ["SOKS_LISTEN", "SOCKS_LISTEN", "SOCKS_PORT", "PORTS_TCP"] {
+            assert!(!is_service_link(name), "{name}");
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! Settings: read once from all their sources into typed values, every fault reported with its key and origin.
+
+mod fault;
+pub mod key;
+mod layers;
+mod settings;
+pub mod value;
+
+pub use fault::{Fault, Faults};
+pub use layers::{Environment, Flags};
+pub use settings::{Credentials, Settings, Shown};
+
+use crate::runtime::Runtime;
+use layers::Layers;
+use settings::Reader;
+
+/// What reading the configuration gave.
+#[derive(Debug)]
+pub struct Config {
+    /// Where the daemon runs.
+    pub runtime: Runtime,
+    pub settings: Result<Settings, Faults>,
+    /// Every value with its origin, for `check`.
+    pub shown: Vec<Shown>,
+}
+
+/// Reads all sources. `config` is the path given by `--config`.
+pub fn load(environment: &Environment, config: Option<&str>, flags: &Flags) -> Config {
+    let (runtime, fault) = runtime(environment, config, flags);
+    let layers = Layers::new(runtime.name(), &runtime.implied()).read(environment, config, flags);
+    let mut reader = Reader::new(layers);
+    reader.faults.extend(fault);
+    let settings = reader.settings();
+    reader.shown.push(Shown { key: "runtime", value: runtime.name().into(), origin: "found".into() });
+    let shown = in_table_order(reader.shown);
+    Config { runtime, settings: settings.ok_or(Faults(reader.faults)), shown }
+}
+
+/// The runtime comes first, since it implies values of other settings.
+fn runtime(environment: &Environment, config: Option<&str>, flags: &Flags) -> (Runtime, Option<Fault>) {
+    let found = Runtime::detect(environment);
+    let layers = Layers::new(found.name(), &[]).read(environment, config, flags);
+    let Some((raw, origin)) = key::find("runtime").and_then(|key| layers.find(key)) else { return (found, None) };
+    match raw.as_str() {
+        Some("auto") => (found, None),
+        Some(name) if Runtime::named(name).is_some() => (Runtime::named(name).unwrap_or(found), None),
+        _ => (found, Some(Fault::new("runtime", &origin, "is unknown, expected auto, lambda, ecs, kubernetes or plain"))),
+    }
+}
+
+fn in_table_order(mut shown: Vec<Shown>) -> Vec<Shown> {
+    let place = |shown: &Shown| key::KEYS.iter().position(|key| key.name == shown.key);
+    shown.sort_by_key(place);
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    fn environment(pairs: &[(&str, &str)]) -> Environment {
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    }
+
+    fn faults(pairs: &[(&str, &str)], flags: &Flags) -> String {
+        load(&environment(pairs), None, flags).settings.expect_err("is faulty").to_string()
+    }
+
+    #[test]
+    fn defaults_are_those_of_the_contract() {
+        let settings = load(&environment(&[]), None, &vec![]).settings.expect("defaults are valid");
+        assert_eq!(settings.socks_listen, ["127.0.0.1:1055".parse().expect("address")]);
+        assert_eq!(settings.health_listen, "127.0.0.1:9002".parse().expect("address"));
+        assert_eq!(settings.connect_timeout, Duration::from_secs(15));
+        assert_eq!(settings.drain_timeout, Duration::from_secs(10));
+        assert_eq!(settings.start_timeout.0, None);
+    }
+
+    #[test]
+    fn later_sources_win_in_the_contracts_order() {
+        let file = std::env::temp_dir().join(format!("tetherd-order-{}.toml", std::process::id()));
+        std::fs::write(&file, "hostname = \"file\"\nconnect_timeout = \"1s\"\nsocks_listen = [\"127.0.0.1:1\"]\n").expect("file");
+        let path = file.to_str().expect("UTF-8");
+        let mut pairs = vec![("KUBERNETES_SERVICE_HOST", "10.0.0.1"), ("TETHERD_CONFIG", path)];
+        let hostname = |pairs: &[(&str, &str)], flags: &Flags| {
+            load(&environment(pairs), None, flags).settings.expect("valid").hostname.map(|name| name.0)
+        };
+        assert_eq!(hostname(&pairs, &vec![]).as_deref(), Some("file"));
+        pairs.push(("TS_HOSTNAME", "ts"));
+        assert_eq!(hostname(&pairs, &vec![]).as_deref(), Some("ts"));
+        pairs.push(("TETHERD_HOSTNAME", "own"));
+        assert_eq!(hostname(&pairs, &vec![]).as_deref(), Some("own"));
+        assert_eq!(hostname(&pairs, &vec![("hostname", "flag".into())]).as_deref(), Some("flag"));
+        let settings = load(&environment(&pairs), None, &vec![]).settings.expect("valid");
+        assert_eq!(settings.connect_timeout, Duration::from_secs(1));
+        assert_eq!(settings.health_listen, "[::]:9002".parse().expect("address"));
+        assert_eq!(settings.drain_timeout, Duration::from_secs(20));
+        std::fs::remove_file(file).expect("removed");
+    }
+
+    #[test]
+    fn all_faults_are_reported_together_with_key_origin_and_what_is_right() {
+        let text = faults(
+            &[("TETHERD_SOKS_LISTEN", "x"), ("TETHERD_CONNECT_TIMEOUT", "soon"), ("TS_SOCKS5_SERVER", "nowhere")],
+            &vec![("direct", "maybe".into())],
+        );
+        for part in [
+            "TETHERD_SOKS_LISTEN (from environment) is not a known setting: did you mean socks_listen?",
+            "connect_timeout (from TETHERD_CONNECT_TIMEOUT) is \"soon\", expected a time such as 15s",
+            "socks_listen (from TS_SOCKS5_SERVER) is \"nowhere\", expected an IP address and a port",
+            "direct (from --direct) is \"maybe\", expected allow or deny",
+        ] {
+            assert!(text.contains(part), "{part:?} is missing in {text:?}");
+        }
+    }
+
+    #[test]
+    fn an_open_proxy_must_be_wanted() {
+        assert!(faults(&[("TETHERD_SOCKS_LISTEN", "0.0.0.0:1055")], &vec![]).contains("allow_open_proxy"));
+        assert!(faults(&[("TETHERD_SOCKS_LISTEN", "[::ffff:10.0.0.1]:1055")], &vec![]).contains("allow_open_proxy"));
+        let allowed = environment(&[("TETHERD_SOCKS_LISTEN", ":1055"), ("TETHERD_ALLOW_OPEN_PROXY", "true")]);
+        assert!(load(&allowed, None, &vec![]).settings.is_ok());
+        let guarded = environment(&[
+            ("TETHERD_SOCKS_LISTEN", ":1055"),
+            ("TETHERD_SOCKS_USER", "app"),
+            ("TETHERD_SOCKS_PASSWORD", "secret"),
+        ]);
+        assert!(load(&guarded, None, &vec![]).settings.is_ok());
+    }
+
+    #[test]
+    fn a_secret_and_its_file_together_are_ambiguous_unless_a_later_source_decides() {
+        let text = faults(&[("TETHERD_AUTH_KEY", "k"), ("TETHERD_AUTH_KEY_FILE", "/nowhere")], &vec![]);
+        assert!(text.contains("auth_key (from TETHERD_AUTH_KEY) is given together with auth_key_file"), "{text}");
+        let text = faults(&[("TS_AUTHKEY", "k"), ("TETHERD_AUTH_KEY_FILE", "/nowhere")], &vec![]);
+        assert!(text.contains("auth_key_file (from TETHERD_AUTH_KEY_FILE) cannot be read"), "{text}");
+        let flags = vec![("auth_key", "k".to_owned())];
+        assert!(load(&environment(&[("TETHERD_AUTH_KEY_FILE", "/nowhere")]), None, &flags).settings.is_ok());
+    }
+
+    #[test]
+    fn secrets_are_masked_in_what_check_shows_and_in_faults() {
+        let config = load(&environment(&[("TS_AUTHKEY", "tskey-auth-abc"), ("TETHERD_DIRECT", "x")]), None, &vec![]);
+        assert!(config.settings.is_err());
+        assert!(config.shown.iter().any(|shown| shown.key == "auth_key" && shown.value == "***"));
+        assert!(!format!("{config:?}").contains("tskey-auth-abc"));
+        let text = faults(&[("TS_AUTHKEY", "file:/nowhere/key")], &vec![]);
+        assert!(text.contains("/nowhere/key"), "{text}");
+    }
+
+    #[test]
+    fn check_shows_every_key_of_the_table() {
+        let shown: Vec<_> = load(&environment(&[]), None, &vec![]).shown.iter().map(|shown| shown.key).collect();
+        let table: Vec<_> = key::KEYS.iter().map(|key| key.name).collect();
+        assert_eq!(shown, table);
+    }
+}

@@ -1,0 +1,233 @@
+//! The typed settings, and how they are read from the layers: every fault is collected, none ends the reading.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use figment::value::Value as Raw;
+
+use super::fault::Fault;
+use super::key::{self, Key};
+use super::layers::Layers;
+use super::value::{ControlUrl, Direct, Hostname, Limit, LogFormat, LogLevel, Logout, Value, Words};
+use crate::secret::{MASK, Secret, SecretSource};
+
+/// Who may use the SOCKS5 listeners.
+#[derive(Clone, Debug)]
+pub struct Credentials {
+    pub user: String,
+    pub password: Secret,
+}
+
+impl Credentials {
+    /// Whether these are the ones given; in a time that does not tell which of the two differs.
+    pub fn accept(&self, user: &str, password: &str) -> bool {
+        let user = Secret::new(self.user.as_str()).matches(user);
+        user & self.password.matches(password)
+    }
+}
+
+/// Everything the daemon can be told.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub auth_key: Option<SecretSource>,
+    pub control_url: Option<ControlUrl>,
+    pub ca_file: Option<PathBuf>,
+    pub hostname: Option<Hostname>,
+    pub socks_listen: Vec<SocketAddr>,
+    pub socks_credentials: Option<Credentials>,
+    pub direct: Direct,
+    pub connect_timeout: Duration,
+    pub handshake_timeout: Duration,
+    pub half_close_timeout: Duration,
+    pub drain_timeout: Duration,
+    pub start_timeout: Limit,
+    pub health_listen: SocketAddr,
+    pub tailscaled_path: Option<PathBuf>,
+    pub tailscaled_args: Words,
+    pub log_upload: bool,
+    pub state_dir: Option<PathBuf>,
+    pub logout: Logout,
+    pub log_level: LogLevel,
+    pub log_format: LogFormat,
+}
+
+/// One line of `tetherd check`.
+#[derive(Clone, Debug)]
+pub struct Shown {
+    pub key: &'static str,
+    pub value: String,
+    pub origin: String,
+}
+
+/// Reads values and collects what is wrong with them, and what `check` shows.
+pub(super) struct Reader {
+    layers: Layers,
+    pub faults: Vec<Fault>,
+    pub shown: Vec<Shown>,
+}
+
+impl Reader {
+    pub(super) fn new(mut layers: Layers) -> Self {
+        let faults = std::mem::take(&mut layers.faults);
+        Self { layers, faults, shown: Vec::new() }
+    }
+
+    /// The settings; `None` when a value without which they cannot be built is unusable.
+    pub(super) fn settings(&mut self) -> Option<Settings> {
+        let settings = Settings {
+            auth_key: self.secret("auth_key"),
+            control_url: self.value("control_url"),
+            ca_file: self.readable_file("ca_file"),
+            hostname: self.value("hostname"),
+            socks_listen: self.list("socks_listen"),
+            socks_credentials: self.credentials(),
+            direct: self.value("direct").unwrap_or(Direct::Deny),
+            connect_timeout: self.value("connect_timeout").unwrap_or_default(),
+            handshake_timeout: self.value("handshake_timeout").unwrap_or_default(),
+            half_close_timeout: self.value("half_close_timeout").unwrap_or_default(),
+            drain_timeout: self.value("drain_timeout").unwrap_or_default(),
+            start_timeout: self.value("start_timeout").unwrap_or(Limit(None)),
+            health_listen: self.value("health_listen").unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0))),
+            tailscaled_path: self.value("tailscaled_path"),
+            tailscaled_args: self.value("tailscaled_args").unwrap_or(Words(Vec::new())),
+            log_upload: self.value("log_upload").unwrap_or(false),
+            state_dir: self.value("state_dir"),
+            logout: self.value("logout").unwrap_or(Logout::Auto),
+            log_level: self.value("log_level").unwrap_or(LogLevel::Info),
+            log_format: self.value("log_format").unwrap_or(LogFormat::Text),
+        };
+        self.no_open_proxy(&settings);
+        // A stand-in above is never used: it is there only where a fault was noted.
+        self.faults.is_empty().then_some(settings)
+    }
+
+    /// Notes the value for `check` and returns its text parts: one, or those of a list.
+    fn parts(&mut self, name: &'static str) -> Option<(&'static Key, Vec<String>, String)> {
+        let key = key::find(name).unwrap_or_else(|| unreachable!("{name} is not in the table of keys"));
+        let Some((raw, origin)) = self.layers.find(key) else {
+            self.shown.push(Shown { key: name, value: String::new(), origin: "not set".into() });
+            return None;
+        };
+        let Some(parts) = texts(&raw) else {
+            self.fault(key, &origin, "a single value or a list of them", None);
+            return None;
+        };
+        let value = if key.secret { MASK.to_owned() } else { parts.join(",") };
+        self.shown.push(Shown { key: name, value, origin: origin.clone() });
+        Some((key, parts, origin))
+    }
+
+    fn value<T: Value>(&mut self, name: &'static str) -> Option<T> {
+        let (key, parts, origin) = self.parts(name)?;
+        let text = parts.join(",");
+        let value = T::parse(text.trim());
+        if value.is_none() {
+            self.fault(key, &origin, T::EXPECTED, Some(&text));
+        }
+        value
+    }
+
+    fn list<T: Value>(&mut self, name: &'static str) -> Vec<T> {
+        let Some((key, parts, origin)) = self.parts(name) else { return Vec::new() };
+        let mut values = Vec::new();
+        for text in parts.iter().flat_map(|part| part.split(',')).map(str::trim).filter(|text| !text.is_empty()) {
+            match T::parse(text) {
+                Some(value) => values.push(value),
+                None => self.fault(key, &origin, T::EXPECTED, Some(text)),
+            }
+        }
+        values
+    }
+
+    /// A secret from the key itself, its `file:` form or its `_file` twin. A file must be readable now; its content
+    /// is read when it is needed.
+    fn secret(&mut self, name: &'static str) -> Option<SecretSource> {
+        let twin = key::find(&format!("{name}_file")).map(|key| key.name);
+        let file = twin.and_then(|twin| self.value::<std::path::PathBuf>(twin).map(|path| (twin, path)));
+        let inline = self.value::<String>(name);
+        let (key, source) = match (file, inline) {
+            (Some((twin, path)), _) => (twin, SecretSource::File(path)),
+            (None, Some(text)) => (name, SecretSource::from_text(&text)),
+            (None, None) => return None,
+        };
+        if let Err(error) = source.read() {
+            let origin = self.origin(key);
+            self.faults.push(Fault::new(key, &origin, error.to_string()));
+        }
+        Some(source)
+    }
+
+    fn credentials(&mut self) -> Option<Credentials> {
+        let user = self.value::<String>("socks_user");
+        let password = self.secret("socks_password");
+        match (user, password) {
+            (Some(user), Some(source)) => Some(Credentials { user, password: source.read().ok()? }),
+            (None, None) => None,
+            (Some(_), None) => self.half_credentials("socks_user", "socks_password"),
+            (None, Some(_)) => self.half_credentials("socks_password", "socks_user"),
+        }
+    }
+
+    fn half_credentials(&mut self, given: &'static str, missing: &str) -> Option<Credentials> {
+        let origin = self.origin(given);
+        self.faults.push(Fault::new(given, &origin, format!("needs {missing} beside it")));
+        None
+    }
+
+    fn readable_file(&mut self, name: &'static str) -> Option<PathBuf> {
+        let path: PathBuf = self.value(name)?;
+        if let Err(error) = std::fs::File::open(&path) {
+            let origin = self.origin(name);
+            self.faults.push(Fault::new(name, &origin, format!("cannot be read: {}: {error}", path.display())));
+        }
+        Some(path)
+    }
+
+    fn no_open_proxy(&mut self, settings: &Settings) {
+        let allowed = self.value("allow_open_proxy").unwrap_or(false);
+        let open = settings.socks_listen.iter().find(|address| !address.ip().to_canonical().is_loopback());
+        if let Some(address) = open
+            && settings.socks_credentials.is_none()
+            && !allowed
+        {
+            let origin = self.origin("socks_listen");
+            let problem = format!(
+                "{address} can be reached by others, who could use the tailnet: set socks_user and socks_password, \
+                 listen on 127.0.0.1, or set allow_open_proxy = true"
+            );
+            self.faults.push(Fault::new("socks_listen", &origin, problem));
+        }
+    }
+
+    fn origin(&self, name: &str) -> String {
+        self.shown.iter().find(|shown| shown.key == name).map_or_else(String::new, |shown| shown.origin.clone())
+    }
+
+    fn fault(&mut self, key: &Key, origin: &str, expected: &str, text: Option<&str>) {
+        let given = match text {
+            Some(text) if !key.secret => format!("is \"{text}\", expected {expected}"),
+            _ => format!("is unusable, expected {expected}"),
+        };
+        self.faults.push(Fault::new(key.name, origin, given));
+    }
+}
+
+/// The text of a value, or of each item of a list.
+fn texts(raw: &Raw) -> Option<Vec<String>> {
+    match raw {
+        Raw::String(_, text) => Some(vec![text.clone()]),
+        Raw::Bool(_, value) => Some(vec![value.to_string()]),
+        Raw::Num(_, number) => number
+            .to_i128()
+            .map(|number| number.to_string())
+            .or_else(|| number.to_u128().map(|number| number.to_string()))
+            .or_else(|| number.to_f64().map(|number| number.to_string()))
+            .map(|text| vec![text]),
+        Raw::Array(_, items) => {
+            let items: Option<Vec<Vec<String>>> = items.iter().map(texts).collect();
+            items.map(|items| items.concat())
+        }
+        _ => None,
+    }
+}

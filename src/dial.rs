@@ -1,0 +1,102 @@
+//! The seam between the proxy and tailscaled: what to dial, what comes of it, and why it may fail.
+
+use std::fmt;
+use std::future::Future;
+use std::net::{IpAddr, SocketAddr};
+
+use hyper::body::Bytes;
+use thiserror::Error;
+use tokio::net::UnixStream;
+
+/// A host as the client named it. Names are never resolved here: MagicDNS knows them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Host {
+    Name(String),
+    Ip(IpAddr),
+}
+
+/// Where a client wants to go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    pub host: Host,
+    pub port: u16,
+}
+
+impl Target {
+    /// Takes an address written as a name for what it is, since clients send those too.
+    pub fn new(host: &str, port: u16) -> Self {
+        let literal = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+        let host = literal.parse().map_or_else(|_| Host::Name(host.to_owned()), Host::Ip);
+        Self { host, port }
+    }
+}
+
+impl From<SocketAddr> for Target {
+    fn from(address: SocketAddr) -> Self {
+        Self { host: Host::Ip(address.ip()), port: address.port() }
+    }
+}
+
+impl fmt::Display for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Host::Name(name) => f.write_str(name),
+            Host::Ip(address) => address.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.host {
+            Host::Ip(IpAddr::V6(address)) => write!(f, "[{address}]:{}", self.port),
+            _ => write!(f, "{}:{}", self.host, self.port),
+        }
+    }
+}
+
+/// What tailscaled makes of a target.
+#[derive(Debug)]
+pub enum Dialled {
+    /// A stream to the target through the tailnet, and the bytes of it that came with the answer.
+    Tailnet(UnixStream, Bytes),
+    /// The target lies outside the tailnet at this address; the caller is to dial it itself.
+    Outside(SocketAddr),
+}
+
+/// Why there is no connection. The proxy turns each into the client's own kind of reply.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub enum DialError {
+    #[error("not allowed: {0}")]
+    Policy(String),
+    #[error("network unreachable: {0}")]
+    Network(String),
+    #[error("host unreachable or unknown: {0}")]
+    Host(String),
+    #[error("connection refused by the target")]
+    Refused,
+    #[error("timed out: {0}")]
+    TimedOut(String),
+    /// tailscaled could not be asked; it is ending or starting. Worth another try once it is ready.
+    #[error("tailscaled did not answer: {0}")]
+    Tailscaled(String),
+    #[error("{0}")]
+    Other(String),
+}
+
+/// Dials through the tailnet.
+pub trait Dial: Send + Sync + 'static {
+    fn dial(&self, target: &Target) -> impl Future<Output = Result<Dialled, DialError>> + Send;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_written_as_a_name_is_an_address() {
+        assert_eq!(Target::new("100.64.0.1", 80).host, Host::Ip("100.64.0.1".parse().expect("address")));
+        assert_eq!(Target::new("[fd7a::1]", 80).to_string(), "[fd7a::1]:80");
+        assert_eq!(Target::new("web", 80).to_string(), "web:80");
+    }
+}

@@ -1,0 +1,141 @@
+//! What each path of the health port answers.
+
+use std::future::Future;
+
+use http_body_util::Full;
+use hyper::body::Bytes;
+use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use hyper::{Method, Response, StatusCode};
+use serde_json::json;
+
+use super::page;
+use crate::state::{Phase, State, Watcher};
+use crate::status::{Document, Snapshot};
+
+/// Looks into the running daemon for the status.
+pub trait Inspect: Send + Sync + 'static {
+    fn inspect(&self) -> impl Future<Output = Snapshot> + Send;
+}
+
+/// What the health port may see.
+pub struct View<I> {
+    state: Watcher,
+    inspect: I,
+}
+
+impl<I: Inspect> View<I> {
+    pub fn new(state: Watcher, inspect: I) -> Self {
+        Self { state, inspect }
+    }
+
+    /// The answer to one request. HEAD is answered as GET; the server leaves out its body.
+    pub async fn answer(&self, method: &Method, path: &str) -> Response<Full<Bytes>> {
+        if !matches!(*method, Method::GET | Method::HEAD) {
+            let mut answer = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
+            answer.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+            return answer;
+        }
+        let state = self.state.borrow().clone();
+        match path {
+            "/livez" => verdict(&state, state.phase != Phase::Failed),
+            "/startupz" => verdict(&state, state.time_to_ready.is_some()),
+            "/readyz" | "/healthz" => verdict(&state, state.is_ready()),
+            "/status" => {
+                let document = Document::new(&state, self.inspect.inspect().await);
+                json(StatusCode::OK, &serde_json::to_value(document).unwrap_or_default())
+            }
+            "/" => {
+                let document = Document::new(&state, self.inspect.inspect().await);
+                respond(StatusCode::OK, "text/html; charset=utf-8", page::render(&document))
+            }
+            _ => text(StatusCode::NOT_FOUND, "not found; see /, /status, /livez, /startupz, /readyz, /healthz\n"),
+        }
+    }
+}
+
+fn verdict(state: &State, good: bool) -> Response<Full<Bytes>> {
+    let status = if good { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let body = json!({
+        "ready": state.is_ready(),
+        "state": state.phase,
+        "reason": state.reason,
+        "since": humantime::format_rfc3339_seconds(state.since).to_string(),
+    });
+    json(status, &body)
+}
+
+fn json(status: StatusCode, body: &serde_json::Value) -> Response<Full<Bytes>> {
+    respond(status, "application/json", format!("{body}\n"))
+}
+
+fn text(status: StatusCode, body: &str) -> Response<Full<Bytes>> {
+    respond(status, "text/plain; charset=utf-8", body.to_owned())
+}
+
+fn respond(status: StatusCode, kind: &'static str, body: String) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from(body)));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::Publisher;
+    use http_body_util::BodyExt;
+
+    struct Nothing;
+
+    impl Inspect for Nothing {
+        async fn inspect(&self) -> Snapshot {
+            Snapshot::default()
+        }
+    }
+
+    async fn ask(publisher: &Publisher, path: &str) -> (u16, String) {
+        let answer = View::new(publisher.watch(), Nothing).answer(&Method::GET, path).await;
+        let status = answer.status().as_u16();
+        let body = answer.into_body().collect().await.expect("body").to_bytes();
+        (status, String::from_utf8(body.to_vec()).expect("UTF-8"))
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn each_probe_answers_its_own_question() {
+        let publisher = Publisher::new();
+        let codes = async |publisher: &Publisher| {
+            let mut codes = Vec::new();
+            for path in ["/livez", "/startupz", "/readyz", "/healthz"] {
+                codes.push(ask(publisher, path).await.0);
+            }
+            codes
+        };
+        assert_eq!(codes(&publisher).await, [200, 503, 503, 503]);
+        publisher.publish(Phase::Ready, "joined");
+        assert_eq!(codes(&publisher).await, [200, 200, 200, 200]);
+        publisher.publish(Phase::NeedsLogin, "the node was removed");
+        assert_eq!(codes(&publisher).await, [200, 200, 503, 503]);
+        publisher.publish(Phase::Failed, "no tailscaled");
+        assert_eq!(codes(&publisher).await, [503, 200, 503, 503]);
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn the_verdict_has_the_contracts_fields() {
+        let (_, body) = ask(&Publisher::new(), "/readyz").await;
+        let body: serde_json::Value = serde_json::from_str(&body).expect("JSON");
+        assert_eq!(body["ready"], false);
+        assert_eq!(body["state"], "Starting");
+        assert_eq!(body["reason"], "tailscaled is starting");
+        humantime::parse_rfc3339(body["since"].as_str().expect("text")).expect("RFC 3339");
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn nothing_can_be_changed() {
+        let view = View::new(Publisher::new().watch(), Nothing);
+        for method in [Method::POST, Method::PUT, Method::DELETE, Method::OPTIONS] {
+            assert_eq!(view.answer(&method, "/status").await.status(), 405, "{method}");
+        }
+        assert_eq!(view.answer(&Method::GET, "/nowhere").await.status(), 404);
+    }
+}

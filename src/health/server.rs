@@ -1,0 +1,51 @@
+//! The HTTP server of the health port. One request a connection: probes and people ask seldom, and a slow client
+//! cannot hold a connection for long.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio::time::{sleep, timeout};
+
+use super::routes::{Inspect, View};
+
+/// The longest time for a whole exchange.
+const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(10);
+/// As many exchanges at once; further ones wait in the backlog.
+const EXCHANGES: usize = 64;
+/// After an error accepting at once would spin.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Serves until dropped.
+pub async fn serve<I: Inspect>(listener: TcpListener, view: View<I>) {
+    let view = Arc::new(view);
+    let permits = Arc::new(Semaphore::new(EXCHANGES));
+    loop {
+        let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                tracing::warn!(%error, "accepting a health client failed");
+                sleep(PAUSE).await;
+                continue;
+            }
+        };
+        let view = Arc::clone(&view);
+        tokio::spawn(async move {
+            let answer = service_fn(|request| {
+                let view = Arc::clone(&view);
+                async move { Ok::<_, Infallible>(view.answer(request.method(), request.uri().path()).await) }
+            });
+            let exchange = http1::Builder::new().keep_alive(false).serve_connection(TokioIo::new(stream), answer);
+            if let Ok(Err(error)) = timeout(EXCHANGE_TIMEOUT, exchange).await {
+                tracing::trace!(%error, "health exchange broke");
+            }
+            drop(permit);
+        });
+    }
+}

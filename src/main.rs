@@ -1,0 +1,5 @@
+//! The program: everything is in the library, so that tests reach it.
+
+fn main() -> std::process::ExitCode {
+    tetherd::cli::main()
+}

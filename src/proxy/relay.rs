@@ -1,0 +1,222 @@
+//! Copies bytes between a client and its target until both directions have ended, and loses no byte of the answer
+//! when the client is the first to stop sending.
+
+use std::io;
+use std::pin::pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::time::sleep;
+
+/// A buffer a direction. Larger ones gain nothing: tailscaled writes at most 32 KiB at a time.
+const BUFFER: usize = 32 << 10;
+
+/// Whether the target may hear that the client has stopped sending.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HalfClose {
+    /// It may: the target still answers.
+    PassOn,
+    /// It may not: the way to the target ends both directions as soon as one ends.
+    Hold,
+}
+
+/// Bytes that a relay has carried.
+#[derive(Debug, Default)]
+pub struct Carried {
+    sent: AtomicU64,
+    received: AtomicU64,
+}
+
+impl Carried {
+    pub fn sent(&self) -> u64 {
+        self.sent.load(Ordering::Relaxed)
+    }
+
+    pub fn received(&self) -> u64 {
+        self.received.load(Ordering::Relaxed)
+    }
+}
+
+/// Relays until the end. Once one side has ended, the other gets as long as it has something to say, and `silence`
+/// after its last byte.
+pub async fn relay<C, T>(client: C, target: T, half_close: HalfClose, silence: Duration, carried: &Carried) -> io::Result<()>
+where
+    C: AsyncRead + AsyncWrite + Unpin,
+    T: AsyncRead + AsyncWrite + Unpin,
+{
+    let (mut client_reads, mut client_writes) = tokio::io::split(client);
+    let (mut target_reads, mut target_writes) = tokio::io::split(target);
+    {
+        let mut answer = pin!(async {
+            copy(&mut target_reads, &mut client_writes, &carried.received).await.map_err(Broken::into_inner)?;
+            client_writes.shutdown().await
+        });
+        let mut request = pin!(async {
+            match copy(&mut client_reads, &mut target_writes, &carried.sent).await {
+                Ok(()) if half_close == HalfClose::PassOn => target_writes.shutdown().await,
+                // A target that listens no more may have answered all the same.
+                Ok(()) | Err(Broken::Writing(_)) => Ok(()),
+                Err(Broken::Reading(error)) => Err(error),
+            }
+        });
+        tokio::select! {
+            result = &mut request => {
+                result?;
+                return until_silent(answer, &carried.received, silence).await;
+            }
+            result = &mut answer => result?,
+        }
+        if half_close == HalfClose::PassOn {
+            // The target has stopped sending but may still listen.
+            return until_silent(request, &carried.sent, silence).await;
+        }
+    }
+    // Nobody takes what the client still sends. It is read all the same: closing a socket with unread bytes resets
+    // the connection, and the reset would overtake the end of the answer.
+    let unheard = AtomicU64::new(0);
+    let discard = async { copy(&mut client_reads, &mut tokio::io::sink(), &unheard).await.map_err(Broken::into_inner) };
+    until_silent(discard, &unheard, silence).await
+}
+
+/// Lets `direction` finish, or ends it when it has carried nothing for `silence`.
+async fn until_silent(
+    direction: impl Future<Output = io::Result<()>>,
+    carried: &AtomicU64,
+    silence: Duration,
+) -> io::Result<()> {
+    let mut direction = pin!(direction);
+    loop {
+        let before = carried.load(Ordering::Relaxed);
+        tokio::select! {
+            result = &mut direction => return result,
+            () = sleep(silence) => {
+                if carried.load(Ordering::Relaxed) == before {
+                    return Err(io::ErrorKind::TimedOut.into());
+                }
+            }
+        }
+    }
+}
+
+/// Which end of a direction broke.
+enum Broken {
+    Reading(io::Error),
+    Writing(io::Error),
+}
+
+impl Broken {
+    fn into_inner(self) -> io::Error {
+        match self {
+            Self::Reading(error) | Self::Writing(error) => error,
+        }
+    }
+}
+
+async fn copy<R, W>(from: &mut R, to: &mut W, carried: &AtomicU64) -> Result<(), Broken>
+where
+    R: AsyncRead + Unpin,
+    W: AsyncWrite + Unpin,
+{
+    let mut buffer = vec![0; BUFFER];
+    loop {
+        let read = from.read(&mut buffer).await.map_err(Broken::Reading)?;
+        if read == 0 {
+            return Ok(());
+        }
+        to.write_all(&buffer[..read]).await.map_err(Broken::Writing)?;
+        carried.fetch_add(read as u64, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::duplex;
+
+    const SILENCE: Duration = Duration::from_secs(60);
+
+    #[tokio::test(flavor = "current_thread", start_paused = true)]
+    async fn a_client_that_half_closes_gets_its_whole_answer() {
+        for half_close in [HalfClose::Hold, HalfClose::PassOn] {
+            let (mut client, near) = duplex(1024);
+            let (far, mut target) = duplex(1024);
+            let server = tokio::spawn(async move {
+                let mut request = [0; 4];
+                target.read_exact(&mut request).await.expect("request");
+                for _ in 0..1000 {
+                    sleep(SILENCE / 2).await;
+                    target.write_all(&[7; 1000]).await.expect("answer");
+                }
+            });
+            let carried = Carried::default();
+            let relay = relay(near, far, half_close, SILENCE, &carried);
+            let exchange = async {
+                client.write_all(b"GET ").await.expect("sent");
+                client.shutdown().await.expect("half-closed");
+                let mut answer = Vec::new();
+                client.read_to_end(&mut answer).await.expect("answer");
+                answer.len()
+            };
+            let (result, length) = tokio::join!(relay, exchange);
+            result.expect("ends in order");
+            assert_eq!(length, 1_000_000, "{half_close:?}");
+            assert_eq!((carried.sent(), carried.received()), (4, 1_000_000));
+            server.await.expect("server");
+        }
+    }
+
+    #[tokio::test(flavor = "current_thread", start_paused = true)]
+    async fn a_direct_target_hears_that_the_client_has_stopped_sending() {
+        let (mut client, near) = duplex(1024);
+        let (far, mut target) = duplex(1024);
+        let carried = Carried::default();
+        let relay = relay(near, far, HalfClose::PassOn, SILENCE, &carried);
+        let exchange = async {
+            client.write_all(b"all of it").await.expect("sent");
+            client.shutdown().await.expect("half-closed");
+            let mut request = Vec::new();
+            target.read_to_end(&mut request).await.expect("request with its end");
+            target.write_all(&request).await.expect("answer");
+            drop(target);
+            let mut answer = Vec::new();
+            client.read_to_end(&mut answer).await.expect("answer");
+            answer
+        };
+        let (result, answer) = tokio::join!(relay, exchange);
+        result.expect("ends in order");
+        assert_eq!(answer, b"all of it");
+    }
+
+    #[tokio::test(flavor = "current_thread", start_paused = true)]
+    async fn an_answer_given_before_the_request_was_read_to_its_end_arrives() {
+        let (mut client, near) = duplex(64 << 10);
+        let (far, mut target) = duplex(64 << 10);
+        target.write_all(b"too long").await.expect("answer");
+        drop(target);
+        client.write_all(&[1; 50_000]).await.expect("request");
+        let carried = Carried::default();
+        let relay = relay(near, far, HalfClose::Hold, SILENCE, &carried);
+        let exchange = async {
+            let mut answer = Vec::new();
+            client.read_to_end(&mut answer).await.expect("answer");
+            drop(client);
+            answer
+        };
+        let (result, answer) = tokio::join!(relay, exchange);
+        result.expect("ends in order");
+        assert_eq!(answer, b"too long");
+    }
+
+    #[tokio::test(flavor = "current_thread", start_paused = true)]
+    async fn a_half_closed_connection_that_stays_silent_ends() {
+        let (mut client, near) = duplex(1024);
+        let (far, _target) = duplex(1024);
+        client.shutdown().await.expect("half-closed");
+        let carried = Carried::default();
+        let started = tokio::time::Instant::now();
+        let error = relay(near, far, HalfClose::Hold, SILENCE, &carried).await.expect_err("is silent");
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert_eq!(started.elapsed(), SILENCE);
+    }
+}

@@ -1,0 +1,79 @@
+//! Where the daemon runs, found from the environment, and what that place implies. Nothing else asks.
+
+mod kubernetes;
+
+use std::path::PathBuf;
+
+use crate::config::Environment;
+
+/// The places the daemon knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Runtime {
+    Lambda,
+    Ecs,
+    Kubernetes,
+    Plain,
+}
+
+impl Runtime {
+    pub fn detect(environment: &Environment) -> Self {
+        let has = |name| environment.contains_key(name);
+        if has("AWS_LAMBDA_RUNTIME_API") {
+            Self::Lambda
+        } else if has("ECS_CONTAINER_METADATA_URI_V4") {
+            Self::Ecs
+        } else if has("KUBERNETES_SERVICE_HOST") {
+            Self::Kubernetes
+        } else {
+            Self::Plain
+        }
+    }
+
+    pub fn named(name: &str) -> Option<Self> {
+        [Self::Lambda, Self::Ecs, Self::Kubernetes, Self::Plain].into_iter().find(|runtime| runtime.name() == name)
+    }
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Lambda => "lambda",
+            Self::Ecs => "ecs",
+            Self::Kubernetes => "kubernetes",
+            Self::Plain => "plain",
+        }
+    }
+
+    /// Settings whose default differs from the built-in one here.
+    pub fn implied(self) -> Vec<(&'static str, String)> {
+        let logs = ("log_format", "json".to_owned());
+        match self {
+            Self::Lambda => vec![logs, ("drain_timeout", "300ms".to_owned())],
+            Self::Ecs => vec![logs, ("drain_timeout", "20s".to_owned())],
+            Self::Kubernetes => kubernetes::implied(logs),
+            Self::Plain => Vec::new(),
+        }
+    }
+
+    /// A file that takes the reason of a failed end, beside stderr.
+    pub fn termination_log(self) -> Option<PathBuf> {
+        (self == Self::Kubernetes).then(kubernetes::termination_log)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_place_is_found_from_the_environment_lambda_first() {
+        let mut environment = Environment::new();
+        assert_eq!(Runtime::detect(&environment), Runtime::Plain);
+        for (variable, runtime) in [
+            ("KUBERNETES_SERVICE_HOST", Runtime::Kubernetes),
+            ("ECS_CONTAINER_METADATA_URI_V4", Runtime::Ecs),
+            ("AWS_LAMBDA_RUNTIME_API", Runtime::Lambda),
+        ] {
+            environment.insert(variable.into(), "x".into());
+            assert_eq!(Runtime::detect(&environment), runtime);
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! The daemon's phase: one value with one writer, that everything else watches.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use serde::Serialize;
+use tokio::sync::watch;
+
+/// Where the daemon stands. The names are part of the HTTP and status output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum Phase {
+    /// tailscaled is starting, or joining the tailnet for the first time.
+    Starting,
+    /// The control server wants a login: no key yet, approval pending, or the node was deleted or has expired.
+    NeedsLogin,
+    /// A connection through the tailnet would work now.
+    Ready,
+    /// tailscaled ended or hung and is being started again.
+    Restarting,
+    /// A stop was asked for: nothing new is accepted, running connections finish.
+    Draining,
+    /// The daemon cannot go on and is about to exit.
+    Failed,
+}
+
+/// The published value.
+#[derive(Clone, Debug)]
+pub struct State {
+    pub phase: Phase,
+    /// One sentence for a person: why the daemon is in this phase.
+    pub reason: String,
+    /// When this phase began.
+    pub since: SystemTime,
+    /// Time from the daemon's start to the first `Ready`; `None` until then.
+    pub time_to_ready: Option<Duration>,
+    /// The newest reason for not being ready, kept after the mend.
+    pub last_error: Option<String>,
+}
+
+impl State {
+    pub fn is_ready(&self) -> bool {
+        self.phase == Phase::Ready
+    }
+
+    /// Whether waiting for `Ready` is pointless.
+    pub fn is_ending(&self) -> bool {
+        matches!(self.phase, Phase::Draining | Phase::Failed)
+    }
+}
+
+/// The one writer.
+pub struct Publisher {
+    sender: watch::Sender<State>,
+    started: Instant,
+}
+
+/// A reader that can also wait for changes.
+pub type Watcher = watch::Receiver<State>;
+
+impl Publisher {
+    /// Starts in [`Phase::Starting`].
+    pub fn new() -> Self {
+        let state = State {
+            phase: Phase::Starting,
+            reason: "tailscaled is starting".into(),
+            since: SystemTime::now(),
+            time_to_ready: None,
+            last_error: None,
+        };
+        Self { sender: watch::Sender::new(state), started: Instant::now() }
+    }
+
+    pub fn watch(&self) -> Watcher {
+        self.sender.subscribe()
+    }
+
+    /// Publishes `phase`, unless it and its reason stand already. Once the daemon is ending, only a further step
+    /// towards the end is taken.
+    pub fn publish(&self, phase: Phase, reason: &str) {
+        let changed = self.sender.send_if_modified(|state| {
+            let ending = state.is_ending() && !matches!(phase, Phase::Draining | Phase::Failed);
+            if ending || (state.phase == phase && state.reason == reason) {
+                return false;
+            }
+            if state.phase != phase {
+                state.since = SystemTime::now();
+            }
+            if phase == Phase::Ready {
+                state.time_to_ready.get_or_insert_with(|| self.started.elapsed());
+            } else if state.time_to_ready.is_some() && phase != Phase::Draining || phase == Phase::Failed {
+                state.last_error = Some(reason.to_owned());
+            }
+            state.phase = phase;
+            state.reason = reason.to_owned();
+            true
+        });
+        if changed {
+            tracing::info!(?phase, reason, "phase");
+        }
+    }
+}
+
+impl Default for Publisher {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn readiness_can_go_false_again_and_time_to_ready_stays() {
+        let publisher = Publisher::new();
+        let watcher = publisher.watch();
+        publisher.publish(Phase::Ready, "joined");
+        let first = watcher.borrow().time_to_ready;
+        assert!(first.is_some() && watcher.borrow().is_ready());
+        publisher.publish(Phase::Restarting, "tailscaled was killed");
+        assert!(!watcher.borrow().is_ready());
+        assert_eq!(watcher.borrow().last_error.as_deref(), Some("tailscaled was killed"));
+        publisher.publish(Phase::Ready, "joined");
+        assert_eq!(watcher.borrow().time_to_ready, first);
+    }
+
+    #[test]
+    fn draining_is_not_left_for_ready() {
+        let publisher = Publisher::new();
+        publisher.publish(Phase::Draining, "SIGTERM");
+        publisher.publish(Phase::Ready, "joined");
+        assert_eq!(publisher.watch().borrow().phase, Phase::Draining);
+    }
+
+    #[test]
+    fn since_marks_the_begin_of_the_phase_not_of_its_reason() {
+        let publisher = Publisher::new();
+        let before = publisher.watch().borrow().since;
+        publisher.publish(Phase::Starting, "waiting for the control server");
+        assert_eq!(publisher.watch().borrow().since, before);
+    }
+}

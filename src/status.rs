@@ -1,0 +1,106 @@
+//! The status document: what `/status` serves, the page shows and `tetherd status` prints.
+
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::state::State;
+
+/// A node of the tailnet as a person wants to see it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Node {
+    /// MagicDNS name without the dot at its end; the host name where the tailnet has no MagicDNS.
+    pub name: String,
+    pub addresses: Vec<IpAddr>,
+    pub online: bool,
+    /// RFC 3339; absent when the node's key does not expire.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key_expiry: Option<String>,
+}
+
+/// Connections through the proxy.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Connections {
+    /// Alive now.
+    pub open: u64,
+    /// Accepted since the start.
+    pub accepted: u64,
+    /// Of these, ended without reaching their target.
+    pub failed: u64,
+    /// From clients to targets, of connections that have ended.
+    pub sent_bytes: u64,
+    /// From targets to clients, of connections that have ended.
+    pub received_bytes: u64,
+}
+
+/// What is known beside the daemon's phase.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// tailscaled's version; absent while it does not answer.
+    pub tailscaled: Option<String>,
+    pub node: Option<Node>,
+    pub peers: Vec<Node>,
+    pub connections: Connections,
+    /// How often tailscaled was started again.
+    pub restarts: u64,
+}
+
+/// The whole document.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Document {
+    pub version: String,
+    pub ready: bool,
+    pub state: String,
+    pub reason: String,
+    /// RFC 3339.
+    pub since: String,
+    /// Milliseconds from the daemon's start to the first time it was ready.
+    pub time_to_ready_ms: Option<u64>,
+    pub last_error: Option<String>,
+    #[serde(flatten)]
+    pub snapshot: Snapshot,
+}
+
+impl Document {
+    pub fn new(state: &State, snapshot: Snapshot) -> Self {
+        Self {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            ready: state.is_ready(),
+            state: format!("{:?}", state.phase),
+            reason: state.reason.clone(),
+            since: humantime::format_rfc3339_seconds(state.since).to_string(),
+            time_to_ready_ms: state.time_to_ready.and_then(|time| time.as_millis().try_into().ok()),
+            last_error: state.last_error.clone(),
+            snapshot,
+        }
+    }
+
+    /// Label and text of each line that a person reads.
+    pub fn lines(&self) -> Vec<(&'static str, String)> {
+        let seen = &self.snapshot;
+        let node = seen.node.as_ref().map_or_else(|| "unknown yet".to_owned(), describe);
+        let online = seen.peers.iter().filter(|peer| peer.online).count();
+        let counts = &seen.connections;
+        let mut lines = vec![
+            ("state", format!("{} since {}: {}", self.state, self.since, self.reason)),
+            ("node", node),
+            ("peers", format!("{online} online of {}", seen.peers.len())),
+            ("connections", format!("{} open, {} accepted, {} failed", counts.open, counts.accepted, counts.failed)),
+            ("bytes", format!("{} sent, {} received", counts.sent_bytes, counts.received_bytes)),
+            ("last error", self.last_error.clone().unwrap_or_else(|| "none".into())),
+            ("restarts", seen.restarts.to_string()),
+        ];
+        if let Some(time) = self.time_to_ready_ms {
+            lines.push(("first ready after", format!("{time} ms")));
+        }
+        let tailscaled = seen.tailscaled.as_deref().unwrap_or("does not answer");
+        lines.push(("version", format!("tetherd {}, tailscaled {tailscaled}", self.version)));
+        lines
+    }
+}
+
+fn describe(node: &Node) -> String {
+    let addresses: Vec<String> = node.addresses.iter().map(ToString::to_string).collect();
+    let expiry = node.key_expiry.as_ref().map_or_else(String::new, |expiry| format!(", key expires {expiry}"));
+    format!("{} ({}){expiry}", node.name, addresses.join(", "))
+}

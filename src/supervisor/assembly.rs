@@ -1,0 +1,131 @@
+//! Puts the parts together, listeners first: they are open before tailscaled is even looked for.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::inspector::Inspector;
+use super::{Life, listeners, orphans};
+use crate::config::value::{Hostname, Logout, Value};
+use crate::config::{Environment, Settings};
+use crate::fatal::Fatal;
+use crate::health::{self, View};
+use crate::proxy::{self, Connector, Counters, Outcome, Policy, Socks};
+use crate::secret::Redactor;
+use crate::state::{Phase, Publisher};
+use crate::tailscaled::{self, AtEnd, Keeper, Launch, LocalApi, Login, PathWatch, Preferences, Report, StateDir};
+
+/// Starts everything. To be called inside the event loop.
+pub(super) fn assemble(settings: &Settings, environment: &Environment, directory: &StateDir) -> Result<Life, Fatal> {
+    let socks_listeners = listeners::bind_all("socks_listen", &settings.socks_listen)?;
+    let health_listener = listeners::bind("health_listen", settings.health_listen)?;
+    let publisher = Arc::new(Publisher::new());
+    let path = PathWatch::default();
+    let api = LocalApi::new(directory.socket());
+    let counters = Counters::default();
+    let restarts = Arc::new(AtomicU64::new(0));
+
+    let accepting = CancellationToken::new();
+    let connections = TaskTracker::new();
+    let socks = Arc::new(socks(settings, api.clone(), &publisher, path.clone(), counters.clone()));
+    for listener in socks_listeners {
+        tokio::spawn(proxy::serve(listener, Arc::clone(&socks), connections.clone(), accepting.clone()));
+    }
+    let inspector = Inspector { api: api.clone(), counters, restarts: Arc::clone(&restarts) };
+    tokio::spawn(health::serve(health_listener, View::new(publisher.watch(), inspector)));
+
+    let redactor = Redactor::default();
+    let launch = launch(settings, environment, directory, &redactor)?;
+    orphans::reap_if_first_process(launch.pid());
+    let (keeper, reports) = Keeper::new(launch, api, login(settings, redactor), path, directory.state());
+    tokio::spawn(publish(reports, Arc::clone(&publisher), restarts));
+    let keeping = CancellationToken::new();
+    let keeper = tokio::spawn(keeper.run(keeping.clone(), at_end(settings, directory)));
+    let (start_timeout, drain_timeout) = (settings.start_timeout.0, settings.drain_timeout);
+    Ok(Life { publisher, keeper, keeping, accepting, connections, start_timeout, drain_timeout })
+}
+
+fn socks(settings: &Settings, api: LocalApi, publisher: &Publisher, path: PathWatch, counters: Counters) -> Socks<LocalApi> {
+    let observe = move |outcome| match outcome {
+        Outcome::Answered => path.answered(),
+        Outcome::TimedOut => path.timed_out(),
+    };
+    let policy = Policy::new(settings.direct);
+    Socks {
+        connector: Connector::new(api, policy, publisher.watch(), settings.connect_timeout, observe),
+        credentials: settings.socks_credentials.clone(),
+        handshake_timeout: settings.handshake_timeout,
+        half_close_timeout: settings.half_close_timeout,
+        counters,
+    }
+}
+
+fn launch(
+    settings: &Settings,
+    environment: &Environment,
+    directory: &StateDir,
+    redactor: &Redactor,
+) -> Result<Launch, Fatal> {
+    let search = environment.get("PATH").map(String::as_str);
+    let program = tailscaled::find(settings.tailscaled_path.as_deref(), search)?;
+    learn_secrets(settings, redactor);
+    let roots = settings.ca_file.as_deref().map(|file| roots(directory, file)).transpose()?;
+    let environment = tailscaled::environment(environment, directory.private(), roots.as_deref(), redactor);
+    let mut launch = Launch::new(program, directory.state(), &directory.socket(), environment, redactor.clone());
+    if !settings.log_upload {
+        launch = launch.without_log_upload();
+    }
+    Ok(launch.with_arguments(&settings.tailscaled_args.0))
+}
+
+fn roots(directory: &StateDir, ca_file: &Path) -> Result<std::path::PathBuf, Fatal> {
+    directory
+        .with_roots(ca_file)
+        .map_err(|error| Fatal::Configuration(format!("ca_file {} cannot be used: {error}", ca_file.display())))
+}
+
+/// Before tailscaled's first line, so that none can hold one of them.
+fn learn_secrets(settings: &Settings, redactor: &Redactor) {
+    if let Some(key) = settings.auth_key.as_ref().and_then(|source| source.read().ok()) {
+        redactor.learn(&key);
+    }
+    if let Some(credentials) = &settings.socks_credentials {
+        redactor.learn(&credentials.password);
+    }
+}
+
+fn login(settings: &Settings, redactor: Redactor) -> Login {
+    let preferences = Preferences {
+        control_url: settings.control_url.as_ref().map_or_else(String::new, |url| url.0.clone()),
+        hostname: settings.hostname.as_ref().map_or_else(own_hostname, |name| name.0.clone()),
+    };
+    Login::new(preferences, settings.auth_key.clone(), redactor)
+}
+
+/// The container's host name as one DNS label; empty, where it cannot be one, leaves the name to tailscaled.
+fn own_hostname() -> String {
+    let name = nix::unistd::gethostname().unwrap_or_default();
+    let label = name.to_string_lossy().split('.').next().unwrap_or_default().to_owned();
+    Hostname::parse(&label).map_or_else(String::new, |label| label.0)
+}
+
+fn at_end(settings: &Settings, directory: &StateDir) -> AtEnd {
+    match settings.logout {
+        Logout::Always => AtEnd::LogOut,
+        Logout::Auto if directory.is_temporary() => AtEnd::LogOut,
+        Logout::Auto | Logout::Never => AtEnd::KeepNode,
+    }
+}
+
+async fn publish(mut reports: mpsc::UnboundedReceiver<Report>, publisher: Arc<Publisher>, restarts: Arc<AtomicU64>) {
+    while let Some(report) = reports.recv().await {
+        if report.phase == Phase::Restarting {
+            restarts.fetch_add(1, Ordering::Relaxed);
+        }
+        publisher.publish(report.phase, &report.reason);
+    }
+}

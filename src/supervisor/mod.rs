@@ -1,0 +1,112 @@
+//! One life of the daemon: listeners → tailscaled → join → serve → drain → logout → exit. The composition root: it
+//! hands every part just what it needs, and is the one writer of the published state.
+
+mod assembly;
+mod inspector;
+mod listeners;
+mod orphans;
+mod signals;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::config::{Environment, Settings};
+use crate::fatal::Fatal;
+use crate::state::{Phase, Publisher};
+use crate::tailscaled::StateDir;
+pub use signals::Signals;
+
+/// Runs the daemon to its end. `signals` were registered before anything else happened.
+pub fn run(settings: &Settings, environment: &Environment, signals: Signals) -> Result<(), Fatal> {
+    let temporary = environment.get("TMPDIR").map(String::as_str);
+    // Outlives the event loop: dropping that kills tailscaled, and only then its directory can go.
+    let directory = StateDir::open(settings.state_dir.as_deref(), temporary)
+        .map_err(|error| Fatal::Configuration(error.to_string()))?;
+    // One thread: tailscaled is the one that needs the cores, and the kernel ends it when this thread ends.
+    let event_loop = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Fatal::Configuration(format!("the event loop cannot be set up: {error}")))?;
+    event_loop.block_on(async {
+        let life = assembly::assemble(settings, environment, &directory)?;
+        life.live(signals).await
+    })
+}
+
+/// The parts of a running daemon that its end needs.
+struct Life {
+    publisher: Arc<Publisher>,
+    keeper: JoinHandle<Result<(), Fatal>>,
+    /// Cancelled, it ends tailscaled.
+    keeping: CancellationToken,
+    /// Cancelled, it closes the listeners.
+    accepting: CancellationToken,
+    connections: TaskTracker,
+    start_timeout: Option<Duration>,
+    drain_timeout: Duration,
+}
+
+impl Life {
+    async fn live(mut self, signals: Signals) -> Result<(), Fatal> {
+        let mut signals = signals.listen()?;
+        let ended = tokio::select! {
+            signal = signals.next() => Ok(signal),
+            result = &mut self.keeper => Err(why_ended(result)),
+            () = overdue(&self.publisher, self.start_timeout) => Err(self.not_ready()),
+        };
+        self.accepting.cancel();
+        match &ended {
+            Ok(signal) => self.publisher.publish(Phase::Draining, &format!("{signal} was received")),
+            Err(fatal) => self.publisher.publish(Phase::Failed, &fatal.to_string()),
+        }
+        tokio::select! {
+            () = self.part(ended.is_ok()) => {}
+            signal = signals.next() => {
+                tracing::warn!(signal, "ending at once; the node stays in the tailnet until it is removed");
+            }
+        }
+        ended.map(drop)
+    }
+
+    /// Lets running connections finish, then has tailscaled log out and end.
+    async fn part(&mut self, drain: bool) {
+        if drain {
+            self.connections.close();
+            if tokio::time::timeout(self.drain_timeout, self.connections.wait()).await.is_err() {
+                tracing::warn!(open = self.connections.len(), "drain_timeout is over; connections are cut");
+            }
+        }
+        self.keeping.cancel();
+        if !self.keeper.is_finished() {
+            let _ = (&mut self.keeper).await;
+        }
+    }
+
+    fn not_ready(&self) -> Fatal {
+        let watcher = self.publisher.watch();
+        let state = watcher.borrow();
+        let time = humantime::format_duration(self.start_timeout.unwrap_or_default());
+        Fatal::NotReady(format!("not ready within start_timeout ({time}): {:?}, {}", state.phase, state.reason))
+    }
+}
+
+/// Ends when the daemon was not ready once within `limit`.
+async fn overdue(publisher: &Publisher, limit: Option<Duration>) {
+    let Some(limit) = limit else { return std::future::pending().await };
+    let mut watcher = publisher.watch();
+    if tokio::time::timeout(limit, watcher.wait_for(|state| state.time_to_ready.is_some())).await.is_ok() {
+        std::future::pending().await
+    }
+}
+
+fn why_ended(result: Result<Result<(), Fatal>, tokio::task::JoinError>) -> Fatal {
+    match result {
+        Ok(Err(fatal)) => fatal,
+        Ok(Ok(())) => Fatal::TailscaledUnusable("the keeper of tailscaled ended without being asked to".into()),
+        Err(error) => Fatal::TailscaledUnusable(format!("the keeper of tailscaled failed, please report this: {error}")),
+    }
+}

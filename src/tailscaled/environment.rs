@@ -1,0 +1,80 @@
+//! The environment tailscaled gets: the daemon's own, without what bears a secret, with what userspace mode needs.
+
+use std::path::Path;
+
+use crate::config::{Environment, key::KEYS};
+use crate::secret::Redactor;
+
+/// Bear secrets, or point at them, and mean nothing to tailscaled.
+const SECRET_BEARING: [&str; 8] = [
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "AWS_CONTAINER_AUTHORIZATION_TOKEN",
+    "TS_CLIENT_SECRET",
+    "TS_ID_TOKEN",
+    "TS_API_KEY",
+    "TS_SECRET_API_KEY",
+];
+
+/// Where Go looks for roots beside the bundle file, unless `SSL_CERT_DIR` is set (crypto/x509/root_linux.go).
+const GO_ROOTS: &str = "/etc/ssl/certs:/etc/pki/tls/certs";
+
+/// Builds it. `logs` is a directory for tailscaled's log buffers; `roots` one of additional roots.
+pub fn for_tailscaled(own: &Environment, logs: &Path, roots: Option<&Path>, redactor: &Redactor) -> Environment {
+    let mut environment: Environment =
+        own.iter().filter(|(name, value)| !bears_secret(name, value, redactor)).map(owned).collect();
+    // The port mapper waits 0.5 s for a gateway's answer that a container never gets.
+    environment.entry("TS_DISABLE_PORTMAPPER".into()).or_insert_with(|| "1".into());
+    // Otherwise tailscaled writes to /var/lib/tailscale, wherever its state is.
+    environment.entry("TS_LOGS_DIR".into()).or_insert_with(|| logs.display().to_string());
+    if let Some(roots) = roots {
+        // Adds to the roots. SSL_CERT_FILE would replace them.
+        let others = own.get("SSL_CERT_DIR").map_or(GO_ROOTS, String::as_str);
+        environment.insert("SSL_CERT_DIR".into(), format!("{others}:{}", roots.display()));
+    }
+    environment
+}
+
+fn bears_secret(name: &str, value: &str, redactor: &Redactor) -> bool {
+    let of_a_key = KEYS.iter().filter(|key| key.secret).any(|key| key.variable() == name || key.aliases.contains(&name));
+    of_a_key || SECRET_BEARING.contains(&name) || redactor.redact(value) != value
+}
+
+fn owned((name, value): (&String, &String)) -> (String, String) {
+    (name.clone(), value.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::secret::Secret;
+
+    #[test]
+    fn secrets_stay_behind_and_knobs_pass() {
+        let redactor = Redactor::default();
+        redactor.learn(&Secret::new("0123456789abcdef"));
+        let own: Environment = [
+            ("TETHERD_AUTH_KEY", "x"),
+            ("TS_AUTHKEY", "file:/run/key"),
+            ("TETHERD_SOCKS_PASSWORD", "x"),
+            ("AWS_SECRET_ACCESS_KEY", "x"),
+            ("COPY_OF_THE_KEY", "prefix 0123456789abcdef"),
+            ("TS_DEBUG_MTU", "1200"),
+            ("HTTPS_PROXY", "http://proxy:3128"),
+            ("SSL_CERT_FILE", "/ca.pem"),
+        ]
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect();
+        let names: Vec<String> = for_tailscaled(&own, Path::new("/logs"), None, &redactor).into_keys().collect();
+        assert_eq!(names, ["HTTPS_PROXY", "SSL_CERT_FILE", "TS_DEBUG_MTU", "TS_DISABLE_PORTMAPPER", "TS_LOGS_DIR"]);
+    }
+
+    #[test]
+    fn more_roots_add_to_those_there_are() {
+        let own = Environment::from([("SSL_CERT_DIR".to_owned(), "/a".to_owned())]);
+        let environment = for_tailscaled(&own, Path::new("/logs"), Some(Path::new("/b")), &Redactor::default());
+        assert_eq!(environment.get("SSL_CERT_DIR").map(String::as_str), Some("/a:/b"));
+    }
+}

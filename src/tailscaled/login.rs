@@ -1,0 +1,95 @@
+//! What tailscaled is told when it starts: preferences, and where a login is needed the auth key, read from its
+//! source each time.
+
+use serde_json::{Value, json};
+
+use crate::secret::{Redactor, SecretError, SecretSource};
+
+/// The node's preferences (`ipn.Prefs`).
+#[derive(Clone, Debug)]
+pub struct Preferences {
+    /// Empty for Tailscale's own.
+    pub control_url: String,
+    pub hostname: String,
+}
+
+/// Builds the options of LocalAPI `start`.
+#[derive(Clone)]
+pub struct Login {
+    preferences: Preferences,
+    key: Option<SecretSource>,
+    redactor: Redactor,
+}
+
+impl Login {
+    pub fn new(preferences: Preferences, key: Option<SecretSource>, redactor: Redactor) -> Self {
+        Self { preferences, key, redactor }
+    }
+
+    /// For a node that the control server knows.
+    pub fn resume(&self) -> Value {
+        json!({ "UpdatePrefs": self.preferences() })
+    }
+
+    /// For a new login. Without a key tailscaled asks for one in a browser.
+    pub fn fresh(&self) -> Result<Value, SecretError> {
+        let mut options = self.resume();
+        if let Some(source) = &self.key {
+            let key = source.read()?;
+            self.redactor.learn(&key);
+            options["AuthKey"] = key.expose().into();
+        }
+        Ok(options)
+    }
+
+    pub fn has_key(&self) -> bool {
+        self.key.is_some()
+    }
+
+    /// Without secrets that a text of others may hold.
+    pub fn redact(&self, text: &str) -> String {
+        self.redactor.redact(text)
+    }
+
+    fn preferences(&self) -> Value {
+        json!({
+            "ControlURL": self.preferences.control_url,
+            "Hostname": self.preferences.hostname,
+            "WantRunning": true,
+            // MagicDNS: names are resolved by tailscaled.
+            "CorpDNS": true,
+            // In userspace mode everything that comes in from the tailnet would reach the container's loopback.
+            "ShieldsUp": true,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::secret::Secret;
+
+    fn login(key: Option<SecretSource>) -> Login {
+        let preferences = Preferences { control_url: "https://h.example".into(), hostname: "app".into() };
+        Login::new(preferences, key, Redactor::default())
+    }
+
+    #[test]
+    fn a_known_node_resumes_without_a_key() {
+        let options = login(Some(SecretSource::Inline(Secret::new("k")))).resume();
+        assert!(options.get("AuthKey").is_none());
+        assert_eq!(options["UpdatePrefs"]["Hostname"], "app");
+    }
+
+    #[test]
+    fn a_file_is_read_at_every_login() {
+        let file = std::env::temp_dir().join(format!("tetherd-login-{}", std::process::id()));
+        std::fs::write(&file, "first\n").expect("written");
+        let login = login(Some(SecretSource::File(file.clone())));
+        assert_eq!(login.fresh().expect("is read")["AuthKey"], "first");
+        std::fs::write(&file, "second").expect("written");
+        assert_eq!(login.fresh().expect("is read")["AuthKey"], "second");
+        std::fs::remove_file(file).expect("removed");
+        assert!(login.fresh().is_err());
+    }
+}

@@ -1,0 +1,179 @@
+//! One run of tailscaled: a process group of its own that dies with the thread that started it.
+
+use std::net::UdpSocket;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+use tokio::process::{Child, Command};
+
+use super::log_lines::{Tail, relog};
+use crate::config::Environment;
+use crate::fatal::Fatal;
+use crate::secret::Redactor;
+
+/// How long tailscaled may take to end after SIGTERM.
+const END_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The process id of the tailscaled that runs now, 0 when none does: the reaper of orphans must leave it alone.
+#[derive(Clone, Default)]
+pub struct ChildPid(Arc<AtomicI32>);
+
+impl ChildPid {
+    pub fn is(&self, pid: Pid) -> bool {
+        self.0.load(Ordering::Acquire) == pid.as_raw()
+    }
+
+    pub fn get(&self) -> Option<i32> {
+        Some(self.0.load(Ordering::Acquire)).filter(|pid| *pid != 0)
+    }
+}
+
+/// How to start tailscaled, the same at every start.
+pub struct Launch {
+    program: PathBuf,
+    arguments: Vec<String>,
+    environment: Environment,
+    redactor: Redactor,
+    pid: ChildPid,
+}
+
+impl Launch {
+    /// Userspace mode with its state in `state` and its LocalAPI on `socket`.
+    pub fn new(program: PathBuf, state: &Path, socket: &Path, environment: Environment, redactor: Redactor) -> Self {
+        let mut arguments = vec![
+            "--tun=userspace-networking".to_owned(),
+            format!("--statedir={}", state.display()),
+            format!("--socket={}", socket.display()),
+        ];
+        // Peers answer to the old UDP port for up to 5 s after a restart, so every run gets the same one.
+        if let Some(port) = free_udp_port() {
+            arguments.push(format!("--port={port}"));
+        }
+        Self { program, arguments, environment, redactor, pid: ChildPid::default() }
+    }
+
+    /// Keeps tailscaled from uploading its logs to Tailscale.
+    pub fn without_log_upload(mut self) -> Self {
+        self.arguments.push("--no-logs-no-support".to_owned());
+        self
+    }
+
+    /// The user's own arguments come last, so that they win.
+    pub fn with_arguments(mut self, more: &[String]) -> Self {
+        self.arguments.extend_from_slice(more);
+        self
+    }
+
+    pub fn pid(&self) -> ChildPid {
+        self.pid.clone()
+    }
+
+    /// Starts it. To be called on a thread that lives as long as the daemon: the kernel's parent-death signal fires
+    /// when the thread that forked ends.
+    pub fn start(&self) -> Result<Process, Fatal> {
+        let mut command = Command::new(&self.program);
+        command
+            .args(&self.arguments)
+            .env_clear()
+            .envs(&self.environment)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0)
+            .kill_on_drop(true);
+        die_with_parent(&mut command);
+        let mut child = command.spawn().map_err(|error| {
+            Fatal::TailscaledUnusable(format!(
+                "tailscaled {} cannot be started: {error}; check that it is built for this machine",
+                self.program.display()
+            ))
+        })?;
+        let tail = Tail::default();
+        if let Some(stdout) = child.stdout.take() {
+            tokio::spawn(relog(stdout, self.redactor.clone(), tail.clone()));
+        }
+        if let Some(stderr) = child.stderr.take() {
+            tokio::spawn(relog(stderr, self.redactor.clone(), tail.clone()));
+        }
+        let id = child.id().and_then(|id| i32::try_from(id).ok()).unwrap_or(0);
+        self.pid.0.store(id, Ordering::Release);
+        tracing::debug!(pid = id, program = %self.program.display(), "tailscaled started");
+        Ok(Process { child, group: Pid::from_raw(id), tail, pid: self.pid.clone() })
+    }
+}
+
+/// A running tailscaled. Dropped, it is killed with its whole group.
+pub struct Process {
+    child: Child,
+    group: Pid,
+    pub tail: Tail,
+    pid: ChildPid,
+}
+
+impl Process {
+    /// Waits for the end.
+    pub async fn wait(&mut self) -> std::io::Result<ExitStatus> {
+        let status = self.child.wait().await;
+        self.pid.0.store(0, Ordering::Release);
+        status
+    }
+
+    /// Asks it to end, and kills it when it does not.
+    pub async fn end(&mut self) {
+        self.signal(Signal::SIGTERM);
+        if tokio::time::timeout(END_TIMEOUT, self.wait()).await.is_err() {
+            self.kill().await;
+        }
+    }
+
+    /// Kills it and waits until it is gone.
+    pub async fn kill(&mut self) {
+        self.signal(Signal::SIGKILL);
+        if let Err(error) = self.wait().await {
+            tracing::warn!(%error, "waiting for tailscaled failed");
+        }
+    }
+
+    fn signal(&self, signal: Signal) {
+        // A pid of 0 would mean our own group; it stands for a child that has ended.
+        if self.pid.get().is_some() {
+            let _ = killpg(self.group, signal);
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.signal(Signal::SIGKILL);
+    }
+}
+
+#[allow(unsafe_code)]
+fn die_with_parent(command: &mut Command) {
+    let parent = nix::unistd::getpid();
+    // SAFETY: between fork and exec only async-signal-safe calls are allowed; prctl and getppid are, and nothing here
+    // allocates.
+    unsafe {
+        command.pre_exec(move || {
+            nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
+            // The parent may have ended before the call above.
+            if nix::unistd::getppid() != parent {
+                return Err(nix::errno::Errno::ESRCH.into());
+            }
+            // A core dump would hold the node's keys.
+            nix::sys::resource::setrlimit(nix::sys::resource::Resource::RLIMIT_CORE, 0, 0)?;
+            Ok(())
+        });
+    }
+}
+
+/// A UDP port that is free now.
+fn free_udp_port() -> Option<u16> {
+    let socket = UdpSocket::bind("[::]:0").or_else(|_| UdpSocket::bind("0.0.0.0:0")).ok()?;
+    Some(socket.local_addr().ok()?.port())
+}

@@ -1,0 +1,90 @@
+//! How long to wait before tailscaled is started again, and when to give up.
+
+use std::time::Duration;
+
+/// The first wait of a row of short runs; each further one doubles it.
+const FIRST: Duration = Duration::from_millis(50);
+const LONGEST: Duration = Duration::from_secs(30);
+
+/// A run of at least this length, or one that got ready, does not count as a failed start.
+const LONG_RUN: Duration = Duration::from_secs(60);
+
+/// A run that was ready for less than this still lengthens the wait before the next.
+const STABLE_RUN: Duration = Duration::from_secs(10);
+
+/// As many failed starts in a row mean that tailscaled cannot run here: about 7 s of trying.
+const FAILED_STARTS: u32 = 8;
+
+/// How one run of tailscaled went.
+#[derive(Clone, Copy, Debug)]
+pub struct Run {
+    pub lasted: Duration,
+    pub was_ready: bool,
+}
+
+/// Counts runs.
+#[derive(Debug, Default)]
+pub struct Backoff {
+    short_runs: u32,
+    failed_starts: u32,
+}
+
+impl Backoff {
+    /// The wait before the next start; `None` when there is no point in one.
+    pub fn after(&mut self, run: Run) -> Option<Duration> {
+        let failed = !run.was_ready && run.lasted < LONG_RUN;
+        self.failed_starts = if failed { self.failed_starts + 1 } else { 0 };
+        if self.failed_starts >= FAILED_STARTS {
+            return None;
+        }
+        let stable = run.lasted >= STABLE_RUN && !failed;
+        self.short_runs = if stable { 0 } else { self.short_runs + 1 };
+        // The first restart is immediate: whoever waits for it has waited long enough.
+        let wait = self.short_runs.checked_sub(2).map(|doublings| FIRST * 2_u32.pow(doublings.min(16)));
+        Some(wait.unwrap_or_default().min(LONGEST))
+    }
+}
+
+/// Up to a quarter more, so that the daemons of one host do not all start tailscaled at the same moment.
+pub fn jittered(wait: Duration) -> Duration {
+    wait.mul_f64(1.0 + fastrand::f64() / 4.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const READY: Run = Run { lasted: Duration::from_secs(3), was_ready: true };
+    const FAILED: Run = Run { lasted: Duration::from_millis(10), was_ready: false };
+
+    #[test]
+    fn kills_some_seconds_apart_are_followed_by_quick_restarts() {
+        let mut backoff = Backoff::default();
+        let waits: Vec<_> = (0..3).map(|_| backoff.after(READY).expect("goes on")).collect();
+        assert_eq!(waits, [Duration::ZERO, FIRST, FIRST * 2]);
+    }
+
+    #[test]
+    fn a_stable_run_starts_the_row_anew() {
+        let mut backoff = Backoff::default();
+        (0..5).for_each(|_| assert!(backoff.after(READY).is_some()));
+        let stable = Run { lasted: STABLE_RUN, was_ready: true };
+        assert_eq!(backoff.after(stable), Some(Duration::ZERO));
+        assert_eq!(backoff.after(READY), Some(Duration::ZERO));
+    }
+
+    #[test]
+    fn starts_that_never_get_ready_end_in_giving_up() {
+        let mut backoff = Backoff::default();
+        let waits: Vec<_> = (0..FAILED_STARTS).map(|_| backoff.after(FAILED)).collect();
+        assert_eq!(waits.iter().filter(|wait| wait.is_none()).count(), 1);
+        assert_eq!(waits.last(), Some(&None));
+    }
+
+    #[test]
+    fn a_daemon_that_was_ready_never_gives_up_and_waits_at_most_the_longest() {
+        let mut backoff = Backoff::default();
+        let waits: Vec<_> = (0..100).map(|_| backoff.after(READY).expect("goes on")).collect();
+        assert_eq!(waits.last(), Some(&LONGEST));
+    }
+}

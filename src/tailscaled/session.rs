@@ -1,0 +1,257 @@
+//! One session with a running tailscaled: join, then follow what it says, notice when it hangs, when a login is
+//! needed again, and when the control server has forgotten the node.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::bus::{Bus, Notice, TailscaledState};
+use super::keeper::Reports;
+use super::local_api::{ANSWER_TIMEOUT, LocalApi, LocalApiError};
+use super::login::Login;
+use super::path_watch::PathWatch;
+use crate::fatal::Fatal;
+use crate::state::Phase;
+
+/// Connecting is tried as often until tailscaled listens, some 40 ms after its start.
+const LISTEN_RETRY: Duration = Duration::from_millis(2);
+/// tailscaled that does not listen after this time hangs.
+const LISTEN_TIMEOUT: Duration = Duration::from_secs(30);
+/// How often tailscaled is asked whether it still answers.
+const ALIVE_EVERY: Duration = Duration::from_secs(5);
+/// A timer this late means that the whole container was frozen: then silence says nothing about tailscaled.
+const FROZEN_AFTER: Duration = Duration::from_secs(1);
+/// A node that the control server still knows is online again within one second of a new connection.
+const ONLINE_TIMEOUT: Duration = Duration::from_secs(3);
+const ONLINE_RETRY: Duration = Duration::from_millis(100);
+/// Waits between logins that fail, doubling.
+const LOGIN_RETRY: Duration = Duration::from_secs(2);
+const LOGIN_RETRY_LONGEST: Duration = Duration::from_secs(60);
+
+/// What outlives a session: kept by the keeper from one run of tailscaled to the next.
+#[derive(Debug, Default)]
+pub struct Standing {
+    /// The control server knows this node: no key is needed.
+    pub known: bool,
+    /// The daemon was ready at least once in its life.
+    pub ever_ready: bool,
+}
+
+/// Why a session ended that nobody stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum SessionEnd {
+    #[error("{0}")]
+    Api(#[from] LocalApiError),
+    #[error("tailscaled did not open its LocalAPI within {} s", LISTEN_TIMEOUT.as_secs())]
+    NotListening,
+    #[error("tailscaled closed its LocalAPI")]
+    Closed,
+    #[error("tailscaled hangs: it did not answer within {} s", ANSWER_TIMEOUT.as_secs())]
+    Hangs,
+    #[error(transparent)]
+    Fatal(#[from] Fatal),
+}
+
+/// The session.
+pub struct Session<'a> {
+    pub api: &'a LocalApi,
+    pub login: &'a Login,
+    pub path: &'a PathWatch,
+    pub reports: &'a Reports,
+    pub standing: &'a mut Standing,
+    pub progress: Progress,
+}
+
+/// How far this session has come.
+#[derive(Debug, Default)]
+pub struct Progress {
+    pub was_ready: bool,
+    ready: bool,
+    login_pending: bool,
+    failed_logins: u32,
+    retry_at: Option<Instant>,
+    impairments: String,
+}
+
+impl Session<'_> {
+    /// Runs until tailscaled cannot be worked with any more.
+    pub async fn run(&mut self) -> SessionEnd {
+        match self.follow().await {
+            Ok(never) => match never {},
+            Err(end) => end,
+        }
+    }
+
+    async fn follow(&mut self) -> Result<std::convert::Infallible, SessionEnd> {
+        self.wait_until_listening().await?;
+        let mut bus = self.api.watch().await?;
+        if self.standing.known {
+            self.api.start(&self.login.resume()).await?;
+        } else {
+            self.log_in().await?;
+        }
+        let mut silence = std::pin::pin!(silence(self.api.clone()));
+        loop {
+            tokio::select! {
+                notice = bus.next() => self.heed(&notice.ok_or(SessionEnd::Closed)?).await?,
+                () = self.path.suspect(), if self.progress.ready => self.verify(&mut bus).await?,
+                () = due(self.progress.retry_at) => self.log_in().await?,
+                () = &mut silence => return Err(SessionEnd::Hangs),
+            }
+        }
+    }
+
+    async fn wait_until_listening(&self) -> Result<(), SessionEnd> {
+        let listening = async {
+            while !self.api.is_listening().await {
+                sleep(LISTEN_RETRY).await;
+            }
+        };
+        tokio::time::timeout(LISTEN_TIMEOUT, listening).await.map_err(|_| SessionEnd::NotListening)
+    }
+
+    /// Asks for a login, with the key as its source has it now.
+    async fn log_in(&mut self) -> Result<(), SessionEnd> {
+        self.progress.retry_at = None;
+        let options = match self.login.fresh() {
+            Ok(options) => options,
+            Err(error) => {
+                self.retry_login(&format!("the auth key {error}"));
+                return Ok(());
+            }
+        };
+        self.progress.login_pending = true;
+        self.api.start(&options).await?;
+        self.api.login_interactive().await?;
+        Ok(())
+    }
+
+    fn retry_login(&mut self, reason: &str) {
+        self.progress.login_pending = true;
+        let wait = (LOGIN_RETRY * 2_u32.pow(self.progress.failed_logins.min(8))).min(LOGIN_RETRY_LONGEST);
+        self.progress.failed_logins += 1;
+        self.progress.retry_at = Some(Instant::now() + wait);
+        self.report(Phase::NeedsLogin, reason);
+    }
+
+    async fn heed(&mut self, notice: &Notice) -> Result<(), SessionEnd> {
+        if let Some(impairments) = notice.impairments() {
+            self.progress.impairments = self.login.redact(&impairments);
+            self.report_impairments();
+        }
+        if let Some(message) = &notice.err_message {
+            self.refused(message)?;
+        }
+        if let Some(url) = notice.browse_to_url.as_deref().filter(|url| !url.is_empty())
+            && !self.login.has_key()
+        {
+            tracing::warn!(url, "no auth key is set: log this node in with a browser, or set auth_key");
+            self.report(Phase::NeedsLogin, "no auth key is set; the log names an address to log in with a browser");
+        }
+        match notice.state() {
+            Some(state) => self.enter(state).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn enter(&mut self, state: TailscaledState) -> Result<(), SessionEnd> {
+        tracing::debug!(?state, "tailscaled");
+        match state {
+            TailscaledState::Running => self.running(),
+            TailscaledState::NeedsLogin if !self.progress.login_pending => {
+                self.report(Phase::NeedsLogin, "the control server wants a new login: the node was removed or has expired");
+                self.log_in().await?;
+            }
+            TailscaledState::NeedsMachineAuth => {
+                self.report(Phase::NeedsLogin, "the node waits for approval by an administrator of the tailnet");
+            }
+            TailscaledState::Stopped => {
+                self.report(Phase::Starting, "tailscaled was told to stop; it is told to go on");
+                self.api.start(&self.login.resume()).await?;
+            }
+            TailscaledState::Starting if !self.progress.login_pending => {
+                self.report(Phase::Starting, "joining the tailnet");
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn running(&mut self) {
+        self.progress = Progress {
+            was_ready: true,
+            ready: true,
+            impairments: std::mem::take(&mut self.progress.impairments),
+            ..Progress::default()
+        };
+        self.standing.known = true;
+        self.standing.ever_ready = true;
+        self.report(Phase::Ready, "joined the tailnet");
+    }
+
+    /// A message of the control server while a login is under way is a refusal.
+    fn refused(&mut self, message: &str) -> Result<(), SessionEnd> {
+        let message = self.login.redact(message.trim());
+        if !self.progress.login_pending {
+            tracing::warn!(message, "tailscaled");
+            return Ok(());
+        }
+        let reason = format!(
+            "the control server refused the auth key: {message}; create a new key and put it where auth_key comes from"
+        );
+        if !self.standing.ever_ready {
+            return Err(Fatal::KeyRefused(reason).into());
+        }
+        self.retry_login(&reason);
+        Ok(())
+    }
+
+    /// Dials time out and none succeeds. A new connection to the control server tells whether the node is still known.
+    async fn verify(&mut self, bus: &mut Bus) -> Result<(), SessionEnd> {
+        tracing::debug!("dials time out: asking the control server where this node stands");
+        self.api.disconnect_control().await?;
+        let deadline = Instant::now() + ONLINE_TIMEOUT;
+        while Instant::now() < deadline {
+            if self.api.status(false).await?.node.is_some_and(|node| node.online) {
+                return Ok(());
+            }
+            tokio::select! {
+                notice = bus.next() => self.heed(&notice.ok_or(SessionEnd::Closed)?).await?,
+                () = sleep(ONLINE_RETRY) => {}
+            }
+        }
+        self.report(Phase::NeedsLogin, "dials time out and the control server does not know this node any more");
+        self.log_in().await
+    }
+
+    /// While not ready, what tailscaled finds wrong is the reason.
+    fn report_impairments(&self) {
+        if !self.progress.ready && self.progress.retry_at.is_none() && !self.progress.impairments.is_empty() {
+            self.report(Phase::Starting, &format!("joining the tailnet: {}", self.progress.impairments));
+        }
+    }
+
+    fn report(&self, phase: Phase, reason: &str) {
+        self.reports.send(phase, reason);
+    }
+}
+
+async fn due(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Ends when tailscaled stops answering.
+async fn silence(api: LocalApi) {
+    loop {
+        sleep(ALIVE_EVERY).await;
+        let asked = Instant::now();
+        if matches!(api.status(false).await, Err(LocalApiError::Silent))
+            && asked.elapsed() < ANSWER_TIMEOUT + FROZEN_AFTER
+        {
+            return;
+        }
+    }
+}
