@@ -139,10 +139,7 @@ mod tests {
     fn known_secrets_and_tailscale_keys_are_masked() {
         let redactor = Redactor::default();
         redactor.learn(&Secret::new("0123456789abcdef"));
-        assert_eq!(
-            redactor.redact("key 0123456789abcdef and tskey-auth-kAbC_1-xyz, done"),
-            "key *** and ***, done"
-        );
+        assert_eq!(redactor.redact("key 0123456789abcdef and tskey-auth-kAbC_1-xyz, done"), "key *** and ***, done");
     }
 
     #[test]

@@ -28,6 +28,8 @@ pub struct State {
     pub phase: Phase,
     /// One sentence for a person: why the daemon is in this phase.
     pub reason: String,
+    /// Whether dialling makes sense. Where the path is in doubt it does, though the daemon is not ready.
+    pub dialable: bool,
     /// When this phase began.
     pub since: SystemTime,
     /// Time from the daemon's start to the first `Ready`; `None` until then.
@@ -62,6 +64,7 @@ impl Publisher {
         let state = State {
             phase: Phase::Starting,
             reason: "tailscaled is starting".into(),
+            dialable: false,
             since: SystemTime::now(),
             time_to_ready: None,
             last_error: None,
@@ -73,12 +76,17 @@ impl Publisher {
         self.sender.subscribe()
     }
 
+    /// Publishes `phase`. Dialling makes sense when it is `Ready`.
+    pub fn publish(&self, phase: Phase, reason: &str) {
+        self.publish_as(phase, reason, phase == Phase::Ready);
+    }
+
     /// Publishes `phase`, unless it and its reason stand already. Once the daemon is ending, only a further step
     /// towards the end is taken.
-    pub fn publish(&self, phase: Phase, reason: &str) {
+    pub fn publish_as(&self, phase: Phase, reason: &str, dialable: bool) {
         let changed = self.sender.send_if_modified(|state| {
             let ending = state.is_ending() && !matches!(phase, Phase::Draining | Phase::Failed);
-            if ending || (state.phase == phase && state.reason == reason) {
+            if ending || (state.phase == phase && state.reason == reason && state.dialable == dialable) {
                 return false;
             }
             if state.phase != phase {
@@ -90,6 +98,7 @@ impl Publisher {
                 state.last_error = Some(reason.to_owned());
             }
             state.phase = phase;
+            state.dialable = dialable;
             state.reason = reason.to_owned();
             true
         });

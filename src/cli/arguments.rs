@@ -59,11 +59,25 @@ fn definition() -> Clap {
             "Every setting is also a variable (TETHERD_SOCKS_LISTEN) and a key in the file (socks_listen). Later wins: \
              default, runtime, file, TS_*, TETHERD_*, command line.",
         )
-        .arg(Arg::new("version").short('V').long("version").action(ArgAction::SetTrue).help("versions of tetherd and tailscaled"))
-        .arg(Arg::new("config").long("config").value_name("PATH").global(true).help("file of settings (TOML); also TETHERD_CONFIG"))
+        .arg(
+            Arg::new("version")
+                .short('V')
+                .long("version")
+                .action(ArgAction::SetTrue)
+                .help("versions of tetherd and tailscaled"),
+        )
+        .arg(
+            Arg::new("config")
+                .long("config")
+                .value_name("PATH")
+                .global(true)
+                .help("file of settings (TOML); also TETHERD_CONFIG"),
+        )
         .args(KEYS.iter().map(flag))
         .subcommand(Clap::new("run").about("the daemon, in the foreground; also without a command"))
-        .subcommand(Clap::new("wait").about("block until the running daemon is ready; 0 ready, 1 not in time").arg(timeout))
+        .subcommand(
+            Clap::new("wait").about("block until the running daemon is ready; 0 ready, 1 not in time").arg(timeout),
+        )
         .subcommand(Clap::new("healthcheck").about("ask the running daemon once; 0 ready, 1 not"))
         .subcommand(Clap::new("status").about("show state, node, peers, connections and last error").arg(json))
         .subcommand(Clap::new("check").about("show every setting with its origin; 78 when one is invalid"))
@@ -83,9 +97,7 @@ fn flag(key: &'static Key) -> Arg {
 fn read(matches: &ArgMatches) -> Arguments {
     let (command, inner) = match matches.subcommand() {
         _ if matches.get_flag("version") => (Command::Version, matches),
-        Some(("wait", inner)) => {
-            (Command::Wait(inner.get_one("timeout").copied().unwrap_or_default()), inner)
-        }
+        Some(("wait", inner)) => (Command::Wait(inner.get_one("timeout").copied().unwrap_or_default()), inner),
         Some(("healthcheck", inner)) => (Command::Healthcheck, inner),
         Some(("status", inner)) => (Command::Status { json: inner.get_flag("json") }, inner),
         Some(("check", inner)) => (Command::Check, inner),

@@ -27,7 +27,10 @@ pub(super) fn start(level: LogLevel, format: LogFormat) {
 pub(super) fn last_line(format: Option<LogFormat>, line: &str) {
     if format == Some(LogFormat::Json) {
         let timestamp = humantime::format_rfc3339_micros(SystemTime::now()).to_string();
-        eprintln!("{}", serde_json::json!({ "timestamp": timestamp, "level": "ERROR", "message": line, "target": "tetherd" }));
+        eprintln!(
+            "{}",
+            serde_json::json!({ "timestamp": timestamp, "level": "ERROR", "message": line, "target": "tetherd" })
+        );
     } else {
         eprintln!("tetherd: {line}");
     }

@@ -10,6 +10,7 @@ mod questions;
 use std::process::ExitCode;
 
 use arguments::{Arguments, Command};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::config::{self, Config, Environment};
 use crate::fatal::Fatal;
@@ -74,9 +75,10 @@ fn version(config: &Config, environment: &Environment) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Keeps secrets in memory from core dumps, and from other processes of the same user.
+/// Keeps secrets in memory from core dumps, tailscaled's too, and from other processes of the same user.
 fn harden() {
-    if let Err(error) = nix::sys::prctl::set_dumpable(false) {
+    let no_core = getrlimit(Resource::RLIMIT_CORE).and_then(|(_, hard)| setrlimit(Resource::RLIMIT_CORE, 0, hard));
+    if let Err(error) = no_core.and_then(|()| nix::sys::prctl::set_dumpable(false)) {
         tracing::warn!(%error, "core dumps cannot be switched off");
     }
 }
@@ -92,4 +94,3 @@ fn end(config: &Config, result: Result<(), Fatal>) -> ExitCode {
     }
     ExitCode::from(fatal.exit_code())
 }
-

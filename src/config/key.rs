@@ -71,14 +71,24 @@ pub const KEYS: &[Key] = &[
     key("ca_file", "PATH", None, "PEM file of roots to trust beside the system's"),
     key("hostname", "NAME", None, "the node's name in the tailnet; the container's host name when not given")
         .also(&["TS_HOSTNAME"]),
-    key("socks_listen", "LIST", Some("127.0.0.1:1055"), "where SOCKS5 is served, host:port, several separated by commas")
-        .also(&["TS_SOCKS5_SERVER"]),
+    key(
+        "socks_listen",
+        "LIST",
+        Some("127.0.0.1:1055"),
+        "where SOCKS5 is served, host:port, several separated by commas",
+    )
+    .also(&["TS_SOCKS5_SERVER"]),
     key("socks_user", "NAME", None, "user that SOCKS5 clients must name (RFC 1929); needs socks_password"),
     key("socks_password", "PASSWORD", None, "password that SOCKS5 clients must give").secret(),
     key("socks_password_file", "PATH", None, "file that holds the SOCKS5 password"),
     key("allow_open_proxy", "BOOL", Some("false"), "allow a listener that others can reach without a password"),
     key("direct", "allow|deny", Some("allow"), "targets outside the tailnet: dialled directly, or refused"),
-    key("connect_timeout", "DURATION", Some("15s"), "longest time from a client's request to an answer, waiting included"),
+    key(
+        "connect_timeout",
+        "DURATION",
+        Some("15s"),
+        "longest time from a client's request to an answer, waiting included",
+    ),
     key("handshake_timeout", "DURATION", Some("10s"), "longest time for a client's greeting and request"),
     key("half_close_timeout", "DURATION", Some("60s"), "longest silence once one side of a connection has ended"),
     key("drain_timeout", "DURATION", Some("10s"), "longest time that running connections get to finish at a stop"),

@@ -168,7 +168,8 @@ fn both_given(key: &Key, origin: &str) -> Fault {
 fn is_service_link(name: &str) -> bool {
     let after_port = |tail: &str| {
         let mut parts = tail.split('_');
-        parts.next().is_some_and(|port| port.parse::<u16>().is_ok()) && matches!(parts.next(), Some("TCP" | "UDP" | "SCTP"))
+        parts.next().is_some_and(|port| port.parse::<u16>().is_ok())
+            && matches!(parts.next(), Some("TCP" | "UDP" | "SCTP"))
     };
     name == "PORT"
         || name.ends_with("_PORT") && name.contains("SERVICE")
@@ -183,7 +184,9 @@ mod tests {
 
     #[test]
     fn service_links_of_kubernetes_are_told_from_settings() {
-        for name in ["SERVICE_HOST", "SERVICE_PORT", "SERVICE_PORT_SOCKS", "PORT", "PORT_1055_TCP", "PORT_1055_TCP_ADDR"] {
+        for name in
+            ["SERVICE_HOST", "SERVICE_PORT", "SERVICE_PORT_SOCKS", "PORT", "PORT_1055_TCP", "PORT_1055_TCP_ADDR"]
+        {
             assert!(is_service_link(name), "{name}");
         }
         for name in ["SOKS_LISTEN", "SOCKS_LISTEN", "SOCKS_PORT", "PORTS_TCP"] {

@@ -44,7 +44,9 @@ fn runtime(environment: &Environment, config: Option<&str>, flags: &Flags) -> (R
     match raw.as_str() {
         Some("auto") => (found, None),
         Some(name) if Runtime::named(name).is_some() => (Runtime::named(name).unwrap_or(found), None),
-        _ => (found, Some(Fault::new("runtime", &origin, "is unknown, expected auto, lambda, ecs, kubernetes or plain"))),
+        _ => {
+            (found, Some(Fault::new("runtime", &origin, "is unknown, expected auto, lambda, ecs, kubernetes or plain")))
+        }
     }
 }
 
@@ -80,7 +82,8 @@ mod tests {
     #[test]
     fn later_sources_win_in_the_contracts_order() {
         let file = std::env::temp_dir().join(format!("tetherd-order-{}.toml", std::process::id()));
-        std::fs::write(&file, "hostname = \"file\"\nconnect_timeout = \"1s\"\nsocks_listen = [\"127.0.0.1:1\"]\n").expect("file");
+        std::fs::write(&file, "hostname = \"file\"\nconnect_timeout = \"1s\"\nsocks_listen = [\"127.0.0.1:1\"]\n")
+            .expect("file");
         let path = file.to_str().expect("UTF-8");
         let mut pairs = vec![("KUBERNETES_SERVICE_HOST", "10.0.0.1"), ("TETHERD_CONFIG", path)];
         let hostname = |pairs: &[(&str, &str)], flags: &Flags| {

@@ -57,7 +57,11 @@ impl Value for Limit {
     const EXPECTED: &'static str = "a time such as 15s, 300ms or 1m, or off";
 
     fn parse(text: &str) -> Option<Self> {
-        if text.eq_ignore_ascii_case("off") { Some(Self(None)) } else { Duration::parse(text).map(|time| Self(Some(time))) }
+        if text.eq_ignore_ascii_case("off") {
+            Some(Self(None))
+        } else {
+            Duration::parse(text).map(|time| Self(Some(time)))
+        }
     }
 }
 

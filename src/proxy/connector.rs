@@ -1,26 +1,37 @@
-//! Gets a client its connection: waits until the tailnet is there, dials, dials directly where that is right, and
-//! tries again when tailscaled went away meanwhile. One deadline covers it all.
+//! Gets a client its connection: waits until the tailnet is there, dials, dials a second time beside a silent first
+//! one, directly where that is right, and again when tailscaled or the path went away meanwhile. One deadline covers
+//! it all.
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::time::Duration;
 
 use hyper::body::Bytes;
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::policy::Policy;
-use crate::dial::{Dial, DialError, Dialled, Target};
+use super::policy::{Policy, judge_unknown};
+use crate::dial::{Dial, DialError, Dialled, Host, Target};
 use crate::state::{Phase, Watcher};
 
 /// tailscaled that has just ended is noticed within milliseconds; until then its socket is tried again at this pace.
 const RETRY: Duration = Duration::from_millis(20);
 
-/// How a dial through the tailnet ended, for those who judge the path.
+/// A dial still unanswered after this time gets a second one beside it: one that was made while the path was being
+/// built dies with it, 5 s later, while a younger one works at once.
+const SECOND_AFTER: Duration = Duration::from_secs(1);
+
+/// How long the second one may be silent until a younger one takes its place.
+const SILENCE: Duration = Duration::from_secs(2);
+
+/// What a dial through the tailnet tells about the path, for those who judge it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
+    /// A connection, or the target's refusal.
     Answered,
-    TimedOut,
+    /// No answer for a while.
+    Silent,
 }
 
 /// A connection to a target.
@@ -59,7 +70,9 @@ impl<D: Dial> Connector<D> {
             Dialled::Tailnet(stream, early) => Ok(Connection::Tailnet(stream, early)),
             Dialled::Outside(address) => {
                 self.policy.judge_outside(address)?;
-                timeout_at(deadline, dial_directly(address)).await.unwrap_or_else(|_| Err(self.too_late("dialling directly")))
+                timeout_at(deadline, dial_directly(address))
+                    .await
+                    .unwrap_or_else(|_| Err(self.too_late("dialling directly")))
             }
         }
     }
@@ -67,31 +80,45 @@ impl<D: Dial> Connector<D> {
     async fn dial_when_ready(&self, target: &Target, deadline: Instant) -> Result<Dialled, DialError> {
         let mut state = self.state.clone();
         loop {
-            let ready = timeout_at(deadline, wait_until_ready(&mut state)).await;
+            let ready = timeout_at(deadline, wait_until_dialable(&mut state)).await;
             ready.unwrap_or_else(|_| Err(self.too_late(&why_waiting(&state))))?;
-            let result = match timeout_at(deadline, self.dial.dial(target)).await {
-                Ok(result) => result,
-                Err(_) => Err(self.too_late("no answer through the tailnet")),
-            };
-            match &result {
-                Err(DialError::Tailscaled(error)) => tracing::debug!(%target, error, "dialling again"),
-                _ => {
-                    self.observe(&result);
-                    return result;
+            let error = match timeout_at(deadline, self.dial_beside(target)).await {
+                Ok(Ok(dialled)) => {
+                    if matches!(dialled, Dialled::Tailnet(..)) {
+                        (self.observe)(Outcome::Answered);
+                    }
+                    return Ok(dialled);
                 }
+                Ok(Err(error)) => error,
+                Err(_) => self.too_late("no answer through the tailnet"),
+            };
+            match error {
+                DialError::Refused => (self.observe)(Outcome::Answered),
+                DialError::TimedOut(_) => (self.observe)(Outcome::Silent),
+                _ => {}
             }
-            if Instant::now() + RETRY >= deadline {
-                return result;
+            let is_of_the_path = matches!(error, DialError::TimedOut(_) | DialError::Tailscaled(_));
+            if !is_of_the_path || Instant::now() + RETRY >= deadline {
+                return Err(unless_unknown(target, error));
             }
+            tracing::debug!(%target, %error, "dialling again");
             sleep(RETRY).await;
         }
     }
 
-    fn observe(&self, result: &Result<Dialled, DialError>) {
-        match result {
-            Ok(Dialled::Tailnet(..)) | Err(DialError::Refused) => (self.observe)(Outcome::Answered),
-            Err(DialError::TimedOut(_)) => (self.observe)(Outcome::TimedOut),
-            _ => {}
+    /// One dial, and after a while of silence a second one beside it. The first answer wins; the loser is closed.
+    async fn dial_beside(&self, target: &Target) -> Result<Dialled, DialError> {
+        let mut first = pin!(self.dial.dial(target));
+        tokio::select! {
+            result = &mut first => return result,
+            () = sleep(SECOND_AFTER) => {}
+        }
+        loop {
+            tokio::select! {
+                result = &mut first => return result,
+                result = self.dial.dial(target) => return result,
+                () = sleep(SILENCE) => (self.observe)(Outcome::Silent),
+            }
         }
     }
 
@@ -100,10 +127,20 @@ impl<D: Dial> Connector<D> {
     }
 }
 
+/// tailscaled finds no way to a tailnet address that no node has; the policy refuses such addresses wherever they
+/// turn up.
+fn unless_unknown(target: &Target, error: DialError) -> DialError {
+    let refusal = match (&target.host, &error) {
+        (Host::Ip(address), DialError::Network(_) | DialError::Host(_)) => judge_unknown(*address),
+        _ => Ok(()),
+    };
+    refusal.err().unwrap_or(error)
+}
+
 /// Ends when a dial makes sense. A draining daemon's tailscaled still works for connections that were there before.
-async fn wait_until_ready(state: &mut Watcher) -> Result<(), DialError> {
+async fn wait_until_dialable(state: &mut Watcher) -> Result<(), DialError> {
     let gone = || DialError::Network("tetherd is stopping".into());
-    let now = state.wait_for(|state| state.is_ready() || state.is_ending()).await.map_err(|_| gone())?;
+    let now = state.wait_for(|state| state.dialable || state.is_ending()).await.map_err(|_| gone())?;
     match now.phase {
         Phase::Failed => Err(DialError::Network(now.reason.clone())),
         Phase::Draining if now.time_to_ready.is_none() => Err(gone()),
@@ -121,7 +158,9 @@ async fn dial_directly(address: SocketAddr) -> Result<Connection, DialError> {
     let stream = TcpStream::connect(address).await.map_err(|error| match error.kind() {
         ErrorKind::ConnectionRefused => DialError::Refused,
         ErrorKind::TimedOut => DialError::TimedOut(text(&error)),
-        ErrorKind::NetworkUnreachable | ErrorKind::AddrNotAvailable | ErrorKind::NetworkDown => DialError::Network(text(&error)),
+        ErrorKind::NetworkUnreachable | ErrorKind::AddrNotAvailable | ErrorKind::NetworkDown => {
+            DialError::Network(text(&error))
+        }
         ErrorKind::HostUnreachable => DialError::Host(text(&error)),
         _ => DialError::Other(text(&error)),
     })?;
@@ -184,6 +223,58 @@ mod tests {
         let connector = connector(u32::MAX, "127.0.0.1:1", &publisher, Duration::from_millis(100));
         let error = connector.connect(&target()).await.expect_err("never answers");
         assert!(matches!(error, DialError::Tailscaled(_)), "{error}");
+    }
+
+    /// Never answers its first dials, then names an address outside.
+    struct Silent(AtomicU32);
+
+    impl Dial for Silent {
+        async fn dial(&self, _: &Target) -> Result<Dialled, DialError> {
+            match self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)) {
+                Ok(_) => std::future::pending().await,
+                Err(_) => Err(DialError::Refused),
+            }
+        }
+    }
+
+    async fn dial_silent(silent: u32) -> (Duration, DialError, Vec<Outcome>) {
+        let publisher = Publisher::new();
+        publisher.publish(Phase::Ready, "joined");
+        let (sender, mut outcomes) = tokio::sync::mpsc::unbounded_channel();
+        let observe = move |outcome| sender.send(outcome).expect("is listened to");
+        let timeout = Duration::from_secs(15);
+        let connector = Connector::new(
+            Silent(AtomicU32::new(silent)),
+            Policy::new(Direct::Allow),
+            publisher.watch(),
+            timeout,
+            observe,
+        );
+        let started = Instant::now();
+        let error = connector.connect(&target()).await.expect_err("is refused");
+        drop(connector);
+        let mut seen = Vec::new();
+        while let Some(outcome) = outcomes.recv().await {
+            seen.push(outcome);
+        }
+        (started.elapsed(), error, seen)
+    }
+
+    #[tokio::test(flavor = "current_thread", start_paused = true)]
+    async fn a_silent_dial_gets_a_second_one_beside_it() {
+        let (took, error, seen) = dial_silent(1).await;
+        assert_eq!((took.as_millis() / 100, error, seen), (10, DialError::Refused, vec![Outcome::Answered]));
+    }
+
+    #[tokio::test(flavor = "current_thread", start_paused = true)]
+    async fn lasting_silence_is_reported_and_younger_dials_are_made() {
+        let (took, error, seen) = dial_silent(2).await;
+        assert_eq!((took.as_millis() / 100, error), (30, DialError::Refused));
+        assert_eq!(seen, [Outcome::Silent, Outcome::Answered]);
+        let (took, error, seen) = dial_silent(u32::MAX).await;
+        assert_eq!(took.as_secs(), 15);
+        assert!(matches!(error, DialError::TimedOut(_)));
+        assert_eq!(seen.len(), 8);
     }
 
     #[tokio::test(flavor = "current_thread")]

@@ -28,6 +28,11 @@ impl Policy {
     }
 }
 
+/// Judges an address that tailscaled could not reach: a tailnet address is one that no node has.
+pub(super) fn judge_unknown(address: IpAddr) -> Result<(), DialError> {
+    never_direct(address).map_or(Ok(()), |what| Err(DialError::Policy(format!("{address} is {what}"))))
+}
+
 /// Addresses that must never be reached past the tailnet: the cloud's metadata and credentials, and tailnet
 /// addresses that tailscaled does not know, which would leak into the container's own network.
 fn never_direct(address: IpAddr) -> Option<&'static str> {
@@ -93,7 +98,9 @@ mod tests {
 
     #[test]
     fn addresses_beside_those_ranges_are_ordinary() {
-        for address in ["100.63.255.255", "100.128.0.0", "169.253.0.1", "10.0.0.1", "127.0.0.1", "fec0::1", "fd00:ec3::1", "::1"] {
+        for address in
+            ["100.63.255.255", "100.128.0.0", "169.253.0.1", "10.0.0.1", "127.0.0.1", "fec0::1", "fd00:ec3::1", "::1"]
+        {
             assert!(judge(Direct::Allow, address), "{address}");
             assert!(!judge(Direct::Deny, address), "{address}");
         }

@@ -40,7 +40,13 @@ impl Carried {
 
 /// Relays until the end. Once one side has ended, the other gets as long as it has something to say, and `silence`
 /// after its last byte.
-pub async fn relay<C, T>(client: C, target: T, half_close: HalfClose, silence: Duration, carried: &Carried) -> io::Result<()>
+pub async fn relay<C, T>(
+    client: C,
+    target: T,
+    half_close: HalfClose,
+    silence: Duration,
+    carried: &Carried,
+) -> io::Result<()>
 where
     C: AsyncRead + AsyncWrite + Unpin,
     T: AsyncRead + AsyncWrite + Unpin,

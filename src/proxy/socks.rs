@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use fast_socks5::server::{SocksServerError, Socks5ServerProtocol, states::CommandRead};
+use fast_socks5::server::{Socks5ServerProtocol, SocksServerError, states::CommandRead};
 use fast_socks5::util::target_addr::TargetAddr;
 use fast_socks5::{ReplyError, Socks5Command};
 use thiserror::Error;
@@ -63,7 +63,8 @@ impl<D: Dial> Socks<D> {
     }
 
     async fn connect(&self, client: &mut TcpStream) -> Result<Connection, Unserved> {
-        let (protocol, target) = timeout(self.handshake_timeout, self.handshake(client)).await.map_err(|_| Unserved::TooSlow)??;
+        let (protocol, target) =
+            timeout(self.handshake_timeout, self.handshake(client)).await.map_err(|_| Unserved::TooSlow)??;
         match self.connector.connect(&target).await {
             Ok(connection) => {
                 protocol.reply_success(bind_address(&connection)).await?;

@@ -49,10 +49,16 @@ pub(super) fn assemble(settings: &Settings, environment: &Environment, directory
     Ok(Life { publisher, keeper, keeping, accepting, connections, start_timeout, drain_timeout })
 }
 
-fn socks(settings: &Settings, api: LocalApi, publisher: &Publisher, path: PathWatch, counters: Counters) -> Socks<LocalApi> {
+fn socks(
+    settings: &Settings,
+    api: LocalApi,
+    publisher: &Publisher,
+    path: PathWatch,
+    counters: Counters,
+) -> Socks<LocalApi> {
     let observe = move |outcome| match outcome {
         Outcome::Answered => path.answered(),
-        Outcome::TimedOut => path.timed_out(),
+        Outcome::Silent => path.silent(),
     };
     let policy = Policy::new(settings.direct);
     Socks {
@@ -126,6 +132,6 @@ async fn publish(mut reports: mpsc::UnboundedReceiver<Report>, publisher: Arc<Pu
         if report.phase == Phase::Restarting {
             restarts.fetch_add(1, Ordering::Relaxed);
         }
-        publisher.publish(report.phase, &report.reason);
+        publisher.publish_as(report.phase, &report.reason, report.dialable);
     }
 }

@@ -107,6 +107,8 @@ fn why_ended(result: Result<Result<(), Fatal>, tokio::task::JoinError>) -> Fatal
     match result {
         Ok(Err(fatal)) => fatal,
         Ok(Ok(())) => Fatal::TailscaledUnusable("the keeper of tailscaled ended without being asked to".into()),
-        Err(error) => Fatal::TailscaledUnusable(format!("the keeper of tailscaled failed, please report this: {error}")),
+        Err(error) => {
+            Fatal::TailscaledUnusable(format!("the keeper of tailscaled failed, please report this: {error}"))
+        }
     }
 }

@@ -43,7 +43,7 @@ pub struct Notice {
     /// A refused key, among others.
     pub err_message: Option<String>,
     #[serde(rename = "BrowseToURL")]
-    pub browse_to_url: Option<String>,
+    browse_to_url: Option<String>,
     health: Option<Health>,
 }
 
@@ -66,11 +66,18 @@ impl Notice {
         self.state.map(TailscaledState::from)
     }
 
+    /// The address that a person is to log the node in at: the control server does not know it, and got no key.
+    pub fn login_address(&self) -> Option<&str> {
+        self.browse_to_url.as_deref().filter(|address| !address.is_empty())
+    }
+
     /// The texts of what impairs connections now; `None` when the notice says nothing of health.
     pub fn impairments(&self) -> Option<String> {
         let warnings = self.health.as_ref()?.warnings.iter().flatten();
-        let texts: Vec<&str> =
-            warnings.filter(|(_, warning)| warning.impacts_connectivity).map(|(_, warning)| warning.text.trim()).collect();
+        let texts: Vec<&str> = warnings
+            .filter(|(_, warning)| warning.impacts_connectivity)
+            .map(|(_, warning)| warning.text.trim())
+            .collect();
         Some(texts.join("; "))
     }
 }

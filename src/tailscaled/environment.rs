@@ -37,7 +37,8 @@ pub fn for_tailscaled(own: &Environment, logs: &Path, roots: Option<&Path>, reda
 }
 
 fn bears_secret(name: &str, value: &str, redactor: &Redactor) -> bool {
-    let of_a_key = KEYS.iter().filter(|key| key.secret).any(|key| key.variable() == name || key.aliases.contains(&name));
+    let of_a_key =
+        KEYS.iter().filter(|key| key.secret).any(|key| key.variable() == name || key.aliases.contains(&name));
     of_a_key || SECRET_BEARING.contains(&name) || redactor.redact(value) != value
 }
 

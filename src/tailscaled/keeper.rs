@@ -26,6 +26,8 @@ const LOGOUT_TIMEOUT: Duration = Duration::from_secs(2);
 pub struct Report {
     pub phase: Phase,
     pub reason: String,
+    /// Whether dialling makes sense.
+    pub dialable: bool,
 }
 
 /// The sending side of the reports.
@@ -34,8 +36,17 @@ pub struct Reports(mpsc::UnboundedSender<Report>);
 
 impl Reports {
     pub(super) fn send(&self, phase: Phase, reason: &str) {
+        self.send_as(phase, reason, phase == Phase::Ready);
+    }
+
+    /// For a daemon that is not ready, though dials may work.
+    pub(super) fn send_doubt(&self, reason: &str) {
+        self.send_as(Phase::Starting, reason, true);
+    }
+
+    fn send_as(&self, phase: Phase, reason: &str, dialable: bool) {
         // Nobody listens any more once the daemon is about to exit.
-        let _ = self.0.send(Report { phase, reason: reason.to_owned() });
+        let _ = self.0.send(Report { phase, reason: reason.to_owned(), dialable });
     }
 }
 
@@ -131,7 +142,9 @@ impl Keeper {
             match tokio::time::timeout(LOGOUT_TIMEOUT, self.api.logout()).await {
                 Ok(Ok(())) => tracing::info!("logged out of the tailnet"),
                 Ok(Err(error)) => tracing::warn!(%error, "could not log out; the node stays until it is removed"),
-                Err(_) => tracing::warn!("the control server did not confirm the logout; the node stays until it is removed"),
+                Err(_) => {
+                    tracing::warn!("the control server did not confirm the logout; the node stays until it is removed")
+                }
             }
             // Nothing is left to be saved.
             process.kill().await;

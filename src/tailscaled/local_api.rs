@@ -98,11 +98,6 @@ impl LocalApi {
         self.ask(Method::POST, "/localapi/v0/logout", Bytes::new()).await.map(drop)
     }
 
-    /// Drops the connection to the control server, so that tailscaled makes a new one and hears where it stands.
-    pub async fn disconnect_control(&self) -> Result<(), LocalApiError> {
-        self.ask(Method::POST, "/localapi/v0/disconnect-control", Bytes::new()).await.map(drop)
-    }
-
     pub async fn status(&self, peers: bool) -> Result<Status, LocalApiError> {
         let path = format!("/localapi/v0/status?peers={peers}");
         let body = self.ask(Method::GET, &path, Bytes::new()).await?;
@@ -179,11 +174,14 @@ fn outside(response: &Response<Incoming>) -> Result<Dialled, DialError> {
 /// What tailscaled's error text means. The texts are those of Go's `net` package and of gVisor's network stack.
 fn classify(text: &str) -> DialError {
     let says = |parts: &[&str]| parts.iter().any(|part| text.contains(part));
-    if says(&["connection refused", "connection was refused"]) {
+    if text.starts_with("resolve failure") {
+        // Also when the name server was silent: it is the name that is not known.
+        DialError::Host(text.to_owned())
+    } else if says(&["connection refused", "connection was refused"]) {
         DialError::Refused
     } else if says(&["i/o timeout", "deadline exceeded", "timed out", "context canceled"]) {
         DialError::TimedOut(text.to_owned())
-    } else if text.starts_with("resolve failure") || says(&["no such host", "no route to host", "host is unreachable", "host is down"]) {
+    } else if says(&["no such host", "no route to host", "host is unreachable", "host is down"]) {
         DialError::Host(text.to_owned())
     } else if says(&["network is unreachable", "network unreachable"]) {
         DialError::Network(text.to_owned())
@@ -203,6 +201,7 @@ mod tests {
             ("dial failure: context deadline exceeded", "timed out"),
             ("dial failure: connect tcp 100.64.0.2:81: operation timed out", "timed out"),
             ("resolve failure: lookup nope on 127.0.0.1:53: no such host", "host"),
+            ("resolve failure: lookup nope on 127.0.0.1:53: i/o timeout", "host"),
             ("dial failure: connect tcp 100.64.0.2:81: no route to host", "host"),
             ("dial failure: connect tcp [fd7a::2]:81: network is unreachable", "network"),
         ] {

@@ -80,7 +80,8 @@ async fn read_line(reader: &mut BufReader<impl AsyncRead + Unpin>, line: &mut Ve
 
 /// Without the `2026/11/23 19:00:00 ` that Go's logger puts first.
 fn without_time(line: &str) -> &str {
-    let is_time = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'/' | b':' | b'.' | b' '));
+    let is_time =
+        |text: &str| text.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'/' | b':' | b'.' | b' '));
     match line.split_at_checked(20) {
         Some((time, rest)) if is_time(time) && time.contains('/') => rest,
         _ => line,
@@ -88,7 +89,10 @@ fn without_time(line: &str) -> &str {
 }
 
 fn level(line: &str) -> Level {
-    if line.starts_with("panic:") || line.starts_with("fatal error:") || line.starts_with("flag provided but not defined") {
+    if line.starts_with("panic:")
+        || line.starts_with("fatal error:")
+        || line.starts_with("flag provided but not defined")
+    {
         Level::Error
     } else if line.contains("[v1]") || line.contains("[v2]") {
         Level::Trace

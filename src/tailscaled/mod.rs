@@ -12,6 +12,7 @@ mod path_watch;
 mod process;
 mod restart;
 mod session;
+mod verification;
 
 pub use binary::{find, version};
 pub use directory::{StateDir, StateDirError};

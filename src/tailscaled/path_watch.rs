@@ -1,11 +1,11 @@
 //! Suspects the path through the tailnet from how dials end. A node deleted at the control server goes on saying
-//! Running and Online while every dial times out; only the dials tell.
+//! Running and Online while no dial is answered; only the dials tell.
 
 use std::sync::{Arc, Mutex};
 
 use tokio::sync::Notify;
 
-/// As many dials in a row that time out, and none that gets an answer, make the path suspect.
+/// As many silences in a row, and no answer between them, make the path suspect.
 const SUSPECT_AFTER: u32 = 2;
 
 /// Shared by the connector, which reports, and the keeper, which asks. Clones are the same watch.
@@ -14,21 +14,23 @@ pub struct PathWatch(Arc<Inner>);
 
 #[derive(Default)]
 struct Inner {
-    timeouts_in_a_row: Mutex<u32>,
+    silences: Mutex<u32>,
     suspect: Notify,
+    answered: Notify,
 }
 
 impl PathWatch {
     /// A dial got an answer through the tailnet: a connection, or a target's refusal.
     pub fn answered(&self) {
-        *self.timeouts() = 0;
+        *self.silences() = 0;
+        self.0.answered.notify_waiters();
     }
 
-    /// A dial got no answer in time.
-    pub fn timed_out(&self) {
-        let mut timeouts = self.timeouts();
-        *timeouts += 1;
-        if *timeouts >= SUSPECT_AFTER {
+    /// A dial got no answer for a while.
+    pub fn silent(&self) {
+        let mut silences = self.silences();
+        *silences += 1;
+        if *silences >= SUSPECT_AFTER {
             self.0.suspect.notify_one();
         }
     }
@@ -37,16 +39,21 @@ impl PathWatch {
     pub async fn suspect(&self) {
         loop {
             self.0.suspect.notified().await;
-            let mut timeouts = self.timeouts();
-            if *timeouts >= SUSPECT_AFTER {
-                *timeouts = 0;
+            let mut silences = self.silences();
+            if *silences >= SUSPECT_AFTER {
+                *silences = 0;
                 return;
             }
         }
     }
 
-    fn timeouts(&self) -> std::sync::MutexGuard<'_, u32> {
-        self.0.timeouts_in_a_row.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    /// Waits for the next answer.
+    pub async fn next_answer(&self) {
+        self.0.answered.notified().await;
+    }
+
+    fn silences(&self) -> std::sync::MutexGuard<'_, u32> {
+        self.0.silences.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 }
 
@@ -62,11 +69,11 @@ mod tests {
     }
 
     #[test]
-    fn timeouts_in_a_row_are_suspect_one_alone_is_not() {
+    fn silences_in_a_row_are_suspect_one_alone_is_not() {
         let watch = PathWatch::default();
-        watch.timed_out();
+        watch.silent();
         assert!(!is_suspect(&watch));
-        watch.timed_out();
+        watch.silent();
         assert!(is_suspect(&watch));
         assert!(!is_suspect(&watch), "counting starts anew");
     }
@@ -74,11 +81,11 @@ mod tests {
     #[test]
     fn an_answer_between_them_clears_the_path() {
         let watch = PathWatch::default();
-        watch.timed_out();
+        watch.silent();
         watch.answered();
-        watch.timed_out();
+        watch.silent();
         assert!(!is_suspect(&watch));
-        watch.timed_out();
+        watch.silent();
         watch.answered();
         assert!(!is_suspect(&watch), "an answer clears a suspicion that nobody has looked at");
     }

@@ -165,8 +165,6 @@ fn die_with_parent(command: &mut Command) {
             if nix::unistd::getppid() != parent {
                 return Err(nix::errno::Errno::ESRCH.into());
             }
-            // A core dump would hold the node's keys.
-            nix::sys::resource::setrlimit(nix::sys::resource::Resource::RLIMIT_CORE, 0, 0)?;
             Ok(())
         });
     }

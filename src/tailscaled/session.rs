@@ -1,15 +1,17 @@
 //! One session with a running tailscaled: join, then follow what it says, notice when it hangs, when a login is
 //! needed again, and when the control server has forgotten the node.
 
+use std::convert::Infallible;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::bus::{Bus, Notice, TailscaledState};
+use super::bus::{Notice, TailscaledState};
 use super::keeper::Reports;
 use super::local_api::{ANSWER_TIMEOUT, LocalApi, LocalApiError};
 use super::login::Login;
 use super::path_watch::PathWatch;
+use super::verification::{Verdict, Verification};
 use crate::fatal::Fatal;
 use crate::state::Phase;
 
@@ -21,9 +23,6 @@ const LISTEN_TIMEOUT: Duration = Duration::from_secs(30);
 const ALIVE_EVERY: Duration = Duration::from_secs(5);
 /// A timer this late means that the whole container was frozen: then silence says nothing about tailscaled.
 const FROZEN_AFTER: Duration = Duration::from_secs(1);
-/// A node that the control server still knows is online again within one second of a new connection.
-const ONLINE_TIMEOUT: Duration = Duration::from_secs(3);
-const ONLINE_RETRY: Duration = Duration::from_millis(100);
 /// Waits between logins that fail, doubling.
 const LOGIN_RETRY: Duration = Duration::from_secs(2);
 const LOGIN_RETRY_LONGEST: Duration = Duration::from_secs(60);
@@ -67,10 +66,19 @@ pub struct Session<'a> {
 pub struct Progress {
     pub was_ready: bool,
     ready: bool,
+    running: bool,
     login_pending: bool,
     failed_logins: u32,
     retry_at: Option<Instant>,
+    verification: Verification,
     impairments: String,
+}
+
+impl Progress {
+    /// The path is being verified, and a dial that is answered settles it.
+    fn is_in_doubt(&self) -> bool {
+        self.verification.is_under_way() && !self.login_pending
+    }
 }
 
 impl Session<'_> {
@@ -82,7 +90,7 @@ impl Session<'_> {
         }
     }
 
-    async fn follow(&mut self) -> Result<std::convert::Infallible, SessionEnd> {
+    async fn follow(&mut self) -> Result<Infallible, SessionEnd> {
         self.wait_until_listening().await?;
         let mut bus = self.api.watch().await?;
         if self.standing.known {
@@ -94,7 +102,9 @@ impl Session<'_> {
         loop {
             tokio::select! {
                 notice = bus.next() => self.heed(&notice.ok_or(SessionEnd::Closed)?).await?,
-                () = self.path.suspect(), if self.progress.ready => self.verify(&mut bus).await?,
+                () = self.path.suspect() => self.suspect().await?,
+                () = self.path.next_answer(), if self.progress.is_in_doubt() => self.answered(),
+                () = due(self.progress.verification.next()) => self.verify().await?,
                 () = due(self.progress.retry_at) => self.log_in().await?,
                 () = &mut silence => return Err(SessionEnd::Hangs),
             }
@@ -113,25 +123,30 @@ impl Session<'_> {
     /// Asks for a login, with the key as its source has it now.
     async fn log_in(&mut self) -> Result<(), SessionEnd> {
         self.progress.retry_at = None;
-        let options = match self.login.fresh() {
-            Ok(options) => options,
-            Err(error) => {
-                self.retry_login(&format!("the auth key {error}"));
-                return Ok(());
+        self.progress.verification.end();
+        match self.login.fresh() {
+            Ok(options) => {
+                self.progress.login_pending = true;
+                let says_running = self.progress.running;
+                self.api.start(&options).await?;
+                self.api.login_interactive().await?;
+                if says_running {
+                    // For the node of before: the new one is there once the control server has it online.
+                    self.progress.verification.begin();
+                }
             }
-        };
-        self.progress.login_pending = true;
-        self.api.start(&options).await?;
-        self.api.login_interactive().await?;
+            Err(error) => self.retry_login(&format!("the auth key {error}")),
+        }
         Ok(())
     }
 
     fn retry_login(&mut self, reason: &str) {
         self.progress.login_pending = true;
+        self.progress.verification.end();
         let wait = (LOGIN_RETRY * 2_u32.pow(self.progress.failed_logins.min(8))).min(LOGIN_RETRY_LONGEST);
         self.progress.failed_logins += 1;
         self.progress.retry_at = Some(Instant::now() + wait);
-        self.report(Phase::NeedsLogin, reason);
+        self.needs_login(reason);
     }
 
     async fn heed(&mut self, notice: &Notice) -> Result<(), SessionEnd> {
@@ -142,11 +157,8 @@ impl Session<'_> {
         if let Some(message) = &notice.err_message {
             self.refused(message)?;
         }
-        if let Some(url) = notice.browse_to_url.as_deref().filter(|url| !url.is_empty())
-            && !self.login.has_key()
-        {
-            tracing::warn!(url, "no auth key is set: log this node in with a browser, or set auth_key");
-            self.report(Phase::NeedsLogin, "no auth key is set; the log names an address to log in with a browser");
+        if let Some(address) = notice.login_address() {
+            self.asked_for_a_login(address).await?;
         }
         match notice.state() {
             Some(state) => self.enter(state).await,
@@ -156,37 +168,58 @@ impl Session<'_> {
 
     async fn enter(&mut self, state: TailscaledState) -> Result<(), SessionEnd> {
         tracing::debug!(?state, "tailscaled");
+        self.progress.running = state == TailscaledState::Running;
+        // While a verification is under way tailscaled repeats the states of before.
+        let settled = !self.progress.verification.is_under_way();
         match state {
-            TailscaledState::Running => self.running(),
+            TailscaledState::Running if settled => self.ready(),
+            TailscaledState::Starting if settled && !self.progress.login_pending => {
+                self.progress.ready = false;
+                self.reports.send(Phase::Starting, "joining the tailnet");
+            }
             TailscaledState::NeedsLogin if !self.progress.login_pending => {
-                self.report(Phase::NeedsLogin, "the control server wants a new login: the node was removed or has expired");
+                self.needs_login("the control server wants a new login: the node was removed or has expired");
                 self.log_in().await?;
             }
             TailscaledState::NeedsMachineAuth => {
-                self.report(Phase::NeedsLogin, "the node waits for approval by an administrator of the tailnet");
+                self.needs_login("the node waits for approval by an administrator of the tailnet");
             }
             TailscaledState::Stopped => {
-                self.report(Phase::Starting, "tailscaled was told to stop; it is told to go on");
+                self.progress.ready = false;
+                self.reports.send(Phase::Starting, "tailscaled was told to stop; it is told to go on");
                 self.api.start(&self.login.resume()).await?;
-            }
-            TailscaledState::Starting if !self.progress.login_pending => {
-                self.report(Phase::Starting, "joining the tailnet");
             }
             _ => {}
         }
         Ok(())
     }
 
-    fn running(&mut self) {
-        self.progress = Progress {
-            was_ready: true,
-            ready: true,
-            impairments: std::mem::take(&mut self.progress.impairments),
-            ..Progress::default()
-        };
+    fn ready(&mut self) {
+        self.progress.login_pending = false;
+        self.progress.failed_logins = 0;
+        self.progress.retry_at = None;
+        self.progress.ready = true;
+        self.progress.was_ready = true;
         self.standing.known = true;
         self.standing.ever_ready = true;
-        self.report(Phase::Ready, "joined the tailnet");
+        self.reports.send(Phase::Ready, "joined the tailnet");
+    }
+
+    fn needs_login(&mut self, reason: &str) {
+        self.progress.ready = false;
+        self.reports.send(Phase::NeedsLogin, reason);
+    }
+
+    /// The control server answers with an address to log in at when it does not know the node.
+    async fn asked_for_a_login(&mut self, address: &str) -> Result<(), SessionEnd> {
+        if !self.login.has_key() {
+            tracing::warn!(address, "no auth key is set: log this node in with a browser, or set auth_key");
+            self.needs_login("no auth key is set; the log names an address to log in with a browser");
+        } else if !self.progress.login_pending {
+            self.needs_login("the control server does not know this node any more");
+            self.log_in().await?;
+        }
+        Ok(())
     }
 
     /// A message of the control server while a login is under way is a refusal.
@@ -206,33 +239,42 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// Dials time out and none succeeds. A new connection to the control server tells whether the node is still known.
-    async fn verify(&mut self, bus: &mut Bus) -> Result<(), SessionEnd> {
-        tracing::debug!("dials time out: asking the control server where this node stands");
-        self.api.disconnect_control().await?;
-        let deadline = Instant::now() + ONLINE_TIMEOUT;
-        while Instant::now() < deadline {
-            if self.api.status(false).await?.node.is_some_and(|node| node.online) {
-                return Ok(());
-            }
-            tokio::select! {
-                notice = bus.next() => self.heed(&notice.ok_or(SessionEnd::Closed)?).await?,
-                () = sleep(ONLINE_RETRY) => {}
-            }
+    /// No dial is answered. tailscaled would go on saying Running; told to start again it asks the control server
+    /// where the node stands. A known node is online again within 0.3 s, and its connections live on.
+    async fn suspect(&mut self) -> Result<(), SessionEnd> {
+        if self.progress.ready && self.progress.verification.may_begin() {
+            tracing::debug!("no dial is answered: asking the control server where this node stands");
+            self.progress.verification.begin();
+            self.api.start(&self.login.resume()).await?;
         }
-        self.report(Phase::NeedsLogin, "dials time out and the control server does not know this node any more");
-        self.log_in().await
+        Ok(())
+    }
+
+    async fn verify(&mut self) -> Result<(), SessionEnd> {
+        let online = self.api.status(false).await?.node.is_some_and(|node| node.online);
+        match self.progress.verification.judge(online) {
+            Verdict::Known if self.progress.running => self.ready(),
+            Verdict::Doubtful if !self.progress.login_pending => {
+                self.progress.ready = false;
+                self.reports.send_doubt("no dial is answered and the control server cannot be reached");
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// A dial was answered while the path was in doubt.
+    fn answered(&mut self) {
+        self.progress.verification.end();
+        self.ready();
     }
 
     /// While not ready, what tailscaled finds wrong is the reason.
     fn report_impairments(&self) {
-        if !self.progress.ready && self.progress.retry_at.is_none() && !self.progress.impairments.is_empty() {
-            self.report(Phase::Starting, &format!("joining the tailnet: {}", self.progress.impairments));
+        let waits = !self.progress.ready && self.progress.retry_at.is_none();
+        if waits && !self.progress.impairments.is_empty() {
+            self.reports.send(Phase::Starting, &format!("joining the tailnet: {}", self.progress.impairments));
         }
-    }
-
-    fn report(&self, phase: Phase, reason: &str) {
-        self.reports.send(phase, reason);
     }
 }
 

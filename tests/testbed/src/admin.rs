@@ -74,9 +74,7 @@ impl Tailnet {
 
     pub fn nodes(&self) -> Result<Vec<MachineInfo>> {
         // Go prints an empty list as null.
-        Ok(self
-            .ask::<Option<_>>(&["nodes", "list"])?
-            .unwrap_or_default())
+        Ok(self.ask::<Option<_>>(&["nodes", "list"])?.unwrap_or_default())
     }
 
     pub fn node(&self, name: &str) -> Result<Option<MachineInfo>> {
@@ -85,13 +83,7 @@ impl Tailnet {
 
     /// The node is unknown from now on; nobody tells it.
     pub fn delete_node(&self, name: &str) -> Result<()> {
-        self.tell(&[
-            "nodes",
-            "delete",
-            "--force",
-            "--identifier",
-            &self.id_of(name)?,
-        ])
+        self.tell(&["nodes", "delete", "--force", "--identifier", &self.id_of(name)?])
     }
 
     /// The node must log in again, and is told so.
@@ -104,9 +96,7 @@ impl Tailnet {
     }
 
     fn id_of(&self, name: &str) -> Result<String> {
-        let node = self
-            .node(name)?
-            .with_context(|| format!("the tailnet has no node {name}"))?;
+        let node = self.node(name)?.with_context(|| format!("the tailnet has no node {name}"))?;
         Ok(node.id.to_string())
     }
 
@@ -116,18 +106,13 @@ impl Tailnet {
 
     fn ask<T: DeserializeOwned>(&self, arguments: &[&str]) -> Result<T> {
         let answer = self.run(arguments)?;
-        serde_json::from_slice(&answer)
-            .with_context(|| format!("unexpected answer of headscale to {arguments:?}"))
+        serde_json::from_slice(&answer).with_context(|| format!("unexpected answer of headscale to {arguments:?}"))
     }
 
     fn run(&self, arguments: &[&str]) -> Result<Vec<u8>> {
         // The command line would look for it for 5 s.
         ensure!(self.has_control(), "the control server is stopped");
-        let output = self
-            .headscale_command()?
-            .args(arguments)
-            .args(["--output", "json"])
-            .output()?;
+        let output = self.headscale_command()?.args(arguments).args(["--output", "json"]).output()?;
         ensure!(
             output.status.success(),
             "headscale {arguments:?} failed: {}{}",

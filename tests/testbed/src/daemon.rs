@@ -39,10 +39,7 @@ pub struct Builder {
 impl Builder {
     /// Lets it join `tailnet` with a new single-use key for an ephemeral node.
     pub fn joining(self, tailnet: &Tailnet, hostname: &str) -> Result<Self> {
-        let key = tailnet.auth_key(KeyOptions {
-            reusable: false,
-            ephemeral: true,
-        })?;
+        let key = tailnet.auth_key(KeyOptions { reusable: false, ephemeral: true })?;
         Ok(self
             .env("TETHERD_CONTROL_URL", &tailnet.control_url())
             .env("TETHERD_CA_FILE", &tailnet.ca_file().to_string_lossy())
@@ -60,6 +57,12 @@ impl Builder {
         self
     }
 
+    /// Runs `program` instead, which is to start tetherd in its own way.
+    pub fn program(mut self, program: &str) -> Self {
+        self.binary = program.into();
+        self
+    }
+
     pub fn args(mut self, args: &[&str]) -> Self {
         self.args.extend(args.iter().map(|&arg| arg.to_owned()));
         self
@@ -67,20 +70,12 @@ impl Builder {
 
     /// To be called in a thread that stays: the daemon dies with it.
     pub fn start(self) -> Result<Daemon> {
-        let directory = tempfile::Builder::new()
-            .prefix("testbed-daemon-")
-            .tempdir()?;
+        let directory = tempfile::Builder::new().prefix("testbed-daemon-").tempdir()?;
         let mut command = Command::new(&self.binary);
         command
             .args(&self.args)
             .env_clear()
-            .env(
-                "PATH",
-                format!(
-                    "{}:/usr/sbin:/usr/bin:/sbin:/bin",
-                    parts::directory()?.display()
-                ),
-            )
+            .env("PATH", format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", parts::directory()?.display()))
             .env("TMPDIR", directory.path())
             .envs(&self.env)
             .stdin(Stdio::null())
@@ -89,12 +84,7 @@ impl Builder {
         let started = Instant::now();
         let mut process = Process::spawn(&mut command)?;
         let transcript = Transcript::of(process.child())?;
-        Ok(Daemon {
-            process,
-            transcript,
-            directory,
-            started,
-        })
+        Ok(Daemon { process, transcript, directory, started })
     }
 }
 
@@ -108,11 +98,7 @@ pub struct Daemon {
 
 impl Daemon {
     pub fn builder(binary: impl AsRef<Path>) -> Builder {
-        Builder {
-            binary: binary.as_ref().to_owned(),
-            env: BTreeMap::new(),
-            args: Vec::new(),
-        }
+        Builder { binary: binary.as_ref().to_owned(), env: BTreeMap::new(), args: Vec::new() }
     }
 
     pub fn pid(&self) -> i32 {
@@ -121,12 +107,8 @@ impl Daemon {
 
     /// The child of the daemon that runs tailscaled, if it runs now.
     pub fn tailscaled_pid(&self) -> Option<i32> {
-        let is_tailscaled =
-            |entry: &descendants::Entry| entry.name == "tailscaled" && !entry.zombie;
-        descendants::below(self.pid())
-            .into_iter()
-            .find(is_tailscaled)
-            .map(|entry| entry.pid)
+        let is_tailscaled = |entry: &descendants::Entry| entry.name == "tailscaled" && !entry.zombie;
+        descendants::below(self.pid()).into_iter().find(is_tailscaled).map(|entry| entry.pid)
     }
 
     /// Its TMPDIR, for a look at what it leaves there.
@@ -155,9 +137,7 @@ impl Daemon {
             if !matches!(self.process.exited(), Ok(None)) {
                 return Some(None);
             }
-            let is_ready = self
-                .http_get("/readyz")
-                .is_ok_and(|answer| answer.head.status == 200);
+            let is_ready = self.http_get("/readyz").is_ok_and(|answer| answer.head.status == 200);
             is_ready.then(|| Some(self.started.elapsed()))
         });
         match ready {
@@ -185,14 +165,9 @@ impl Daemon {
     /// Waits for its end, and for the end of its output.
     pub fn wait_exit(&mut self, timeout: Duration) -> Result<ExitStatus> {
         let Ok(status) = self.process.wait_exit(timeout) else {
-            bail!(
-                "tetherd still runs after {timeout:?}; it wrote:\n{}",
-                self.output()
-            );
+            bail!("tetherd still runs after {timeout:?}; it wrote:\n{}", self.output());
         };
-        self.transcript
-            .complete(AFTERMATH)
-            .context("tetherd ended, but left a process that holds its output")?;
+        self.transcript.complete(AFTERMATH).context("tetherd ended, but left a process that holds its output")?;
         Ok(status)
     }
 
@@ -219,13 +194,7 @@ impl Drop for Daemon {
             // A descendant is in the daemon's group or in one made below it, so this reaches nobody else.
             let _ = killpg(Pid::from_raw(orphan.group), Signal::SIGKILL);
         }
-        let gone = || {
-            orphans
-                .iter()
-                .all(|orphan| !descendants::is_running(orphan.pid))
-        };
-        let _ = wait_until("what tetherd started ends", AFTERMATH, || {
-            gone().then_some(())
-        });
+        let gone = || orphans.iter().all(|orphan| !descendants::is_running(orphan.pid));
+        let _ = wait_until("what tetherd started ends", AFTERMATH, || gone().then_some(()));
     }
 }

@@ -25,13 +25,7 @@ pub fn entry(pid: i32) -> Option<Entry> {
     let zombie = matches!(fields.next()?, "Z" | "X");
     let parent = fields.next()?.parse().ok()?;
     let group = fields.next()?.parse().ok()?;
-    Some(Entry {
-        pid,
-        parent,
-        group,
-        name,
-        zombie,
-    })
+    Some(Entry { pid, parent, group, name, zombie })
 }
 
 /// Whether `pid` runs; a zombie does not.
@@ -60,8 +54,5 @@ fn all() -> Vec<Entry> {
     let Ok(directory) = fs::read_dir("/proc") else {
         return Vec::new();
     };
-    directory
-        .filter_map(|file| file.ok()?.file_name().to_str()?.parse().ok())
-        .filter_map(entry)
-        .collect()
+    directory.filter_map(|file| file.ok()?.file_name().to_str()?.parse().ok()).filter_map(entry).collect()
 }

@@ -18,10 +18,7 @@ pub struct Head {
 impl Head {
     /// The value of a header, whose name is compared without regard to case.
     pub fn header(&self, name: &str) -> Option<&str> {
-        let found = self
-            .headers
-            .iter()
-            .find(|(known, _)| known.eq_ignore_ascii_case(name))?;
+        let found = self.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name))?;
         Some(&found.1)
     }
 }
@@ -40,28 +37,15 @@ impl Answer {
 }
 
 /// Sends a request and reads its answer to the end.
-pub fn request(
-    mut stream: impl Read + Write,
-    method: &str,
-    host: &str,
-    path: &str,
-    body: &[u8],
-) -> Result<Answer> {
+pub fn request(mut stream: impl Read + Write, method: &str, host: &str, path: &str, body: &[u8]) -> Result<Answer> {
     let length = body.len();
-    let head =
-        format!("{method} {path} HTTP/1.0\r\nHost: {host}\r\nContent-Length: {length}\r\n\r\n");
+    let head = format!("{method} {path} HTTP/1.0\r\nHost: {host}\r\nContent-Length: {length}\r\n\r\n");
     stream.write_all(&[head.as_bytes(), body].concat())?;
     let head = read_head(&mut stream).with_context(|| format!("no answer to {method} {path}"))?;
     let mut body = Vec::new();
-    stream
-        .read_to_end(&mut body)
-        .with_context(|| format!("answer to {method} {path} is cut"))?;
+    stream.read_to_end(&mut body).with_context(|| format!("answer to {method} {path} is cut"))?;
     if let Some(announced) = head.header("Content-Length").filter(|_| method != "HEAD") {
-        ensure!(
-            announced.parse() == Ok(body.len()),
-            "{} of {announced} bytes came",
-            body.len()
-        );
+        ensure!(announced.parse() == Ok(body.len()), "{} of {announced} bytes came", body.len());
     }
     Ok(Answer { head, body })
 }
@@ -75,28 +59,15 @@ pub fn read_head(stream: &mut impl Read) -> Result<Head> {
     let mut bytes = Vec::new();
     while !bytes.ends_with(b"\r\n\r\n") {
         let mut byte = [0];
-        stream
-            .read_exact(&mut byte)
-            .context("the connection ended within the head")?;
+        stream.read_exact(&mut byte).context("the connection ended within the head")?;
         bytes.push(byte[0]);
-        ensure!(
-            bytes.len() < MAX_HEAD,
-            "the head is longer than {MAX_HEAD} bytes"
-        );
+        ensure!(bytes.len() < MAX_HEAD, "the head is longer than {MAX_HEAD} bytes");
     }
     let mut headers = [httparse::EMPTY_HEADER; 64];
     let mut answer = httparse::Response::new(&mut headers);
     if answer.parse(&bytes).context("not HTTP")?.is_partial() {
         bail!("the head is incomplete");
     }
-    let text = |header: &httparse::Header| {
-        (
-            header.name.to_owned(),
-            String::from_utf8_lossy(header.value).into_owned(),
-        )
-    };
-    Ok(Head {
-        status: answer.code.context("no status")?,
-        headers: answer.headers.iter().map(text).collect(),
-    })
+    let text = |header: &httparse::Header| (header.name.to_owned(), String::from_utf8_lossy(header.value).into_owned());
+    Ok(Head { status: answer.code.context("no status")?, headers: answer.headers.iter().map(text).collect() })
 }

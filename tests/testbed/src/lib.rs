@@ -6,6 +6,7 @@ mod ca;
 pub mod daemon;
 pub mod descendants;
 pub mod http;
+pub mod names;
 pub mod netns;
 pub mod node;
 pub mod parts;

@@ -43,16 +43,14 @@ pub struct Handle(Arc<File>);
 impl Handle {
     /// The namespace the calling thread is in.
     pub fn current() -> Result<Self> {
-        let file = File::open("/proc/thread-self/ns/net")
-            .context("cannot open the thread's network namespace")?;
+        let file = File::open("/proc/thread-self/ns/net").context("cannot open the thread's network namespace")?;
         Ok(Self(Arc::new(file)))
     }
 
     /// Moves the calling thread, and what it starts from now on, into the namespace. Sockets opened before stay
     /// where they were.
     pub fn enter(&self) -> Result<()> {
-        setns(self.0.as_ref(), CloneFlags::CLONE_NEWNET)
-            .context("cannot enter the network namespace")
+        setns(self.0.as_ref(), CloneFlags::CLONE_NEWNET).context("cannot enter the network namespace")
     }
 }
 
@@ -71,8 +69,7 @@ pub fn enter_new() -> Result<Handle> {
 
 /// Docker turns IPv6 off in its namespaces and some hosts do for all; headscale's STUN needs ::1.
 fn enable_ipv6() -> Result<()> {
-    let state = fs::read_to_string(DISABLE_IPV6)
-        .context("this kernel has no IPv6, which the test tailnet needs")?;
+    let state = fs::read_to_string(DISABLE_IPV6).context("this kernel has no IPv6, which the test tailnet needs")?;
     if state.trim() == "0" {
         return Ok(());
     }
@@ -99,10 +96,7 @@ fn ip_batch(commands: &str) -> Result<()> {
     drop(input);
     let output = ip.wait_with_output()?;
     if !output.status.success() {
-        bail!(
-            "`ip` could not set the namespace up: {}",
-            String::from_utf8_lossy(&output.stderr).trim()
-        );
+        bail!("`ip` could not set the namespace up: {}", String::from_utf8_lossy(&output.stderr).trim());
     }
     Ok(())
 }
@@ -118,9 +112,7 @@ mod tests {
 
     fn connect(address: &str) -> ErrorKind {
         let address = SocketAddr::new(address.parse().unwrap(), 9);
-        TcpStream::connect_timeout(&address, Duration::from_millis(300))
-            .unwrap_err()
-            .kind()
+        TcpStream::connect_timeout(&address, Duration::from_millis(300)).unwrap_err().kind()
     }
 
     #[test]

@@ -67,12 +67,7 @@ impl Node {
     }
 
     /// With a key made elsewhere; `options.key` is not used.
-    pub fn join_with_key(
-        tailnet: &Tailnet,
-        hostname: &str,
-        key: &str,
-        options: NodeOptions,
-    ) -> Result<Self> {
+    pub fn join_with_key(tailnet: &Tailnet, hostname: &str, key: &str, options: NodeOptions) -> Result<Self> {
         let directory = tempfile::Builder::new().prefix("testbed-node-").tempdir()?;
         let start = Instant::now();
         let mut node = Self {
@@ -82,8 +77,7 @@ impl Node {
             join_time: Duration::ZERO,
         };
         let joined = node.log_in(tailnet, hostname, key);
-        joined
-            .with_context(|| format!("node {hostname} did not join; its log:\n{}", node.log()))?;
+        joined.with_context(|| format!("node {hostname} did not join; its log:\n{}", node.log()))?;
         node.join_time = start.elapsed();
         node.addresses = node.ask_addresses()?;
         Ok(node)
@@ -134,11 +128,7 @@ impl Node {
         );
         stream.write_all(request.as_bytes())?;
         let head = http::read_head(&mut stream)?;
-        ensure!(
-            head.status == 101,
-            "dial of {host}:{port} answered {}",
-            head.status
-        );
+        ensure!(head.status == 101, "dial of {host}:{port} answered {}", head.status);
         Ok(stream)
     }
 
@@ -150,18 +140,13 @@ impl Node {
     /// A call whose failure ends the join.
     fn call(&self, path: &str, body: &str) -> Result<String> {
         let (status, text) = self.local_api("POST", path, body)?;
-        ensure!(
-            (200..300).contains(&status),
-            "{path} answered {status}: {text}"
-        );
+        ensure!((200..300).contains(&status), "{path} answered {status}: {text}");
         Ok(text)
     }
 
     fn log_in(&mut self, tailnet: &Tailnet, hostname: &str, key: &str) -> Result<()> {
         let socket = self.socket();
-        let bus = wait_until("tailscaled listens", JOIN, || {
-            UnixStream::connect(&socket).ok()
-        })?;
+        let bus = wait_until("tailscaled listens", JOIN, || UnixStream::connect(&socket).ok())?;
         let preferences = json!({
             "ControlURL": tailnet.control_url(), "WantRunning": true, "CorpDNS": true, "Hostname": hostname,
         });
@@ -172,11 +157,7 @@ impl Node {
     }
 
     fn ask_addresses(&self) -> Result<(Ipv4Addr, Ipv6Addr)> {
-        let status: Value = serde_json::from_str(
-            &self
-                .request("GET", "/localapi/v0/status?peers=false", "")?
-                .text(),
-        )?;
+        let status: Value = serde_json::from_str(&self.request("GET", "/localapi/v0/status?peers=false", "")?.text())?;
         let address = |index: usize| status["TailscaleIPs"][index].as_str().unwrap_or_default();
         Ok((address(0).parse()?, address(1).parse()?))
     }
@@ -187,11 +168,7 @@ fn spawn(tailnet: &Tailnet, directory: &TempDir, options: &NodeOptions) -> Resul
     let log = File::create(path.join("log"))?;
     let mut command = Command::new(parts::find("tailscaled")?);
     command
-        .args([
-            "--tun=userspace-networking",
-            "--no-logs-no-support",
-            "--port=0",
-        ])
+        .args(["--tun=userspace-networking", "--no-logs-no-support", "--port=0"])
         .arg(format!("--statedir={}", path.display()))
         .arg(format!("--socket={}", path.join("sock").display()))
         .args(&options.args)

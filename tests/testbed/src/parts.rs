@@ -10,18 +10,12 @@ pub fn directory() -> Result<PathBuf> {
     let directory = env::var_os("TETHERD_PARTS")
         .map(PathBuf::from)
         .unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../parts/bin"));
-    directory
-        .canonicalize()
-        .with_context(|| format!("{} is missing: run `make parts`", directory.display()))
+    directory.canonicalize().with_context(|| format!("{} is missing: run `make parts`", directory.display()))
 }
 
 /// The path of one part, which is there.
 pub fn find(name: &str) -> Result<PathBuf> {
     let path = directory()?.join(name);
-    ensure!(
-        path.is_file(),
-        "{} is missing: run `make parts`",
-        path.display()
-    );
+    ensure!(path.is_file(), "{} is missing: run `make parts`", path.display());
     Ok(path)
 }

@@ -25,10 +25,7 @@ pub fn obtain() -> Result<()> {
     if env::var_os(MARK).is_some() {
         bail!(REFUSED);
     }
-    let probe = Command::new("unshare")
-        .args(["-Urn", "true"])
-        .stderr(Stdio::null())
-        .status();
+    let probe = Command::new("unshare").args(["-Urn", "true"]).stderr(Stdio::null()).status();
     match probe {
         Ok(status) if status.success() => {}
         Ok(_) => bail!(REFUSED),
@@ -38,18 +35,12 @@ pub fn obtain() -> Result<()> {
         Err(error) => return Err(error).context("cannot run `unshare`"),
     }
     let program = env::current_exe().context("cannot find this program's file")?;
-    let error = Command::new("unshare")
-        .args(["-Ur", "--"])
-        .arg(program)
-        .args(env::args_os().skip(1))
-        .env(MARK, "1")
-        .exec();
+    let error =
+        Command::new("unshare").args(["-Ur", "--"]).arg(program).args(env::args_os().skip(1)).env(MARK, "1").exec();
     Err(error).context("cannot run this program again under `unshare -Ur`")
 }
 
 /// Tried out on a thread of its own, which takes the namespace with it: capabilities alone do not tell.
 fn has_it() -> Result<bool> {
-    thread::spawn(|| unshare(CloneFlags::CLONE_NEWNET).is_ok())
-        .join()
-        .map_err(|_| anyhow!("a thread panicked"))
+    thread::spawn(|| unshare(CloneFlags::CLONE_NEWNET).is_ok()).join().map_err(|_| anyhow!("a thread panicked"))
 }

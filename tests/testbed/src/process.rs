@@ -27,9 +27,7 @@ impl Process {
         let name = command.get_program().to_string_lossy().into_owned();
         command.process_group(0);
         prepare(command);
-        let child = command
-            .spawn()
-            .with_context(|| format!("cannot start {name}"))?;
+        let child = command.spawn().with_context(|| format!("cannot start {name}"))?;
         Ok(Self { child, name })
     }
 
@@ -43,8 +41,7 @@ impl Process {
 
     /// Signals the process alone, not its group.
     pub fn signal(&self, signal: Signal) -> Result<()> {
-        kill(Pid::from_raw(self.pid()), signal)
-            .with_context(|| format!("cannot send {signal} to {}", self.name))
+        kill(Pid::from_raw(self.pid()), signal).with_context(|| format!("cannot send {signal} to {}", self.name))
     }
 
     /// The exit status if the process has ended.
@@ -55,8 +52,7 @@ impl Process {
     pub fn wait_exit(&mut self, timeout: Duration) -> Result<ExitStatus> {
         let what = format!("{} ends", self.name);
         let child = &mut self.child;
-        wait_until(&what, timeout, || child.try_wait().transpose())?
-            .context("cannot wait for a child")
+        wait_until(&what, timeout, || child.try_wait().transpose())?.context("cannot wait for a child")
     }
 
     /// SIGKILL for the whole group, and the body is taken away.

@@ -39,10 +39,6 @@ fn relay(client: TcpStream, inside: &Handle, target: SocketAddr) -> Result<()> {
 /// One direction; its end is passed on, and the other direction lives on.
 fn copy(mut from: &TcpStream, mut to: &TcpStream) {
     // A broken connection ends both directions, a finished one its own.
-    let end = if io::copy(&mut from, &mut to).is_ok() {
-        Shutdown::Write
-    } else {
-        Shutdown::Both
-    };
+    let end = if io::copy(&mut from, &mut to).is_ok() { Shutdown::Write } else { Shutdown::Both };
     let _ = to.shutdown(end);
 }

@@ -61,9 +61,7 @@ impl Server {
 
     /// Sends everything back.
     pub fn echo(port: u16) -> Result<Self> {
-        Self::serve(port, |stream| {
-            io::copy(&mut &*stream, &mut &*stream).map(drop)
-        })
+        Self::serve(port, |stream| io::copy(&mut &*stream, &mut &*stream).map(drop))
     }
 
     /// Reads a line or to the end, then answers at leisure.
@@ -83,11 +81,7 @@ impl Server {
             // With room for one and that one taken, Linux drops every further SYN.
             socket::listen(listener, Backlog::new(0)?)?;
             let filler = TcpStream::connect(listener.local_addr()?)?;
-            server
-                .connections
-                .lock()
-                .expect(POISONED)
-                .insert(id, filler);
+            server.connections.lock().expect(POISONED).insert(id, filler);
         }
         Ok(server)
     }
@@ -106,27 +100,17 @@ impl Server {
         let v4 = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).with_context(context)?;
         let port = v4.local_addr()?.port();
         let v6 = TcpListener::bind((Ipv6Addr::LOCALHOST, port)).with_context(context)?;
-        Ok(Self {
-            port,
-            listeners: vec![v4, v6],
-            connections: Connections::default(),
-            acceptors: Vec::new(),
-        })
+        Ok(Self { port, listeners: vec![v4, v6], connections: Connections::default(), acceptors: Vec::new() })
     }
 
-    fn serve(
-        port: u16,
-        handler: impl Fn(&TcpStream) -> io::Result<()> + Clone + Send + 'static,
-    ) -> Result<Self> {
+    fn serve(port: u16, handler: impl Fn(&TcpStream) -> io::Result<()> + Clone + Send + 'static) -> Result<Self> {
         let mut server = Self::bind(port)?;
         for (lane, listener) in (0..).zip(&server.listeners) {
             let listener = listener.try_clone()?;
             let (connections, handler) = (server.connections.clone(), handler.clone());
             // Numbers of one lane never meet those of the other.
             let numbers = (lane..).step_by(2);
-            server.acceptors.push(thread::spawn(move || {
-                accept(&listener, &connections, numbers, &handler)
-            }));
+            server.acceptors.push(thread::spawn(move || accept(&listener, &connections, numbers, &handler)));
         }
         Ok(server)
     }
@@ -187,8 +171,7 @@ fn answer_http(mut stream: &TcpStream, page: &str) -> io::Result<()> {
         _ => ("404 Not Found", b"not found\n".into()),
     };
     let length = body.len();
-    let head =
-        format!("HTTP/1.0 {status}\r\nContent-Type: text/html\r\nContent-Length: {length}\r\n\r\n");
+    let head = format!("HTTP/1.0 {status}\r\nContent-Type: text/html\r\nContent-Length: {length}\r\n\r\n");
     stream.write_all(&[head.as_bytes(), &body].concat())
 }
 

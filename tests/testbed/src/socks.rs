@@ -69,10 +69,7 @@ pub fn handshake(
 }
 
 /// Greeting and, where there are credentials, RFC 1929.
-pub fn authenticate(
-    stream: &mut (impl Read + Write),
-    credentials: Option<(&str, &str)>,
-) -> Result<(), Error> {
+pub fn authenticate(stream: &mut (impl Read + Write), credentials: Option<(&str, &str)>) -> Result<(), Error> {
     let method = if credentials.is_some() { 2 } else { 0 };
     stream.write_all(&[5, 1, method])?;
     match read::<2>(stream)? {
@@ -128,11 +125,7 @@ pub fn read_reply(stream: &mut impl Read) -> Result<SocketAddr, Error> {
         _ => return Err(Error::Malformed(vec![version, code, reserved, kind])),
     };
     let port = u16::from_be_bytes(read::<2>(stream)?);
-    if code == 0 {
-        Ok((address, port).into())
-    } else {
-        Err(Error::Reply(code))
-    }
+    if code == 0 { Ok((address, port).into()) } else { Err(Error::Reply(code)) }
 }
 
 fn read<const LENGTH: usize>(stream: &mut impl Read) -> io::Result<[u8; LENGTH]> {

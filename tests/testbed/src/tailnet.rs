@@ -33,18 +33,10 @@ pub struct Tailnet {
 impl Tailnet {
     /// To be called in a thread that has entered a namespace (see [`crate::netns::enter_new`]) and stays.
     pub fn start() -> Result<Self> {
-        let directory = tempfile::Builder::new()
-            .prefix("testbed-control-")
-            .tempdir()?;
+        let directory = tempfile::Builder::new().prefix("testbed-control-").tempdir()?;
         ca::write(directory.path())?;
-        fs::write(
-            directory.path().join("config.json"),
-            config(directory.path()).to_string(),
-        )?;
-        let mut tailnet = Self {
-            headscale: None,
-            directory,
-        };
+        fs::write(directory.path().join("config.json"), config(directory.path()).to_string())?;
+        let mut tailnet = Self { headscale: None, directory };
         tailnet.start_control()?;
         tailnet.create_user()?;
         Ok(tailnet)
@@ -71,24 +63,17 @@ impl Tailnet {
     /// Brings it back with the same data; returns when it answers. Call it from a thread of the namespace that stays.
     pub fn start_control(&mut self) -> Result<()> {
         self.stop_control();
-        let log = File::options()
-            .create(true)
-            .append(true)
-            .open(self.log_file())?;
+        let log = File::options().create(true).append(true).open(self.log_file())?;
         let mut command = self.headscale_command()?;
         command.arg("serve").stdout(log.try_clone()?).stderr(log);
         let headscale = self.headscale.insert(Process::spawn(&mut command)?);
         let socket = self.directory.path().join("headscale.sock");
         // The unix socket opens before the TLS port: with the port open, both are.
         let ready = wait_until("headscale answers", START, || match headscale.exited() {
-            Ok(None) => (UnixStream::connect(&socket).is_ok()
-                && TcpStream::connect(CONTROL).is_ok())
-            .then_some(Ok(())),
+            Ok(None) => (UnixStream::connect(&socket).is_ok() && TcpStream::connect(CONTROL).is_ok()).then_some(Ok(())),
             ended => Some(Err(anyhow!("headscale ended: {ended:?}"))),
         });
-        ready
-            .and_then(|ended| ended)
-            .with_context(|| format!("headscale did not start; its log:\n{}", self.log()))
+        ready.and_then(|ended| ended).with_context(|| format!("headscale did not start; its log:\n{}", self.log()))
     }
 
     /// What headscale wrote so far.

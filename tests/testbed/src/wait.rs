@@ -10,11 +10,7 @@ const POLL: Duration = Duration::from_millis(2);
 
 /// Asks `condition` until it answers `Some`, or fails naming `what` once `deadline` has passed.
 /// The condition is asked at least once, and once more after the deadline.
-pub fn wait_until<T>(
-    what: &str,
-    deadline: Duration,
-    mut condition: impl FnMut() -> Option<T>,
-) -> Result<T> {
+pub fn wait_until<T>(what: &str, deadline: Duration, mut condition: impl FnMut() -> Option<T>) -> Result<T> {
     let start = Instant::now();
     loop {
         let late = start.elapsed() >= deadline;

@@ -9,25 +9,17 @@ use testbed::{Daemon, descendants, wait_until};
 const SOON: Duration = Duration::from_secs(10);
 
 fn shell(script: &str) -> Daemon {
-    Daemon::builder("/bin/sh")
-        .args(&["-c", script])
-        .env("GREETING", "hello")
-        .start()
-        .unwrap()
+    Daemon::builder("/bin/sh").args(&["-c", script]).env("GREETING", "hello").start().unwrap()
 }
 
 #[test]
 fn output_is_whole_when_the_exit_is_known() {
-    let mut daemon = shell(
-        "echo $GREETING; echo oops >&2; i=0; while [ $i -lt 9999 ]; do echo $i; i=$((i+1)); done; exit 78",
-    );
+    let mut daemon =
+        shell("echo $GREETING; echo oops >&2; i=0; while [ $i -lt 9999 ]; do echo $i; i=$((i+1)); done; exit 78");
     assert_eq!(daemon.wait_exit(SOON).unwrap().code(), Some(78));
     assert!(daemon.stdout().starts_with("hello\n0\n") && daemon.stdout().ends_with("9998\n"));
     assert_eq!(daemon.stderr(), "oops\n");
-    assert_eq!(
-        daemon.output().len(),
-        daemon.stdout().len() + daemon.stderr().len()
-    );
+    assert_eq!(daemon.output().len(), daemon.stdout().len() + daemon.stderr().len());
 }
 
 #[test]
@@ -68,9 +60,5 @@ fn a_drop_kills_what_it_started_even_in_groups_of_their_own() {
     .unwrap();
     assert!(started.iter().any(|entry| entry.group != daemon.pid()));
     drop(daemon);
-    assert!(
-        started
-            .iter()
-            .all(|entry| !descendants::is_running(entry.pid))
-    );
+    assert!(started.iter().all(|entry| !descendants::is_running(entry.pid)));
 }

@@ -9,9 +9,7 @@ use testbed::{http, netns};
 
 fn connect(server: &Server) -> TcpStream {
     let stream = TcpStream::connect(server.address()).unwrap();
-    stream
-        .set_read_timeout(Some(Duration::from_secs(10)))
-        .unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
     stream
 }
 
@@ -20,23 +18,10 @@ fn http_serves_the_page_and_bytes_over_both_families() {
     netns::enter_new().unwrap();
     let server = Server::http(0).unwrap();
     assert_eq!(http::get(connect(&server), "h", "/").unwrap().text(), PAGE);
-    assert_eq!(
-        http::get(connect(&server), "h", "/bytes/70000")
-            .unwrap()
-            .body,
-        pattern(70000)
-    );
-    assert_eq!(
-        http::get(connect(&server), "h", "/no").unwrap().head.status,
-        404
-    );
+    assert_eq!(http::get(connect(&server), "h", "/bytes/70000").unwrap().body, pattern(70000));
+    assert_eq!(http::get(connect(&server), "h", "/no").unwrap().head.status, 404);
     let v6 = SocketAddr::new("::1".parse().unwrap(), server.port());
-    assert_eq!(
-        http::get(TcpStream::connect(v6).unwrap(), "h", "/")
-            .unwrap()
-            .text(),
-        PAGE
-    );
+    assert_eq!(http::get(TcpStream::connect(v6).unwrap(), "h", "/").unwrap().text(), PAGE);
 }
 
 #[test]
@@ -51,34 +36,19 @@ fn echo_sends_everything_back_and_ends_when_dropped() {
     let address = server.address();
     drop(server);
     assert_eq!(stream.read(&mut answer).unwrap(), 0);
-    assert_eq!(
-        TcpStream::connect(address).unwrap_err().kind(),
-        ErrorKind::ConnectionRefused
-    );
+    assert_eq!(TcpStream::connect(address).unwrap_err().kind(), ErrorKind::ConnectionRefused);
 }
 
 #[test]
 fn slow_answer_comes_whole_after_the_half_close() {
     netns::enter_new().unwrap();
-    let how = SlowAnswer {
-        after_half_close: true,
-        bytes: 1000,
-        parts: 3,
-        pause: Duration::from_millis(20),
-    };
+    let how = SlowAnswer { after_half_close: true, bytes: 1000, parts: 3, pause: Duration::from_millis(20) };
     let server = Server::slow_answer(0, how).unwrap();
     let mut stream = connect(&server);
     stream.write_all(b"question\n").unwrap();
-    stream
-        .set_read_timeout(Some(Duration::from_millis(100)))
-        .unwrap();
-    assert_eq!(
-        stream.read(&mut [0]).unwrap_err().kind(),
-        ErrorKind::WouldBlock
-    );
-    stream
-        .set_read_timeout(Some(Duration::from_secs(10)))
-        .unwrap();
+    stream.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+    assert_eq!(stream.read(&mut [0]).unwrap_err().kind(), ErrorKind::WouldBlock);
+    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
     stream.shutdown(Shutdown::Write).unwrap();
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).unwrap();
@@ -92,15 +62,7 @@ fn silent_accepts_and_black_hole_does_not() {
     let silent = Server::silent(0).unwrap();
     TcpStream::connect_timeout(&silent.address(), timeout).unwrap();
     let hole = Server::black_hole(0).unwrap();
-    for address in [
-        hole.address(),
-        SocketAddr::new("::1".parse().unwrap(), hole.port()),
-    ] {
-        assert_eq!(
-            TcpStream::connect_timeout(&address, timeout)
-                .unwrap_err()
-                .kind(),
-            ErrorKind::TimedOut
-        );
+    for address in [hole.address(), SocketAddr::new("::1".parse().unwrap(), hole.port())] {
+        assert_eq!(TcpStream::connect_timeout(&address, timeout).unwrap_err().kind(), ErrorKind::TimedOut);
     }
 }

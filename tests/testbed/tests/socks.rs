@@ -32,25 +32,16 @@ fn a_refusal_carries_its_reply_code() {
     let (address, proxy) = scripted(&[(3, &[5, 0]), (10, &[5, 2, 0, 1, 0, 0, 0, 0, 0, 0])]);
     let error = socks::connect(address, "web", 80, None).unwrap_err();
     assert_eq!(error.reply(), Some(2));
-    assert_eq!(
-        proxy.join().unwrap(),
-        b"\x05\x01\x00\x05\x01\x00\x03\x03web\x00\x50"
-    );
+    assert_eq!(proxy.join().unwrap(), b"\x05\x01\x00\x05\x01\x00\x03\x03web\x00\x50");
 }
 
 #[test]
 fn credentials_go_out_as_rfc_1929_says() {
     let (address, proxy) = scripted(&[(3, &[5, 2]), (5, &[1, 1])]);
-    assert!(matches!(
-        socks::connect(address, "::1", 80, Some(("u", "p"))),
-        Err(Error::Credentials)
-    ));
+    assert!(matches!(socks::connect(address, "::1", 80, Some(("u", "p"))), Err(Error::Credentials)));
     assert_eq!(proxy.join().unwrap(), b"\x05\x01\x02\x01\x01u\x01p");
     let (address, _) = scripted(&[(3, &[5, 255])]);
-    assert!(matches!(
-        socks::connect(address, "::1", 80, None),
-        Err(Error::NoMethod)
-    ));
+    assert!(matches!(socks::connect(address, "::1", 80, None), Err(Error::NoMethod)));
 }
 
 #[test]
@@ -61,28 +52,15 @@ fn a_page_comes_through_the_proxy_of_another_namespace_by_relay() {
     let stage = thread::spawn(move || {
         let inside = netns::enter_new().unwrap();
         let tailnet = Tailnet::start().unwrap();
-        let options = NodeOptions {
-            args: vec!["--socks5-server=127.0.0.1:1055".into()],
-            ..Default::default()
-        };
+        let options = NodeOptions { args: vec!["--socks5-server=127.0.0.1:1055".into()], ..Default::default() };
         let _node = Node::join_with(&tailnet, "web", options).unwrap();
         let _server = Server::http(80).unwrap();
         ready.send(inside).unwrap();
         stopped.recv().unwrap_err();
     });
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let proxy = relay::start(
-        listener,
-        is_ready.recv().unwrap(),
-        "127.0.0.1:1055".parse().unwrap(),
-    )
-    .unwrap();
-    let page = http::get(
-        socks::connect(proxy, "web", 80, None).unwrap(),
-        "web",
-        "/bytes/3000000",
-    )
-    .unwrap();
+    let proxy = relay::start(listener, is_ready.recv().unwrap(), "127.0.0.1:1055".parse().unwrap()).unwrap();
+    let page = http::get(socks::connect(proxy, "web", 80, None).unwrap(), "web", "/bytes/3000000").unwrap();
     assert_eq!(page.body, pattern(3_000_000));
     drop(stop);
     stage.join().unwrap();

@@ -55,12 +55,7 @@ fn main() -> ExitCode {
 fn run() -> Result<()> {
     let options = parse(env::args_os().skip(1).map(PathBuf::from))?;
     let tetherd = options.tetherd.canonicalize();
-    let tetherd = tetherd.with_context(|| {
-        format!(
-            "{}: run `cargo build -p tetherd`",
-            options.tetherd.display()
-        )
-    })?;
+    let tetherd = tetherd.with_context(|| format!("{}: run `cargo build -p tetherd`", options.tetherd.display()))?;
     privilege::obtain()?;
     let (events, inbox) = mpsc::channel();
     watch_signals(events.clone())?;
@@ -74,28 +69,17 @@ fn run() -> Result<()> {
     });
     let shown = show(&inbox, options.once);
     drop(stop);
-    stage
-        .join()
-        .map_err(|_| anyhow!("the demo's thread panicked"))?;
+    stage.join().map_err(|_| anyhow!("the demo's thread panicked"))?;
     shown?;
     // A failure while stopping comes after everything else.
-    match inbox.try_iter().find_map(|event| {
-        if let Event::Failed(error) = event {
-            Some(error)
-        } else {
-            None
-        }
-    }) {
+    match inbox.try_iter().find_map(|event| if let Event::Failed(error) = event { Some(error) } else { None }) {
         Some(error) => Err(error),
         None => Ok(()),
     }
 }
 
 fn parse(mut arguments: impl Iterator<Item = PathBuf>) -> Result<Options> {
-    let mut options = Options {
-        tetherd: PathBuf::new(),
-        once: false,
-    };
+    let mut options = Options { tetherd: PathBuf::new(), once: false };
     while let Some(argument) = arguments.next() {
         match argument.to_str() {
             Some("--tetherd") => options.tetherd = arguments.next().context(USAGE)?,
@@ -127,35 +111,24 @@ fn perform(tetherd: &PathBuf, events: &Sender<Event>, stopped: &Receiver<()>) ->
     let tailnet = Tailnet::start()?;
     let _web = Node::join(&tailnet, "web")?;
     let _page = Server::page(80, PAGE)?;
-    let mut daemon = Daemon::builder(tetherd)
-        .joining(&tailnet, "demo")?
-        .start()?;
+    let mut daemon = Daemon::builder(tetherd).joining(&tailnet, "demo")?.start()?;
     let joined = daemon.wait_ready(READY)?;
     let _ = events.send(Event::Ready(joined, inside));
     while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(WATCH) {
         if daemon.has_ended()? {
             let status = daemon.wait_exit(EXIT)?;
-            bail!(
-                "tetherd ended with {status}; it wrote:\n{}",
-                daemon.output()
-            );
+            bail!("tetherd ended with {status}; it wrote:\n{}", daemon.output());
         }
     }
     daemon.terminate()?;
     let status = daemon.wait_exit(EXIT)?;
-    ensure!(
-        status.success(),
-        "tetherd ended with {status}; it wrote:\n{}",
-        daemon.output()
-    );
+    ensure!(status.success(), "tetherd ended with {status}; it wrote:\n{}", daemon.output());
     Ok(())
 }
 
 /// What the person sees; returns when the demo is to end.
 fn show(inbox: &Receiver<Event>, once: bool) -> Result<()> {
-    println!(
-        "Starting a tailnet inside this machine: headscale, a node `web` with a page, and tetherd …"
-    );
+    println!("Starting a tailnet inside this machine: headscale, a node `web` with a page, and tetherd …");
     let (joined, inside) = match inbox.recv()? {
         Event::Ready(joined, inside) => (joined, inside),
         Event::Failed(error) => return Err(error),
@@ -164,10 +137,7 @@ fn show(inbox: &Receiver<Event>, once: bool) -> Result<()> {
     let socks = relay::start(listen(daemon::SOCKS)?, inside.clone(), daemon::SOCKS)?;
     let health = relay::start(listen(daemon::HEALTH)?, inside, daemon::HEALTH)?;
     let title = fetch_title(socks).context("http://web/ could not be fetched through SOCKS5")?;
-    println!(
-        "tetherd joined in {:.2} s, from exec to ready.",
-        joined.as_secs_f64()
-    );
+    println!("tetherd joined in {:.2} s, from exec to ready.", joined.as_secs_f64());
     println!("http://web/, fetched by name through SOCKS5: “{title}”");
     if once {
         return Ok(());
@@ -189,9 +159,7 @@ fn show(inbox: &Receiver<Event>, once: bool) -> Result<()> {
 /// The usual port where it is free.
 fn listen(usual: SocketAddr) -> Result<TcpListener> {
     match TcpListener::bind(usual) {
-        Err(error) if error.kind() == ErrorKind::AddrInUse => {
-            TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-        }
+        Err(error) if error.kind() == ErrorKind::AddrInUse => TcpListener::bind((Ipv4Addr::LOCALHOST, 0)),
         other => other,
     }
     .with_context(|| format!("cannot listen on {usual}"))
@@ -199,8 +167,6 @@ fn listen(usual: SocketAddr) -> Result<TcpListener> {
 
 fn fetch_title(proxy: SocketAddr) -> Result<String> {
     let page = http::get(socks::connect(proxy, "web", 80, None)?, "web", "/")?.text();
-    let title = page
-        .split_once("<title>")
-        .and_then(|(_, rest)| rest.split_once("</title>"));
+    let title = page.split_once("<title>").and_then(|(_, rest)| rest.split_once("</title>"));
     Ok(title.context("the page has no title")?.0.to_owned())
 }

@@ -1,0 +1,71 @@
+//! What nearly every test needs: a tailnet with a second node `web`, and the daemon under test.
+
+use std::net::TcpStream;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use testbed::daemon::{Builder, Daemon, SOCKS};
+use testbed::node::Node;
+use testbed::socks;
+use testbed::tailnet::Tailnet;
+
+/// Far more than joining takes, also on a machine with other work.
+pub const READY: Duration = Duration::from_secs(30);
+/// For a daemon that is about to end by itself.
+pub const END: Duration = Duration::from_secs(30);
+
+/// The program under test.
+pub fn binary() -> PathBuf {
+    env!("CARGO_BIN_EXE_tetherd").into()
+}
+
+/// A tailnet with one node, in a new namespace that the calling thread enters.
+pub struct Scene {
+    pub web: Node,
+    pub tailnet: Tailnet,
+}
+
+impl Scene {
+    pub fn new() -> Self {
+        testbed::netns::enter_new().expect("a network namespace");
+        let tailnet = Tailnet::start().expect("a tailnet");
+        let web = Node::join(&tailnet, "web").expect("a second node");
+        Self { web, tailnet }
+    }
+
+    /// The daemon, told to join as `app`.
+    pub fn daemon(&self) -> Builder {
+        Daemon::builder(binary()).joining(&self.tailnet, "app").expect("an auth key")
+    }
+
+    /// The daemon with its defaults, ready.
+    pub fn ready(&self) -> Daemon {
+        start_ready(self.daemon())
+    }
+}
+
+/// Starts a daemon and waits until it is ready.
+pub fn start_ready(builder: Builder) -> Daemon {
+    let mut daemon = builder.start().expect("the daemon starts");
+    daemon.wait_ready(READY).expect("the daemon gets ready");
+    daemon
+}
+
+/// CONNECT through the daemon.
+pub fn connect(host: &str, port: u16) -> Result<TcpStream, socks::Error> {
+    socks::connect(SOCKS, host, port, None)
+}
+
+/// The reply code to a CONNECT that must fail.
+pub fn reply_code(host: &str, port: u16) -> u8 {
+    let error = connect(host, port).expect_err("there is nothing to connect to");
+    error.reply().unwrap_or_else(|| panic!("{host}:{port}: no reply but {error}"))
+}
+
+/// One question to a command of the program under test, in an environment of its own.
+pub fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(binary());
+    command.args(arguments).env_clear();
+    command
+}

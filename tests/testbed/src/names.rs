@@ -1,0 +1,81 @@
+//! A name server inside the namespace that knows no name: what a container's resolver says of a name nobody has.
+
+use std::fs;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+
+/// Where the resolver asks when /etc/resolv.conf names nobody (resolv.conf(5)).
+const DEFAULT: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+
+/// Answers NXDOMAIN to everything, on the addresses that /etc/resolv.conf names, until it is dropped.
+pub struct NoNames {
+    stop: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl NoNames {
+    /// To be called in a thread that has entered a namespace of its own: its loopback gets the servers' addresses.
+    pub fn start() -> Result<Self> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let mut threads = Vec::new();
+        for server in servers()? {
+            if !server.is_loopback() {
+                let added = Command::new("ip").args(["addr", "add", &server.to_string(), "dev", "lo"]).status()?;
+                ensure!(added.success(), "{server} cannot be added to the loopback");
+            }
+            let socket =
+                UdpSocket::bind(SocketAddr::new(server, 53)).with_context(|| format!("binding {server}:53"))?;
+            socket.set_read_timeout(Some(Duration::from_millis(100)))?;
+            let stop = Arc::clone(&stop);
+            threads.push(thread::spawn(move || answer(&socket, &stop)));
+        }
+        Ok(Self { stop, threads })
+    }
+}
+
+impl Drop for NoNames {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn servers() -> Result<Vec<IpAddr>> {
+    let text = fs::read_to_string("/etc/resolv.conf").context("reading /etc/resolv.conf")?;
+    let named = text.lines().filter_map(|line| line.strip_prefix("nameserver")?.trim().parse().ok());
+    let servers: Vec<IpAddr> = named.collect();
+    Ok(if servers.is_empty() { vec![DEFAULT] } else { servers })
+}
+
+fn answer(socket: &UdpSocket, stop: &AtomicBool) {
+    let mut message = [0; 512];
+    while !stop.load(Ordering::Relaxed) {
+        let Ok((length, from)) = socket.recv_from(&mut message) else { continue };
+        if length < 12 {
+            continue;
+        }
+        // RFC 1035, section 4.1.1: QR and RA set, RCODE 3; the question goes back as it came, and nothing else.
+        message[2] |= 0x80;
+        message[3] = 0x80 | 3;
+        message[6..12].fill(0);
+        let end = question_end(&message[..length]);
+        let _ = socket.send_to(&message[..end], from);
+    }
+}
+
+/// Where the first question ends: labels, the empty one, type and class.
+fn question_end(message: &[u8]) -> usize {
+    let mut at = 12;
+    while let Some(&label) = message.get(at).filter(|label| **label != 0) {
+        at += usize::from(label) + 1;
+    }
+    (at + 5).min(message.len())
+}
