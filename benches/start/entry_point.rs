@@ -15,8 +15,9 @@ use crate::KEY;
 /// Not told to leave out the port mapper or the log upload: hardly anyone does. After the measured line it stays until
 /// its stdin ends, which it does even when the benchmark is killed.
 const SCRIPT: &str = r#"
-tailscaled --tun=userspace-networking --socks5-server=localhost:1055 --state="$DIR/state" --socket="$DIR/sock" 2>"$DIR/log" &
-tailscale --socket="$DIR/sock" up --auth-key="$TS_AUTHKEY" --login-server="$SERVER" --hostname="$NAME" && echo joined
+tailscaled --tun=userspace-networking --socks5-server=localhost:1055 --state="$DIR/state" --socket="$DIR/sock" 2>>"$DIR/log" &
+tailscale --socket="$DIR/sock" up --auth-key="$TS_AUTHKEY" --login-server="$SERVER" --hostname="$NAME" \
+    --timeout=30s >>"$DIR/log" 2>&1 && echo joined || echo failed
 read -r _
 kill -9 $!
 wait
@@ -45,7 +46,7 @@ pub fn join(tailnet: &Tailnet, hostname: &str) -> Result<Duration> {
     let joined = first_line(&mut shell)?;
     let time = start.elapsed();
     drop(shell);
-    ensure!(joined == "joined\n", "`tailscale up` failed; tailscaled wrote:\n{}", log(directory.path()));
+    ensure!(joined == "joined\n", "`tailscale up` failed; it and tailscaled wrote:\n{}", log(directory.path()));
     tailnet.delete_node(hostname)?;
     Ok(time)
 }

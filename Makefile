@@ -1,0 +1,84 @@
+# The commands of this project. `make demo` shows the main job, `make test` installs what the tests need and runs all
+# of them; both start from nothing but Rust and Go.
+
+.PHONY: demo test bench build parts lint check-tools clean help
+
+DENY_VERSION := 0.20.2
+PARTS := parts/bin
+# Built inside the tree, so that nothing is installed for the whole machine.
+TOOLS := target/tools
+CARGO_DENY := $(TOOLS)/bin/cargo-deny
+
+help:
+	@echo "make demo          an embedded tailnet, and a page fetched through it by name (ONCE=1: end after that)"
+	@echo "make test          everything: format, lints, licences, unit and integration tests"
+	@echo "make bench         time to ready, memory and size, beside what people use instead"
+	@echo "make build         the release binary, target/release/tetherd"
+	@echo "make parts         tailscaled, tailscale and headscale, into $(PARTS)"
+
+build: check-tools
+	cargo build --release -p tetherd
+
+# --- Real parts, from pinned Go modules -------------------------------------------------------------------------
+
+parts: $(PARTS)/tailscaled $(PARTS)/headscale
+
+# Grouped targets would need GNU Make 4.3 on every machine; `tailscale` comes with tailscaled.
+$(PARTS)/tailscaled: parts/tailscaled/go.mod parts/tailscaled/go.sum | check-tools
+	@echo "building tailscaled (some minutes, once)"
+	cd parts/tailscaled && go build -mod=readonly -trimpath -ldflags '-s -w' -o ../bin/ tool
+	@touch $@
+
+$(PARTS)/headscale: parts/headscale/go.mod parts/headscale/go.sum | check-tools
+	@echo "building headscale (some minutes, once)"
+	cd parts/headscale && go build -mod=readonly -trimpath -ldflags '-s -w' -o ../bin/ tool
+	@touch $@
+
+# --- The two commands for everybody -----------------------------------------------------------------------------
+
+demo: parts check-ip
+	cargo build --release -p tetherd
+	cargo build -p testbed --bin demo
+	target/debug/demo --tetherd target/release/tetherd $(if $(ONCE),--once)
+
+test: system-packages parts lint
+	cargo test --workspace
+
+lint: $(CARGO_DENY)
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	$(CARGO_DENY) check licenses bans sources
+
+bench: parts check-ip
+	cargo bench --bench start
+
+$(CARGO_DENY):
+	cargo install --locked --root $(TOOLS) --version $(DENY_VERSION) cargo-deny
+
+clean:
+	cargo clean
+	rm -rf $(PARTS)
+
+# --- What must be there -----------------------------------------------------------------------------------------
+
+.PHONY: check-ip system-packages
+
+check-tools:
+	@command -v cargo >/dev/null || { echo "Rust is missing: install it from https://rustup.rs" >&2; exit 1; }
+	@command -v go >/dev/null || { echo "Go 1.26.6 or newer is missing: install it from https://go.dev/dl" >&2; exit 1; }
+
+check-ip:
+	@command -v ip >/dev/null || { echo "ip is missing: apt-get install iproute2" >&2; exit 1; }
+	@command -v unshare >/dev/null || { echo "unshare is missing: apt-get install util-linux" >&2; exit 1; }
+
+# Debian and its kin: installed when missing. Elsewhere, or without root, it says what is missing.
+system-packages:
+	@missing=; command -v ip >/dev/null || missing="$$missing iproute2"; \
+	command -v unshare >/dev/null || missing="$$missing util-linux"; \
+	command -v nsenter >/dev/null || missing="$$missing util-linux"; \
+	[ -z "$$missing" ] && exit 0; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		apt-get update -qq && apt-get install -y -qq $$missing; \
+	else \
+		echo "missing packages:$$missing; install them, for example: apt-get install$$missing" >&2; exit 1; \
+	fi
