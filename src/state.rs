@@ -1,9 +1,10 @@
 //! The daemon's phase: one value with one writer, that everything else watches.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 /// Where the daemon stands. The names are part of the HTTP and status output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -30,8 +31,10 @@ pub struct State {
     pub reason: String,
     /// Whether dialling makes sense. Where the path is in doubt it does, though the daemon is not ready.
     pub dialable: bool,
-    /// When this phase began.
+    /// When this phase began, for a person.
     pub since: SystemTime,
+    /// When this phase began, to measure by: clocks can be set.
+    pub entered: Instant,
     /// Time from the daemon's start to the first `Ready`; `None` until then.
     pub time_to_ready: Option<Duration>,
     /// The newest reason for not being ready, kept after the mend.
@@ -66,6 +69,7 @@ impl Publisher {
             reason: "tailscaled is starting".into(),
             dialable: false,
             since: SystemTime::now(),
+            entered: Instant::now(),
             time_to_ready: None,
             last_error: None,
         };
@@ -91,6 +95,7 @@ impl Publisher {
             }
             if state.phase != phase {
                 state.since = SystemTime::now();
+                state.entered = Instant::now();
             }
             if phase == Phase::Ready {
                 state.time_to_ready.get_or_insert_with(|| self.started.elapsed());

@@ -25,6 +25,11 @@ const SECOND_AFTER: Duration = Duration::from_secs(1);
 /// How long the second one may be silent until a younger one takes its place.
 const SILENCE: Duration = Duration::from_secs(2);
 
+/// Right after a start the first packet to a peer is often lost, and nothing but a new dial sends another one before
+/// a second has passed. So long after `Ready` dials are repeated sooner, and their silence says nothing.
+const YOUNG: Duration = Duration::from_secs(5);
+const SECOND_AFTER_WHILE_YOUNG: Duration = Duration::from_millis(200);
+
 /// What a dial through the tailnet tells about the path, for those who judge it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -111,15 +116,23 @@ impl<D: Dial> Connector<D> {
         let mut first = pin!(self.dial.dial(target));
         tokio::select! {
             result = &mut first => return result,
-            () = sleep(SECOND_AFTER) => {}
+            () = sleep(if self.is_young() { SECOND_AFTER_WHILE_YOUNG } else { SECOND_AFTER }) => {}
         }
         loop {
+            let young = self.is_young();
             tokio::select! {
                 result = &mut first => return result,
                 result = self.dial.dial(target) => return result,
-                () = sleep(SILENCE) => (self.observe)(Outcome::Silent),
+                () = sleep(if young { SECOND_AFTER_WHILE_YOUNG } else { SILENCE }) => {}
+            }
+            if !young {
+                (self.observe)(Outcome::Silent);
             }
         }
+    }
+
+    fn is_young(&self) -> bool {
+        self.state.borrow().entered.elapsed() < YOUNG
     }
 
     fn too_late(&self, doing: &str) -> DialError {
@@ -237,7 +250,8 @@ mod tests {
         }
     }
 
-    async fn dial_silent(silent: u32) -> (Duration, DialError, Vec<Outcome>) {
+    /// How long the dial took, how it ended, and what was observed, at this age of the path.
+    async fn dial_silent(silent: u32, age: Duration) -> (Duration, DialError, Vec<Outcome>) {
         let publisher = Publisher::new();
         publisher.publish(Phase::Ready, "joined");
         let (sender, mut outcomes) = tokio::sync::mpsc::unbounded_channel();
@@ -250,6 +264,7 @@ mod tests {
             timeout,
             observe,
         );
+        tokio::time::sleep(age).await;
         let started = Instant::now();
         let error = connector.connect(&target()).await.expect_err("is refused");
         drop(connector);
@@ -262,16 +277,22 @@ mod tests {
 
     #[tokio::test(flavor = "current_thread", start_paused = true)]
     async fn a_silent_dial_gets_a_second_one_beside_it() {
-        let (took, error, seen) = dial_silent(1).await;
+        let (took, error, seen) = dial_silent(1, YOUNG).await;
         assert_eq!((took.as_millis() / 100, error, seen), (10, DialError::Refused, vec![Outcome::Answered]));
     }
 
     #[tokio::test(flavor = "current_thread", start_paused = true)]
+    async fn while_the_path_is_young_dials_are_repeated_sooner_and_silence_says_nothing() {
+        let (took, error, seen) = dial_silent(3, Duration::ZERO).await;
+        assert_eq!((took.as_millis() / 100, error, seen), (6, DialError::Refused, vec![Outcome::Answered]));
+    }
+
+    #[tokio::test(flavor = "current_thread", start_paused = true)]
     async fn lasting_silence_is_reported_and_younger_dials_are_made() {
-        let (took, error, seen) = dial_silent(2).await;
+        let (took, error, seen) = dial_silent(2, YOUNG).await;
         assert_eq!((took.as_millis() / 100, error), (30, DialError::Refused));
         assert_eq!(seen, [Outcome::Silent, Outcome::Answered]);
-        let (took, error, seen) = dial_silent(u32::MAX).await;
+        let (took, error, seen) = dial_silent(u32::MAX, YOUNG).await;
         assert_eq!(took.as_secs(), 15);
         assert!(matches!(error, DialError::TimedOut(_)));
         assert_eq!(seen.len(), 8);
