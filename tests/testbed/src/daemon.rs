@@ -7,7 +7,7 @@ use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use nix::sys::signal::{Signal, killpg};
+use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -191,8 +191,8 @@ impl Drop for Daemon {
         let orphans = descendants::below(self.pid());
         self.process.kill();
         for orphan in &orphans {
-            // A descendant is in the daemon's group or in one made below it, so this reaches nobody else.
-            let _ = killpg(Pid::from_raw(orphan.group), Signal::SIGKILL);
+            // Not its group: one that a test put below the daemon is in the test's own group.
+            let _ = kill(Pid::from_raw(orphan.pid), Signal::SIGKILL);
         }
         let gone = || orphans.iter().all(|orphan| !descendants::is_running(orphan.pid));
         let _ = wait_until("what tetherd started ends", AFTERMATH, || gone().then_some(()));
