@@ -87,6 +87,9 @@ pub enum DialError {
 /// Dials through the tailnet.
 pub trait Dial: Send + Sync + 'static {
     fn dial(&self, target: &Target) -> impl Future<Output = Result<Dialled, DialError>> + Send;
+
+    /// The addresses of the tailnet's node of this name; none where there is no such node.
+    fn addresses(&self, name: &str) -> impl Future<Output = Result<Vec<IpAddr>, DialError>> + Send;
 }
 
 #[cfg(test)]

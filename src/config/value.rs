@@ -1,6 +1,8 @@
 //! How a setting's text becomes a typed value. Each type says what it expects, for the error message.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -80,6 +82,52 @@ impl Value for SocketAddr {
             },
         };
         Some(SocketAddr::new(address, port.parse().ok()?))
+    }
+}
+
+/// Where the proxy listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Listen {
+    Tcp(SocketAddr),
+    Unix(PathBuf),
+}
+
+impl Listen {
+    /// Whether only programs of this machine can connect.
+    pub fn is_private(&self) -> bool {
+        match self {
+            Self::Tcp(address) => address.ip().to_canonical().is_loopback(),
+            Self::Unix(_) => true,
+        }
+    }
+}
+
+impl Value for Listen {
+    const EXPECTED: &'static str = "an IP address and a port, such as 127.0.0.1:1055, or the path of a unix socket, such as unix:/run/tetherd.sock";
+
+    fn parse(text: &str) -> Option<Self> {
+        match text.strip_prefix("unix:") {
+            Some(path) => path.starts_with('/').then(|| Self::Unix(path.into())),
+            None => SocketAddr::parse(text).map(Self::Tcp),
+        }
+    }
+}
+
+impl fmt::Display for Listen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// A number of at least one.
+impl Value for NonZeroUsize {
+    const EXPECTED: &'static str = "a whole number of at least 1";
+
+    fn parse(text: &str) -> Option<Self> {
+        text.parse().ok()
     }
 }
 
@@ -177,6 +225,14 @@ mod tests {
         assert_eq!(SocketAddr::parse("1055"), None);
         assert_eq!(SocketAddr::parse("db:1055"), None);
         assert_eq!(SocketAddr::parse("127.0.0.1:65536"), None);
+    }
+
+    #[test]
+    fn listeners_are_addresses_or_paths() {
+        assert_eq!(Listen::parse("unix:/run/t.sock"), Some(Listen::Unix("/run/t.sock".into())));
+        assert_eq!(Listen::parse("unix:t.sock"), None);
+        assert!(Listen::parse("127.0.0.1:1055").is_some_and(|listen| listen.is_private()));
+        assert!(Listen::parse(":1055").is_some_and(|listen| !listen.is_private()));
     }
 
     #[test]

@@ -4,24 +4,28 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::inspector::Inspector;
-use super::{Life, listeners, orphans};
+use super::{Life, limits, listeners, orphans};
 use crate::config::value::{Hostname, Logout, Value};
 use crate::config::{Environment, Settings};
 use crate::fatal::Fatal;
 use crate::health::{self, View};
-use crate::proxy::{self, Connector, Counters, Outcome, Policy, Socks};
+use crate::proxy::{self, Connector, Counters, Outcome, Patience, Policy, Proxy};
 use crate::secret::Redactor;
 use crate::state::{Phase, Publisher};
 use crate::tailscaled::{self, AtEnd, Keeper, Launch, LocalApi, Login, PathWatch, Preferences, Report, StateDir};
 
 /// Starts everything. To be called inside the event loop.
-pub(super) fn assemble(settings: &Settings, environment: &Environment, directory: &StateDir) -> Result<Life, Fatal> {
-    let socks_listeners = listeners::bind_all("socks_listen", &settings.socks_listen)?;
+pub(super) async fn assemble(
+    settings: &Settings,
+    environment: &Environment,
+    directory: &StateDir,
+) -> Result<Life, Fatal> {
+    let proxy_listeners = listeners::open_all("socks_listen", &settings.socks_listen).await?;
     let health_listener = listeners::bind("health_listen", settings.health_listen)?;
     let publisher = Arc::new(Publisher::new());
     let path = PathWatch::default();
@@ -31,9 +35,16 @@ pub(super) fn assemble(settings: &Settings, environment: &Environment, directory
 
     let accepting = CancellationToken::new();
     let connections = TaskTracker::new();
-    let socks = Arc::new(socks(settings, api.clone(), &publisher, path.clone(), counters.clone()));
-    for listener in socks_listeners {
-        tokio::spawn(proxy::serve(listener, Arc::clone(&socks), connections.clone(), accepting.clone()));
+    let connector = connector(settings, api.clone(), &publisher, path.clone());
+    let proxy = Arc::new(proxy(settings, connector, &counters, &accepting));
+    let permits = Arc::new(Semaphore::new(limits::connections(settings.max_connections)));
+    for listener in proxy_listeners {
+        let proxy = Arc::clone(&proxy);
+        let client = move |stream, from: String| {
+            let proxy = Arc::clone(&proxy);
+            async move { proxy.serve(stream, &from).await }
+        };
+        tokio::spawn(proxy::serve(listener, Arc::clone(&permits), connections.clone(), accepting.clone(), client));
     }
     let inspector = Inspector { api: api.clone(), counters, restarts: Arc::clone(&restarts) };
     tokio::spawn(health::serve(health_listener, View::new(publisher.watch(), inspector)));
@@ -49,24 +60,28 @@ pub(super) fn assemble(settings: &Settings, environment: &Environment, directory
     Ok(Life { publisher, keeper, keeping, accepting, connections, start_timeout, drain_timeout })
 }
 
-fn socks(
-    settings: &Settings,
-    api: LocalApi,
-    publisher: &Publisher,
-    path: PathWatch,
-    counters: Counters,
-) -> Socks<LocalApi> {
+fn connector(settings: &Settings, api: LocalApi, publisher: &Publisher, path: PathWatch) -> Connector<LocalApi> {
     let observe = move |outcome| match outcome {
         Outcome::Answered => path.answered(),
         Outcome::Silent => path.silent(),
     };
-    let policy = Policy::new(settings.direct);
-    Socks {
-        connector: Connector::new(api, policy, publisher.watch(), settings.connect_timeout, observe),
+    let policy = Policy::new(settings.direct, settings.allow.clone(), settings.deny.clone());
+    Connector::new(api, policy, publisher.watch(), settings.connect_timeout, observe)
+}
+
+fn proxy(
+    settings: &Settings,
+    connector: Connector<LocalApi>,
+    counters: &Counters,
+    accepting: &CancellationToken,
+) -> Proxy<LocalApi> {
+    Proxy {
+        connector,
         credentials: settings.socks_credentials.clone(),
         handshake_timeout: settings.handshake_timeout,
-        half_close_timeout: settings.half_close_timeout,
-        counters,
+        patience: Patience { half_closed: settings.half_close_timeout, idle: settings.idle_timeout.0 },
+        counters: counters.clone(),
+        draining: accepting.clone(),
     }
 }
 

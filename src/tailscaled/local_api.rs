@@ -152,6 +152,20 @@ impl Dial for LocalApi {
             }
         }
     }
+
+    async fn addresses(&self, name: &str) -> Result<Vec<IpAddr>, DialError> {
+        let status = self.status(true).await.map_err(|error| DialError::Tailscaled(error.to_string()))?;
+        let nodes = status.node.into_iter().chain(status.peer.unwrap_or_default().into_values());
+        let node = nodes.into_iter().find(|node| is_named(node, name));
+        Ok(node.and_then(|node| node.addresses).unwrap_or_default())
+    }
+}
+
+/// Whether `node` is the one that MagicDNS knows by `name`, short or whole.
+fn is_named(node: &Node, name: &str) -> bool {
+    let (own, name) = (node.dns_name.trim_end_matches('.'), name.trim_end_matches('.'));
+    let short = own.split('.').next().unwrap_or_default();
+    !own.is_empty() && (own.eq_ignore_ascii_case(name) || short.eq_ignore_ascii_case(name))
 }
 
 fn unreachable(error: HttpError) -> DialError {
@@ -193,6 +207,15 @@ fn classify(text: &str) -> DialError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_node_is_named_by_its_whole_or_its_short_name() {
+        let node = |name: &str| serde_json::from_value(serde_json::json!({ "DNSName": name })).expect("a node");
+        assert!(is_named(&node("web.tail.test."), "WEB"));
+        assert!(is_named(&node("web.tail.test."), "web.tail.test."));
+        assert!(!is_named(&node("web.tail.test."), "web.tail"));
+        assert!(!is_named(&node(""), ""));
+    }
 
     #[test]
     fn tailscaleds_texts_are_told_apart() {
