@@ -36,7 +36,10 @@ impl<D: Dial> Proxy<D> {
             Ok(Ok(Some(SOCKS5))) => socks::serve(self, stream, from).await,
             // Every HTTP method begins with a letter.
             Ok(Ok(Some(byte))) if byte.is_ascii_alphabetic() => http::serve(self, stream, from).await,
-            Ok(Ok(Some(byte))) => self.unserved(from, &format!("neither SOCKS5 nor HTTP: it begins with {byte:#04x}")),
+            Ok(Ok(Some(byte))) => {
+                self.unserved(from, &format!("neither SOCKS5 nor HTTP: it begins with {byte:#04x}"));
+                self.linger(stream).await;
+            }
             Ok(Ok(None)) => self.unserved(from, "it sent nothing"),
             Ok(Err(error)) => self.unserved(from, &error.to_string()),
             Err(_) => self.unserved(from, "it sent nothing in time"),

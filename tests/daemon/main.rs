@@ -3,6 +3,9 @@
 
 mod commands;
 mod exit_codes;
+mod http_proxy;
+mod listeners;
+mod policy;
 mod promise_1_early_connections_wait;
 mod promise_2_tailscaled_may_die;
 mod promise_3_replies_tell_the_truth;
