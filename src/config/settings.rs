@@ -11,7 +11,7 @@ use super::fault::Fault;
 use super::key::{self, Key};
 use super::layers::Layers;
 use super::rule::Rule;
-use super::value::{ControlUrl, Direct, Hostname, Limit, Listen, LogFormat, LogLevel, Logout, Value, Words};
+use super::value::{ControlUrl, Direct, Forward, Hostname, Limit, Listen, LogFormat, LogLevel, Logout, Value, Words};
 use crate::secret::{MASK, Secret, SecretSource};
 
 /// Who may use the SOCKS5 listeners.
@@ -38,6 +38,7 @@ pub struct Settings {
     pub hostname: Option<Hostname>,
     pub socks_listen: Vec<Listen>,
     pub socks_credentials: Option<Credentials>,
+    pub forwards: Vec<Forward>,
     pub direct: Direct,
     pub allow: Vec<Rule>,
     pub deny: Vec<Rule>,
@@ -88,6 +89,7 @@ impl Reader {
             hostname: self.value("hostname"),
             socks_listen: self.list("socks_listen"),
             socks_credentials: self.credentials(),
+            forwards: self.list("forwards"),
             direct: self.value("direct").unwrap_or(Direct::Deny),
             allow: self.list("allow"),
             deny: self.list("deny"),
@@ -195,19 +197,26 @@ impl Reader {
     }
 
     fn no_open_proxy(&mut self, settings: &Settings) {
-        let allowed = self.value("allow_open_proxy").unwrap_or(false);
-        let open = settings.socks_listen.iter().find(|listen| !listen.is_private());
-        if let Some(listen) = open
-            && settings.socks_credentials.is_none()
-            && !allowed
-        {
-            let origin = self.origin("socks_listen");
-            let problem = format!(
-                "{listen} can be reached by others, who could use the tailnet: set socks_user and socks_password, \
-                 listen on 127.0.0.1, or set allow_open_proxy = true"
-            );
-            self.faults.push(Fault::new("socks_listen", &origin, problem));
+        if self.value("allow_open_proxy").unwrap_or(false) {
+            return;
         }
+        let open = settings.socks_listen.iter().find(|listen| !listen.is_private());
+        if let Some(listen) = open.filter(|_| settings.socks_credentials.is_none()) {
+            let mend = "set socks_user and socks_password, listen on 127.0.0.1";
+            self.open("socks_listen", listen, mend);
+        }
+        // Programs that know no proxy know no password for one either.
+        if let Some(forward) = settings.forwards.iter().find(|forward| !forward.listen.is_private()) {
+            self.open("forwards", &forward.listen, "listen on 127.0.0.1");
+        }
+    }
+
+    fn open(&mut self, key: &'static str, listen: &Listen, mend: &str) {
+        let origin = self.origin(key);
+        let problem = format!(
+            "{listen} can be reached by others, who could use the tailnet: {mend}, or set allow_open_proxy = true"
+        );
+        self.faults.push(Fault::new(key, &origin, problem));
     }
 
     fn origin(&self, name: &str) -> String {

@@ -122,6 +122,28 @@ impl fmt::Display for Listen {
     }
 }
 
+/// A port of this machine that leads to one target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Forward {
+    pub listen: Listen,
+    pub host: String,
+    pub port: u16,
+}
+
+impl Value for Forward {
+    const EXPECTED: &'static str =
+        "where to listen, = and the target, such as 127.0.0.1:5432=db:5432 or unix:/run/db.sock=db:5432";
+
+    fn parse(text: &str) -> Option<Self> {
+        let (listen, target) = text.split_once('=')?;
+        let (host, port) = target.rsplit_once(':')?;
+        let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+        let port = port.parse().ok().filter(|port| *port != 0)?;
+        let listen = Listen::parse(listen)?;
+        (!host.is_empty()).then(|| Self { listen, host: host.to_owned(), port })
+    }
+}
+
 /// A number of at least one.
 impl Value for NonZeroUsize {
     const EXPECTED: &'static str = "a whole number of at least 1";
@@ -233,6 +255,17 @@ mod tests {
         assert_eq!(Listen::parse("unix:t.sock"), None);
         assert!(Listen::parse("127.0.0.1:1055").is_some_and(|listen| listen.is_private()));
         assert!(Listen::parse(":1055").is_some_and(|listen| !listen.is_private()));
+    }
+
+    #[test]
+    fn forwards_name_both_ends() {
+        let forward = Forward::parse("127.0.0.1:5432=db:5433").expect("is one");
+        assert_eq!((forward.host.as_str(), forward.port), ("db", 5433));
+        assert_eq!(Forward::parse("unix:/run/db.sock=[fd7a::1]:1").expect("is one").host, "fd7a::1");
+        for text in ["127.0.0.1:5432", "5432=db:5432", "127.0.0.1:5432=db", "127.0.0.1:5432=:5432", "127.0.0.1:1=db:0"]
+        {
+            assert_eq!(Forward::parse(text), None, "{text}");
+        }
     }
 
     #[test]

@@ -12,7 +12,7 @@ use super::relay::{Carried, HalfClose, Patience, relay};
 use super::stream::Stream;
 use super::{http, socks};
 use crate::config::Credentials;
-use crate::dial::Dial;
+use crate::dial::{Dial, Target};
 
 /// The version byte that a SOCKS5 greeting begins with.
 const SOCKS5: u8 = 5;
@@ -43,6 +43,16 @@ impl<D: Dial> Proxy<D> {
             Ok(Ok(None)) => self.unserved(from, "it sent nothing"),
             Ok(Err(error)) => self.unserved(from, &error.to_string()),
             Err(_) => self.unserved(from, "it sent nothing in time"),
+        }
+        drop(open);
+    }
+
+    /// Serves one client of a port that leads to `target`.
+    pub async fn forward(&self, stream: Stream, from: &str, target: &Target) {
+        let open = self.counters.open();
+        match self.connector.connect(target).await {
+            Ok(connection) => self.relay(stream, connection, &[]).await,
+            Err(error) => self.unserved(from, &format!("{target}: {error}")),
         }
         drop(open);
     }

@@ -17,3 +17,4 @@ pub use counters::Counters;
 pub use listener::{Listener, serve};
 pub use policy::Policy;
 pub use relay::Patience;
+pub use stream::Stream;

@@ -12,9 +12,10 @@ use super::inspector::Inspector;
 use super::{Life, limits, listeners, orphans};
 use crate::config::value::{Hostname, Logout, Value};
 use crate::config::{Environment, Settings};
+use crate::dial::Target;
 use crate::fatal::Fatal;
 use crate::health::{self, View};
-use crate::proxy::{self, Connector, Counters, Outcome, Patience, Policy, Proxy};
+use crate::proxy::{self, Connector, Counters, Listener, Outcome, Patience, Policy, Proxy, Stream};
 use crate::secret::Redactor;
 use crate::state::{Phase, Publisher};
 use crate::tailscaled::{self, AtEnd, Keeper, Launch, LocalApi, Login, PathWatch, Preferences, Report, StateDir};
@@ -26,6 +27,8 @@ pub(super) async fn assemble(
     directory: &StateDir,
 ) -> Result<Life, Fatal> {
     let proxy_listeners = listeners::open_all("socks_listen", &settings.socks_listen).await?;
+    let forward_places: Vec<_> = settings.forwards.iter().map(|forward| forward.listen.clone()).collect();
+    let forward_listeners = listeners::open_all("forwards", &forward_places).await?;
     let health_listener = listeners::bind("health_listen", settings.health_listen)?;
     let publisher = Arc::new(Publisher::new());
     let path = PathWatch::default();
@@ -37,14 +40,15 @@ pub(super) async fn assemble(
     let connections = TaskTracker::new();
     let connector = connector(settings, api.clone(), &publisher, path.clone());
     let proxy = Arc::new(proxy(settings, connector, &counters, &accepting));
-    let permits = Arc::new(Semaphore::new(limits::connections(settings.max_connections)));
-    for listener in proxy_listeners {
-        let proxy = Arc::clone(&proxy);
-        let client = move |stream, from: String| {
-            let proxy = Arc::clone(&proxy);
-            async move { proxy.serve(stream, &from).await }
-        };
-        tokio::spawn(proxy::serve(listener, Arc::clone(&permits), connections.clone(), accepting.clone(), client));
+    let serving = Serving {
+        proxy,
+        permits: Arc::new(Semaphore::new(limits::connections(settings.max_connections))),
+        connections: connections.clone(),
+        accepting: accepting.clone(),
+    };
+    proxy_listeners.into_iter().for_each(|listener| serving.proxy_on(listener));
+    for (listener, forward) in forward_listeners.into_iter().zip(&settings.forwards) {
+        serving.forward_on(listener, Target::new(&forward.host, forward.port));
     }
     let inspector = Inspector { api: api.clone(), counters, restarts: Arc::clone(&restarts) };
     tokio::spawn(health::serve(health_listener, View::new(publisher.watch(), inspector)));
@@ -58,6 +62,40 @@ pub(super) async fn assemble(
     let keeper = tokio::spawn(keeper.run(keeping.clone(), at_end(settings, directory)));
     let (start_timeout, drain_timeout) = (settings.start_timeout.0, settings.drain_timeout);
     Ok(Life { publisher, keeper, keeping, accepting, connections, start_timeout, drain_timeout })
+}
+
+/// What every listener's clients share.
+struct Serving {
+    proxy: Arc<Proxy<LocalApi>>,
+    permits: Arc<Semaphore>,
+    connections: TaskTracker,
+    accepting: CancellationToken,
+}
+
+impl Serving {
+    fn proxy_on(&self, listener: Listener) {
+        let proxy = Arc::clone(&self.proxy);
+        self.accept(listener, move |stream, from| {
+            let proxy = Arc::clone(&proxy);
+            async move { proxy.serve(stream, &from).await }
+        });
+    }
+
+    fn forward_on(&self, listener: Listener, target: Target) {
+        let (proxy, target) = (Arc::clone(&self.proxy), Arc::new(target));
+        self.accept(listener, move |stream, from| {
+            let (proxy, target) = (Arc::clone(&proxy), Arc::clone(&target));
+            async move { proxy.forward(stream, &from, &target).await }
+        });
+    }
+
+    fn accept<F>(&self, listener: Listener, client: impl Fn(Stream, String) -> F + Send + 'static)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let (permits, stop) = (Arc::clone(&self.permits), self.accepting.clone());
+        tokio::spawn(proxy::serve(listener, permits, self.connections.clone(), stop, client));
+    }
 }
 
 fn connector(settings: &Settings, api: LocalApi, publisher: &Publisher, path: PathWatch) -> Connector<LocalApi> {

@@ -1,6 +1,7 @@
 //! Where the proxy listens, how many it serves at once, and for how long.
 
 use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::time::{Duration, Instant};
@@ -49,6 +50,31 @@ fn a_file_or_a_socket_of_others_is_never_replaced() {
     }
     assert_eq!(fs::read_to_string(&file).expect("is there"), "precious");
     UnixStream::connect(&taken).expect("is listened on still");
+}
+
+#[test]
+fn a_forward_leads_programs_that_know_no_proxy_to_its_target() {
+    let scene = Scene::new();
+    let _server = Server::http(80).expect("server");
+    let directory = tempfile::tempdir().expect("directory");
+    let path = directory.path().join("web.sock");
+    let forwards = format!("127.0.0.1:8080=web:80,unix:{}=web:80,127.0.0.1:8081=web:9", path.display());
+    let _daemon = start_ready(scene.daemon().env("TETHERD_FORWARDS", &forwards));
+    let stream = TcpStream::connect("127.0.0.1:8080").expect("connects");
+    assert_eq!(http::get(stream, "web", "/").expect("answers").head.status, 200);
+    let stream = UnixStream::connect(&path).expect("connects");
+    assert_eq!(http::get(stream, "web", "/").expect("answers").head.status, 200);
+    let mut refused = TcpStream::connect("127.0.0.1:8081").expect("connects");
+    assert_eq!(refused.read_to_end(&mut Vec::new()).expect("ends"), 0);
+}
+
+#[test]
+fn a_forward_that_others_can_reach_must_be_wanted() {
+    let output =
+        crate::scene::command(&["check"]).env("TETHERD_FORWARDS", "0.0.0.0:5432=db:5432").output().expect("runs");
+    assert_eq!(output.status.code(), Some(78));
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(text.contains("forwards") && text.contains("allow_open_proxy"), "{text}");
 }
 
 #[test]
