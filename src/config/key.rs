@@ -82,6 +82,7 @@ pub const KEYS: &[Key] = &[
     key("socks_password", "PASSWORD", None, "password that clients must give").secret(),
     key("socks_password_file", "PATH", None, "file that holds the clients' password"),
     key("allow_open_proxy", "BOOL", Some("false"), "allow a listener that others can reach without a password"),
+    key("udp", "BOOL", Some("true"), "serve UDP ASSOCIATE of SOCKS5"),
     key("forwards", "LIST", None, "plain ports that lead to one target each: 127.0.0.1:5432=db:5432"),
     key("direct", "allow|deny", Some("allow"), "targets outside the tailnet: dialled directly, or refused"),
     key("allow", "LIST", None, "only these may be reached: host, *.suffix or CIDR, each with :port or :port-port"),

@@ -23,6 +23,8 @@ pub struct Proxy<D> {
     pub credentials: Option<Credentials>,
     pub handshake_timeout: Duration,
     pub patience: Patience,
+    /// Whether UDP ASSOCIATE is served.
+    pub udp: bool,
     pub counters: Counters,
     /// Cancelled when the daemon drains: connections that serve request after request end with the current one.
     pub draining: CancellationToken,

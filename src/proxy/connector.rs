@@ -12,7 +12,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::policy::{Policy, judge_unknown};
-use crate::dial::{Dial, DialError, Dialled, Host, Target};
+use crate::dial::{Association, Dial, DialError, Dialled, Host, Route, Target};
 use crate::state::{Phase, Watcher};
 
 /// tailscaled that has just ended is noticed within milliseconds; until then its socket is tried again at this pace.
@@ -87,6 +87,35 @@ impl<D: Dial> Connector<D> {
                     .await
                     .unwrap_or_else(|_| Err(self.too_late("dialling directly")))
             }
+        }
+    }
+
+    /// Opens an association for datagrams, as soon as the tailnet is there.
+    pub async fn associate(&self) -> Result<Association, DialError> {
+        let deadline = Instant::now() + self.timeout;
+        let mut state = self.state.clone();
+        let associated = async {
+            loop {
+                wait_until_dialable(&mut state).await?;
+                match self.dial.associate().await {
+                    Err(DialError::Tailscaled(_)) => sleep(RETRY).await,
+                    result => return result,
+                }
+            }
+        };
+        timeout_at(deadline, associated).await.unwrap_or_else(|_| Err(self.too_late("opening a UDP association")))
+    }
+
+    /// Judges the target of a datagram. The answer is where to send it: what was judged is what is reached.
+    pub async fn judge_datagram(&self, target: &Target) -> Result<Target, DialError> {
+        self.policy.judge_target(target)?;
+        let deadline = Instant::now() + self.timeout;
+        let address = self.judged_address(target, deadline).await?;
+        let route = timeout_at(deadline, self.dial.route_datagrams(address.as_ref().unwrap_or(target))).await;
+        match route.unwrap_or_else(|_| Err(self.too_late("looking for the way of a datagram")))? {
+            Route::Outside(outside) => self.policy.judge_outside(target, outside).map(|()| outside.into()),
+            Route::Tailnet if address.is_none() => self.policy.judge_unseen(target).map(|()| target.clone()),
+            Route::Tailnet => Ok(address.unwrap_or_else(|| target.clone())),
         }
     }
 
@@ -235,6 +264,14 @@ mod tests {
         async fn addresses(&self, _: &str) -> Result<Vec<IpAddr>, DialError> {
             Ok(Vec::new())
         }
+
+        async fn route_datagrams(&self, _: &Target) -> Result<Route, DialError> {
+            Ok(Route::Tailnet)
+        }
+
+        async fn associate(&self) -> Result<Association, DialError> {
+            Err(DialError::Refused)
+        }
     }
 
     fn connector(failures: u32, outside: &str, publisher: &Publisher, timeout: Duration) -> Connector<Ending> {
@@ -287,6 +324,14 @@ mod tests {
 
         async fn addresses(&self, _: &str) -> Result<Vec<IpAddr>, DialError> {
             Ok(Vec::new())
+        }
+
+        async fn route_datagrams(&self, _: &Target) -> Result<Route, DialError> {
+            Ok(Route::Tailnet)
+        }
+
+        async fn associate(&self) -> Result<Association, DialError> {
+            Err(DialError::Refused)
         }
     }
 

@@ -10,6 +10,7 @@ mod relay;
 mod reply;
 mod socks;
 mod stream;
+mod udp;
 
 pub use client::Proxy;
 pub use connector::{Connector, Outcome};

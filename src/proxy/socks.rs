@@ -1,17 +1,19 @@
 //! SOCKS5 (RFC 1928): greeting, method, request, reply. The protocol is fast-socks5's; the replies tell the truth.
 
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use fast_socks5::server::{Socks5ServerProtocol, SocksServerError, states::CommandRead};
-use fast_socks5::util::target_addr::TargetAddr;
 use fast_socks5::{ReplyError, Socks5Command};
 use thiserror::Error;
+use tokio::net::UdpSocket;
 use tokio::time::timeout;
 
 use super::client::Proxy;
 use super::connector::Connection;
 use super::reply::reply_to;
 use super::stream::Stream;
+use super::udp;
 use crate::dial::{Dial, DialError, Target};
 
 /// What BND.ADDR says when the connection's own address in the tailnet is not known; clients do not use it.
@@ -26,16 +28,25 @@ enum Unserved {
     TooSlow,
     #[error("{0:?} is not supported")]
     Command(Socks5Command),
+    #[error("no socket for datagrams: {0}")]
+    Socket(io::Error),
     #[error("{target}: {error}")]
     Dial { target: Target, error: DialError },
 }
 
-type Requested<'a> = (Socks5ServerProtocol<&'a mut Stream, CommandRead>, Target);
+type Requested<'a> = (Socks5ServerProtocol<&'a mut Stream, CommandRead>, Socks5Command, Target);
+
+/// What a client gets.
+enum Served {
+    Connection(Connection),
+    Association(UdpSocket),
+}
 
 /// Serves one client to the end.
 pub(super) async fn serve<D: Dial>(proxy: &Proxy<D>, mut client: Stream, from: &str) {
-    match connect(proxy, &mut client).await {
-        Ok(connection) => proxy.relay(client, connection, &[]).await,
+    match answer(proxy, &mut client).await {
+        Ok(Served::Connection(connection)) => proxy.relay(client, connection, &[]).await,
+        Ok(Served::Association(socket)) => udp::serve(proxy, client, socket).await,
         Err(reason) => {
             proxy.unserved(from, &reason.to_string());
             proxy.linger(client).await;
@@ -43,17 +54,30 @@ pub(super) async fn serve<D: Dial>(proxy: &Proxy<D>, mut client: Stream, from: &
     }
 }
 
-async fn connect<D: Dial>(proxy: &Proxy<D>, client: &mut Stream) -> Result<Connection, Unserved> {
+async fn answer<D: Dial>(proxy: &Proxy<D>, client: &mut Stream) -> Result<Served, Unserved> {
+    let near = client.local_ip();
     let requested = timeout(proxy.handshake_timeout, handshake(proxy, client)).await;
-    let (protocol, target) = requested.map_err(|_| Unserved::TooSlow)??;
-    match proxy.connector.connect(&target).await {
-        Ok(connection) => {
-            protocol.reply_success(bind_address(&connection)).await?;
-            Ok(connection)
+    let (protocol, command, target) = requested.map_err(|_| Unserved::TooSlow)??;
+    match (command, near) {
+        (Socks5Command::TCPConnect, _) => match proxy.connector.connect(&target).await {
+            Ok(connection) => {
+                protocol.reply_success(bind_address(&connection)).await?;
+                Ok(Served::Connection(connection))
+            }
+            Err(error) => {
+                protocol.reply_error(&reply_to(&error)).await?;
+                Err(Unserved::Dial { target, error })
+            }
+        },
+        // A client on a unix socket has no address that its datagrams could come from.
+        (Socks5Command::UDPAssociate, Some(near)) if proxy.udp => {
+            let socket = UdpSocket::bind((near, 0)).await.map_err(Unserved::Socket)?;
+            protocol.reply_success(socket.local_addr().map_err(Unserved::Socket)?).await?;
+            Ok(Served::Association(socket))
         }
-        Err(error) => {
-            protocol.reply_error(&reply_to(&error)).await?;
-            Err(Unserved::Dial { target, error })
+        (command, _) => {
+            protocol.reply_error(&ReplyError::CommandNotSupported).await?;
+            Err(Unserved::Command(command))
         }
     }
 }
@@ -67,15 +91,8 @@ async fn handshake<'a, D>(proxy: &Proxy<D>, client: &'a mut Stream) -> Result<Re
         }
     };
     let (protocol, command, target) = protocol.read_command().await?;
-    if command != Socks5Command::TCPConnect {
-        protocol.reply_error(&ReplyError::CommandNotSupported).await?;
-        return Err(Unserved::Command(command));
-    }
-    let target = match target {
-        TargetAddr::Ip(address) => address.into(),
-        TargetAddr::Domain(name, port) => Target::new(&name, port),
-    };
-    Ok((protocol, target))
+    let target = udp::target(target);
+    Ok((protocol, command, target))
 }
 
 fn bind_address(connection: &Connection) -> SocketAddr {

@@ -1,6 +1,7 @@
 //! A client's connection, over TCP or over a unix socket.
 
 use std::io;
+use std::net::IpAddr;
 use std::os::fd::AsRawFd;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -17,6 +18,22 @@ pub enum Stream {
 }
 
 impl Stream {
+    /// The address of this end; a unix socket has none.
+    pub fn local_ip(&self) -> Option<IpAddr> {
+        match self {
+            Self::Tcp(stream) => stream.local_addr().ok().map(|address| address.ip()),
+            Self::Unix(_) => None,
+        }
+    }
+
+    /// The address of the client; a unix socket has none.
+    pub fn peer_ip(&self) -> Option<IpAddr> {
+        match self {
+            Self::Tcp(stream) => stream.peer_addr().ok().map(|address| address.ip()),
+            Self::Unix(_) => None,
+        }
+    }
+
     /// The first byte that the client sends, left where it is; `None` when it sends nothing and ends.
     pub async fn first_byte(&self) -> io::Result<Option<u8>> {
         let mut byte = [0];

@@ -18,7 +18,9 @@ use crate::health::{self, View};
 use crate::proxy::{self, Connector, Counters, Listener, Outcome, Patience, Policy, Proxy, Stream};
 use crate::secret::Redactor;
 use crate::state::{Phase, Publisher};
-use crate::tailscaled::{self, AtEnd, Keeper, Launch, LocalApi, Login, PathWatch, Preferences, Report, StateDir};
+use crate::tailscaled::{
+    self, AtEnd, Dialer, Keeper, Launch, LocalApi, Login, PathWatch, Preferences, Report, SocksPort, StateDir,
+};
 
 /// Starts everything. To be called inside the event loop.
 pub(super) async fn assemble(
@@ -34,11 +36,12 @@ pub(super) async fn assemble(
     let path = PathWatch::default();
     let api = LocalApi::new(directory.socket());
     let counters = Counters::default();
+    let socks_port = SocksPort::default();
     let restarts = Arc::new(AtomicU64::new(0));
 
     let accepting = CancellationToken::new();
     let connections = TaskTracker::new();
-    let connector = connector(settings, api.clone(), &publisher, path.clone());
+    let connector = connector(settings, Dialer::new(api.clone(), socks_port.clone()), &publisher, path.clone());
     let proxy = Arc::new(proxy(settings, connector, &counters, &accepting));
     let serving = Serving {
         proxy,
@@ -54,7 +57,10 @@ pub(super) async fn assemble(
     tokio::spawn(health::serve(health_listener, View::new(publisher.watch(), inspector)));
 
     let redactor = Redactor::default();
-    let launch = launch(settings, environment, directory, &redactor)?;
+    let mut launch = launch(settings, environment, directory, &redactor)?;
+    if settings.udp {
+        launch = launch.with_udp(socks_port);
+    }
     orphans::reap_if_first_process(launch.pid());
     let (keeper, reports) = Keeper::new(launch, api, login(settings, redactor), path, directory.state());
     tokio::spawn(publish(reports, Arc::clone(&publisher), restarts));
@@ -66,7 +72,7 @@ pub(super) async fn assemble(
 
 /// What every listener's clients share.
 struct Serving {
-    proxy: Arc<Proxy<LocalApi>>,
+    proxy: Arc<Proxy<Dialer>>,
     permits: Arc<Semaphore>,
     connections: TaskTracker,
     accepting: CancellationToken,
@@ -98,27 +104,28 @@ impl Serving {
     }
 }
 
-fn connector(settings: &Settings, api: LocalApi, publisher: &Publisher, path: PathWatch) -> Connector<LocalApi> {
+fn connector(settings: &Settings, dialer: Dialer, publisher: &Publisher, path: PathWatch) -> Connector<Dialer> {
     let observe = move |outcome| match outcome {
         Outcome::Answered => path.answered(),
         Outcome::Silent => path.silent(),
     };
     let policy = Policy::new(settings.direct, settings.allow.clone(), settings.deny.clone());
-    Connector::new(api, policy, publisher.watch(), settings.connect_timeout, observe)
+    Connector::new(dialer, policy, publisher.watch(), settings.connect_timeout, observe)
 }
 
 fn proxy(
     settings: &Settings,
-    connector: Connector<LocalApi>,
+    connector: Connector<Dialer>,
     counters: &Counters,
     accepting: &CancellationToken,
-) -> Proxy<LocalApi> {
+) -> Proxy<Dialer> {
     Proxy {
         connector,
         credentials: settings.socks_credentials.clone(),
         handshake_timeout: settings.handshake_timeout,
         patience: Patience { half_closed: settings.half_close_timeout, idle: settings.idle_timeout.0 },
         counters: counters.clone(),
+        udp: settings.udp,
         draining: accepting.clone(),
     }
 }

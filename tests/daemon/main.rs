@@ -13,3 +13,4 @@ mod promise_4_half_close_keeps_the_answer;
 mod promise_5_stopping;
 mod promise_7_secrets_stay_secret;
 mod scene;
+mod udp;
