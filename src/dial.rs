@@ -6,17 +6,17 @@ use std::net::{IpAddr, SocketAddr};
 
 use hyper::body::Bytes;
 use thiserror::Error;
-use tokio::net::UnixStream;
+use tokio::net::{TcpStream, UnixStream};
 
 /// A host as the client named it. Names are never resolved here: MagicDNS knows them.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Host {
     Name(String),
     Ip(IpAddr),
 }
 
 /// Where a client wants to go.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Target {
     pub host: Host,
     pub port: u16,
@@ -64,6 +64,23 @@ pub enum Dialled {
     Outside(SocketAddr),
 }
 
+/// Where datagrams to a target go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Route {
+    Tailnet,
+    /// Past the tailnet, to this address.
+    Outside(SocketAddr),
+}
+
+/// A UDP association (RFC 1928, section 7) with the one who carries datagrams.
+#[derive(Debug)]
+pub struct Association {
+    /// The association lives as long as this connection.
+    pub control: TcpStream,
+    /// Where datagrams with a SOCKS5 header are sent to, and come from.
+    pub relay: SocketAddr,
+}
+
 /// Why there is no connection. The proxy turns each into the client's own kind of reply.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum DialError {
@@ -87,6 +104,15 @@ pub enum DialError {
 /// Dials through the tailnet.
 pub trait Dial: Send + Sync + 'static {
     fn dial(&self, target: &Target) -> impl Future<Output = Result<Dialled, DialError>> + Send;
+
+    /// The addresses of the tailnet's node of this name; none where there is no such node.
+    fn addresses(&self, name: &str) -> impl Future<Output = Result<Vec<IpAddr>, DialError>> + Send;
+
+    /// Where datagrams to `target` would go.
+    fn route_datagrams(&self, target: &Target) -> impl Future<Output = Result<Route, DialError>> + Send;
+
+    /// Opens an association for datagrams.
+    fn associate(&self) -> impl Future<Output = Result<Association, DialError>> + Send;
 }
 
 #[cfg(test)]

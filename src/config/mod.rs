@@ -3,6 +3,7 @@
 mod fault;
 pub mod key;
 mod layers;
+pub mod rule;
 mod settings;
 pub mod value;
 
@@ -72,7 +73,7 @@ mod tests {
     #[test]
     fn defaults_are_those_of_the_contract() {
         let settings = load(&environment(&[]), None, &vec![]).settings.expect("defaults are valid");
-        assert_eq!(settings.socks_listen, ["127.0.0.1:1055".parse().expect("address")]);
+        assert_eq!(settings.socks_listen, [value::Listen::Tcp("127.0.0.1:1055".parse().expect("address"))]);
         assert_eq!(settings.health_listen, "127.0.0.1:9002".parse().expect("address"));
         assert_eq!(settings.connect_timeout, Duration::from_secs(15));
         assert_eq!(settings.drain_timeout, Duration::from_secs(10));

@@ -1,6 +1,7 @@
 //! The typed settings, and how they are read from the layers: every fault is collected, none ends the reading.
 
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -9,7 +10,8 @@ use figment::value::Value as Raw;
 use super::fault::Fault;
 use super::key::{self, Key};
 use super::layers::Layers;
-use super::value::{ControlUrl, Direct, Hostname, Limit, LogFormat, LogLevel, Logout, Value, Words};
+use super::rule::Rule;
+use super::value::{ControlUrl, Direct, Forward, Hostname, Limit, Listen, LogFormat, LogLevel, Logout, Value, Words};
 use crate::secret::{MASK, Secret, SecretSource};
 
 /// Who may use the SOCKS5 listeners.
@@ -34,14 +36,20 @@ pub struct Settings {
     pub control_url: Option<ControlUrl>,
     pub ca_file: Option<PathBuf>,
     pub hostname: Option<Hostname>,
-    pub socks_listen: Vec<SocketAddr>,
+    pub socks_listen: Vec<Listen>,
     pub socks_credentials: Option<Credentials>,
+    pub udp: bool,
+    pub forwards: Vec<Forward>,
     pub direct: Direct,
+    pub allow: Vec<Rule>,
+    pub deny: Vec<Rule>,
     pub connect_timeout: Duration,
     pub handshake_timeout: Duration,
+    pub idle_timeout: Limit,
     pub half_close_timeout: Duration,
     pub drain_timeout: Duration,
     pub start_timeout: Limit,
+    pub max_connections: Option<NonZeroUsize>,
     pub health_listen: SocketAddr,
     pub tailscaled_path: Option<PathBuf>,
     pub tailscaled_args: Words,
@@ -82,12 +90,18 @@ impl Reader {
             hostname: self.value("hostname"),
             socks_listen: self.list("socks_listen"),
             socks_credentials: self.credentials(),
+            udp: self.value("udp").unwrap_or(false),
+            forwards: self.list("forwards"),
             direct: self.value("direct").unwrap_or(Direct::Deny),
+            allow: self.list("allow"),
+            deny: self.list("deny"),
             connect_timeout: self.value("connect_timeout").unwrap_or_default(),
             handshake_timeout: self.value("handshake_timeout").unwrap_or_default(),
+            idle_timeout: self.value("idle_timeout").unwrap_or(Limit(None)),
             half_close_timeout: self.value("half_close_timeout").unwrap_or_default(),
             drain_timeout: self.value("drain_timeout").unwrap_or_default(),
             start_timeout: self.value("start_timeout").unwrap_or(Limit(None)),
+            max_connections: self.value("max_connections"),
             health_listen: self.value("health_listen").unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0))),
             tailscaled_path: self.value("tailscaled_path"),
             tailscaled_args: self.value("tailscaled_args").unwrap_or(Words(Vec::new())),
@@ -185,19 +199,26 @@ impl Reader {
     }
 
     fn no_open_proxy(&mut self, settings: &Settings) {
-        let allowed = self.value("allow_open_proxy").unwrap_or(false);
-        let open = settings.socks_listen.iter().find(|address| !address.ip().to_canonical().is_loopback());
-        if let Some(address) = open
-            && settings.socks_credentials.is_none()
-            && !allowed
-        {
-            let origin = self.origin("socks_listen");
-            let problem = format!(
-                "{address} can be reached by others, who could use the tailnet: set socks_user and socks_password, \
-                 listen on 127.0.0.1, or set allow_open_proxy = true"
-            );
-            self.faults.push(Fault::new("socks_listen", &origin, problem));
+        if self.value("allow_open_proxy").unwrap_or(false) {
+            return;
         }
+        let open = settings.socks_listen.iter().find(|listen| !listen.is_private());
+        if let Some(listen) = open.filter(|_| settings.socks_credentials.is_none()) {
+            let mend = "set socks_user and socks_password, listen on 127.0.0.1";
+            self.open("socks_listen", listen, mend);
+        }
+        // Programs that know no proxy know no password for one either.
+        if let Some(forward) = settings.forwards.iter().find(|forward| !forward.listen.is_private()) {
+            self.open("forwards", &forward.listen, "listen on 127.0.0.1");
+        }
+    }
+
+    fn open(&mut self, key: &'static str, listen: &Listen, mend: &str) {
+        let origin = self.origin(key);
+        let problem = format!(
+            "{listen} can be reached by others, who could use the tailnet: {mend}, or set allow_open_proxy = true"
+        );
+        self.faults.push(Fault::new(key, &origin, problem));
     }
 
     fn origin(&self, name: &str) -> String {

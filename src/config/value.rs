@@ -1,6 +1,8 @@
 //! How a setting's text becomes a typed value. Each type says what it expects, for the error message.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -80,6 +82,74 @@ impl Value for SocketAddr {
             },
         };
         Some(SocketAddr::new(address, port.parse().ok()?))
+    }
+}
+
+/// Where the proxy listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Listen {
+    Tcp(SocketAddr),
+    Unix(PathBuf),
+}
+
+impl Listen {
+    /// Whether only programs of this machine can connect.
+    pub fn is_private(&self) -> bool {
+        match self {
+            Self::Tcp(address) => address.ip().to_canonical().is_loopback(),
+            Self::Unix(_) => true,
+        }
+    }
+}
+
+impl Value for Listen {
+    const EXPECTED: &'static str = "an IP address and a port, such as 127.0.0.1:1055, or the path of a unix socket, such as unix:/run/tetherd.sock";
+
+    fn parse(text: &str) -> Option<Self> {
+        match text.strip_prefix("unix:") {
+            Some(path) => path.starts_with('/').then(|| Self::Unix(path.into())),
+            None => SocketAddr::parse(text).map(Self::Tcp),
+        }
+    }
+}
+
+impl fmt::Display for Listen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// A port of this machine that leads to one target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Forward {
+    pub listen: Listen,
+    pub host: String,
+    pub port: u16,
+}
+
+impl Value for Forward {
+    const EXPECTED: &'static str =
+        "where to listen, = and the target, such as 127.0.0.1:5432=db:5432 or unix:/run/db.sock=db:5432";
+
+    fn parse(text: &str) -> Option<Self> {
+        let (listen, target) = text.split_once('=')?;
+        let (host, port) = target.rsplit_once(':')?;
+        let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+        let port = port.parse().ok().filter(|port| *port != 0)?;
+        let listen = Listen::parse(listen)?;
+        (!host.is_empty()).then(|| Self { listen, host: host.to_owned(), port })
+    }
+}
+
+/// A number of at least one.
+impl Value for NonZeroUsize {
+    const EXPECTED: &'static str = "a whole number of at least 1";
+
+    fn parse(text: &str) -> Option<Self> {
+        text.parse().ok()
     }
 }
 
@@ -177,6 +247,25 @@ mod tests {
         assert_eq!(SocketAddr::parse("1055"), None);
         assert_eq!(SocketAddr::parse("db:1055"), None);
         assert_eq!(SocketAddr::parse("127.0.0.1:65536"), None);
+    }
+
+    #[test]
+    fn listeners_are_addresses_or_paths() {
+        assert_eq!(Listen::parse("unix:/run/t.sock"), Some(Listen::Unix("/run/t.sock".into())));
+        assert_eq!(Listen::parse("unix:t.sock"), None);
+        assert!(Listen::parse("127.0.0.1:1055").is_some_and(|listen| listen.is_private()));
+        assert!(Listen::parse(":1055").is_some_and(|listen| !listen.is_private()));
+    }
+
+    #[test]
+    fn forwards_name_both_ends() {
+        let forward = Forward::parse("127.0.0.1:5432=db:5433").expect("is one");
+        assert_eq!((forward.host.as_str(), forward.port), ("db", 5433));
+        assert_eq!(Forward::parse("unix:/run/db.sock=[fd7a::1]:1").expect("is one").host, "fd7a::1");
+        for text in ["127.0.0.1:5432", "5432=db:5432", "127.0.0.1:5432=db", "127.0.0.1:5432=:5432", "127.0.0.1:1=db:0"]
+        {
+            assert_eq!(Forward::parse(text), None, "{text}");
+        }
     }
 
     #[test]

@@ -12,7 +12,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::policy::{Policy, judge_unknown};
-use crate::dial::{Dial, DialError, Dialled, Host, Target};
+use crate::dial::{Association, Dial, DialError, Dialled, Host, Route, Target};
 use crate::state::{Phase, Watcher};
 
 /// tailscaled that has just ended is noticed within milliseconds; until then its socket is tried again at this pace.
@@ -71,15 +71,75 @@ impl<D: Dial> Connector<D> {
     /// A connection to `target`, or the reason why there is none.
     pub async fn connect(&self, target: &Target) -> Result<Connection, DialError> {
         let deadline = Instant::now() + self.timeout;
-        match self.dial_when_ready(target, deadline).await? {
-            Dialled::Tailnet(stream, early) => Ok(Connection::Tailnet(stream, early)),
+        self.policy.judge_target(target)?;
+        let address = self.judged_address(target, deadline).await?;
+        let dialled = self.dial_when_ready(address.as_ref().unwrap_or(target), deadline).await?;
+        match dialled {
+            Dialled::Tailnet(stream, early) => {
+                if address.is_none() {
+                    self.policy.judge_unseen(target)?;
+                }
+                Ok(Connection::Tailnet(stream, early))
+            }
             Dialled::Outside(address) => {
-                self.policy.judge_outside(address)?;
+                self.policy.judge_outside(target, address)?;
                 timeout_at(deadline, dial_directly(address))
                     .await
                     .unwrap_or_else(|_| Err(self.too_late("dialling directly")))
             }
         }
+    }
+
+    /// Opens an association for datagrams, as soon as the tailnet is there.
+    pub async fn associate(&self) -> Result<Association, DialError> {
+        let deadline = Instant::now() + self.timeout;
+        let mut state = self.state.clone();
+        let associated = async {
+            loop {
+                wait_until_dialable(&mut state).await?;
+                match self.dial.associate().await {
+                    Err(DialError::Tailscaled(_)) => sleep(RETRY).await,
+                    result => return result,
+                }
+            }
+        };
+        timeout_at(deadline, associated).await.unwrap_or_else(|_| Err(self.too_late("opening a UDP association")))
+    }
+
+    /// Judges the target of a datagram. The answer is where to send it: what was judged is what is reached.
+    pub async fn judge_datagram(&self, target: &Target) -> Result<Target, DialError> {
+        self.policy.judge_target(target)?;
+        let deadline = Instant::now() + self.timeout;
+        let address = self.judged_address(target, deadline).await?;
+        let route = timeout_at(deadline, self.dial.route_datagrams(address.as_ref().unwrap_or(target))).await;
+        match route.unwrap_or_else(|_| Err(self.too_late("looking for the way of a datagram")))? {
+            Route::Outside(outside) => self.policy.judge_outside(target, outside).map(|()| outside.into()),
+            Route::Tailnet if address.is_none() => self.policy.judge_unseen(target).map(|()| target.clone()),
+            Route::Tailnet => Ok(address.unwrap_or_else(|| target.clone())),
+        }
+    }
+
+    /// Where rules are about addresses and the target is a name: the address to dial instead, so that what was judged
+    /// is what is reached. `None` where the name needs no address, or is none of the tailnet's.
+    async fn judged_address(&self, target: &Target, deadline: Instant) -> Result<Option<Target>, DialError> {
+        let Host::Name(name) = &target.host else { return Ok(None) };
+        if !self.policy.needs_addresses() {
+            return Ok(None);
+        }
+        let mut state = self.state.clone();
+        let addresses = async {
+            wait_until_dialable(&mut state).await?;
+            self.dial.addresses(name).await
+        };
+        let addresses = timeout_at(deadline, addresses).await;
+        let mut refusal = None;
+        for address in addresses.unwrap_or_else(|_| Err(self.too_late("looking up the name")))? {
+            match self.policy.judge_address(target, address) {
+                Ok(()) => return Ok(Some(Target { host: Host::Ip(address), port: target.port })),
+                Err(error) => refusal = Some(error),
+            }
+        }
+        refusal.map_or(Ok(None), Err)
     }
 
     async fn dial_when_ready(&self, target: &Target, deadline: Instant) -> Result<Dialled, DialError> {
@@ -187,6 +247,7 @@ mod tests {
     use super::*;
     use crate::config::value::Direct;
     use crate::state::Publisher;
+    use std::net::IpAddr;
     use std::sync::atomic::{AtomicU32, Ordering};
 
     /// Fails as tailscaled does while it ends, as often as told, then names an address outside.
@@ -199,11 +260,23 @@ mod tests {
                 Err(_) => Ok(Dialled::Outside(self.1)),
             }
         }
+
+        async fn addresses(&self, _: &str) -> Result<Vec<IpAddr>, DialError> {
+            Ok(Vec::new())
+        }
+
+        async fn route_datagrams(&self, _: &Target) -> Result<Route, DialError> {
+            Ok(Route::Tailnet)
+        }
+
+        async fn associate(&self) -> Result<Association, DialError> {
+            Err(DialError::Refused)
+        }
     }
 
     fn connector(failures: u32, outside: &str, publisher: &Publisher, timeout: Duration) -> Connector<Ending> {
         let dial = Ending(AtomicU32::new(failures), outside.parse().expect("address"));
-        Connector::new(dial, Policy::new(Direct::Allow), publisher.watch(), timeout, |_| {})
+        Connector::new(dial, Policy::new(Direct::Allow, Vec::new(), Vec::new()), publisher.watch(), timeout, |_| {})
     }
 
     fn target() -> Target {
@@ -248,6 +321,18 @@ mod tests {
                 Err(_) => Err(DialError::Refused),
             }
         }
+
+        async fn addresses(&self, _: &str) -> Result<Vec<IpAddr>, DialError> {
+            Ok(Vec::new())
+        }
+
+        async fn route_datagrams(&self, _: &Target) -> Result<Route, DialError> {
+            Ok(Route::Tailnet)
+        }
+
+        async fn associate(&self) -> Result<Association, DialError> {
+            Err(DialError::Refused)
+        }
     }
 
     /// How long the dial took, how it ended, and what was observed, at this age of the path.
@@ -259,7 +344,7 @@ mod tests {
         let timeout = Duration::from_secs(15);
         let connector = Connector::new(
             Silent(AtomicU32::new(silent)),
-            Policy::new(Direct::Allow),
+            Policy::new(Direct::Allow, Vec::new(), Vec::new()),
             publisher.watch(),
             timeout,
             observe,

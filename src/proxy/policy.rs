@@ -2,29 +2,93 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use crate::config::rule::Rule;
 use crate::config::value::Direct;
-use crate::dial::DialError;
+use crate::dial::{DialError, Host, Target};
 
-/// The policy for targets outside the tailnet.
-#[derive(Clone, Copy, Debug)]
+/// What may be reached. `deny` wins over `allow`; with an `allow` nothing else may be reached; an address that `allow`
+/// names is reached even where it would never be otherwise.
+#[derive(Clone, Debug)]
 pub struct Policy {
     direct: Direct,
+    allow: Vec<Rule>,
+    deny: Vec<Rule>,
 }
 
 impl Policy {
-    pub fn new(direct: Direct) -> Self {
-        Self { direct }
+    pub fn new(direct: Direct, allow: Vec<Rule>, deny: Vec<Rule>) -> Self {
+        Self { direct, allow, deny }
     }
 
-    /// Judges an address that is about to be dialled directly: the one that a name resolved to, not the name.
-    pub fn judge_outside(&self, address: SocketAddr) -> Result<(), DialError> {
+    /// Whether names say too little: there are rules about addresses.
+    pub fn needs_addresses(&self) -> bool {
+        self.allow.iter().chain(&self.deny).any(Rule::is_network)
+    }
+
+    /// Judges a target as the client gave it, before anything is dialled. A name that no rule names may still be
+    /// allowed by its address.
+    pub fn judge_target(&self, target: &Target) -> Result<(), DialError> {
+        match &target.host {
+            Host::Ip(address) => self.judge_address(target, *address),
+            Host::Name(name) if self.deny.iter().any(|rule| rule.covers_name(name, target.port)) => {
+                Err(DialError::Policy(format!("{target} is in deny")))
+            }
+            Host::Name(_) => {
+                let may_be =
+                    self.allow.is_empty() || self.allows_name(target) || self.allow.iter().any(Rule::is_network);
+                if may_be { Ok(()) } else { Err(DialError::Policy(format!("{target} is not in allow"))) }
+            }
+        }
+    }
+
+    /// Judges the address that `target` stands for.
+    pub fn judge_address(&self, target: &Target, address: IpAddr) -> Result<(), DialError> {
+        let port = target.port;
+        if self.deny.iter().any(|rule| rule.covers_address(address, port)) {
+            return Err(DialError::Policy(format!("{address} port {port} is in deny")));
+        }
+        if self.allow.is_empty() || self.allows_name(target) || self.allows_address(address, port) {
+            return Ok(());
+        }
+        Err(DialError::Policy(format!("{address} port {port} is not in allow")))
+    }
+
+    /// Judges an address that is about to be dialled past the tailnet: the one that a name resolved to, not the name.
+    pub fn judge_outside(&self, target: &Target, address: SocketAddr) -> Result<(), DialError> {
+        self.judge_address(target, address.ip())?;
+        if self.allows_address(address.ip(), address.port()) {
+            return Ok(());
+        }
+        // A name in `allow` does not open the way to what must never be reached: it may resolve to anything.
         if let Some(what) = never_direct(address.ip()) {
             return Err(DialError::Policy(format!("{} is {what}", address.ip())));
         }
-        match self.direct {
-            Direct::Allow => Ok(()),
-            Direct::Deny => Err(DialError::Policy(format!("{address} is outside the tailnet and direct = deny"))),
+        if self.direct == Direct::Deny && !self.allows_name(target) {
+            return Err(DialError::Policy(format!("{address} is outside the tailnet and direct = deny")));
         }
+        Ok(())
+    }
+
+    /// Judges a name that leads through the tailnet to an address that nobody tells, such as one behind a subnet
+    /// router. Rules about addresses cannot be kept there, unless `allow` names the name.
+    pub fn judge_unseen(&self, target: &Target) -> Result<(), DialError> {
+        let Host::Name(_) = target.host else { return Ok(()) };
+        let denies_networks = self.deny.iter().any(Rule::is_network);
+        let needs_naming = !self.allow.is_empty() && !self.allows_name(target);
+        if denies_networks || needs_naming {
+            let reason = "the rules are about addresses, and the address behind this name is not known";
+            return Err(DialError::Policy(format!("{target}: {reason}")));
+        }
+        Ok(())
+    }
+
+    fn allows_name(&self, target: &Target) -> bool {
+        let Host::Name(name) = &target.host else { return false };
+        self.allow.iter().any(|rule| rule.covers_name(name, target.port))
+    }
+
+    fn allows_address(&self, address: IpAddr, port: u16) -> bool {
+        self.allow.iter().any(|rule| rule.covers_address(address, port))
     }
 }
 
@@ -70,10 +134,55 @@ fn never_direct_v6(address: Ipv6Addr) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::value::Value;
+
+    fn rules(texts: &[&str]) -> Vec<Rule> {
+        texts.iter().map(|text| Rule::parse(text).expect("a rule")).collect()
+    }
 
     fn judge(direct: Direct, address: &str) -> bool {
-        let address: IpAddr = address.parse().expect("address");
-        Policy::new(direct).judge_outside(SocketAddr::new(address, 80)).is_ok()
+        let address = SocketAddr::new(address.parse().expect("address"), 80);
+        Policy::new(direct, Vec::new(), Vec::new()).judge_outside(&address.into(), address).is_ok()
+    }
+
+    /// What becomes of a name that resolves to `address`, outside the tailnet.
+    fn judge_name(policy: &Policy, name: &str, address: &str) -> bool {
+        let target = Target::new(name, 80);
+        let address = SocketAddr::new(address.parse().expect("address"), 80);
+        policy.judge_target(&target).and_then(|()| policy.judge_outside(&target, address)).is_ok()
+    }
+
+    #[test]
+    fn with_an_allow_nothing_else_is_reached_and_deny_wins() {
+        let policy = Policy::new(
+            Direct::Allow,
+            rules(&["web:80", "*.example.com", "10.0.0.0/8"]),
+            rules(&["10.9.0.0/16", "bad.example.com"]),
+        );
+        assert!(judge_name(&policy, "web", "192.0.2.1"));
+        assert!(judge_name(&policy, "a.example.com", "192.0.2.1"));
+        assert!(judge_name(&policy, "other", "10.1.1.1"));
+        assert!(!judge_name(&policy, "other", "192.0.2.1"));
+        assert!(!judge_name(&policy, "bad.example.com", "10.1.1.1"));
+        assert!(!judge_name(&policy, "web", "10.9.1.1"), "a name cannot smuggle in a denied address");
+        assert!(policy.judge_target(&Target::new("web", 81)).is_ok(), "its address may yet be in allow");
+        assert!(policy.judge_address(&Target::new("web", 81), "192.0.2.1".parse().expect("address")).is_err());
+    }
+
+    #[test]
+    fn only_a_rule_about_the_address_opens_the_way_to_metadata() {
+        let by_name = Policy::new(Direct::Allow, rules(&["meta"]), Vec::new());
+        assert!(!judge_name(&by_name, "meta", "169.254.169.254"));
+        let by_address = Policy::new(Direct::Deny, rules(&["169.254.169.254:80"]), Vec::new());
+        assert!(judge_name(&by_address, "meta", "169.254.169.254"));
+        assert!(!judge_name(&by_address, "meta", "169.254.170.2"));
+    }
+
+    #[test]
+    fn what_allow_names_is_reached_though_direct_is_denied() {
+        let policy = Policy::new(Direct::Deny, rules(&["api.example.com:80"]), Vec::new());
+        assert!(judge_name(&policy, "api.example.com", "192.0.2.1"));
+        assert!(!judge_name(&Policy::new(Direct::Deny, Vec::new(), Vec::new()), "api.example.com", "192.0.2.1"));
     }
 
     #[test]

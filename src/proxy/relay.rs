@@ -38,9 +38,48 @@ impl Carried {
     }
 }
 
-/// Relays until the end. Once one side has ended, the other gets as long as it has something to say, and `silence`
-/// after its last byte.
+/// How long a connection may be silent.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// Once one side has ended.
+    pub half_closed: Duration,
+    /// In both directions, while both sides are there.
+    pub idle: Option<Duration>,
+}
+
+/// Relays until the end. Once one side has ended, the other gets as long as it has something to say, and
+/// `patience.half_closed` after its last byte.
 pub async fn relay<C, T>(
+    client: C,
+    target: T,
+    half_close: HalfClose,
+    patience: Patience,
+    carried: &Carried,
+) -> io::Result<()>
+where
+    C: AsyncRead + AsyncWrite + Unpin,
+    T: AsyncRead + AsyncWrite + Unpin,
+{
+    tokio::select! {
+        result = carry(client, target, half_close, patience.half_closed, carried) => result,
+        () = idle(carried, patience.idle) => Err(io::ErrorKind::TimedOut.into()),
+    }
+}
+
+/// Ends when nothing was carried for `limit`, at the latest an eighth of it later.
+async fn idle(carried: &Carried, limit: Option<Duration>) {
+    let Some(limit) = limit else { return std::future::pending().await };
+    let (mut silent, step) = (Duration::ZERO, limit / 8);
+    let mut before = 0;
+    while silent < limit {
+        sleep(step).await;
+        let now = carried.sent() + carried.received();
+        silent = if now == before { silent + step } else { Duration::ZERO };
+        before = now;
+    }
+}
+
+async fn carry<C, T>(
     client: C,
     target: T,
     half_close: HalfClose,
@@ -141,6 +180,32 @@ mod tests {
     use tokio::io::duplex;
 
     const SILENCE: Duration = Duration::from_secs(60);
+    const PATIENCE: Patience = Patience { half_closed: SILENCE, idle: None };
+
+    #[tokio::test(flavor = "current_thread", start_paused = true)]
+    async fn an_idle_connection_ends_and_a_busy_one_does_not() {
+        let (mut client, near) = duplex(1024);
+        let (far, mut target) = duplex(1024);
+        let carried = Carried::default();
+        let patience = Patience { idle: Some(Duration::from_secs(8)), ..PATIENCE };
+        let started = tokio::time::Instant::now();
+        let relay = relay(near, far, HalfClose::Hold, patience, &carried);
+        let exchange = async {
+            for _ in 0..10 {
+                sleep(Duration::from_secs(6)).await;
+                client.write_all(b"x").await.expect("sent");
+                target.read_u8().await.expect("arrives");
+            }
+            std::future::pending::<()>().await;
+        };
+        let error = tokio::select! {
+            result = relay => result.expect_err("is idle in the end"),
+            () = exchange => unreachable!("never ends"),
+        };
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        let took = started.elapsed().as_secs();
+        assert!((68..=70).contains(&took), "{took}");
+    }
 
     #[tokio::test(flavor = "current_thread", start_paused = true)]
     async fn a_client_that_half_closes_gets_its_whole_answer() {
@@ -156,7 +221,7 @@ mod tests {
                 }
             });
             let carried = Carried::default();
-            let relay = relay(near, far, half_close, SILENCE, &carried);
+            let relay = relay(near, far, half_close, PATIENCE, &carried);
             let exchange = async {
                 client.write_all(b"GET ").await.expect("sent");
                 client.shutdown().await.expect("half-closed");
@@ -177,7 +242,7 @@ mod tests {
         let (mut client, near) = duplex(1024);
         let (far, mut target) = duplex(1024);
         let carried = Carried::default();
-        let relay = relay(near, far, HalfClose::PassOn, SILENCE, &carried);
+        let relay = relay(near, far, HalfClose::PassOn, PATIENCE, &carried);
         let exchange = async {
             client.write_all(b"all of it").await.expect("sent");
             client.shutdown().await.expect("half-closed");
@@ -202,7 +267,7 @@ mod tests {
         drop(target);
         client.write_all(&[1; 50_000]).await.expect("request");
         let carried = Carried::default();
-        let relay = relay(near, far, HalfClose::Hold, SILENCE, &carried);
+        let relay = relay(near, far, HalfClose::Hold, PATIENCE, &carried);
         let exchange = async {
             let mut answer = Vec::new();
             client.read_to_end(&mut answer).await.expect("answer");
@@ -221,7 +286,7 @@ mod tests {
         client.shutdown().await.expect("half-closed");
         let carried = Carried::default();
         let started = tokio::time::Instant::now();
-        let error = relay(near, far, HalfClose::Hold, SILENCE, &carried).await.expect_err("is silent");
+        let error = relay(near, far, HalfClose::Hold, PATIENCE, &carried).await.expect_err("is silent");
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
         assert_eq!(started.elapsed(), SILENCE);
     }

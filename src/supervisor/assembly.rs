@@ -4,42 +4,63 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::inspector::Inspector;
-use super::{Life, listeners, orphans};
+use super::{Life, limits, listeners, orphans};
 use crate::config::value::{Hostname, Logout, Value};
 use crate::config::{Environment, Settings};
+use crate::dial::Target;
 use crate::fatal::Fatal;
 use crate::health::{self, View};
-use crate::proxy::{self, Connector, Counters, Outcome, Policy, Socks};
+use crate::proxy::{self, Connector, Counters, Listener, Outcome, Patience, Policy, Proxy, Stream};
 use crate::secret::Redactor;
 use crate::state::{Phase, Publisher};
-use crate::tailscaled::{self, AtEnd, Keeper, Launch, LocalApi, Login, PathWatch, Preferences, Report, StateDir};
+use crate::tailscaled::{
+    self, AtEnd, Dialer, Keeper, Launch, LocalApi, Login, PathWatch, Preferences, Report, SocksPort, StateDir,
+};
 
 /// Starts everything. To be called inside the event loop.
-pub(super) fn assemble(settings: &Settings, environment: &Environment, directory: &StateDir) -> Result<Life, Fatal> {
-    let socks_listeners = listeners::bind_all("socks_listen", &settings.socks_listen)?;
+pub(super) async fn assemble(
+    settings: &Settings,
+    environment: &Environment,
+    directory: &StateDir,
+) -> Result<Life, Fatal> {
+    let proxy_listeners = listeners::open_all("socks_listen", &settings.socks_listen).await?;
+    let forward_places: Vec<_> = settings.forwards.iter().map(|forward| forward.listen.clone()).collect();
+    let forward_listeners = listeners::open_all("forwards", &forward_places).await?;
     let health_listener = listeners::bind("health_listen", settings.health_listen)?;
     let publisher = Arc::new(Publisher::new());
     let path = PathWatch::default();
     let api = LocalApi::new(directory.socket());
     let counters = Counters::default();
+    let socks_port = SocksPort::default();
     let restarts = Arc::new(AtomicU64::new(0));
 
     let accepting = CancellationToken::new();
     let connections = TaskTracker::new();
-    let socks = Arc::new(socks(settings, api.clone(), &publisher, path.clone(), counters.clone()));
-    for listener in socks_listeners {
-        tokio::spawn(proxy::serve(listener, Arc::clone(&socks), connections.clone(), accepting.clone()));
+    let connector = connector(settings, Dialer::new(api.clone(), socks_port.clone()), &publisher, path.clone());
+    let proxy = Arc::new(proxy(settings, connector, &counters, &accepting));
+    let serving = Serving {
+        proxy,
+        permits: Arc::new(Semaphore::new(limits::connections(settings.max_connections))),
+        connections: connections.clone(),
+        accepting: accepting.clone(),
+    };
+    proxy_listeners.into_iter().for_each(|listener| serving.proxy_on(listener));
+    for (listener, forward) in forward_listeners.into_iter().zip(&settings.forwards) {
+        serving.forward_on(listener, Target::new(&forward.host, forward.port));
     }
     let inspector = Inspector { api: api.clone(), counters, restarts: Arc::clone(&restarts) };
     tokio::spawn(health::serve(health_listener, View::new(publisher.watch(), inspector)));
 
     let redactor = Redactor::default();
-    let launch = launch(settings, environment, directory, &redactor)?;
+    let mut launch = launch(settings, environment, directory, &redactor)?;
+    if settings.udp {
+        launch = launch.with_udp(socks_port);
+    }
     orphans::reap_if_first_process(launch.pid());
     let (keeper, reports) = Keeper::new(launch, api, login(settings, redactor), path, directory.state());
     tokio::spawn(publish(reports, Arc::clone(&publisher), restarts));
@@ -49,24 +70,63 @@ pub(super) fn assemble(settings: &Settings, environment: &Environment, directory
     Ok(Life { publisher, keeper, keeping, accepting, connections, start_timeout, drain_timeout })
 }
 
-fn socks(
-    settings: &Settings,
-    api: LocalApi,
-    publisher: &Publisher,
-    path: PathWatch,
-    counters: Counters,
-) -> Socks<LocalApi> {
+/// What every listener's clients share.
+struct Serving {
+    proxy: Arc<Proxy<Dialer>>,
+    permits: Arc<Semaphore>,
+    connections: TaskTracker,
+    accepting: CancellationToken,
+}
+
+impl Serving {
+    fn proxy_on(&self, listener: Listener) {
+        let proxy = Arc::clone(&self.proxy);
+        self.accept(listener, move |stream, from| {
+            let proxy = Arc::clone(&proxy);
+            async move { proxy.serve(stream, &from).await }
+        });
+    }
+
+    fn forward_on(&self, listener: Listener, target: Target) {
+        let (proxy, target) = (Arc::clone(&self.proxy), Arc::new(target));
+        self.accept(listener, move |stream, from| {
+            let (proxy, target) = (Arc::clone(&proxy), Arc::clone(&target));
+            async move { proxy.forward(stream, &from, &target).await }
+        });
+    }
+
+    fn accept<F>(&self, listener: Listener, client: impl Fn(Stream, String) -> F + Send + 'static)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let (permits, stop) = (Arc::clone(&self.permits), self.accepting.clone());
+        tokio::spawn(proxy::serve(listener, permits, self.connections.clone(), stop, client));
+    }
+}
+
+fn connector(settings: &Settings, dialer: Dialer, publisher: &Publisher, path: PathWatch) -> Connector<Dialer> {
     let observe = move |outcome| match outcome {
         Outcome::Answered => path.answered(),
         Outcome::Silent => path.silent(),
     };
-    let policy = Policy::new(settings.direct);
-    Socks {
-        connector: Connector::new(api, policy, publisher.watch(), settings.connect_timeout, observe),
+    let policy = Policy::new(settings.direct, settings.allow.clone(), settings.deny.clone());
+    Connector::new(dialer, policy, publisher.watch(), settings.connect_timeout, observe)
+}
+
+fn proxy(
+    settings: &Settings,
+    connector: Connector<Dialer>,
+    counters: &Counters,
+    accepting: &CancellationToken,
+) -> Proxy<Dialer> {
+    Proxy {
+        connector,
         credentials: settings.socks_credentials.clone(),
         handshake_timeout: settings.handshake_timeout,
-        half_close_timeout: settings.half_close_timeout,
-        counters,
+        patience: Patience { half_closed: settings.half_close_timeout, idle: settings.idle_timeout.0 },
+        counters: counters.clone(),
+        udp: settings.udp,
+        draining: accepting.clone(),
     }
 }
 

@@ -2,14 +2,38 @@
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener as StdListener};
+use std::path::Path;
 
 use tokio::net::TcpListener;
 
+use crate::config::value::Listen;
 use crate::fatal::Fatal;
+use crate::proxy::Listener;
 
-/// Opens one socket for each address of the setting `key`.
-pub(super) fn bind_all(key: &str, addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, Fatal> {
-    addresses.iter().map(|address| bind(key, *address)).collect()
+/// Opens one proxy socket for each address or path of the setting `key`.
+pub(super) async fn open_all(key: &str, places: &[Listen]) -> Result<Vec<Listener>, Fatal> {
+    let mut listeners = Vec::new();
+    for place in places {
+        listeners.push(match place {
+            Listen::Tcp(address) => Listener::Tcp(bind(key, *address)?),
+            Listen::Unix(path) => unix(key, path).await?,
+        });
+    }
+    Ok(listeners)
+}
+
+async fn unix(key: &str, path: &Path) -> Result<Listener, Fatal> {
+    let listener = Listener::unix(path).await.map_err(|error| {
+        let hint = match error.kind() {
+            io::ErrorKind::AddrInUse => "another program listens there; stop it or choose another path",
+            io::ErrorKind::AlreadyExists => "choose another path, or remove the file",
+            io::ErrorKind::NotFound => "make its directory first",
+            _ => "choose a path in a directory that this user may write to",
+        };
+        Fatal::Configuration(format!("{key} unix:{} cannot be listened on: {error}; {hint}", path.display()))
+    })?;
+    tracing::info!(path = %path.display(), key, "listening");
+    Ok(listener)
 }
 
 /// Opens a socket for the setting `key`.

@@ -3,6 +3,7 @@
 
 mod assembly;
 mod inspector;
+mod limits;
 mod listeners;
 mod orphans;
 mod signals;
@@ -32,7 +33,7 @@ pub fn run(settings: &Settings, environment: &Environment, signals: Signals) -> 
         .build()
         .map_err(|error| Fatal::Configuration(format!("the event loop cannot be set up: {error}")))?;
     event_loop.block_on(async {
-        let life = assembly::assemble(settings, environment, &directory)?;
+        let life = assembly::assemble(settings, environment, &directory).await?;
         life.live(signals).await
     })
 }

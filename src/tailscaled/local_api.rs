@@ -1,20 +1,18 @@
 //! tailscaled's LocalAPI: HTTP/1.1 on a unix socket, one connection a question.
 //! <https://pkg.go.dev/tailscale.com/client/local>
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::{Method, Request, Response, StatusCode};
-use hyper_util::rt::TokioIo;
 use serde::Deserialize;
 use thiserror::Error;
 use tokio::net::UnixStream;
 
 use super::bus::Bus;
-use crate::dial::{Dial, DialError, Dialled, Target};
 use crate::http::{self, HttpError};
 
 /// A question unanswered for this long means that tailscaled hangs.
@@ -121,7 +119,11 @@ impl LocalApi {
         Err(LocalApiError::Refused { path: path.to_owned(), status, text })
     }
 
-    async fn send(&self, request: hyper::http::Result<Request<Full<Bytes>>>) -> Result<Response<Incoming>, HttpError> {
+    /// Sends any request; for answers that are no documents.
+    pub(super) async fn send(
+        &self,
+        request: hyper::http::Result<Request<Full<Bytes>>>,
+    ) -> Result<Response<Incoming>, HttpError> {
         let request = request.map_err(|error| HttpError::Body(error.to_string()))?;
         http::send(UnixStream::connect(&self.socket).await?, request).await
     }
@@ -130,82 +132,4 @@ impl LocalApi {
 fn request(method: Method, path: &str, body: Bytes) -> hyper::http::Result<Request<Full<Bytes>>> {
     // The host name that tailscaled expects: it answers 403 to any other.
     Request::builder().method(method).uri(path).header("Host", "local-tailscaled.sock").body(Full::new(body))
-}
-
-impl Dial for LocalApi {
-    async fn dial(&self, target: &Target) -> Result<Dialled, DialError> {
-        let request = Request::post("/localapi/v0/dial")
-            .header("Host", "local-tailscaled.sock")
-            .header("Connection", "upgrade")
-            .header("Upgrade", "ts-dial")
-            .header("Dial-Host", target.host.to_string())
-            .header("Dial-Port", target.port)
-            .body(Full::new(Bytes::new()))
-            .map_err(|_| DialError::Host(format!("{:?} is not a host name", target.host.to_string())))?;
-        let response = self.send(Ok(request)).await.map_err(unreachable)?;
-        match response.status() {
-            StatusCode::SWITCHING_PROTOCOLS => upgraded(response).await,
-            StatusCode::OK => outside(&response),
-            _ => {
-                let (_, text) = http::read(response).await.map_err(unreachable)?;
-                Err(classify(String::from_utf8_lossy(&text).trim()))
-            }
-        }
-    }
-}
-
-fn unreachable(error: HttpError) -> DialError {
-    DialError::Tailscaled(error.to_string())
-}
-
-async fn upgraded(response: Response<Incoming>) -> Result<Dialled, DialError> {
-    let upgraded = hyper::upgrade::on(response).await.map_err(|error| DialError::Tailscaled(error.to_string()))?;
-    let parts = upgraded
-        .downcast::<TokioIo<UnixStream>>()
-        .map_err(|_| DialError::Other("the upgraded stream is not the unix socket it began as".into()))?;
-    Ok(Dialled::Tailnet(parts.io.into_inner(), parts.read_buf))
-}
-
-fn outside(response: &Response<Incoming>) -> Result<Dialled, DialError> {
-    let address = response.headers().get("Dial-Addr").and_then(|value| value.to_str().ok()?.parse::<SocketAddr>().ok());
-    address.map(Dialled::Outside).ok_or_else(|| DialError::Other("tailscaled named no address to dial".into()))
-}
-
-/// What tailscaled's error text means. The texts are those of Go's `net` package and of gVisor's network stack.
-fn classify(text: &str) -> DialError {
-    let says = |parts: &[&str]| parts.iter().any(|part| text.contains(part));
-    if text.starts_with("resolve failure") {
-        // Also when the name server was silent: it is the name that is not known.
-        DialError::Host(text.to_owned())
-    } else if says(&["connection refused", "connection was refused"]) {
-        DialError::Refused
-    } else if says(&["i/o timeout", "deadline exceeded", "timed out", "context canceled"]) {
-        DialError::TimedOut(text.to_owned())
-    } else if says(&["no such host", "no route to host", "host is unreachable", "host is down"]) {
-        DialError::Host(text.to_owned())
-    } else if says(&["network is unreachable", "network unreachable"]) {
-        DialError::Network(text.to_owned())
-    } else {
-        DialError::Other(text.to_owned())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn tailscaleds_texts_are_told_apart() {
-        assert_eq!(classify("dial failure: connect tcp 100.64.0.2:81: connection was refused"), DialError::Refused);
-        for (text, is) in [
-            ("dial failure: context deadline exceeded", "timed out"),
-            ("dial failure: connect tcp 100.64.0.2:81: operation timed out", "timed out"),
-            ("resolve failure: lookup nope on 127.0.0.1:53: no such host", "host"),
-            ("resolve failure: lookup nope on 127.0.0.1:53: i/o timeout", "host"),
-            ("dial failure: connect tcp 100.64.0.2:81: no route to host", "host"),
-            ("dial failure: connect tcp [fd7a::2]:81: network is unreachable", "network"),
-        ] {
-            assert!(classify(text).to_string().starts_with(is), "{text}");
-        }
-    }
 }

@@ -2,6 +2,7 @@
 
 mod binary;
 mod bus;
+mod dialer;
 mod directory;
 mod environment;
 mod keeper;
@@ -15,6 +16,7 @@ mod session;
 mod verification;
 
 pub use binary::{find, version};
+pub use dialer::{Dialer, SocksPort};
 pub use directory::{StateDir, StateDirError};
 pub use environment::for_tailscaled as environment;
 pub use keeper::{AtEnd, Keeper, Report};

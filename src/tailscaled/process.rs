@@ -11,6 +11,7 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use tokio::process::{Child, Command};
 
+use super::dialer::SocksPort;
 use super::log_lines::{Tail, relog};
 use crate::config::Environment;
 use crate::fatal::Fatal;
@@ -40,6 +41,7 @@ pub struct Launch {
     environment: Environment,
     redactor: Redactor,
     pid: ChildPid,
+    socks_port: Option<SocksPort>,
 }
 
 impl Launch {
@@ -54,12 +56,18 @@ impl Launch {
         if let Some(port) = free_udp_port() {
             arguments.push(format!("--port={port}"));
         }
-        Self { program, arguments, environment, redactor, pid: ChildPid::default() }
+        Self { program, arguments, environment, redactor, pid: ChildPid::default(), socks_port: None }
     }
 
     /// Keeps tailscaled from uploading its logs to Tailscale.
     pub fn without_log_upload(mut self) -> Self {
         self.arguments.push("--no-logs-no-support".to_owned());
+        self
+    }
+
+    /// Starts tailscaled's SOCKS5 server, which alone carries UDP, on a loopback port that `port` tells.
+    pub fn with_udp(mut self, port: SocksPort) -> Self {
+        self.socks_port = Some(port);
         self
     }
 
@@ -78,6 +86,12 @@ impl Launch {
     pub fn start(&self) -> Result<Process, Fatal> {
         let mut command = Command::new(&self.program);
         command
+            .args(
+                self.socks_port
+                    .as_ref()
+                    .and_then(SocksPort::choose)
+                    .map(|address| format!("--socks5-server={address}")),
+            )
             .args(&self.arguments)
             .env_clear()
             .envs(&self.environment)

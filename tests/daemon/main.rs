@@ -3,6 +3,9 @@
 
 mod commands;
 mod exit_codes;
+mod http_proxy;
+mod listeners;
+mod policy;
 mod promise_1_early_connections_wait;
 mod promise_2_tailscaled_may_die;
 mod promise_3_replies_tell_the_truth;
@@ -10,3 +13,4 @@ mod promise_4_half_close_keeps_the_answer;
 mod promise_5_stopping;
 mod promise_7_secrets_stay_secret;
 mod scene;
+mod udp;

@@ -59,7 +59,10 @@ pub fn connect(host: &str, port: u16) -> Result<TcpStream, socks::Error> {
 
 /// The reply code to a CONNECT that must fail.
 pub fn reply_code(host: &str, port: u16) -> u8 {
-    let error = connect(host, port).expect_err("there is nothing to connect to");
+    let error = match connect(host, port) {
+        Ok(_) => panic!("{host}:{port} is connected to"),
+        Err(error) => error,
+    };
     error.reply().unwrap_or_else(|| panic!("{host}:{port}: no reply but {error}"))
 }
 

@@ -1,0 +1,150 @@
+//! Absolute-form requests: sent on to the target over a connection that is kept for the client's next request to it.
+
+use std::io::Cursor;
+
+use http_body_util::BodyExt;
+use hyper::body::{Bytes, Incoming};
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper::header::{HOST, HeaderValue};
+use hyper::{Request, Response, StatusCode, Uri, Version};
+use hyper_util::rt::TokioIo;
+use thiserror::Error;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use tokio::sync::Mutex;
+
+use super::answer::{Body, status_of};
+use super::headers;
+use crate::dial::{Dial, DialError, Target};
+use crate::proxy::connector::{Connection, Connector};
+
+const HTTP_PORT: u16 = 80;
+
+/// Why a request was not answered by its target.
+#[derive(Debug, Error)]
+pub(super) enum Failure {
+    #[error("{0}")]
+    Dial(#[from] DialError),
+    #[error("the target broke off: {0}")]
+    Broken(#[from] hyper::Error),
+    #[error("the request cannot be sent on: {0}")]
+    Malformed(#[from] hyper::http::Error),
+}
+
+impl Failure {
+    pub(super) fn status(&self) -> StatusCode {
+        match self {
+            Self::Dial(error) => status_of(error),
+            Self::Broken(_) => StatusCode::BAD_GATEWAY,
+            Self::Malformed(_) => StatusCode::BAD_REQUEST,
+        }
+    }
+}
+
+/// The target of an absolute-form request.
+pub(super) fn target_of(uri: &Uri) -> Result<Target, &'static str> {
+    let Some(authority) = uri.authority() else {
+        return Err("this is a proxy: a request must name its whole address, or use CONNECT");
+    };
+    match uri.scheme_str() {
+        Some("http") => Ok(Target::new(authority.host(), authority.port_u16().unwrap_or(HTTP_PORT))),
+        _ => Err("only http:// can be sent on; use CONNECT for anything else"),
+    }
+}
+
+/// The connection to the target of the client's last request.
+#[derive(Default)]
+pub(super) struct Upstream(Mutex<Option<(Target, SendRequest<Incoming>)>>);
+
+impl Upstream {
+    /// Sends `request` on to `target` and returns its answer, the body of which streams.
+    pub(super) async fn forward<D: Dial>(
+        &self,
+        connector: &Connector<D>,
+        target: &Target,
+        request: Request<Incoming>,
+    ) -> Result<Response<Body>, Failure> {
+        let mut kept = self.0.lock().await;
+        let mut reusable = None;
+        if let Some((last, mut sender)) = kept.take()
+            && last == *target
+            && sender.ready().await.is_ok()
+        {
+            reusable = Some(sender);
+        }
+        let mut sender = match reusable {
+            Some(sender) => sender,
+            None => open(connector.connect(target).await?).await?,
+        };
+        let mut response = sender.send_request(next_hop(request)?).await?;
+        *kept = Some((target.clone(), sender));
+        headers::pass_on(response.headers_mut());
+        *response.version_mut() = Version::HTTP_11;
+        Ok(response.map(BodyExt::boxed_unsync))
+    }
+}
+
+/// The request as the target expects it: origin-form, `Host` after the address (RFC 9112, section 3.2.2).
+fn next_hop(request: Request<Incoming>) -> Result<Request<Incoming>, hyper::http::Error> {
+    let (mut parts, body) = request.into_parts();
+    let host = parts.uri.authority().map(|authority| without_user(authority.as_str()));
+    let host = host.map(HeaderValue::from_str).transpose()?;
+    headers::pass_on(&mut parts.headers);
+    if let Some(host) = host {
+        parts.headers.insert(HOST, host);
+    }
+    parts.uri = parts.uri.path_and_query().map_or("/", |path| path.as_str()).parse()?;
+    parts.version = Version::HTTP_11;
+    Ok(Request::from_parts(parts, body))
+}
+
+/// `user:password@host` is not for the wire.
+fn without_user(authority: &str) -> &str {
+    authority.rsplit_once('@').map_or(authority, |(_, host)| host)
+}
+
+async fn open(connection: Connection) -> Result<SendRequest<Incoming>, hyper::Error> {
+    match connection {
+        Connection::Direct(stream) => shake_hands(stream).await,
+        Connection::Tailnet(stream, early) => shake_hands(with_early(stream, early)).await,
+    }
+}
+
+/// The stream with the bytes put back that came with tailscaled's answer.
+fn with_early(stream: impl AsyncRead + AsyncWrite, early: Bytes) -> impl AsyncRead + AsyncWrite {
+    let (reads, writes) = tokio::io::split(stream);
+    tokio::io::join(Cursor::new(early).chain(reads), writes)
+}
+
+async fn shake_hands<S>(stream: S) -> Result<SendRequest<Incoming>, hyper::Error>
+where
+    S: AsyncRead + AsyncWrite + Send + 'static,
+{
+    let (sender, connection) = http1::handshake(TokioIo::new(Box::pin(stream))).await?;
+    tokio::spawn(async move {
+        if let Err(error) = connection.await {
+            tracing::debug!(%error, "connection to a target broke");
+        }
+    });
+    Ok(sender)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_target_is_the_address_of_the_request() {
+        let target = |text: &str| target_of(&text.parse().expect("URI")).map(|target| target.to_string());
+        assert_eq!(target("http://web/path").as_deref(), Ok("web:80"));
+        assert_eq!(target("http://web:8080/").as_deref(), Ok("web:8080"));
+        assert_eq!(target("http://[fd7a::1]:81/").as_deref(), Ok("[fd7a::1]:81"));
+        assert!(target("https://web/").is_err());
+        assert!(target("/path").is_err());
+    }
+
+    #[test]
+    fn credentials_in_the_address_stay_here() {
+        assert_eq!(without_user("app:pass@web:80"), "web:80");
+        assert_eq!(without_user("web:80"), "web:80");
+    }
+}

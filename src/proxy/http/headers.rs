@@ -1,0 +1,87 @@
+//! Headers that end at a proxy (RFC 9110, section 7.6.1), and its own: `Via` and `Proxy-Authorization`.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use hyper::header::{CONNECTION, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHORIZATION, VIA};
+
+use crate::config::Credentials;
+
+/// Hop-by-hop headers beside those that `Connection` names.
+const HOP_BY_HOP: [&str; 9] = [
+    "connection",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// Makes the headers of a message those of the next hop.
+pub(super) fn pass_on(headers: &mut HeaderMap) {
+    let named: Vec<HeaderName> = headers
+        .get_all(CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|name| name.trim().parse().ok())
+        .collect();
+    for name in named {
+        headers.remove(name);
+    }
+    for name in HOP_BY_HOP {
+        headers.remove(name);
+    }
+    headers.append(VIA, HeaderValue::from_static("1.1 tetherd"));
+}
+
+/// Whether the client proved who it is (RFC 7617).
+pub(super) fn authorized(headers: &HeaderMap, credentials: &Credentials) -> bool {
+    let given = headers.get(PROXY_AUTHORIZATION).and_then(|value| decode(value.to_str().ok()?));
+    let given = given.as_deref().and_then(|given| given.split_once(':'));
+    given.is_some_and(|(user, password)| credentials.accept(user, password))
+}
+
+fn decode(value: &str) -> Option<String> {
+    let (scheme, encoded) = value.split_once(' ')?;
+    let bytes = scheme.eq_ignore_ascii_case("basic").then(|| STANDARD.decode(encoded.trim()).ok())??;
+    String::from_utf8(bytes).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::secret::Secret;
+
+    fn map(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        pairs.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value))).collect()
+    }
+
+    #[test]
+    fn hop_by_hop_headers_end_here_also_those_that_connection_names() {
+        let mut headers = map(&[
+            ("connection", "close, X-Mine"),
+            ("x-mine", "1"),
+            ("keep-alive", "timeout=5"),
+            ("proxy-authorization", "Basic x"),
+            ("te", "trailers"),
+            ("x-other", "2"),
+        ]);
+        pass_on(&mut headers);
+        assert_eq!(headers, map(&[("x-other", "2"), ("via", "1.1 tetherd")]));
+    }
+
+    #[test]
+    fn credentials_are_read_as_rfc_7617_writes_them() {
+        let credentials = Credentials { user: "app".into(), password: Secret::new("pass:word") };
+        let is_let_in = |value: &'static str| authorized(&map(&[("proxy-authorization", value)]), &credentials);
+        assert!(is_let_in("Basic YXBwOnBhc3M6d29yZA=="));
+        assert!(is_let_in("basic YXBwOnBhc3M6d29yZA=="));
+        assert!(!is_let_in("Basic YXBwOndyb25n"));
+        assert!(!is_let_in("Bearer YXBwOnBhc3M6d29yZA=="));
+        assert!(!is_let_in("Basic ***"));
+        assert!(!authorized(&HeaderMap::new(), &credentials));
+    }
+}

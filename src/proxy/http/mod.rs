@@ -1,0 +1,115 @@
+//! HTTP proxying: CONNECT (RFC 9110, section 9.3.6), and absolute-form requests (RFC 9112, section 3.2.2). The protocol
+//! is hyper's; the statuses tell the truth.
+
+mod answer;
+mod forward;
+mod headers;
+
+use std::convert::Infallible;
+use std::pin::pin;
+use std::sync::Mutex;
+
+use hyper::body::{Bytes, Incoming};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::upgrade::OnUpgrade;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+
+use super::client::Proxy;
+use super::connector::Connection;
+use super::stream::Stream;
+use crate::dial::{Dial, Target};
+use answer::{Body, refusal};
+use forward::Upstream;
+
+/// What a client's connection becomes after a CONNECT that was granted.
+struct Tunnel {
+    client: OnUpgrade,
+    target: Connection,
+}
+
+/// One client's connection.
+struct Exchange<'a, D> {
+    proxy: &'a Proxy<D>,
+    from: &'a str,
+    upstream: Upstream,
+    tunnel: Mutex<Option<Tunnel>>,
+}
+
+/// Serves one client to the end: request after request, or as a tunnel.
+pub(super) async fn serve<D: Dial>(proxy: &Proxy<D>, stream: Stream, from: &str) {
+    let exchange = Exchange { proxy, from, upstream: Upstream::default(), tunnel: Mutex::new(None) };
+    let service = service_fn(|request| async { Ok::<_, Infallible>(exchange.answer(request).await) });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(proxy.handshake_timeout)
+        // A client that ends its sending still gets its answer.
+        .half_close(true)
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
+    let mut connection = pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = proxy.draining.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        proxy.unserved(from, &format!("HTTP: {error}"));
+    }
+    let tunnel = exchange.tunnel.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take();
+    if let Some(tunnel) = tunnel {
+        carry(proxy, tunnel).await;
+    }
+}
+
+async fn carry<D: Dial>(proxy: &Proxy<D>, tunnel: Tunnel) {
+    let Ok(upgraded) = tunnel.client.await else { return };
+    if let Ok(parts) = upgraded.downcast::<TokioIo<Stream>>() {
+        proxy.relay(parts.io.into_inner(), tunnel.target, &parts.read_buf).await;
+    }
+}
+
+impl<D: Dial> Exchange<'_, D> {
+    async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
+        if let Some(credentials) = &self.proxy.credentials
+            && !headers::authorized(request.headers(), credentials)
+        {
+            return self.refuse(StatusCode::PROXY_AUTHENTICATION_REQUIRED, "user and password are wrong or missing");
+        }
+        if request.method() == Method::CONNECT { self.connect(request).await } else { self.forward(request).await }
+    }
+
+    async fn connect(&self, mut request: Request<Incoming>) -> Response<Body> {
+        let target = request.uri().authority().and_then(|name| Some(Target::new(name.host(), name.port_u16()?)));
+        let Some(target) = target else {
+            return self.refuse(StatusCode::BAD_REQUEST, "CONNECT needs a host and a port");
+        };
+        match self.proxy.connector.connect(&target).await {
+            Ok(connection) => {
+                let tunnel = Tunnel { client: hyper::upgrade::on(&mut request), target: connection };
+                *self.tunnel.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(tunnel);
+                Response::new(answer::whole(Bytes::new()))
+            }
+            Err(error) => self.refuse(answer::status_of(&error), &format!("{target}: {error}")),
+        }
+    }
+
+    async fn forward(&self, request: Request<Incoming>) -> Response<Body> {
+        let target = match forward::target_of(request.uri()) {
+            Ok(target) => target,
+            Err(reason) => return self.refuse(StatusCode::BAD_REQUEST, reason),
+        };
+        match self.upstream.forward(&self.proxy.connector, &target, request).await {
+            Ok(response) => response,
+            Err(failure) => self.refuse(failure.status(), &format!("{target}: {failure}")),
+        }
+    }
+
+    fn refuse(&self, status: StatusCode, reason: &str) -> Response<Body> {
+        self.proxy.unserved(self.from, &format!("HTTP {}: {reason}", status.as_u16()));
+        refusal(status, reason)
+    }
+}

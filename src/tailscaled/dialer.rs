@@ -1,0 +1,178 @@
+//! Dials through tailscaled: TCP over LocalAPI, UDP over tailscaled's own SOCKS5 server.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
+
+use fast_socks5::client::{Config, Socks5Stream};
+use fast_socks5::util::target_addr::TargetAddr;
+use fast_socks5::{Socks5Command, SocksError};
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::{Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use tokio::net::{TcpStream, UnixStream};
+
+use super::local_api::{LocalApi, Node};
+use crate::dial::{Association, Dial, DialError, Dialled, Route, Target};
+use crate::http::{self, HttpError};
+
+/// The loopback port of the SOCKS5 server of the tailscaled that runs now; 0 where it has none.
+#[derive(Clone, Debug, Default)]
+pub struct SocksPort(Arc<AtomicU16>);
+
+impl SocksPort {
+    /// Takes a port that is free now: another one at each start, since somebody may have taken the last.
+    pub(super) fn choose(&self) -> Option<SocketAddr> {
+        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr()).ok()?.port();
+        self.0.store(port, Ordering::Release);
+        self.address()
+    }
+
+    fn address(&self) -> Option<SocketAddr> {
+        let port = self.0.load(Ordering::Acquire);
+        (port != 0).then(|| (Ipv4Addr::LOCALHOST, port).into())
+    }
+}
+
+/// Dials through one tailscaled. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Dialer {
+    api: LocalApi,
+    socks_port: SocksPort,
+}
+
+impl Dialer {
+    pub fn new(api: LocalApi, socks_port: SocksPort) -> Self {
+        Self { api, socks_port }
+    }
+
+    async fn dial_on(&self, network: &str, target: &Target) -> Result<Dialled, DialError> {
+        let request = Request::post("/localapi/v0/dial")
+            .header("Host", "local-tailscaled.sock")
+            .header("Connection", "upgrade")
+            .header("Upgrade", "ts-dial")
+            .header("Dial-Network", network)
+            .header("Dial-Host", target.host.to_string())
+            .header("Dial-Port", target.port)
+            .body(Full::new(Bytes::new()))
+            .map_err(|_| DialError::Host(format!("{:?} is not a host name", target.host.to_string())))?;
+        let response = self.api.send(Ok(request)).await.map_err(unreachable)?;
+        match response.status() {
+            StatusCode::SWITCHING_PROTOCOLS => upgraded(response).await,
+            StatusCode::OK => outside(&response),
+            _ => {
+                let (_, text) = http::read(response).await.map_err(unreachable)?;
+                Err(classify(String::from_utf8_lossy(&text).trim()))
+            }
+        }
+    }
+}
+
+impl Dial for Dialer {
+    async fn dial(&self, target: &Target) -> Result<Dialled, DialError> {
+        self.dial_on("tcp", target).await
+    }
+
+    async fn addresses(&self, name: &str) -> Result<Vec<IpAddr>, DialError> {
+        let status = self.api.status(true).await.map_err(|error| DialError::Tailscaled(error.to_string()))?;
+        let nodes = status.node.into_iter().chain(status.peer.unwrap_or_default().into_values());
+        let node = nodes.into_iter().find(|node| is_named(node, name));
+        Ok(node.and_then(|node| node.addresses).unwrap_or_default())
+    }
+
+    async fn route_datagrams(&self, target: &Target) -> Result<Route, DialError> {
+        Ok(match self.dial_on("udp", target).await? {
+            Dialled::Tailnet(..) => Route::Tailnet,
+            Dialled::Outside(address) => Route::Outside(address),
+        })
+    }
+
+    async fn associate(&self) -> Result<Association, DialError> {
+        let failed = |error: String| DialError::Tailscaled(format!("its SOCKS5 server: {error}"));
+        let server = self.socks_port.address().ok_or_else(|| failed("not started".into()))?;
+        let stream = TcpStream::connect(server).await.map_err(|error| failed(error.to_string()))?;
+        let unspecified = TargetAddr::Ip(SocketAddr::from(([0, 0, 0, 0], 0)));
+        let associated = async {
+            let mut client = Socks5Stream::use_stream(stream, None, Config::default()).await?;
+            let relay = client.request(Socks5Command::UDPAssociate, unspecified).await?;
+            Ok::<_, SocksError>((client.get_socket(), relay))
+        };
+        match associated.await.map_err(|error| failed(error.to_string()))? {
+            (control, TargetAddr::Ip(relay)) => Ok(Association { control, relay }),
+            (_, TargetAddr::Domain(..)) => Err(failed("it named no address".into())),
+        }
+    }
+}
+
+/// Whether `node` is the one that MagicDNS knows by `name`, short or whole.
+fn is_named(node: &Node, name: &str) -> bool {
+    let (own, name) = (node.dns_name.trim_end_matches('.'), name.trim_end_matches('.'));
+    let short = own.split('.').next().unwrap_or_default();
+    !own.is_empty() && (own.eq_ignore_ascii_case(name) || short.eq_ignore_ascii_case(name))
+}
+
+fn unreachable(error: HttpError) -> DialError {
+    DialError::Tailscaled(error.to_string())
+}
+
+async fn upgraded(response: Response<Incoming>) -> Result<Dialled, DialError> {
+    let upgraded = hyper::upgrade::on(response).await.map_err(|error| DialError::Tailscaled(error.to_string()))?;
+    let parts = upgraded
+        .downcast::<TokioIo<UnixStream>>()
+        .map_err(|_| DialError::Other("the upgraded stream is not the unix socket it began as".into()))?;
+    Ok(Dialled::Tailnet(parts.io.into_inner(), parts.read_buf))
+}
+
+fn outside(response: &Response<Incoming>) -> Result<Dialled, DialError> {
+    let address = response.headers().get("Dial-Addr").and_then(|value| value.to_str().ok()?.parse::<SocketAddr>().ok());
+    address.map(Dialled::Outside).ok_or_else(|| DialError::Other("tailscaled named no address to dial".into()))
+}
+
+/// What tailscaled's error text means. The texts are those of Go's `net` package and of gVisor's network stack.
+fn classify(text: &str) -> DialError {
+    let says = |parts: &[&str]| parts.iter().any(|part| text.contains(part));
+    if text.starts_with("resolve failure") {
+        // Also when the name server was silent: it is the name that is not known.
+        DialError::Host(text.to_owned())
+    } else if says(&["connection refused", "connection was refused"]) {
+        DialError::Refused
+    } else if says(&["i/o timeout", "deadline exceeded", "timed out", "context canceled"]) {
+        DialError::TimedOut(text.to_owned())
+    } else if says(&["no such host", "no route to host", "host is unreachable", "host is down"]) {
+        DialError::Host(text.to_owned())
+    } else if says(&["network is unreachable", "network unreachable"]) {
+        DialError::Network(text.to_owned())
+    } else {
+        DialError::Other(text.to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_is_named_by_its_whole_or_its_short_name() {
+        let node = |name: &str| serde_json::from_value(serde_json::json!({ "DNSName": name })).expect("a node");
+        assert!(is_named(&node("web.tail.test."), "WEB"));
+        assert!(is_named(&node("web.tail.test."), "web.tail.test."));
+        assert!(!is_named(&node("web.tail.test."), "web.tail"));
+        assert!(!is_named(&node(""), ""));
+    }
+
+    #[test]
+    fn tailscaleds_texts_are_told_apart() {
+        assert_eq!(classify("dial failure: connect tcp 100.64.0.2:81: connection was refused"), DialError::Refused);
+        for (text, is) in [
+            ("dial failure: context deadline exceeded", "timed out"),
+            ("dial failure: connect tcp 100.64.0.2:81: operation timed out", "timed out"),
+            ("resolve failure: lookup nope on 127.0.0.1:53: no such host", "host"),
+            ("resolve failure: lookup nope on 127.0.0.1:53: i/o timeout", "host"),
+            ("dial failure: connect tcp 100.64.0.2:81: no route to host", "host"),
+            ("dial failure: connect tcp [fd7a::2]:81: network is unreachable", "network"),
+        ] {
+            assert!(classify(text).to_string().starts_with(is), "{text}");
+        }
+    }
+}

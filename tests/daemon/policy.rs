@@ -1,0 +1,42 @@
+//! `allow` and `deny`: judged by the name as given, and by the address behind it.
+
+use testbed::server::Server;
+
+use crate::scene::{Scene, connect, reply_code, start_ready};
+
+#[test]
+fn with_an_allow_nothing_else_is_reached() {
+    let scene = Scene::new();
+    let _servers = [80, 81].map(|port| Server::http(port).expect("server"));
+    let _daemon = start_ready(scene.daemon().env("TETHERD_ALLOW", "web:80,*.tail.test:81"));
+    connect("web", 80).expect("is allowed");
+    connect("web.tail.test", 81).expect("is allowed");
+    assert_eq!(reply_code("web", 81), 2);
+    assert_eq!(reply_code("127.0.0.1", 80), 2);
+    assert_eq!(reply_code(&scene.web.addresses().0.to_string(), 80), 2);
+}
+
+#[test]
+fn a_rule_about_an_address_holds_for_the_names_that_lead_there() {
+    let scene = Scene::new();
+    let _servers = [80, 81].map(|port| Server::http(port).expect("server"));
+    let (v4, v6) = scene.web.addresses();
+    let _daemon = start_ready(scene.daemon().env("TETHERD_DENY", &format!("{v4}:81,[{v6}]:81,127.0.0.0/8,::1")));
+    connect("web", 80).expect("is not denied");
+    for host in ["web", "web.tail.test", &v4.to_string(), &v6.to_string(), &format!("::ffff:{v4}")] {
+        assert_eq!(reply_code(host, 81), 2, "{host}");
+    }
+    assert_eq!(reply_code("127.0.0.1", 80), 2);
+    assert_eq!(reply_code("localhost", 80), 2, "a name cannot smuggle in a denied address");
+}
+
+#[test]
+fn an_address_in_allow_is_reached_by_name_too() {
+    let scene = Scene::new();
+    let _server = Server::http(80).expect("server");
+    let (v4, _) = scene.web.addresses();
+    let _daemon = start_ready(scene.daemon().env("TETHERD_ALLOW", &format!("{v4}:80")));
+    connect("web", 80).expect("is allowed by its address");
+    assert_eq!(reply_code("web", 81), 2);
+    assert_eq!(reply_code("localhost", 80), 2);
+}
