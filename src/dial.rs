@@ -8,6 +8,8 @@ use hyper::body::Bytes;
 use thiserror::Error;
 use tokio::net::{TcpStream, UnixStream};
 
+use crate::text::printable;
+
 /// A host as the client named it. Names are never resolved here: MagicDNS knows them.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Host {
@@ -26,6 +28,8 @@ impl Target {
     /// Takes an address written as a name for what it is, since clients send those too.
     pub fn new(host: &str, port: u16) -> Self {
         let literal = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+        // A zone (`fe80::1%eth0`) means something on the client's machine only.
+        let literal = literal.split_once('%').map_or(literal, |(address, _)| address);
         let host = literal.parse().map_or_else(|_| Host::Name(host.to_owned()), Host::Ip);
         Self { host, port }
     }
@@ -40,7 +44,8 @@ impl From<SocketAddr> for Target {
 impl fmt::Display for Host {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Host::Name(name) => f.write_str(name),
+            // A client chose it: it must not forge a log line.
+            Host::Name(name) => f.write_str(&printable(name)),
             Host::Ip(address) => address.fmt(f),
         }
     }
@@ -123,6 +128,8 @@ mod tests {
     fn an_address_written_as_a_name_is_an_address() {
         assert_eq!(Target::new("100.64.0.1", 80).host, Host::Ip("100.64.0.1".parse().expect("address")));
         assert_eq!(Target::new("[fd7a::1]", 80).to_string(), "[fd7a::1]:80");
+        assert_eq!(Target::new("fe80::1%lo", 80).to_string(), "[fe80::1]:80");
         assert_eq!(Target::new("web", 80).to_string(), "web:80");
+        assert_eq!(Target::new("a\nb", 80).to_string(), "a\\nb:80");
     }
 }

@@ -47,6 +47,8 @@ pub enum SecretSource {
     Inline(Secret),
     /// Read anew each time the secret is needed, so that a rotated file counts.
     File(PathBuf),
+    /// From something that can be read only once, such as a pipe.
+    Once(Secret),
 }
 
 /// A secret's file could not be used. The text never holds the secret.
@@ -67,10 +69,19 @@ impl SecretSource {
         }
     }
 
+    /// The same source, known to be readable now. What can be read only once is kept.
+    pub fn kept(self) -> Result<Self, SecretError> {
+        let secret = self.read()?;
+        Ok(match self {
+            Self::File(path) if !path.is_file() => Self::Once(secret),
+            source => source,
+        })
+    }
+
     /// The secret as it is now, without white space around it.
     pub fn read(&self) -> Result<Secret, SecretError> {
         match self {
-            Self::Inline(secret) => Ok(secret.clone()),
+            Self::Inline(secret) | Self::Once(secret) => Ok(secret.clone()),
             Self::File(path) => {
                 let text = std::fs::read_to_string(path)
                     .map(Zeroizing::new)
@@ -106,16 +117,24 @@ impl Redactor {
                 clean = clean.replace(secret.expose(), MASK);
             }
         }
-        mask_tailscale_keys(&clean)
+        mask_keys(&clean)
     }
 }
 
-/// Masks `tskey-…`, Tailscale's own form of auth keys, API keys and OAuth secrets.
+/// How keys begin: Tailscale's auth keys, API keys and OAuth secrets, and Headscale's.
 /// <https://tailscale.com/kb/1277/key-prefixes>
-fn mask_tailscale_keys(text: &str) -> String {
+const KEY_PREFIXES: [&str; 2] = ["tskey-", "hskey-"];
+
+/// Whether `text` is a key, wherever it stands.
+pub fn looks_like_a_key(text: &str) -> bool {
+    KEY_PREFIXES.iter().any(|prefix| text.starts_with(prefix))
+}
+
+/// Masks everything that looks like a key.
+pub fn mask_keys(text: &str) -> String {
     let mut clean = String::with_capacity(text.len());
     let mut rest = text;
-    while let Some(at) = rest.find("tskey-") {
+    while let Some(at) = KEY_PREFIXES.iter().filter_map(|prefix| rest.find(prefix)).min() {
         clean.push_str(&rest[..at]);
         clean.push_str(MASK);
         let tail = &rest[at..];

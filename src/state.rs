@@ -37,7 +37,7 @@ pub struct State {
     pub entered: Instant,
     /// Time from the daemon's start to the first `Ready`; `None` until then.
     pub time_to_ready: Option<Duration>,
-    /// The newest reason for not being ready, kept after the mend.
+    /// The newest fault, kept after its mend.
     pub last_error: Option<String>,
 }
 
@@ -99,7 +99,7 @@ impl Publisher {
             }
             if phase == Phase::Ready {
                 state.time_to_ready.get_or_insert_with(|| self.started.elapsed());
-            } else if state.time_to_ready.is_some() && phase != Phase::Draining || phase == Phase::Failed {
+            } else if matches!(phase, Phase::Restarting | Phase::NeedsLogin | Phase::Failed) || dialable {
                 state.last_error = Some(reason.to_owned());
             }
             state.phase = phase;

@@ -7,10 +7,12 @@ use std::time::Duration;
 use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, ArgMatches, Command as Clap};
 
+use super::output::{complain, say};
 use crate::config::Flags;
 use crate::config::key::{KEYS, Key};
 use crate::config::value::Value;
 use crate::fatal::Fatal;
+use crate::secret::mask_keys;
 
 /// What to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,10 +39,16 @@ pub(super) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Arg
     match definition().try_get_matches_from(arguments) {
         Ok(matches) => Ok(read(&matches)),
         Err(error) => {
-            // A closed stdout or stderr is no reason to fail in another way.
-            let _ = error.print();
-            let is_help = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
-            Err(if is_help { ExitCode::SUCCESS } else { ExitCode::from(Fatal::Usage(String::new()).exit_code()) })
+            // A key given in the wrong place is quoted back.
+            let text = mask_keys(error.render().to_string().trim_end());
+            if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+                say(&text);
+                return Err(ExitCode::SUCCESS);
+            }
+            let reason = text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+            complain(&text);
+            complain(&format!("tetherd: wrong usage: {reason}; `tetherd --help` lists commands and settings"));
+            Err(ExitCode::from(Fatal::Usage(reason).exit_code()))
         }
     }
 }

@@ -5,6 +5,7 @@ use std::time::SystemTime;
 
 use tracing_subscriber::filter::LevelFilter;
 
+use super::output::complain;
 use crate::config::value::{LogFormat, LogLevel};
 
 /// Starts logging. Libraries that log by the `log` crate stay silent: fast-socks5 logs passwords.
@@ -16,7 +17,7 @@ pub(super) fn start(level: LogLevel, format: LogFormat) {
         LogLevel::Debug => LevelFilter::DEBUG,
         LogLevel::Trace => LevelFilter::TRACE,
     };
-    let subscriber = tracing_subscriber::fmt().with_max_level(level).with_writer(stderr);
+    let subscriber = tracing_subscriber::fmt().log_internal_errors(false).with_max_level(level).with_writer(stderr);
     match format {
         LogFormat::Text => subscriber.init(),
         LogFormat::Json => subscriber.json().flatten_event(true).init(),
@@ -27,11 +28,10 @@ pub(super) fn start(level: LogLevel, format: LogFormat) {
 pub(super) fn last_line(format: Option<LogFormat>, line: &str) {
     if format == Some(LogFormat::Json) {
         let timestamp = humantime::format_rfc3339_micros(SystemTime::now()).to_string();
-        eprintln!(
-            "{}",
-            serde_json::json!({ "timestamp": timestamp, "level": "ERROR", "message": line, "target": "tetherd" })
-        );
+        let event =
+            serde_json::json!({ "timestamp": timestamp, "level": "ERROR", "message": line, "target": "tetherd" });
+        complain(&event.to_string());
     } else {
-        eprintln!("tetherd: {line}");
+        complain(&format!("tetherd: {line}"));
     }
 }

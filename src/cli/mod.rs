@@ -5,12 +5,15 @@ mod arguments;
 mod check;
 mod client;
 mod logging;
+mod output;
 mod questions;
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use arguments::{Arguments, Command};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use output::say;
 
 use crate::config::{self, Config, Environment};
 use crate::fatal::Fatal;
@@ -26,17 +29,19 @@ pub fn main() -> ExitCode {
         Ok(arguments) => arguments,
         Err(end) => return end,
     };
+    // Before anything is read that may take its time, such as a key on a network mount.
+    let signals = (arguments.command == Command::Run).then(Signals::catch);
     let config = config::load(&environment, arguments.config.as_deref(), &arguments.flags);
-    match arguments.command {
-        Command::Version => version(&config, &environment),
-        Command::Check => check::run(&config),
-        Command::Run => run(&config, &environment),
-        Command::Wait(_) | Command::Healthcheck | Command::Status { .. } => question(&arguments, &config),
+    match (arguments.command, signals) {
+        (_, Some(signals)) => run(&config, &environment, signals),
+        (Command::Version, _) => version(&config, &environment),
+        (Command::Check, _) => check::run(&config),
+        _ => question(&arguments, &config),
     }
 }
 
-fn run(config: &Config, environment: &Environment) -> ExitCode {
-    let result = Signals::catch().and_then(|signals| {
+fn run(config: &Config, environment: &Environment, signals: Result<Signals, Fatal>) -> ExitCode {
+    let result = signals.and_then(|signals| {
         let settings = settings(config)?;
         logging::start(settings.log_level, settings.log_format);
         harden();
@@ -45,12 +50,11 @@ fn run(config: &Config, environment: &Environment) -> ExitCode {
     end(config, result)
 }
 
+/// Needs to know where to ask and nothing else: a key file that is gone by now does not make the daemon unhealthy.
 fn question(arguments: &Arguments, config: &Config) -> ExitCode {
-    let settings = match settings(config) {
-        Ok(settings) => settings,
-        Err(fatal) => return end(config, Err(fatal)),
+    let Some(health) = config.health_listen else {
+        return settings(config).map_or_else(|fatal| end(config, Err(fatal)), |_| ExitCode::FAILURE);
     };
-    let health = settings.health_listen;
     match arguments.command {
         Command::Wait(timeout) => questions::wait(health, timeout),
         Command::Status { json } => questions::status(health, json),
@@ -63,21 +67,25 @@ fn settings(config: &Config) -> Result<&config::Settings, Fatal> {
 }
 
 fn version(config: &Config, environment: &Environment) -> ExitCode {
-    println!("tetherd {}", env!("CARGO_PKG_VERSION"));
+    say(&format!("tetherd {}", env!("CARGO_PKG_VERSION")));
     let configured = config.settings.as_ref().ok().and_then(|settings| settings.tailscaled_path.as_deref());
     match tailscaled::find(configured, environment.get("PATH").map(String::as_str)) {
         Ok(path) => {
             let version = tailscaled::version(&path).unwrap_or_else(|| "of unknown version".into());
-            println!("tailscaled {version} ({})", path.display());
+            say(&format!("tailscaled {version} ({})", path.display()));
         }
-        Err(missing) => println!("{missing}"),
+        Err(missing) => say(&missing.to_string()),
     }
     ExitCode::SUCCESS
 }
 
+/// A limit of 0 does not keep the kernel from piping a core dump to a program; 1 does (core(5)).
+const NO_CORE: u64 = 1;
+
 /// Keeps secrets in memory from core dumps, tailscaled's too, and from other processes of the same user.
 fn harden() {
-    let no_core = getrlimit(Resource::RLIMIT_CORE).and_then(|(_, hard)| setrlimit(Resource::RLIMIT_CORE, 0, hard));
+    let no_core = getrlimit(Resource::RLIMIT_CORE)
+        .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_CORE, NO_CORE.min(hard), hard));
     if let Err(error) = no_core.and_then(|()| nix::sys::prctl::set_dumpable(false)) {
         tracing::warn!(%error, "core dumps cannot be switched off");
     }
@@ -87,10 +95,11 @@ fn harden() {
 fn end(config: &Config, result: Result<(), Fatal>) -> ExitCode {
     let Err(fatal) = result else { return ExitCode::SUCCESS };
     let line = fatal.to_string().replace('\n', " ");
-    logging::last_line(config.settings.as_ref().ok().map(|settings| settings.log_format), &line);
     if let Some(path) = config.runtime.termination_log() {
-        // Not there when the container is not made by a kubelet; then stderr alone has to do.
-        let _ = std::fs::write(path, &line);
+        // Only where a kubelet has put it; elsewhere stderr alone has to do.
+        let file = std::fs::OpenOptions::new().write(true).truncate(true).open(path);
+        let _ = file.and_then(|mut file| file.write_all(line.as_bytes()));
     }
+    logging::last_line(config.settings.as_ref().ok().map(|settings| settings.log_format), &line);
     ExitCode::from(fatal.exit_code())
 }

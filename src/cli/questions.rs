@@ -10,6 +10,7 @@ use serde_json::Value;
 use tokio::time::{sleep, timeout};
 
 use super::client::{block_on, get};
+use super::output::{complain, say};
 use crate::status::Document;
 
 /// How often `wait` asks: the daemon is a process of its own and may not even be there yet.
@@ -48,19 +49,19 @@ pub(super) fn status(health: SocketAddr, json: bool) -> ExitCode {
     verdict(block_on(async {
         let (_, body) = get(health, "/status").await?;
         if json {
-            println!("{}", String::from_utf8_lossy(&body).trim_end());
+            say(String::from_utf8_lossy(&body).trim_end());
             return Ok(());
         }
         let document: Document = serde_json::from_slice(&body).context("the daemon's status is not understood")?;
         let lines = document.lines();
         let width = lines.iter().map(|(label, _)| label.len()).max().unwrap_or(0);
         for (label, text) in lines {
-            println!("{label:width$}  {text}");
+            say(&format!("{label:width$}  {text}"));
         }
         for peer in document.snapshot.peers {
             let online = if peer.online { "online" } else { "offline" };
             let addresses: Vec<String> = peer.addresses.iter().map(ToString::to_string).collect();
-            println!("{:width$}  {} ({}) {online}", "peer", peer.name, addresses.join(", "));
+            say(&format!("{:width$}  {} ({}) {online}", "peer", peer.name, addresses.join(", ")));
         }
         Ok(())
     }))
@@ -81,7 +82,7 @@ fn verdict(result: anyhow::Result<()>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("tetherd: {error:#}");
+            complain(&format!("tetherd: {error:#}"));
             ExitCode::FAILURE
         }
     }

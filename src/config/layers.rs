@@ -19,6 +19,21 @@ pub type Flags = Vec<(&'static str, String)>;
 /// `TETHERD_` names that are no settings.
 const FILE_VARIABLE: &str = "TETHERD_CONFIG";
 
+/// The file of settings, read once: it may be a pipe.
+pub struct ConfigFile {
+    origin: String,
+    text: std::io::Result<String>,
+}
+
+impl ConfigFile {
+    /// The one given by `--config`, or else by the environment.
+    pub fn read(environment: &Environment, given: Option<&str>) -> Option<Self> {
+        let named = environment.get(FILE_VARIABLE).map(String::as_str).filter(|path| !path.is_empty());
+        let path = given.or(named)?;
+        Some(Self { origin: format!("file {path}"), text: std::fs::read_to_string(path) })
+    }
+}
+
 /// Values of one origin.
 struct Layer {
     origin: String,
@@ -61,9 +76,9 @@ impl Layers {
     }
 
     /// Adds the file, the two families of variables and the command line.
-    pub fn read(mut self, environment: &Environment, config: Option<&str>, flags: &Flags) -> Self {
-        if let Some(path) = config.or(environment.get(FILE_VARIABLE).map(String::as_str)) {
-            self.file(path);
+    pub fn read(mut self, environment: &Environment, file: Option<&ConfigFile>, flags: &Flags) -> Self {
+        if let Some(file) = file {
+            self.file(file);
         }
         self.known_variables(environment);
         self.own_variables(environment);
@@ -95,15 +110,15 @@ impl Layers {
         self.figment = std::mem::take(&mut self.figment).merge(layer);
     }
 
-    fn file(&mut self, path: &str) {
-        let origin = format!("file {path}");
-        let text = match std::fs::read_to_string(path) {
+    fn file(&mut self, file: &ConfigFile) {
+        let origin = file.origin.clone();
+        let text = match &file.text {
             Ok(text) => text,
             Err(error) => {
                 return self.faults.push(Fault::new("config", &origin, format!("cannot be read: {error}")));
             }
         };
-        let values = match Toml::string(&text).data() {
+        let values = match Toml::string(text).data() {
             Ok(mut profiles) => profiles.remove(&Profile::Default).unwrap_or_default(),
             Err(error) => {
                 // figment's message quotes the line at fault, which may hold a secret.

@@ -12,7 +12,7 @@ pub use layers::{Environment, Flags};
 pub use settings::{Credentials, Settings, Shown};
 
 use crate::runtime::Runtime;
-use layers::Layers;
+use layers::{ConfigFile, Layers};
 use settings::Reader;
 
 /// What reading the configuration gave.
@@ -20,6 +20,8 @@ use settings::Reader;
 pub struct Config {
     /// Where the daemon runs.
     pub runtime: Runtime,
+    /// Where the running daemon can be asked, also when another setting is at fault; `None` when this one is.
+    pub health_listen: Option<std::net::SocketAddr>,
     pub settings: Result<Settings, Faults>,
     /// Every value with its origin, for `check`.
     pub shown: Vec<Shown>,
@@ -27,26 +29,30 @@ pub struct Config {
 
 /// Reads all sources. `config` is the path given by `--config`.
 pub fn load(environment: &Environment, config: Option<&str>, flags: &Flags) -> Config {
-    let (runtime, fault) = runtime(environment, config, flags);
-    let layers = Layers::new(runtime.name(), &runtime.implied()).read(environment, config, flags);
+    let file = ConfigFile::read(environment, config);
+    let (runtime, origin, fault) = runtime(environment, file.as_ref(), flags);
+    let layers = Layers::new(runtime.name(), &runtime.implied()).read(environment, file.as_ref(), flags);
     let mut reader = Reader::new(layers);
     reader.faults.extend(fault);
     let settings = reader.settings();
-    reader.shown.push(Shown { key: "runtime", value: runtime.name().into(), origin: "found".into() });
+    reader.shown.push(Shown { key: "runtime", value: runtime.name().into(), origin });
+    let health_listen = reader.health_listen;
     let shown = in_table_order(reader.shown);
-    Config { runtime, settings: settings.ok_or(Faults(reader.faults)), shown }
+    Config { runtime, health_listen, settings: settings.ok_or(Faults(reader.faults)), shown }
 }
 
 /// The runtime comes first, since it implies values of other settings.
-fn runtime(environment: &Environment, config: Option<&str>, flags: &Flags) -> (Runtime, Option<Fault>) {
+fn runtime(environment: &Environment, file: Option<&ConfigFile>, flags: &Flags) -> (Runtime, String, Option<Fault>) {
     let found = Runtime::detect(environment);
-    let layers = Layers::new(found.name(), &[]).read(environment, config, flags);
-    let Some((raw, origin)) = key::find("runtime").and_then(|key| layers.find(key)) else { return (found, None) };
+    let layers = Layers::new(found.name(), &[]).read(environment, file, flags);
+    let unset = || (found, "found".to_owned(), None);
+    let Some((raw, origin)) = key::find("runtime").and_then(|key| layers.find(key)) else { return unset() };
     match raw.as_str() {
-        Some("auto") => (found, None),
-        Some(name) if Runtime::named(name).is_some() => (Runtime::named(name).unwrap_or(found), None),
+        Some("auto") => unset(),
+        Some(name) if Runtime::named(name).is_some() => (Runtime::named(name).unwrap_or(found), origin, None),
         _ => {
-            (found, Some(Fault::new("runtime", &origin, "is unknown, expected auto, lambda, ecs, kubernetes or plain")))
+            let problem = "is unknown, expected auto, lambda, ecs, kubernetes or plain";
+            (found, origin.clone(), Some(Fault::new("runtime", &origin, problem)))
         }
     }
 }

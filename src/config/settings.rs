@@ -12,7 +12,7 @@ use super::key::{self, Key};
 use super::layers::Layers;
 use super::rule::Rule;
 use super::value::{ControlUrl, Direct, Forward, Hostname, Limit, Listen, LogFormat, LogLevel, Logout, Value, Words};
-use crate::secret::{MASK, Secret, SecretSource};
+use crate::secret::{MASK, Secret, SecretSource, looks_like_a_key, mask_keys};
 
 /// Who may use the SOCKS5 listeners.
 #[derive(Clone, Debug)]
@@ -73,22 +73,24 @@ pub(super) struct Reader {
     layers: Layers,
     pub faults: Vec<Fault>,
     pub shown: Vec<Shown>,
+    pub health_listen: Option<SocketAddr>,
 }
 
 impl Reader {
     pub(super) fn new(mut layers: Layers) -> Self {
         let faults = std::mem::take(&mut layers.faults);
-        Self { layers, faults, shown: Vec::new() }
+        Self { layers, faults, shown: Vec::new(), health_listen: None }
     }
 
     /// The settings; `None` when a value without which they cannot be built is unusable.
     pub(super) fn settings(&mut self) -> Option<Settings> {
+        self.health_listen = self.value("health_listen");
         let settings = Settings {
             auth_key: self.secret("auth_key"),
             control_url: self.value("control_url"),
-            ca_file: self.readable_file("ca_file"),
+            ca_file: self.roots("ca_file"),
             hostname: self.value("hostname"),
-            socks_listen: self.list("socks_listen"),
+            socks_listen: self.filled_list("socks_listen"),
             socks_credentials: self.credentials(),
             udp: self.value("udp").unwrap_or(false),
             forwards: self.list("forwards"),
@@ -102,7 +104,7 @@ impl Reader {
             drain_timeout: self.value("drain_timeout").unwrap_or_default(),
             start_timeout: self.value("start_timeout").unwrap_or(Limit(None)),
             max_connections: self.value("max_connections"),
-            health_listen: self.value("health_listen").unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0))),
+            health_listen: self.health_listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0))),
             tailscaled_path: self.value("tailscaled_path"),
             tailscaled_args: self.value("tailscaled_args").unwrap_or(Words(Vec::new())),
             log_upload: self.value("log_upload").unwrap_or(false),
@@ -127,7 +129,7 @@ impl Reader {
             self.fault(key, &origin, "a single value or a list of them", None);
             return None;
         };
-        let value = if key.secret { MASK.to_owned() } else { parts.join(",") };
+        let value = if key.secret { MASK.to_owned() } else { mask_keys(&parts.join(",")) };
         self.shown.push(Shown { key: name, value, origin: origin.clone() });
         Some((key, parts, origin))
     }
@@ -154,6 +156,17 @@ impl Reader {
         values
     }
 
+    /// A list without which the daemon serves nobody.
+    fn filled_list<T: Value>(&mut self, name: &'static str) -> Vec<T> {
+        let faults = self.faults.len();
+        let values = self.list(name);
+        if values.is_empty() && self.faults.len() == faults {
+            let origin = self.origin(name);
+            self.faults.push(Fault::new(name, &origin, format!("is empty, expected {}", T::EXPECTED)));
+        }
+        values
+    }
+
     /// A secret from the key itself, its `file:` form or its `_file` twin. A file must be readable now; its content
     /// is read when it is needed.
     fn secret(&mut self, name: &'static str) -> Option<SecretSource> {
@@ -165,11 +178,18 @@ impl Reader {
             (None, Some(text)) => (name, SecretSource::from_text(&text)),
             (None, None) => return None,
         };
-        if let Err(error) = source.read() {
-            let origin = self.origin(key);
-            self.faults.push(Fault::new(key, &origin, error.to_string()));
-        }
-        Some(source)
+        let problem = match &source {
+            SecretSource::File(path) if looks_like_a_key(&path.to_string_lossy()) => {
+                format!("is no path but looks like a key itself: give it as {name}")
+            }
+            _ => match source.kept() {
+                Ok(source) => return Some(source),
+                Err(error) => error.to_string(),
+            },
+        };
+        let origin = self.origin(key);
+        self.faults.push(Fault::new(key, &origin, problem));
+        None
     }
 
     fn credentials(&mut self) -> Option<Credentials> {
@@ -189,13 +209,16 @@ impl Reader {
         None
     }
 
-    fn readable_file(&mut self, name: &'static str) -> Option<PathBuf> {
+    fn roots(&mut self, name: &'static str) -> Option<PathBuf> {
         let path: PathBuf = self.value(name)?;
-        if let Err(error) = std::fs::File::open(&path) {
-            let origin = self.origin(name);
-            self.faults.push(Fault::new(name, &origin, format!("cannot be read: {}: {error}", path.display())));
-        }
-        Some(path)
+        let problem = match std::fs::read_to_string(&path) {
+            Ok(text) if text.contains("-----BEGIN CERTIFICATE-----") => return Some(path),
+            Ok(_) => format!("holds no certificate in PEM form: {}", path.display()),
+            Err(error) => format!("cannot be read: {}: {error}", path.display()),
+        };
+        let origin = self.origin(name);
+        self.faults.push(Fault::new(name, &origin, problem));
+        None
     }
 
     fn no_open_proxy(&mut self, settings: &Settings) {
@@ -227,7 +250,7 @@ impl Reader {
 
     fn fault(&mut self, key: &Key, origin: &str, expected: &str, text: Option<&str>) {
         let given = match text {
-            Some(text) if !key.secret => format!("is \"{text}\", expected {expected}"),
+            Some(text) if !key.secret => format!("is \"{}\", expected {expected}", mask_keys(text)),
             _ => format!("is unusable, expected {expected}"),
         };
         self.faults.push(Fault::new(key.name, origin, given));

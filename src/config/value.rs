@@ -43,11 +43,14 @@ impl Value for bool {
     }
 }
 
+/// More than any connection or start takes; deadlines beyond it cannot be reckoned with.
+const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
+
 impl Value for Duration {
     const EXPECTED: &'static str = "a time such as 15s, 300ms or 1m";
 
     fn parse(text: &str) -> Option<Self> {
-        humantime::parse_duration(text).ok().filter(|time| !time.is_zero())
+        humantime::parse_duration(text).ok().filter(|time| !time.is_zero() && *time <= LONGEST)
     }
 }
 
@@ -164,7 +167,9 @@ impl Value for ControlUrl {
         let uri: hyper::Uri = text.parse().ok()?;
         let web = matches!(uri.scheme_str(), Some("https" | "http"));
         // tailscaled appends its own paths and does not cope with a slash at the end.
-        (web && uri.host().is_some_and(|host| !host.is_empty())).then(|| Self(text.trim_end_matches('/').to_owned()))
+        let has_user = uri.authority().is_some_and(|authority| authority.as_str().contains('@'));
+        (web && !has_user && uri.host().is_some_and(|host| !host.is_empty()))
+            .then(|| Self(text.trim_end_matches('/').to_owned()))
     }
 }
 
@@ -235,6 +240,7 @@ mod tests {
         assert_eq!(Duration::parse("300ms"), Some(Duration::from_millis(300)));
         assert_eq!(Duration::parse("soon"), None);
         assert_eq!(Duration::parse("0s"), None);
+        assert_eq!(Duration::parse("500000000000years"), None);
         assert_eq!(Limit::parse("off"), Some(Limit(None)));
         assert_eq!(Duration::parse("off"), None);
     }
@@ -272,6 +278,7 @@ mod tests {
     fn control_urls_are_web_addresses() {
         assert_eq!(ControlUrl::parse("https://h.example/"), Some(ControlUrl("https://h.example".into())));
         assert_eq!(ControlUrl::parse("h.example"), None);
+        assert_eq!(ControlUrl::parse("https://user:pass@h.example"), None);
         assert_eq!(ControlUrl::parse("ftp://h.example"), None);
     }
 

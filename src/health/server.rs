@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
@@ -16,8 +16,10 @@ use super::routes::{Inspect, View};
 
 /// The longest time for a whole exchange.
 const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(10);
+/// A client that sends no request within this time makes room for those who do.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(1);
 /// As many exchanges at once; further ones wait in the backlog.
-const EXCHANGES: usize = 64;
+const EXCHANGES: usize = 256;
 /// After an error accepting at once would spin.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -41,7 +43,11 @@ pub async fn serve<I: Inspect>(listener: TcpListener, view: View<I>) {
                 let view = Arc::clone(&view);
                 async move { Ok::<_, Infallible>(view.answer(request.method(), request.uri().path()).await) }
             });
-            let exchange = http1::Builder::new().keep_alive(false).serve_connection(TokioIo::new(stream), answer);
+            let exchange = http1::Builder::new()
+                .keep_alive(false)
+                .timer(TokioTimer::new())
+                .header_read_timeout(REQUEST_TIMEOUT)
+                .serve_connection(TokioIo::new(stream), answer);
             if let Ok(Err(error)) = timeout(EXCHANGE_TIMEOUT, exchange).await {
                 tracing::trace!(%error, "health exchange broke");
             }

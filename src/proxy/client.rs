@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
-use tokio_util::sync::CancellationToken;
 
 use super::connector::{Connection, Connector};
 use super::counters::Counters;
@@ -26,15 +25,20 @@ pub struct Proxy<D> {
     /// Whether UDP ASSOCIATE is served.
     pub udp: bool,
     pub counters: Counters,
-    /// Cancelled when the daemon drains: connections that serve request after request end with the current one.
-    pub draining: CancellationToken,
 }
 
 impl<D: Dial> Proxy<D> {
     /// Serves one client to the end.
     pub async fn serve(&self, stream: Stream, from: &str) {
         let open = self.counters.open();
-        match timeout(self.handshake_timeout, stream.first_byte()).await {
+        let first = async {
+            tokio::select! {
+                byte = timeout(self.handshake_timeout, stream.first_byte()) => byte,
+                // A client that has said nothing yet is no running connection.
+                () = self.patience.draining.cancelled() => Ok(Ok(None)),
+            }
+        };
+        match first.await {
             Ok(Ok(Some(SOCKS5))) => socks::serve(self, stream, from).await,
             // Every HTTP method begins with a letter.
             Ok(Ok(Some(byte))) if byte.is_ascii_alphabetic() => http::serve(self, stream, from).await,
@@ -75,12 +79,12 @@ impl<D: Dial> Proxy<D> {
                     client.write_all(&early).await
                 };
                 match begun.await {
-                    Ok(()) => relay(client, target, HalfClose::Hold, self.patience, &carried).await,
+                    Ok(()) => relay(client, target, HalfClose::Hold, &self.patience, &carried).await,
                     Err(error) => Err(error),
                 }
             }
             Connection::Direct(mut target) => match target.write_all(sent).await {
-                Ok(()) => relay(client, target, HalfClose::PassOn, self.patience, &carried).await,
+                Ok(()) => relay(client, target, HalfClose::PassOn, &self.patience, &carried).await,
                 Err(error) => Err(error),
             },
         };
@@ -95,6 +99,9 @@ impl<D: Dial> Proxy<D> {
     pub(super) async fn linger(&self, mut client: Stream) {
         let _ = client.shutdown().await;
         let mut rest = tokio::io::sink();
-        let _ = timeout(self.handshake_timeout, tokio::io::copy(&mut client, &mut rest)).await;
+        tokio::select! {
+            _ = timeout(self.handshake_timeout, tokio::io::copy(&mut client, &mut rest)) => {}
+            () = self.patience.draining.cancelled() => {}
+        }
     }
 }

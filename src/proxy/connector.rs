@@ -30,6 +30,9 @@ const SILENCE: Duration = Duration::from_secs(2);
 const YOUNG: Duration = Duration::from_secs(5);
 const SECOND_AFTER_WHILE_YOUNG: Duration = Duration::from_millis(200);
 
+/// So long after its start tailscaled may not have heard of every node.
+const KNOWS_NODES_AFTER: Duration = Duration::from_secs(1);
+
 /// What a dial through the tailnet tells about the path, for those who judge it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -162,7 +165,9 @@ impl<D: Dial> Connector<D> {
                 DialError::TimedOut(_) => (self.observe)(Outcome::Silent),
                 _ => {}
             }
-            let is_of_the_path = matches!(error, DialError::TimedOut(_) | DialError::Tailscaled(_));
+            // A tailscaled that has just started may not know all nodes yet.
+            let unknown_yet = self.age() < KNOWS_NODES_AFTER && is_unknown(target, &error);
+            let is_of_the_path = matches!(error, DialError::TimedOut(_) | DialError::Tailscaled(_)) || unknown_yet;
             if !is_of_the_path || Instant::now() + RETRY >= deadline {
                 return Err(unless_unknown(target, error));
             }
@@ -192,7 +197,11 @@ impl<D: Dial> Connector<D> {
     }
 
     fn is_young(&self) -> bool {
-        self.state.borrow().entered.elapsed() < YOUNG
+        self.age() < YOUNG
+    }
+
+    fn age(&self) -> Duration {
+        self.state.borrow().entered.elapsed()
     }
 
     fn too_late(&self, doing: &str) -> DialError {
@@ -203,11 +212,15 @@ impl<D: Dial> Connector<D> {
 /// tailscaled finds no way to a tailnet address that no node has; the policy refuses such addresses wherever they
 /// turn up.
 fn unless_unknown(target: &Target, error: DialError) -> DialError {
-    let refusal = match (&target.host, &error) {
-        (Host::Ip(address), DialError::Network(_) | DialError::Host(_)) => judge_unknown(*address),
-        _ => Ok(()),
-    };
-    refusal.err().unwrap_or(error)
+    match &target.host {
+        Host::Ip(address) if is_unknown(target, &error) => judge_unknown(*address).err().unwrap_or(error),
+        _ => error,
+    }
+}
+
+fn is_unknown(target: &Target, error: &DialError) -> bool {
+    let Host::Ip(address) = target.host else { return false };
+    matches!(error, DialError::Network(_) | DialError::Host(_)) && judge_unknown(address).is_err()
 }
 
 /// Ends when a dial makes sense. A draining daemon's tailscaled still works for connections that were there before.

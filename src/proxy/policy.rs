@@ -120,7 +120,13 @@ fn never_direct_v4(address: Ipv4Addr) -> Option<&'static str> {
 fn never_direct_v6(address: Ipv6Addr) -> Option<&'static str> {
     match address.segments() {
         // NAT64 (RFC 6052) carries an IPv4 address in its last 32 bits.
-        [0x64, 0xff9b, 0, 0, 0, 0, high, low] => {
+        [0x64, 0xff9b, 0, 0, 0, 0, high, low]
+        // Its local-use prefix (RFC 8215), addresses translated without state (RFC 2765), and the oldest form of all.
+        | [0x64, 0xff9b, 1, _, _, _, high, low]
+        | [0, 0, 0, 0, 0xffff, 0, high, low]
+        | [0, 0, 0, 0, 0, 0, high, low]
+        // 6to4 (RFC 3056) carries it behind its prefix.
+        | [0x2002, high, low, ..] => {
             let [[a, b], [c, d]] = [high.to_be_bytes(), low.to_be_bytes()];
             never_direct_v4(Ipv4Addr::new(a, b, c, d))
         }
@@ -192,6 +198,10 @@ mod tests {
             "169.254.170.2",
             "::ffff:169.254.169.254",
             "64:ff9b::a9fe:a9fe",
+            "64:ff9b:1::a9fe:a9fe",
+            "::ffff:0:a9fe:a9fe",
+            "::169.254.169.254",
+            "2002:a9fe:a9fe::1",
             "fe80::1",
             "febf::1",
             "fd00:ec2::254",

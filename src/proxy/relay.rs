@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
 
 /// A buffer a direction. Larger ones gain nothing: tailscaled writes at most 32 KiB at a time.
 const BUFFER: usize = 32 << 10;
@@ -26,11 +27,17 @@ pub enum HalfClose {
 pub struct Carried {
     sent: AtomicU64,
     received: AtomicU64,
+    /// From the client, when the target listened no more.
+    unheard: AtomicU64,
 }
 
 impl Carried {
     pub fn sent(&self) -> u64 {
         self.sent.load(Ordering::Relaxed)
+    }
+
+    fn all(&self) -> u64 {
+        self.sent() + self.received() + self.unheard.load(Ordering::Relaxed)
     }
 
     pub fn received(&self) -> u64 {
@@ -39,13 +46,19 @@ impl Carried {
 }
 
 /// How long a connection may be silent.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Patience {
     /// Once one side has ended.
     pub half_closed: Duration,
     /// In both directions, while both sides are there.
     pub idle: Option<Duration>,
+    /// Cancelled when the daemon drains.
+    pub draining: CancellationToken,
 }
+
+/// Whoever has ended its side and hears nothing for this long while the daemon drains is taken to be gone: an end
+/// cannot be told from a half-close.
+const SILENCE_AT_THE_END: Duration = Duration::from_millis(250);
 
 /// Relays until the end. Once one side has ended, the other gets as long as it has something to say, and
 /// `patience.half_closed` after its last byte.
@@ -53,7 +66,7 @@ pub async fn relay<C, T>(
     client: C,
     target: T,
     half_close: HalfClose,
-    patience: Patience,
+    patience: &Patience,
     carried: &Carried,
 ) -> io::Result<()>
 where
@@ -61,7 +74,7 @@ where
     T: AsyncRead + AsyncWrite + Unpin,
 {
     tokio::select! {
-        result = carry(client, target, half_close, patience.half_closed, carried) => result,
+        result = carry(client, target, half_close, patience, carried) => result,
         () = idle(carried, patience.idle) => Err(io::ErrorKind::TimedOut.into()),
     }
 }
@@ -73,7 +86,7 @@ async fn idle(carried: &Carried, limit: Option<Duration>) {
     let mut before = 0;
     while silent < limit {
         sleep(step).await;
-        let now = carried.sent() + carried.received();
+        let now = carried.all();
         silent = if now == before { silent + step } else { Duration::ZERO };
         before = now;
     }
@@ -83,7 +96,7 @@ async fn carry<C, T>(
     client: C,
     target: T,
     half_close: HalfClose,
-    silence: Duration,
+    patience: &Patience,
     carried: &Carried,
 ) -> io::Result<()>
 where
@@ -92,51 +105,59 @@ where
 {
     let (mut client_reads, mut client_writes) = tokio::io::split(client);
     let (mut target_reads, mut target_writes) = tokio::io::split(target);
-    {
-        let mut answer = pin!(async {
-            copy(&mut target_reads, &mut client_writes, &carried.received).await.map_err(Broken::into_inner)?;
-            client_writes.shutdown().await
-        });
-        let mut request = pin!(async {
-            match copy(&mut client_reads, &mut target_writes, &carried.sent).await {
-                Ok(()) if half_close == HalfClose::PassOn => target_writes.shutdown().await,
-                // A target that listens no more may have answered all the same.
-                Ok(()) | Err(Broken::Writing(_)) => Ok(()),
-                Err(Broken::Reading(error)) => Err(error),
-            }
-        });
-        tokio::select! {
-            result = &mut request => {
-                result?;
-                return until_silent(answer, &carried.received, silence).await;
-            }
-            result = &mut answer => result?,
+    let mut answer = pin!(async {
+        match copy(&mut target_reads, &mut client_writes, &carried.received).await {
+            // tailscaled closes its socket with bytes of ours unread when the target has ended: the kernel then reports
+            // a reset, after the last byte of the answer.
+            Err(Broken::Reading(_)) if half_close == HalfClose::Hold => {}
+            result => result.map_err(Broken::into_inner)?,
         }
-        if half_close == HalfClose::PassOn {
-            // The target has stopped sending but may still listen.
-            return until_silent(request, &carried.sent, silence).await;
+        client_writes.shutdown().await
+    });
+    let mut request = pin!(async {
+        match copy(&mut client_reads, &mut target_writes, &carried.sent).await {
+            Ok(()) if half_close == HalfClose::PassOn => target_writes.shutdown().await,
+            Ok(()) => Ok(()),
+            // A target that listens no more may have answered all the same. What the client still sends is read and
+            // dropped: closing a socket with unread bytes resets it, and the reset overtakes the end of the answer.
+            Err(Broken::Writing(_)) => {
+                let rest = copy(&mut client_reads, &mut tokio::io::sink(), &carried.unheard).await;
+                rest.map_err(Broken::into_inner)
+            }
+            Err(Broken::Reading(error)) => Err(error),
+        }
+    });
+    tokio::select! {
+        result = &mut request => {
+            result?;
+            until_silent(answer, carried, patience).await
+        }
+        result = &mut answer => {
+            result?;
+            until_silent(request, carried, patience).await
         }
     }
-    // Nobody takes what the client still sends. It is read all the same: closing a socket with unread bytes resets
-    // the connection, and the reset would overtake the end of the answer.
-    let unheard = AtomicU64::new(0);
-    let discard = async { copy(&mut client_reads, &mut tokio::io::sink(), &unheard).await.map_err(Broken::into_inner) };
-    until_silent(discard, &unheard, silence).await
 }
 
-/// Lets `direction` finish, or ends it when it has carried nothing for `silence`.
+/// Lets `direction` finish, or ends it when nothing was carried for as long as `patience` says.
 async fn until_silent(
     direction: impl Future<Output = io::Result<()>>,
-    carried: &AtomicU64,
-    silence: Duration,
+    carried: &Carried,
+    patience: &Patience,
 ) -> io::Result<()> {
     let mut direction = pin!(direction);
+    let mut silence = patience.half_closed;
+    let mut draining = false;
     loop {
-        let before = carried.load(Ordering::Relaxed);
+        let before = carried.all();
         tokio::select! {
             result = &mut direction => return result,
+            () = patience.draining.cancelled(), if !draining => {
+                draining = true;
+                silence = silence.min(SILENCE_AT_THE_END);
+            }
             () = sleep(silence) => {
-                if carried.load(Ordering::Relaxed) == before {
+                if carried.all() == before {
                     return Err(io::ErrorKind::TimedOut.into());
                 }
             }
@@ -178,18 +199,22 @@ where
 mod tests {
     use super::*;
     use tokio::io::duplex;
+    use tokio::net::{TcpListener, TcpStream, UnixStream};
 
     const SILENCE: Duration = Duration::from_secs(60);
-    const PATIENCE: Patience = Patience { half_closed: SILENCE, idle: None };
+
+    fn patience() -> Patience {
+        Patience { half_closed: SILENCE, idle: None, draining: CancellationToken::new() }
+    }
 
     #[tokio::test(flavor = "current_thread", start_paused = true)]
     async fn an_idle_connection_ends_and_a_busy_one_does_not() {
         let (mut client, near) = duplex(1024);
         let (far, mut target) = duplex(1024);
         let carried = Carried::default();
-        let patience = Patience { idle: Some(Duration::from_secs(8)), ..PATIENCE };
+        let patience = Patience { idle: Some(Duration::from_secs(8)), ..patience() };
         let started = tokio::time::Instant::now();
-        let relay = relay(near, far, HalfClose::Hold, patience, &carried);
+        let relay = relay(near, far, HalfClose::Hold, &patience, &carried);
         let exchange = async {
             for _ in 0..10 {
                 sleep(Duration::from_secs(6)).await;
@@ -221,7 +246,8 @@ mod tests {
                 }
             });
             let carried = Carried::default();
-            let relay = relay(near, far, half_close, PATIENCE, &carried);
+            let patience = patience();
+            let relay = relay(near, far, half_close, &patience, &carried);
             let exchange = async {
                 client.write_all(b"GET ").await.expect("sent");
                 client.shutdown().await.expect("half-closed");
@@ -242,7 +268,8 @@ mod tests {
         let (mut client, near) = duplex(1024);
         let (far, mut target) = duplex(1024);
         let carried = Carried::default();
-        let relay = relay(near, far, HalfClose::PassOn, PATIENCE, &carried);
+        let patience = patience();
+        let relay = relay(near, far, HalfClose::PassOn, &patience, &carried);
         let exchange = async {
             client.write_all(b"all of it").await.expect("sent");
             client.shutdown().await.expect("half-closed");
@@ -259,24 +286,54 @@ mod tests {
         assert_eq!(answer, b"all of it");
     }
 
-    #[tokio::test(flavor = "current_thread", start_paused = true)]
+    /// Two ends of a TCP connection.
+    async fn tcp() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let (near, far) = tokio::join!(TcpStream::connect(address), listener.accept());
+        (near.expect("connects"), far.expect("accepts").0)
+    }
+
+    /// Over TCP: a socket that is closed with unread bytes is reset, and the reset overtakes what was sent before.
+    #[tokio::test(flavor = "current_thread")]
     async fn an_answer_given_before_the_request_was_read_to_its_end_arrives() {
-        let (mut client, near) = duplex(64 << 10);
-        let (far, mut target) = duplex(64 << 10);
-        target.write_all(b"too long").await.expect("answer");
-        drop(target);
-        client.write_all(&[1; 50_000]).await.expect("request");
+        const ANSWER: usize = 4 << 20;
+        let ((client, near), (far, mut target)) = (tcp().await, UnixStream::pair().expect("a pair"));
+        let serving = tokio::spawn(async move {
+            target.read_u8().await.expect("the request begins");
+            target.write_all(&vec![7; ANSWER]).await.expect("answer");
+            // As tailscaled does when the target has ended: both directions at once.
+            drop(target);
+        });
+        let (mut reads, mut writes) = client.into_split();
+        let uploading = tokio::spawn(async move {
+            let rest = vec![1; 64 << 10];
+            while writes.write_all(&rest).await.is_ok() {}
+        });
         let carried = Carried::default();
-        let relay = relay(near, far, HalfClose::Hold, PATIENCE, &carried);
-        let exchange = async {
-            let mut answer = Vec::new();
-            client.read_to_end(&mut answer).await.expect("answer");
-            drop(client);
-            answer
+        let mut answer = 0;
+        let reading = async {
+            let mut buffer = vec![0; 64 << 10];
+            loop {
+                // A slow reader: most of the answer is still in the socket when the target is gone.
+                sleep(Duration::from_millis(1)).await;
+                match reads.read(&mut buffer).await.expect("is not reset") {
+                    0 => return,
+                    read => answer += read,
+                }
+            }
         };
-        let (result, answer) = tokio::join!(relay, exchange);
-        result.expect("ends in order");
-        assert_eq!(answer, b"too long");
+        tokio::select! {
+            () = reading => {}
+            result = async {
+                let result = relay(near, far, HalfClose::Hold, &patience(), &carried).await;
+                std::future::pending::<()>().await;
+                result
+            } => result.expect("lives on"),
+        }
+        assert_eq!(answer, ANSWER);
+        uploading.abort();
+        serving.await.expect("server");
     }
 
     #[tokio::test(flavor = "current_thread", start_paused = true)]
@@ -286,8 +343,24 @@ mod tests {
         client.shutdown().await.expect("half-closed");
         let carried = Carried::default();
         let started = tokio::time::Instant::now();
-        let error = relay(near, far, HalfClose::Hold, PATIENCE, &carried).await.expect_err("is silent");
+        let error = relay(near, far, HalfClose::Hold, &patience(), &carried).await.expect_err("is silent");
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
         assert_eq!(started.elapsed(), SILENCE);
+    }
+
+    #[tokio::test(flavor = "current_thread", start_paused = true)]
+    async fn at_a_stop_nobody_waits_for_a_client_that_has_ended_and_a_target_that_is_silent() {
+        let (mut client, near) = duplex(1024);
+        let (far, _target) = duplex(1024);
+        client.shutdown().await.expect("has ended");
+        let (patience, carried) = (patience(), Carried::default());
+        let started = tokio::time::Instant::now();
+        let stop = async {
+            sleep(Duration::from_secs(1)).await;
+            patience.draining.cancel();
+        };
+        let (result, ()) = tokio::join!(relay(near, far, HalfClose::Hold, &patience, &carried), stop);
+        result.expect_err("is silent");
+        assert_eq!(started.elapsed(), Duration::from_secs(1) + SILENCE_AT_THE_END);
     }
 }

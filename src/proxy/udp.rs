@@ -46,7 +46,7 @@ pub(super) async fn serve<D: Dial>(proxy: &Proxy<D>, mut control: Stream, socket
                 proxy.unserved(&client.to_string(), &format!("UDP association: {error}"));
             }
         }
-        () = proxy.draining.cancelled() => {}
+        () = proxy.patience.draining.cancelled() => {}
     }
     proxy.counters.relayed(datagrams.sent, datagrams.received);
 }

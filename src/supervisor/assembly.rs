@@ -19,7 +19,7 @@ use crate::proxy::{self, Connector, Counters, Listener, Outcome, Patience, Polic
 use crate::secret::Redactor;
 use crate::state::{Phase, Publisher};
 use crate::tailscaled::{
-    self, AtEnd, Dialer, Keeper, Launch, LocalApi, Login, PathWatch, Preferences, Report, SocksPort, StateDir,
+    self, AtEnd, Control, Dialer, Keeper, Launch, LocalApi, Login, PathWatch, Preferences, Report, SocksPort, StateDir,
 };
 
 /// Starts everything. To be called inside the event loop.
@@ -62,7 +62,8 @@ pub(super) async fn assemble(
         launch = launch.with_udp(socks_port);
     }
     orphans::reap_if_first_process(launch.pid());
-    let (keeper, reports) = Keeper::new(launch, api, login(settings, redactor), path, directory.state());
+    let (keeper, reports) =
+        Keeper::new(launch, api, login(settings, redactor), path, control(settings, environment), directory.state());
     tokio::spawn(publish(reports, Arc::clone(&publisher), restarts));
     let keeping = CancellationToken::new();
     let keeper = tokio::spawn(keeper.run(keeping.clone(), at_end(settings, directory)));
@@ -123,10 +124,13 @@ fn proxy(
         connector,
         credentials: settings.socks_credentials.clone(),
         handshake_timeout: settings.handshake_timeout,
-        patience: Patience { half_closed: settings.half_close_timeout, idle: settings.idle_timeout.0 },
+        patience: Patience {
+            half_closed: settings.half_close_timeout,
+            idle: settings.idle_timeout.0,
+            draining: accepting.clone(),
+        },
         counters: counters.clone(),
         udp: settings.udp,
-        draining: accepting.clone(),
     }
 }
 
@@ -170,6 +174,11 @@ fn login(settings: &Settings, redactor: Redactor) -> Login {
         hostname: settings.hostname.as_ref().map_or_else(own_hostname, |name| name.0.clone()),
     };
     Login::new(preferences, settings.auth_key.clone(), redactor)
+}
+
+fn control(settings: &Settings, environment: &Environment) -> Control {
+    let url = settings.control_url.as_ref().map_or("", |url| url.0.as_str());
+    Control::new(url, |name| environment.contains_key(name))
 }
 
 /// The container's host name as one DNS label; empty, where it cannot be one, leaves the name to tailscaled.

@@ -2,11 +2,15 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use crate::health::Inspect;
 use crate::proxy::Counters;
 use crate::status::{Node, Snapshot};
 use crate::tailscaled::{self, LocalApi};
+
+/// A tailscaled that hangs must not keep a person from learning that it does.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What it looks into.
 pub(super) struct Inspector {
@@ -22,7 +26,7 @@ impl Inspect for Inspector {
             restarts: self.restarts.load(Ordering::Relaxed),
             ..Snapshot::default()
         };
-        if let Ok(status) = self.api.status(true).await {
+        if let Ok(Ok(status)) = tokio::time::timeout(PATIENCE, self.api.status(true)).await {
             snapshot.tailscaled = Some(status.version);
             snapshot.node = status.node.map(node);
             snapshot.peers = status.peer.unwrap_or_default().into_values().map(node).collect();

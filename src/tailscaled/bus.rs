@@ -74,10 +74,11 @@ impl Notice {
     /// The texts of what impairs connections now; `None` when the notice says nothing of health.
     pub fn impairments(&self) -> Option<String> {
         let warnings = self.health.as_ref()?.warnings.iter().flatten();
-        let texts: Vec<&str> = warnings
-            .filter(|(_, warning)| warning.impacts_connectivity)
-            .map(|(_, warning)| warning.text.trim())
-            .collect();
+        let impairs = |(code, warning): &(&String, &Warning)| {
+            // A failing login is no impairment to tailscaled, but the first that a user wants to know.
+            warning.impacts_connectivity || *code == "login-state" && warning.text.contains("error")
+        };
+        let texts: Vec<&str> = warnings.filter(impairs).map(|(_, warning)| warning.text.trim()).collect();
         Some(texts.join("; "))
     }
 }
@@ -119,10 +120,14 @@ mod tests {
     #[test]
     fn a_notice_tells_state_and_impairments() {
         let text = r#"{"Version":"1","State":6,"Health":{"Warnings":{
-            "a":{"Text":"no DERP","ImpactsConnectivity":true},"b":{"Text":"update","ImpactsConnectivity":false}}}}"#;
+            "a":{"Text":"no DERP","ImpactsConnectivity":true},"b":{"Text":"update","ImpactsConnectivity":false},
+            "login-state":{"Text":"You are logged out. The last login error was: x509"}}}}"#;
         let notice: Notice = serde_json::from_str(text).expect("parses");
         assert_eq!(notice.state(), Some(TailscaledState::Running));
-        assert_eq!(notice.impairments().as_deref(), Some("no DERP"));
+        assert_eq!(
+            notice.impairments().as_deref(),
+            Some("no DERP; You are logged out. The last login error was: x509")
+        );
         let empty: Notice = serde_json::from_str(r#"{"Health":{"Warnings":null}}"#).expect("parses");
         assert_eq!(empty.impairments().as_deref(), Some(""));
         assert!(empty.state().is_none());

@@ -14,7 +14,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::{TcpStream, UnixStream};
 
 use super::local_api::{LocalApi, Node};
-use crate::dial::{Association, Dial, DialError, Dialled, Route, Target};
+use crate::dial::{Association, Dial, DialError, Dialled, Host, Route, Target};
 use crate::http::{self, HttpError};
 
 /// The loopback port of the SOCKS5 server of the tailscaled that runs now; 0 where it has none.
@@ -48,6 +48,9 @@ impl Dialer {
     }
 
     async fn dial_on(&self, network: &str, target: &Target) -> Result<Dialled, DialError> {
+        if matches!(&target.host, Host::Name(name) if name.is_empty()) {
+            return Err(DialError::Host("the name is empty".into()));
+        }
         let request = Request::post("/localapi/v0/dial")
             .header("Host", "local-tailscaled.sock")
             .header("Connection", "upgrade")

@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use nix::fcntl::{Flock, FlockArg};
 use nix::unistd::mkdtemp;
@@ -11,6 +12,13 @@ use thiserror::Error;
 
 /// Where a private directory can be made when the root file system is read-only: `/dev/shm` is writable even then.
 const PLACES: [&str; 3] = ["/tmp", "/dev/shm", "/run"];
+
+/// How often removing the private directory is tried again, and after which pause.
+const REMOVALS: u32 = 20;
+const REMOVAL_PAUSE: Duration = Duration::from_millis(5);
+
+/// A longer directory leaves no room for the name of a socket in the 107 bytes of its path.
+const LONGEST_PLACE: usize = 70;
 
 /// The directories cannot be had.
 #[derive(Debug, Error)]
@@ -61,14 +69,24 @@ impl StateDir {
     pub fn with_roots(&self, ca_file: &Path) -> io::Result<PathBuf> {
         let directory = self.private.join("roots");
         fs::create_dir_all(&directory)?;
-        std::os::unix::fs::symlink(fs::canonicalize(ca_file)?, directory.join("ca.pem"))?;
+        // Not canonical: Kubernetes changes a mounted file by pointing its symbolic link elsewhere.
+        std::os::unix::fs::symlink(std::path::absolute(ca_file)?, directory.join("ca.pem"))?;
         Ok(directory)
     }
 }
 
 impl Drop for StateDir {
     fn drop(&mut self) {
-        if let Err(error) = fs::remove_dir_all(&self.private) {
+        // A tailscaled that was killed a moment ago may still make a file in it.
+        let mut removed = fs::remove_dir_all(&self.private);
+        for _ in 0..REMOVALS {
+            if removed.is_ok() {
+                return;
+            }
+            std::thread::sleep(REMOVAL_PAUSE);
+            removed = fs::remove_dir_all(&self.private);
+        }
+        if let Err(error) = removed {
             tracing::warn!(directory = %self.private.display(), %error, "the temporary directory could not be removed");
         }
     }
@@ -76,7 +94,8 @@ impl Drop for StateDir {
 
 fn make_private(temporary: Option<&str>) -> Result<PathBuf, StateDirError> {
     let mut failure = io::Error::from(io::ErrorKind::NotFound);
-    let places: Vec<&str> = temporary.into_iter().chain(PLACES).collect();
+    let given = temporary.filter(|place| (1..=LONGEST_PLACE).contains(&place.len()));
+    let places: Vec<&str> = given.into_iter().chain(PLACES).collect();
     for place in &places {
         // mkdtemp makes the directory with mode 0700.
         match mkdtemp(&Path::new(place).join("tetherd-XXXXXX")) {

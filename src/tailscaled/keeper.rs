@@ -5,21 +5,25 @@ use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::local_api::LocalApi;
+use super::control::Control;
+use super::local_api::{LocalApi, LocalApiError};
 use super::login::Login;
 use super::path_watch::PathWatch;
-use super::process::{Launch, Process};
+use super::process::{Launch, Process, StartError};
 use super::restart::{Backoff, Run, jittered};
 use super::session::{Progress, Session, SessionEnd, Standing};
 use crate::fatal::Fatal;
 use crate::state::Phase;
 
 /// Logging out takes one exchange with the control server; the node is not worth more waiting than this at a stop.
-const LOGOUT_TIMEOUT: Duration = Duration::from_secs(2);
+const LOGOUT_TIMEOUT: Duration = Duration::from_millis(1500);
+
+/// How long a login under way may take to come to its end at a stop.
+const SETTLE_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// What the keeper finds out, for the one who publishes the state.
 #[derive(Debug)]
@@ -64,7 +68,10 @@ pub struct Keeper {
     login: Login,
     path: PathWatch,
     reports: Reports,
+    control: Control,
     state_file: PathBuf,
+    /// Whether a login is under way.
+    login_pending: watch::Sender<bool>,
 }
 
 enum RunEnd {
@@ -80,79 +87,124 @@ impl Keeper {
         api: LocalApi,
         login: Login,
         path: PathWatch,
+        control: Control,
         state: &Path,
     ) -> (Self, mpsc::UnboundedReceiver<Report>) {
         let (sender, reports) = mpsc::unbounded_channel();
         let state_file = state.join("tailscaled.state");
-        (Self { launch, api, login, path, reports: Reports(sender), state_file }, reports)
+        let login_pending = watch::Sender::new(false);
+        (Self { launch, api, login, path, reports: Reports(sender), control, state_file, login_pending }, reports)
     }
 
     /// Runs until `stop`, or until there is no point in going on. Dropped, it leaves no tailscaled behind.
     pub async fn run(self, stop: CancellationToken, at_end: AtEnd) -> Result<(), Fatal> {
-        let mut standing = Standing { known: has_content(&self.state_file), ever_ready: false };
+        let mut standing = Standing { known: has_content(&self.state_file), ..Standing::default() };
         let mut backoff = Backoff::default();
         loop {
             let started = Instant::now();
-            let mut process = self.launch.start()?;
-            let (end, progress) = self.attend(&mut process, &mut standing, &stop).await;
-            let reason = match end {
-                RunEnd::Stopped => return self.finish(process, &standing, at_end).await,
-                RunEnd::Session(SessionEnd::Fatal(fatal)) => return Err(fatal),
-                RunEnd::Session(end) => {
-                    process.kill().await;
-                    end.to_string()
-                }
-                RunEnd::Exited(status) => why_ended(status, &process),
+            let (reason, was_ready) = match self.launch.start() {
+                Ok(mut process) => match self.attend(&mut process, &mut standing, &stop).await {
+                    (RunEnd::Stopped, _) => return self.finish(process, &standing, at_end).await,
+                    (RunEnd::Session(SessionEnd::Fatal(fatal)), _) => return Err(fatal),
+                    (RunEnd::Session(end), was_ready) => {
+                        process.kill().await;
+                        (self.login.redact(&end.to_string()), was_ready)
+                    }
+                    (RunEnd::Exited(status), was_ready) => (why_ended(status, &process), was_ready),
+                },
+                // Once it has run, a full table of processes or an upgrade that takes a moment passes.
+                Err(error) if standing.ever_ready => (error.to_string(), false),
+                Err(error) => return Err(cannot_start(&error)),
             };
-            let run = Run { lasted: started.elapsed(), was_ready: progress.was_ready };
-            let wait = backoff.after(run).ok_or_else(|| unusable(&reason))?;
+            let run = Run { lasted: started.elapsed(), was_ready };
+            let wait = backoff.after(run, standing.ever_ready).ok_or_else(|| unusable(&reason))?;
             tracing::warn!(reason, wait_ms = wait.as_millis(), "tailscaled is started again");
             self.reports.send(Phase::Restarting, &reason);
             tokio::select! {
                 () = sleep(jittered(wait)) => {}
-                () = stop.cancelled() => return Ok(()),
+                () = stop.cancelled() => return self.finish_without(&standing, at_end).await,
             }
         }
     }
 
-    async fn attend(
-        &self,
-        process: &mut Process,
-        standing: &mut Standing,
-        stop: &CancellationToken,
-    ) -> (RunEnd, Progress) {
+    async fn attend(&self, process: &mut Process, standing: &mut Standing, stop: &CancellationToken) -> (RunEnd, bool) {
         let mut session = Session {
             api: &self.api,
             login: &self.login,
             path: &self.path,
             reports: &self.reports,
+            control: &self.control,
+            login_pending: &self.login_pending,
             standing,
             progress: Progress::default(),
         };
         let end = tokio::select! {
             status = process.wait() => RunEnd::Exited(status),
             end = session.run() => RunEnd::Session(end),
-            () = stop.cancelled() => RunEnd::Stopped,
+            () = self.stopped(stop) => RunEnd::Stopped,
         };
-        (end, session.progress)
+        (end, session.progress.was_ready)
     }
 
+    /// Ends some time after `stop`: a login under way gets that time, since breaking it off leaves a node in the tailnet
+    /// that nobody logs out.
+    async fn stopped(&self, stop: &CancellationToken) {
+        stop.cancelled().await;
+        let mut pending = self.login_pending.subscribe();
+        let _ = tokio::time::timeout(SETTLE_TIMEOUT, pending.wait_for(|pending| !pending)).await;
+    }
+
+    /// Ends tailscaled in order.
     async fn finish(&self, mut process: Process, standing: &Standing, at_end: AtEnd) -> Result<(), Fatal> {
-        if at_end == AtEnd::LogOut && standing.known {
-            match tokio::time::timeout(LOGOUT_TIMEOUT, self.api.logout()).await {
-                Ok(Ok(())) => tracing::info!("logged out of the tailnet"),
-                Ok(Err(error)) => tracing::warn!(%error, "could not log out; the node stays until it is removed"),
-                Err(_) => {
-                    tracing::warn!("the control server did not confirm the logout; the node stays until it is removed")
-                }
-            }
+        if at_end == AtEnd::LogOut && standing.may_be_in_the_tailnet() {
+            let left = log_out(self.api.logout()).await;
             // Nothing is left to be saved.
             process.kill().await;
+            if left == Left::Unasked {
+                return self.finish_without(standing, at_end).await;
+            }
         } else {
             process.end().await;
         }
         Ok(())
     }
+
+    /// Where tailscaled ended just before the stop, as when both got a signal, a new one takes the node out.
+    async fn finish_without(&self, standing: &Standing, at_end: AtEnd) -> Result<(), Fatal> {
+        if at_end == AtEnd::LogOut
+            && standing.may_be_in_the_tailnet()
+            && let Ok(mut process) = self.launch.start()
+        {
+            let leaving = async {
+                self.api.wait_until_listening().await;
+                self.api.start(&self.login.resume()).await?;
+                self.api.logout().await
+            };
+            if log_out(leaving).await == Left::Unasked {
+                tracing::warn!("tailscaled is gone; the node stays in the tailnet until it is removed");
+            }
+            process.kill().await;
+        }
+        Ok(())
+    }
+}
+
+/// How logging out went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Left {
+    Asked,
+    /// tailscaled is gone.
+    Unasked,
+}
+
+async fn log_out(leaving: impl Future<Output = Result<(), LocalApiError>>) -> Left {
+    match tokio::time::timeout(LOGOUT_TIMEOUT, leaving).await {
+        Ok(Err(LocalApiError::Unreachable(_))) => return Left::Unasked,
+        Ok(Ok(())) => tracing::info!("logged out of the tailnet"),
+        Ok(Err(error)) => tracing::warn!(%error, "could not log out; the node stays until it is removed"),
+        Err(_) => tracing::warn!("the control server did not confirm the logout; the node stays until it is removed"),
+    }
+    Left::Asked
 }
 
 fn has_content(state_file: &Path) -> bool {
@@ -161,10 +213,18 @@ fn has_content(state_file: &Path) -> bool {
 
 fn why_ended(status: std::io::Result<ExitStatus>, process: &Process) -> String {
     let status = status.map_or_else(|error| error.to_string(), |status| status.to_string());
-    match process.tail.cause() {
+    // After a signal the last line is no cause.
+    let last = || process.tail.last().filter(|_| !status.contains("signal"));
+    match process.tail.error().or_else(last) {
         Some(cause) => format!("tailscaled ended ({status}): {cause}"),
         None => format!("tailscaled ended ({status})"),
     }
+}
+
+fn cannot_start(error: &StartError) -> Fatal {
+    Fatal::TailscaledUnusable(format!(
+        "{error}; check that it is there, may be executed, and is built for this machine"
+    ))
 }
 
 fn unusable(reason: &str) -> Fatal {

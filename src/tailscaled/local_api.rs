@@ -11,12 +11,19 @@ use hyper::{Method, Request, Response, StatusCode};
 use serde::Deserialize;
 use thiserror::Error;
 use tokio::net::UnixStream;
+use tokio::time::sleep;
 
 use super::bus::Bus;
 use crate::http::{self, HttpError};
 
 /// A question unanswered for this long means that tailscaled hangs.
 pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// For `start`, which waits for the control client to be gone.
+const START_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Connecting is tried as often until tailscaled listens, some 40 ms after its start.
+const LISTEN_RETRY: Duration = Duration::from_millis(2);
 
 /// `NotifyInitialState`, `NotifyInitialHealthState` and `NotifyNoNetMap` of tailscale's `ipn` package: where it
 /// stands, and no network maps, which are megabytes in a large tailnet.
@@ -70,20 +77,24 @@ impl LocalApi {
         Self { socket }
     }
 
-    /// Whether tailscaled listens already.
-    pub async fn is_listening(&self) -> bool {
-        UnixStream::connect(&self.socket).await.is_ok()
+    /// Ends when tailscaled listens.
+    pub async fn wait_until_listening(&self) {
+        while UnixStream::connect(&self.socket).await.is_err() {
+            sleep(LISTEN_RETRY).await;
+        }
     }
 
     /// Follows what tailscaled says about its state. The stream stays open as long as tailscaled lives.
     pub async fn watch(&self) -> Result<Bus, LocalApiError> {
         let path = format!("/localapi/v0/watch-ipn-bus?mask={WATCH_MASK}");
-        Ok(Bus::new(self.answer(Method::GET, &path, Bytes::new()).await?.into_body()))
+        let head = tokio::time::timeout(ANSWER_TIMEOUT, self.answer(Method::GET, &path, Bytes::new())).await;
+        Ok(Bus::new(head.unwrap_or(Err(LocalApiError::Silent))?.into_body()))
     }
 
     /// Hands over preferences and, where a login is needed, the auth key.
     pub async fn start(&self, options: &serde_json::Value) -> Result<(), LocalApiError> {
-        self.ask(Method::POST, "/localapi/v0/start", options.to_string().into()).await.map(drop)
+        // It takes the old connection to the control server down before it answers.
+        self.ask_within(START_TIMEOUT, Method::POST, "/localapi/v0/start", options.to_string().into()).await.map(drop)
     }
 
     /// Logs in: with the auth key handed over by [`Self::start`], or by asking for a login in a browser.
@@ -104,8 +115,18 @@ impl LocalApi {
 
     /// One question with its whole answer, within [`ANSWER_TIMEOUT`].
     async fn ask(&self, method: Method, path: &str, body: Bytes) -> Result<Bytes, LocalApiError> {
+        self.ask_within(ANSWER_TIMEOUT, method, path, body).await
+    }
+
+    async fn ask_within(
+        &self,
+        limit: Duration,
+        method: Method,
+        path: &str,
+        body: Bytes,
+    ) -> Result<Bytes, LocalApiError> {
         let exchange = async { Ok(http::read(self.answer(method, path, body).await?).await?.1) };
-        tokio::time::timeout(ANSWER_TIMEOUT, exchange).await.unwrap_or(Err(LocalApiError::Silent))
+        tokio::time::timeout(limit, exchange).await.unwrap_or(Err(LocalApiError::Silent))
     }
 
     /// The head of a good answer.

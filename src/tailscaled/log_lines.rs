@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 
 use crate::secret::Redactor;
+use crate::text::printable;
 
 /// As many last lines are kept to explain a crash.
 const KEPT: usize = 12;
@@ -20,23 +21,36 @@ enum Level {
     Trace,
 }
 
-/// The last lines of one run.
+/// What explains the end of one run: its first line that names an error, and its last lines.
 #[derive(Clone, Default)]
-pub struct Tail(Arc<Mutex<VecDeque<String>>>);
+pub struct Tail(Arc<Mutex<Lines>>);
+
+#[derive(Default)]
+struct Lines {
+    error: Option<String>,
+    last: VecDeque<String>,
+}
 
 impl Tail {
     fn push(&self, line: &str) {
         let mut lines = self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        if lines.len() == KEPT {
-            lines.pop_front();
+        if level(line) == Level::Error && lines.error.is_none() {
+            lines.error = Some(line.to_owned());
         }
-        lines.push_back(line.to_owned());
+        if lines.last.len() == KEPT {
+            lines.last.pop_front();
+        }
+        lines.last.push_back(line.to_owned());
     }
 
-    /// The line that tells best why tailscaled ended: its panic or fatal error, or else the last one.
-    pub fn cause(&self) -> Option<String> {
-        let lines = self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        lines.iter().find(|line| level(line) == Level::Error).or_else(|| lines.back()).cloned()
+    /// The line that names the panic or fatal error.
+    pub fn error(&self) -> Option<String> {
+        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).error.clone()
+    }
+
+    /// The last line.
+    pub fn last(&self) -> Option<String> {
+        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).last.back().cloned()
     }
 }
 
@@ -46,12 +60,12 @@ pub async fn relog(stream: impl AsyncRead + Unpin, redactor: Redactor, tail: Tai
     let mut line = Vec::new();
     while matches!(read_line(&mut reader, &mut line).await, Ok(true)) {
         let text = redactor.redact(&String::from_utf8_lossy(&line));
-        let text = without_time(text.trim_end());
+        let text = printable(without_time(text.trim_end()));
         if text.is_empty() {
             continue;
         }
-        tail.push(text);
-        match level(text) {
+        tail.push(&text);
+        match level(&text) {
             Level::Error => tracing::error!(target: "tailscaled", "{text}"),
             Level::Debug => tracing::debug!(target: "tailscaled", "{text}"),
             Level::Trace => tracing::trace!(target: "tailscaled", "{text}"),
@@ -111,7 +125,7 @@ mod tests {
         redactor.learn(&Secret::new("0123456789abcdef"));
         let tail = Tail::default();
         relog(text, redactor, tail.clone()).await;
-        tail.0.lock().expect("not poisoned").iter().cloned().collect()
+        tail.0.lock().expect("not poisoned").last.iter().cloned().collect()
     }
 
     #[tokio::test(flavor = "current_thread")]
@@ -129,7 +143,9 @@ mod tests {
     #[tokio::test(flavor = "current_thread")]
     async fn the_cause_of_a_crash_is_its_panic() {
         let tail = Tail::default();
-        relog(&b"starting\npanic: boom\ngoroutine 1\nmain.go:1\n"[..], Redactor::default(), tail.clone()).await;
-        assert_eq!(tail.cause().as_deref(), Some("panic: boom"));
+        let lines = format!("starting\npanic: boom\n{}", "main.go:1\n".repeat(2 * KEPT));
+        relog(lines.as_bytes(), Redactor::default(), tail.clone()).await;
+        assert_eq!(tail.error().as_deref(), Some("panic: boom"));
+        assert_eq!(tail.last().as_deref(), Some("main.go:1"));
     }
 }

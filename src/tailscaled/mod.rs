@@ -2,6 +2,7 @@
 
 mod binary;
 mod bus;
+mod control;
 mod dialer;
 mod directory;
 mod environment;
@@ -16,6 +17,7 @@ mod session;
 mod verification;
 
 pub use binary::{find, version};
+pub use control::Control;
 pub use dialer::{Dialer, SocksPort};
 pub use directory::{StateDir, StateDirError};
 pub use environment::for_tailscaled as environment;

@@ -1,5 +1,6 @@
 //! One run of tailscaled: a process group of its own that dies with the thread that started it.
 
+use std::io;
 use std::net::UdpSocket;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
@@ -9,12 +10,12 @@ use std::time::Duration;
 
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
+use thiserror::Error;
 use tokio::process::{Child, Command};
 
 use super::dialer::SocksPort;
 use super::log_lines::{Tail, relog};
 use crate::config::Environment;
-use crate::fatal::Fatal;
 use crate::secret::Redactor;
 
 /// How long tailscaled may take to end after SIGTERM.
@@ -83,7 +84,7 @@ impl Launch {
 
     /// Starts it. To be called on a thread that lives as long as the daemon: the kernel's parent-death signal fires
     /// when the thread that forked ends.
-    pub fn start(&self) -> Result<Process, Fatal> {
+    pub fn start(&self) -> Result<Process, StartError> {
         let mut command = Command::new(&self.program);
         command
             .args(
@@ -101,12 +102,8 @@ impl Launch {
             .process_group(0)
             .kill_on_drop(true);
         die_with_parent(&mut command);
-        let mut child = command.spawn().map_err(|error| {
-            Fatal::TailscaledUnusable(format!(
-                "tailscaled {} cannot be started: {error}; check that it is built for this machine",
-                self.program.display()
-            ))
-        })?;
+        let failed = |source| StartError { program: self.program.clone(), source };
+        let mut child = command.spawn().map_err(failed)?;
         let tail = Tail::default();
         if let Some(stdout) = child.stdout.take() {
             tokio::spawn(relog(stdout, self.redactor.clone(), tail.clone()));
@@ -119,6 +116,14 @@ impl Launch {
         tracing::debug!(pid = id, program = %self.program.display(), "tailscaled started");
         Ok(Process { child, group: Pid::from_raw(id), tail, pid: self.pid.clone() })
     }
+}
+
+/// tailscaled could not be started.
+#[derive(Debug, Error)]
+#[error("tailscaled {} cannot be started: {source}", .program.display())]
+pub struct StartError {
+    program: PathBuf,
+    source: io::Error,
 }
 
 /// A running tailscaled. Dropped, it is killed with its whole group.

@@ -31,10 +31,11 @@ pub struct Backoff {
 
 impl Backoff {
     /// The wait before the next start; `None` when there is no point in one.
-    pub fn after(&mut self, run: Run) -> Option<Duration> {
+    /// A daemon that was `ever_ready` goes on for ever.
+    pub fn after(&mut self, run: Run, ever_ready: bool) -> Option<Duration> {
         let failed = !run.was_ready && run.lasted < LONG_RUN;
         self.failed_starts = if failed { self.failed_starts + 1 } else { 0 };
-        if self.failed_starts >= FAILED_STARTS {
+        if self.failed_starts >= FAILED_STARTS && !ever_ready {
             return None;
         }
         let stable = run.lasted >= STABLE_RUN && !failed;
@@ -60,23 +61,23 @@ mod tests {
     #[test]
     fn kills_some_seconds_apart_are_followed_by_quick_restarts() {
         let mut backoff = Backoff::default();
-        let waits: Vec<_> = (0..3).map(|_| backoff.after(READY).expect("goes on")).collect();
+        let waits: Vec<_> = (0..3).map(|_| backoff.after(READY, true).expect("goes on")).collect();
         assert_eq!(waits, [Duration::ZERO, FIRST, FIRST * 2]);
     }
 
     #[test]
     fn a_stable_run_starts_the_row_anew() {
         let mut backoff = Backoff::default();
-        (0..5).for_each(|_| assert!(backoff.after(READY).is_some()));
+        (0..5).for_each(|_| assert!(backoff.after(READY, true).is_some()));
         let stable = Run { lasted: STABLE_RUN, was_ready: true };
-        assert_eq!(backoff.after(stable), Some(Duration::ZERO));
-        assert_eq!(backoff.after(READY), Some(Duration::ZERO));
+        assert_eq!(backoff.after(stable, true), Some(Duration::ZERO));
+        assert_eq!(backoff.after(READY, true), Some(Duration::ZERO));
     }
 
     #[test]
     fn starts_that_never_get_ready_end_in_giving_up() {
         let mut backoff = Backoff::default();
-        let waits: Vec<_> = (0..FAILED_STARTS).map(|_| backoff.after(FAILED)).collect();
+        let waits: Vec<_> = (0..FAILED_STARTS).map(|_| backoff.after(FAILED, false)).collect();
         assert_eq!(waits.iter().filter(|wait| wait.is_none()).count(), 1);
         assert_eq!(waits.last(), Some(&None));
     }
@@ -84,7 +85,8 @@ mod tests {
     #[test]
     fn a_daemon_that_was_ready_never_gives_up_and_waits_at_most_the_longest() {
         let mut backoff = Backoff::default();
-        let waits: Vec<_> = (0..100).map(|_| backoff.after(READY).expect("goes on")).collect();
+        let runs = (0..100).map(|number| if number % 2 == 0 { READY } else { FAILED });
+        let waits: Vec<_> = runs.map(|run| backoff.after(run, true).expect("goes on")).collect();
         assert_eq!(waits.last(), Some(&LONGEST));
     }
 }

@@ -4,9 +4,11 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::bus::{Notice, TailscaledState};
+use super::control::Control;
 use super::keeper::Reports;
 use super::local_api::{ANSWER_TIMEOUT, LocalApi, LocalApiError};
 use super::login::Login;
@@ -15,12 +17,10 @@ use super::verification::{Verdict, Verification};
 use crate::fatal::Fatal;
 use crate::state::Phase;
 
-/// Connecting is tried as often until tailscaled listens, some 40 ms after its start.
-const LISTEN_RETRY: Duration = Duration::from_millis(2);
 /// tailscaled that does not listen after this time hangs.
 const LISTEN_TIMEOUT: Duration = Duration::from_secs(30);
 /// How often tailscaled is asked whether it still answers.
-const ALIVE_EVERY: Duration = Duration::from_secs(5);
+const ALIVE_EVERY: Duration = Duration::from_secs(2);
 /// A timer this late means that the whole container was frozen: then silence says nothing about tailscaled.
 const FROZEN_AFTER: Duration = Duration::from_secs(1);
 /// Waits between logins that fail, doubling.
@@ -34,6 +34,14 @@ pub struct Standing {
     pub known: bool,
     /// The daemon was ready at least once in its life.
     pub ever_ready: bool,
+    /// The control server was asked to take the node in.
+    pub login_asked: bool,
+}
+
+impl Standing {
+    pub fn may_be_in_the_tailnet(&self) -> bool {
+        self.known || self.login_asked
+    }
 }
 
 /// Why a session ended that nobody stopped.
@@ -57,6 +65,9 @@ pub struct Session<'a> {
     pub login: &'a Login,
     pub path: &'a PathWatch,
     pub reports: &'a Reports,
+    pub control: &'a Control,
+    /// Told whether a login is under way.
+    pub login_pending: &'a watch::Sender<bool>,
     pub standing: &'a mut Standing,
     pub progress: Progress,
 }
@@ -67,6 +78,9 @@ pub struct Progress {
     pub was_ready: bool,
     ready: bool,
     running: bool,
+    /// The node was known when this session began, and the control server was not heard since.
+    resumed: bool,
+    needs_login: bool,
     login_pending: bool,
     failed_logins: u32,
     retry_at: Option<Instant>,
@@ -94,9 +108,13 @@ impl Session<'_> {
         self.wait_until_listening().await?;
         let mut bus = self.api.watch().await?;
         if self.standing.known {
+            self.progress.resumed = true;
             self.api.start(&self.login.resume()).await?;
         } else {
             self.log_in().await?;
+        }
+        if !self.progress.needs_login {
+            self.reports.send(Phase::Starting, "joining the tailnet");
         }
         let mut silence = std::pin::pin!(silence(self.api.clone()));
         loop {
@@ -112,11 +130,7 @@ impl Session<'_> {
     }
 
     async fn wait_until_listening(&self) -> Result<(), SessionEnd> {
-        let listening = async {
-            while !self.api.is_listening().await {
-                sleep(LISTEN_RETRY).await;
-            }
-        };
+        let listening = self.api.wait_until_listening();
         tokio::time::timeout(LISTEN_TIMEOUT, listening).await.map_err(|_| SessionEnd::NotListening)
     }
 
@@ -127,6 +141,8 @@ impl Session<'_> {
         match self.login.fresh() {
             Ok(options) => {
                 self.progress.login_pending = true;
+                self.standing.login_asked = true;
+                self.login_pending.send_replace(true);
                 let says_running = self.progress.running;
                 self.api.start(&options).await?;
                 self.api.login_interactive().await?;
@@ -143,6 +159,7 @@ impl Session<'_> {
     fn retry_login(&mut self, reason: &str) {
         self.progress.login_pending = true;
         self.progress.verification.end();
+        self.login_pending.send_replace(false);
         let wait = (LOGIN_RETRY * 2_u32.pow(self.progress.failed_logins.min(8))).min(LOGIN_RETRY_LONGEST);
         self.progress.failed_logins += 1;
         self.progress.retry_at = Some(Instant::now() + wait);
@@ -172,6 +189,7 @@ impl Session<'_> {
         // While a verification is under way tailscaled repeats the states of before.
         let settled = !self.progress.verification.is_under_way();
         match state {
+            TailscaledState::Running if settled && self.progress.resumed => self.resumed(),
             TailscaledState::Running if settled => self.ready(),
             TailscaledState::Starting if settled && !self.progress.login_pending => {
                 self.progress.ready = false;
@@ -194,7 +212,17 @@ impl Session<'_> {
         Ok(())
     }
 
+    /// tailscaled is back with the network map of before, though the control server may not have been heard: dials make
+    /// sense, readiness waits for a word.
+    fn resumed(&mut self) {
+        self.progress.verification.begin();
+        self.reports.send_doubt("back as the same node; waiting for the control server's word");
+    }
+
     fn ready(&mut self) {
+        self.login_pending.send_replace(false);
+        self.progress.resumed = false;
+        self.progress.needs_login = false;
         self.progress.login_pending = false;
         self.progress.failed_logins = 0;
         self.progress.retry_at = None;
@@ -207,6 +235,8 @@ impl Session<'_> {
 
     fn needs_login(&mut self, reason: &str) {
         self.progress.ready = false;
+        self.progress.resumed = false;
+        self.progress.needs_login = true;
         self.reports.send(Phase::NeedsLogin, reason);
     }
 
@@ -225,7 +255,11 @@ impl Session<'_> {
     /// A message of the control server while a login is under way is a refusal.
     fn refused(&mut self, message: &str) -> Result<(), SessionEnd> {
         let message = self.login.redact(message.trim());
-        if !self.progress.login_pending {
+        if message.contains("no-logs-no-support") {
+            self.needs_login("the tailnet requires logs of its nodes: set log_upload = true");
+            return Ok(());
+        }
+        if !self.progress.login_pending || message.contains("fell behind") {
             tracing::warn!(message, "tailscaled");
             return Ok(());
         }
@@ -242,9 +276,14 @@ impl Session<'_> {
     /// No dial is answered. tailscaled would go on saying Running; told to start again it asks the control server
     /// where the node stands. A known node is online again within 0.3 s, and its connections live on.
     async fn suspect(&mut self) -> Result<(), SessionEnd> {
-        if self.progress.ready && self.progress.verification.may_begin() {
-            tracing::debug!("no dial is answered: asking the control server where this node stands");
-            self.progress.verification.begin();
+        if !self.progress.ready || !self.progress.verification.may_begin() {
+            return Ok(());
+        }
+        tracing::debug!("no dial is answered: asking the control server where this node stands");
+        let online = self.api.status(false).await?.node.is_some_and(|node| node.online);
+        self.progress.verification.begin();
+        // Where it cannot be reached, asking would cost the connections that still work.
+        if online && self.control.is_reachable().await {
             self.api.start(&self.login.resume()).await?;
         }
         Ok(())
@@ -271,9 +310,10 @@ impl Session<'_> {
 
     /// While not ready, what tailscaled finds wrong is the reason.
     fn report_impairments(&self) {
-        let waits = !self.progress.ready && self.progress.retry_at.is_none();
+        let waits = !self.progress.ready && !self.progress.needs_login && !self.progress.verification.is_under_way();
         if waits && !self.progress.impairments.is_empty() {
-            self.reports.send(Phase::Starting, &format!("joining the tailnet: {}", self.progress.impairments));
+            let hint = "check control_url, ca_file, DNS and the network";
+            self.reports.send(Phase::Starting, &format!("joining the tailnet: {}; {hint}", self.progress.impairments));
         }
     }
 }

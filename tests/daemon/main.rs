@@ -1,6 +1,7 @@
 //! The daemon on a real tailnet: real tailscaled, real headscale, each test in a network namespace of its own. A
 //! module for each promise of the daemon, and for its exit codes and commands.
 
+mod adversity;
 mod commands;
 mod exit_codes;
 mod http_proxy;

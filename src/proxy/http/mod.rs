@@ -51,7 +51,7 @@ pub(super) async fn serve<D: Dial>(proxy: &Proxy<D>, stream: Stream, from: &str)
     let mut connection = pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
-        () = proxy.draining.cancelled() => {
+        () = proxy.patience.draining.cancelled() => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }
