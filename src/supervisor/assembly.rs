@@ -10,6 +10,7 @@ use tokio_util::task::TaskTracker;
 
 use super::inspector::Inspector;
 use super::{Life, listeners, orphans};
+use crate::child::OwnChildren;
 use crate::config::value::{Hostname, Logout, Value};
 use crate::config::{Environment, Settings};
 use crate::fatal::Fatal;
@@ -22,6 +23,7 @@ use crate::tailscaled::{self, AtEnd, Keeper, Launch, LocalApi, Login, PathWatch,
 /// Starts everything. To be called inside the event loop.
 pub(super) fn assemble(settings: &Settings, environment: &Environment, directory: &StateDir) -> Result<Life, Fatal> {
     let socks_listeners = listeners::bind_all("socks_listen", &settings.socks_listen)?;
+    let proxy = socks_listeners.iter().find_map(|listener| listener.local_addr().ok());
     let health_listener = listeners::bind("health_listen", settings.health_listen)?;
     let publisher = Arc::new(Publisher::new());
     let path = PathWatch::default();
@@ -39,14 +41,26 @@ pub(super) fn assemble(settings: &Settings, environment: &Environment, directory
     tokio::spawn(health::serve(health_listener, View::new(publisher.watch(), inspector)));
 
     let redactor = Redactor::default();
-    let launch = launch(settings, environment, directory, &redactor)?;
-    orphans::reap_if_first_process(launch.pid());
-    let (keeper, reports) = Keeper::new(launch, api, login(settings, redactor), path, directory.state());
+    let children = OwnChildren::default();
+    let launch = launch(settings, environment, directory, &redactor)?.among(children.clone());
+    orphans::reap_if_first_process(children.clone());
+    let (keeper, reports) = Keeper::new(launch, api, login(settings, redactor.clone()), path, directory.state());
     tokio::spawn(publish(reports, Arc::clone(&publisher), restarts));
     let keeping = CancellationToken::new();
     let keeper = tokio::spawn(keeper.run(keeping.clone(), at_end(settings, directory)));
-    let (start_timeout, drain_timeout) = (settings.start_timeout.0, settings.drain_timeout);
-    Ok(Life { publisher, keeper, keeping, accepting, connections, start_timeout, drain_timeout })
+    Ok(Life {
+        publisher,
+        keeper,
+        keeping,
+        accepting,
+        connections,
+        start_timeout: settings.start_timeout.0,
+        drain_timeout: settings.drain_timeout,
+        children,
+        redactor,
+        proxy,
+        credentials: settings.socks_credentials.clone(),
+    })
 }
 
 fn socks(

@@ -3,8 +3,6 @@
 use std::net::UdpSocket;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, killpg};
@@ -12,6 +10,7 @@ use nix::unistd::Pid;
 use tokio::process::{Child, Command};
 
 use super::log_lines::{Tail, relog};
+use crate::child::{OwnChildren, die_with_parent};
 use crate::config::Environment;
 use crate::fatal::Fatal;
 use crate::secret::Redactor;
@@ -19,27 +18,13 @@ use crate::secret::Redactor;
 /// How long tailscaled may take to end after SIGTERM.
 const END_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The process id of the tailscaled that runs now, 0 when none does: the reaper of orphans must leave it alone.
-#[derive(Clone, Default)]
-pub struct ChildPid(Arc<AtomicI32>);
-
-impl ChildPid {
-    pub fn is(&self, pid: Pid) -> bool {
-        self.0.load(Ordering::Acquire) == pid.as_raw()
-    }
-
-    pub fn get(&self) -> Option<i32> {
-        Some(self.0.load(Ordering::Acquire)).filter(|pid| *pid != 0)
-    }
-}
-
 /// How to start tailscaled, the same at every start.
 pub struct Launch {
     program: PathBuf,
     arguments: Vec<String>,
     environment: Environment,
     redactor: Redactor,
-    pid: ChildPid,
+    children: OwnChildren,
 }
 
 impl Launch {
@@ -54,7 +39,7 @@ impl Launch {
         if let Some(port) = free_udp_port() {
             arguments.push(format!("--port={port}"));
         }
-        Self { program, arguments, environment, redactor, pid: ChildPid::default() }
+        Self { program, arguments, environment, redactor, children: OwnChildren::default() }
     }
 
     /// Keeps tailscaled from uploading its logs to Tailscale.
@@ -69,8 +54,9 @@ impl Launch {
         self
     }
 
-    pub fn pid(&self) -> ChildPid {
-        self.pid.clone()
+    /// Enters each run's process into `children`, which the reaper of orphans leaves alone.
+    pub fn among(self, children: OwnChildren) -> Self {
+        Self { children, ..self }
     }
 
     /// Starts it. To be called on a thread that lives as long as the daemon: the kernel's parent-death signal fires
@@ -100,10 +86,10 @@ impl Launch {
         if let Some(stderr) = child.stderr.take() {
             tokio::spawn(relog(stderr, self.redactor.clone(), tail.clone()));
         }
-        let id = child.id().and_then(|id| i32::try_from(id).ok()).unwrap_or(0);
-        self.pid.0.store(id, Ordering::Release);
-        tracing::debug!(pid = id, program = %self.program.display(), "tailscaled started");
-        Ok(Process { child, group: Pid::from_raw(id), tail, pid: self.pid.clone() })
+        let pid = Pid::from_raw(child.id().and_then(|id| i32::try_from(id).ok()).unwrap_or(0));
+        self.children.add(pid);
+        tracing::debug!(pid = pid.as_raw(), program = %self.program.display(), "tailscaled started");
+        Ok(Process { child, group: pid, tail, children: self.children.clone() })
     }
 }
 
@@ -112,14 +98,14 @@ pub struct Process {
     child: Child,
     group: Pid,
     pub tail: Tail,
-    pid: ChildPid,
+    children: OwnChildren,
 }
 
 impl Process {
     /// Waits for the end.
     pub async fn wait(&mut self) -> std::io::Result<ExitStatus> {
         let status = self.child.wait().await;
-        self.pid.0.store(0, Ordering::Release);
+        self.children.remove(self.group);
         status
     }
 
@@ -140,8 +126,8 @@ impl Process {
     }
 
     fn signal(&self, signal: Signal) {
-        // A pid of 0 would mean our own group; it stands for a child that has ended.
-        if self.pid.get().is_some() {
+        // Once it was waited for, the number may be another's.
+        if self.child.id().is_some() {
             let _ = killpg(self.group, signal);
         }
     }
@@ -150,23 +136,6 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         self.signal(Signal::SIGKILL);
-    }
-}
-
-#[allow(unsafe_code)]
-fn die_with_parent(command: &mut Command) {
-    let parent = nix::unistd::getpid();
-    // SAFETY: between fork and exec only async-signal-safe calls are allowed; prctl and getppid are, and nothing here
-    // allocates.
-    unsafe {
-        command.pre_exec(move || {
-            nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
-            // The parent may have ended before the call above.
-            if nix::unistd::getppid() != parent {
-                return Err(nix::errno::Errno::ESRCH.into());
-            }
-            Ok(())
-        });
     }
 }
 
