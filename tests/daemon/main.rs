@@ -2,6 +2,8 @@
 //! module for each promise of the daemon, and for its exit codes and commands.
 
 mod commands;
+mod exec_and_env;
+mod exec_as_a_process;
 mod exit_codes;
 mod promise_1_early_connections_wait;
 mod promise_2_tailscaled_may_die;
