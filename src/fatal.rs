@@ -15,10 +15,16 @@ pub enum Fatal {
     KeyRefused(String),
     #[error("{0}")]
     Configuration(String),
+    /// By `exec`.
+    #[error("{0}")]
+    CommandNotExecutable(String),
+    /// By `exec`.
+    #[error("{0}")]
+    CommandNotFound(String),
 }
 
 impl Fatal {
-    /// The process's exit code, after sysexits(3).
+    /// The process's exit code, after sysexits(3); for a command that cannot be run after env(1).
     pub fn exit_code(&self) -> u8 {
         match self {
             Fatal::Usage(_) => 64,
@@ -26,6 +32,8 @@ impl Fatal {
             Fatal::TailscaledUnusable(_) => 70,
             Fatal::KeyRefused(_) => 77,
             Fatal::Configuration(_) => 78,
+            Fatal::CommandNotExecutable(_) => 126,
+            Fatal::CommandNotFound(_) => 127,
         }
     }
 }

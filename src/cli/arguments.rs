@@ -5,7 +5,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::error::ErrorKind;
-use clap::{Arg, ArgAction, ArgMatches, Command as Clap};
+use clap::{Arg, ArgAction, ArgMatches, Command as Clap, value_parser};
+
+use super::env::Form;
 
 use super::output::{complain, say};
 use crate::config::Flags;
@@ -15,12 +17,17 @@ use crate::fatal::Fatal;
 use crate::secret::mask_keys;
 
 /// What to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Command {
     Run,
+    /// The command to run, and its arguments.
+    Exec(Vec<OsString>),
     Wait(Duration),
     Healthcheck,
-    Status { json: bool },
+    Status {
+        json: bool,
+    },
+    Env(Form),
     Check,
     Version,
 }
@@ -54,13 +61,6 @@ pub(super) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Arg
 }
 
 fn definition() -> Clap {
-    let timeout = Arg::new("timeout")
-        .long("timeout")
-        .value_name("DURATION")
-        .default_value("30s")
-        .value_parser(|text: &str| Duration::parse(text).ok_or_else(|| format!("expected {}", Duration::EXPECTED)))
-        .help("how long to wait");
-    let json = Arg::new("json").long("json").action(ArgAction::SetTrue).help("the whole document as JSON");
     Clap::new("tetherd")
         .about("Gives any container a tailnet without privileges.")
         .after_help(
@@ -82,13 +82,62 @@ fn definition() -> Clap {
                 .help("file of settings (TOML); also TETHERD_CONFIG"),
         )
         .args(KEYS.iter().map(flag))
-        .subcommand(Clap::new("run").about("the daemon, in the foreground; also without a command"))
-        .subcommand(
-            Clap::new("wait").about("block until the running daemon is ready; 0 ready, 1 not in time").arg(timeout),
+        .subcommands(commands())
+}
+
+fn commands() -> [Clap; 7] {
+    let timeout = Arg::new("timeout")
+        .long("timeout")
+        .value_name("DURATION")
+        .default_value("30s")
+        .value_parser(|text: &str| Duration::parse(text).ok_or_else(|| format!("expected {}", Duration::EXPECTED)))
+        .help("how long to wait");
+    let json = Arg::new("json").long("json").action(ArgAction::SetTrue).help("the whole document as JSON");
+    [
+        Clap::new("run").about("the daemon, in the foreground; also without a command"),
+        exec(),
+        Clap::new("wait").about("block until the running daemon is ready; 0 ready, 1 not in time").arg(timeout),
+        Clap::new("healthcheck").about("ask the running daemon once; 0 ready, 1 not"),
+        Clap::new("status").about("show state, node, peers, connections and last error").arg(json),
+        env(),
+        Clap::new("check").about("show every setting with its origin; 78 when one is invalid"),
+    ]
+}
+
+fn exec() -> Clap {
+    let words = Arg::new("words")
+        .value_name("COMMAND")
+        .value_parser(value_parser!(OsString))
+        .num_args(1..)
+        .required(true)
+        .last(true)
+        .help("the command and its arguments, after --");
+    Clap::new("exec")
+        .about("the daemon and a command together; ends with the command's exit code")
+        .after_help(
+            "Waits until the daemon is ready, then runs the command with the proxy variables of `tetherd env` set, \
+             except for those that are set already; NO_PROXY is merged. Variables that bear secrets are kept from it. \
+             Signals are passed on to it, and the daemon serves until it has ended. Exit codes: the command's, 128+n \
+             when signal n killed it, 127 when it was not found, 126 when it cannot be run; else as `tetherd run`.",
         )
-        .subcommand(Clap::new("healthcheck").about("ask the running daemon once; 0 ready, 1 not"))
-        .subcommand(Clap::new("status").about("show state, node, peers, connections and last error").arg(json))
-        .subcommand(Clap::new("check").about("show every setting with its origin; 78 when one is invalid"))
+        .arg(words)
+}
+
+fn env() -> Clap {
+    let shell = Arg::new("shell")
+        .long("shell")
+        .value_name("FORM")
+        .value_parser(Form::NAMES)
+        .default_value(Form::NAMES[0])
+        .help("lines for a shell to evaluate, NAME=value lines, or one object");
+    Clap::new("env")
+        .about("print the proxy variables for a program; they hold the password when one is set")
+        .after_help(
+            "Prints ALL_PROXY, HTTP_PROXY, HTTPS_PROXY and NO_PROXY in upper and lower case. The password of the \
+             proxy is in them when one is set, since programs need it there: do not let the output into a log. \
+             In a shell: eval \"$(tetherd env)\"",
+        )
+        .arg(shell)
 }
 
 fn flag(key: &'static Key) -> Arg {
@@ -108,6 +157,8 @@ fn read(matches: &ArgMatches) -> Arguments {
         Some(("wait", inner)) => (Command::Wait(inner.get_one("timeout").copied().unwrap_or_default()), inner),
         Some(("healthcheck", inner)) => (Command::Healthcheck, inner),
         Some(("status", inner)) => (Command::Status { json: inner.get_flag("json") }, inner),
+        Some(("exec", inner)) => (Command::Exec(words(inner)), inner),
+        Some(("env", inner)) => (Command::Env(form(inner)), inner),
         Some(("check", inner)) => (Command::Check, inner),
         Some((_, inner)) => (Command::Run, inner),
         None => (Command::Run, matches),
@@ -115,6 +166,14 @@ fn read(matches: &ArgMatches) -> Arguments {
     let value = |name| inner.get_one::<String>(name).cloned();
     let flags = KEYS.iter().filter_map(|key| Some((key.name, value(key.name)?))).collect();
     Arguments { command, config: value("config"), flags }
+}
+
+fn words(exec: &ArgMatches) -> Vec<OsString> {
+    exec.get_many("words").into_iter().flatten().cloned().collect()
+}
+
+fn form(env: &ArgMatches) -> Form {
+    env.get_one::<String>("shell").and_then(|name| Form::named(name)).unwrap_or(Form::Sh)
 }
 
 #[cfg(test)]
@@ -136,5 +195,15 @@ mod tests {
         assert_eq!(parsed("tetherd check --hostname a").flags, [("hostname", "a".to_owned())]);
         assert_eq!(parsed("tetherd").command, Command::Run);
         assert_eq!(parsed("tetherd wait --timeout 5s").command, Command::Wait(Duration::from_secs(5)));
+    }
+
+    #[test]
+    fn what_follows_the_dashes_belongs_to_the_command() {
+        let arguments = parsed("tetherd exec --hostname a -- env --hostname b -- c");
+        assert_eq!(arguments.flags, [("hostname", "a".to_owned())]);
+        let words = ["env", "--hostname", "b", "--", "c"].map(OsString::from).to_vec();
+        assert_eq!(arguments.command, Command::Exec(words));
+        assert_eq!(parsed("tetherd env --shell json").command, Command::Env(Form::Json));
+        assert_eq!(parsed("tetherd env").command, Command::Env(Form::Sh));
     }
 }

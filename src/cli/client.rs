@@ -1,6 +1,6 @@
 //! One GET to the running daemon's health port.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -10,6 +10,7 @@ use hyper::{Request, StatusCode};
 use tokio::net::TcpStream;
 
 use crate::http;
+use crate::reachable::reachable;
 
 /// The daemon answers from memory; this is for a machine under load.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -30,15 +31,4 @@ pub(super) async fn get(health: SocketAddr, path: &str) -> anyhow::Result<(Statu
         anyhow::Ok(http::read(response).await?)
     };
     tokio::time::timeout(TIMEOUT, exchange).await.with_context(|| format!("the daemon on {address} did not answer"))?
-}
-
-/// Where a daemon that listens on every address can be asked.
-fn reachable(health: SocketAddr) -> SocketAddr {
-    let ip = match health.ip() {
-        IpAddr::V4(v4) if v4.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        // Where the kernel knows no IPv6 the daemon listens on IPv4 alone; it listens there in any case.
-        IpAddr::V6(v6) if v6 == Ipv6Addr::UNSPECIFIED => Ipv4Addr::LOCALHOST.into(),
-        other => other,
-    };
-    SocketAddr::new(ip, health.port())
 }

@@ -4,10 +4,12 @@
 mod arguments;
 mod check;
 mod client;
+mod env;
 mod logging;
 mod output;
 mod questions;
 
+use std::ffi::OsString;
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -15,39 +17,81 @@ use arguments::{Arguments, Command};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use output::say;
 
+use crate::child::SoftLimits;
 use crate::config::{self, Config, Environment};
 use crate::fatal::Fatal;
-use crate::supervisor::{self, Signals};
+use crate::supervisor::{self, Job, Signals};
 use crate::tailscaled;
 
 /// The whole program.
 pub fn main() -> ExitCode {
-    let environment: Environment = std::env::vars_os()
-        .map(|(name, value)| (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned()))
-        .collect();
+    let inherited: Vec<(OsString, OsString)> = std::env::vars_os().collect();
+    let text = |bytes: &OsString| bytes.to_string_lossy().into_owned();
+    let environment: Environment = inherited.iter().map(|(name, value)| (text(name), text(value))).collect();
     let arguments = match arguments::parse(std::env::args_os()) {
         Ok(arguments) => arguments,
         Err(end) => return end,
     };
     // Before anything is read that may take its time, such as a key on a network mount.
-    let signals = (arguments.command == Command::Run).then(Signals::catch);
+    let signals = match arguments.command {
+        Command::Run => Signals::to_stop(),
+        Command::Exec(_) => Signals::to_pass_on(),
+        // Questions end when they are asked to.
+        _ => Signals::none(),
+    };
     let config = config::load(&environment, arguments.config.as_deref(), &arguments.flags);
-    match (arguments.command, signals) {
-        (_, Some(signals)) => run(&config, &environment, signals),
-        (Command::Version, _) => version(&config, &environment),
-        (Command::Check, _) => check::run(&config),
-        _ => question(&arguments, &config),
+    match &arguments.command {
+        Command::Version => version(&config, &environment),
+        Command::Check => check::run(&config),
+        Command::Run => run(&config, &environment, signals),
+        Command::Exec(words) => exec(&config, &environment, inherited, words, signals),
+        Command::Env(form) => {
+            let result = settings(&config).and_then(|settings| env::run(settings, config.runtime, &environment, *form));
+            end(&config, result.map(|()| 0))
+        }
+        Command::Wait(_) | Command::Healthcheck | Command::Status { .. } => question(&arguments, &config),
     }
 }
 
 fn run(config: &Config, environment: &Environment, signals: Result<Signals, Fatal>) -> ExitCode {
     let result = signals.and_then(|signals| {
-        let settings = settings(config)?;
-        logging::start(settings.log_level, settings.log_format);
-        harden();
+        let settings = prepared(config)?;
         supervisor::run(settings, environment, signals)
     });
+    end(config, result.map(|()| 0))
+}
+
+fn exec(
+    config: &Config,
+    environment: &Environment,
+    inherited: Vec<(OsString, OsString)>,
+    words: &[OsString],
+    signals: Result<Signals, Fatal>,
+) -> ExitCode {
+    let result = signals.and_then(|signals| {
+        let unreadable = |error| Fatal::Configuration(format!("the limits of this process cannot be read: {error}"));
+        let limits = SoftLimits::now().map_err(unreadable)?;
+        let settings = prepared(config)?;
+        let (program, arguments) =
+            words.split_first().ok_or_else(|| Fatal::Usage("exec needs a command: tetherd exec -- COMMAND".into()))?;
+        let job = Job {
+            program: program.clone(),
+            arguments: arguments.to_vec(),
+            environment: inherited,
+            direct: config.runtime.direct_hosts(environment),
+            limits,
+        };
+        supervisor::exec(settings, environment, signals, job)
+    });
     end(config, result)
+}
+
+/// The settings, once logging has started and secrets are kept from core dumps.
+fn prepared(config: &Config) -> Result<&config::Settings, Fatal> {
+    let settings = settings(config)?;
+    logging::start(settings.log_level, settings.log_format);
+    harden();
+    Ok(settings)
 }
 
 /// Needs to know where to ask and nothing else: a key file that is gone by now does not make the daemon unhealthy.
@@ -92,8 +136,11 @@ fn harden() {
 }
 
 /// The last line on stderr says why and what to do.
-fn end(config: &Config, result: Result<(), Fatal>) -> ExitCode {
-    let Err(fatal) = result else { return ExitCode::SUCCESS };
+fn end(config: &Config, result: Result<u8, Fatal>) -> ExitCode {
+    let fatal = match result {
+        Ok(code) => return ExitCode::from(code),
+        Err(fatal) => fatal,
+    };
     let line = fatal.to_string().replace('\n', " ");
     if let Some(path) = config.runtime.termination_log() {
         // Only where a kubelet has put it; elsewhere stderr alone has to do.

@@ -96,6 +96,14 @@ pub enum Listen {
 }
 
 impl Listen {
+    /// The address; a unix socket has none.
+    pub fn tcp(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(address) => Some(*address),
+            Self::Unix(_) => None,
+        }
+    }
+
     /// Whether only programs of this machine can connect.
     pub fn is_private(&self) -> bool {
         match self {

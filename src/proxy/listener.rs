@@ -4,6 +4,7 @@
 
 use std::fs;
 use std::io;
+use std::net::SocketAddr;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -52,6 +53,14 @@ impl Listener {
         fs::set_permissions(path, fs::Permissions::from_mode(0o660))?;
         let inode = fs::symlink_metadata(path)?.ino();
         Ok(Self::Unix(listener, SocketFile { path: path.to_owned(), inode }))
+    }
+
+    /// Where it listens; a unix socket has no address.
+    pub fn tcp_address(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(listener) => listener.local_addr().ok(),
+            Self::Unix(..) => None,
+        }
     }
 
     /// The next client, and where it comes from.

@@ -1,6 +1,7 @@
 //! Where the daemon runs, found from the environment, and what that place implies. Nothing else asks.
 
 mod kubernetes;
+mod lambda;
 
 use std::path::PathBuf;
 
@@ -53,6 +54,15 @@ impl Runtime {
         }
     }
 
+    /// Hosts and suffixes of the place itself that programs are to reach without a proxy, as `NO_PROXY` takes them.
+    pub fn direct_hosts(self, environment: &Environment) -> Vec<String> {
+        match self {
+            Self::Lambda => lambda::api_host(environment).into_iter().collect(),
+            Self::Kubernetes => kubernetes::direct_hosts(environment),
+            Self::Ecs | Self::Plain => Vec::new(),
+        }
+    }
+
     /// A file that takes the reason of a failed end, beside stderr.
     pub fn termination_log(self) -> Option<PathBuf> {
         (self == Self::Kubernetes).then(kubernetes::termination_log)
@@ -75,5 +85,16 @@ mod tests {
             environment.insert(variable.into(), "x".into());
             assert_eq!(Runtime::detect(&environment), runtime);
         }
+    }
+
+    #[test]
+    fn what_belongs_to_the_place_is_direct_there_and_only_there() {
+        let pairs = [("AWS_LAMBDA_RUNTIME_API", "127.0.0.9:9001"), ("KUBERNETES_SERVICE_HOST", "10.96.0.1")];
+        let environment = pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        assert_eq!(Runtime::Lambda.direct_hosts(&environment), ["127.0.0.9"]);
+        assert_eq!(Runtime::Kubernetes.direct_hosts(&environment), [".svc", ".cluster.local", "10.96.0.1"]);
+        assert!(Runtime::Plain.direct_hosts(&environment).is_empty());
+        let v6 = [("AWS_LAMBDA_RUNTIME_API".to_owned(), "[::1]:9001".to_owned())].into();
+        assert_eq!(Runtime::Lambda.direct_hosts(&v6), ["::1"]);
     }
 }

@@ -10,6 +10,7 @@ use tokio_util::task::TaskTracker;
 
 use super::inspector::Inspector;
 use super::{Life, limits, listeners, orphans};
+use crate::child::OwnChildren;
 use crate::config::value::{Hostname, Logout, Value};
 use crate::config::{Environment, Settings};
 use crate::dial::Target;
@@ -31,6 +32,7 @@ pub(super) async fn assemble(
     let proxy_listeners = listeners::open_all("socks_listen", &settings.socks_listen).await?;
     let forward_places: Vec<_> = settings.forwards.iter().map(|forward| forward.listen.clone()).collect();
     let forward_listeners = listeners::open_all("forwards", &forward_places).await?;
+    let proxy_address = proxy_listeners.iter().find_map(Listener::tcp_address);
     let health_listener = listeners::bind("health_listen", settings.health_listen)?;
     let publisher = Arc::new(Publisher::new());
     let path = PathWatch::default();
@@ -57,18 +59,30 @@ pub(super) async fn assemble(
     tokio::spawn(health::serve(health_listener, View::new(publisher.watch(), inspector)));
 
     let redactor = Redactor::default();
-    let mut launch = launch(settings, environment, directory, &redactor)?;
+    let children = OwnChildren::default();
+    let mut launch = launch(settings, environment, directory, &redactor)?.among(children.clone());
     if settings.udp {
         launch = launch.with_udp(socks_port);
     }
-    orphans::reap_if_first_process(launch.pid());
-    let (keeper, reports) =
-        Keeper::new(launch, api, login(settings, redactor), path, control(settings, environment), directory.state());
+    orphans::reap_if_first_process(children.clone());
+    let (login, control) = (login(settings, redactor.clone()), control(settings, environment));
+    let (keeper, reports) = Keeper::new(launch, api, login, path, control, directory.state());
     tokio::spawn(publish(reports, Arc::clone(&publisher), restarts));
     let keeping = CancellationToken::new();
     let keeper = tokio::spawn(keeper.run(keeping.clone(), at_end(settings, directory)));
-    let (start_timeout, drain_timeout) = (settings.start_timeout.0, settings.drain_timeout);
-    Ok(Life { publisher, keeper, keeping, accepting, connections, start_timeout, drain_timeout })
+    Ok(Life {
+        publisher,
+        keeper,
+        keeping,
+        accepting,
+        connections,
+        start_timeout: settings.start_timeout.0,
+        drain_timeout: settings.drain_timeout,
+        children,
+        redactor,
+        proxy: proxy_address,
+        credentials: settings.socks_credentials.clone(),
+    })
 }
 
 /// What every listener's clients share.

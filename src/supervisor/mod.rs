@@ -2,12 +2,15 @@
 //! hands every part just what it needs, and is the one writer of the published state.
 
 mod assembly;
+mod companion;
+mod exec;
 mod inspector;
 mod limits;
 mod listeners;
 mod orphans;
 mod signals;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,14 +18,31 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::config::{Environment, Settings};
+use crate::child::OwnChildren;
+use crate::config::{Credentials, Environment, Settings};
 use crate::fatal::Fatal;
+use crate::secret::Redactor;
 use crate::state::{Phase, Publisher};
 use crate::tailscaled::StateDir;
+pub use companion::Job;
+use signals::Listening;
 pub use signals::Signals;
 
 /// Runs the daemon to its end. `signals` were registered before anything else happened.
 pub fn run(settings: &Settings, environment: &Environment, signals: Signals) -> Result<(), Fatal> {
+    begin(settings, environment, async |life| life.live(signals).await)
+}
+
+/// Runs the daemon and a command, both to their ends. Returns the exit code of the command.
+pub fn exec(settings: &Settings, environment: &Environment, signals: Signals, job: Job) -> Result<u8, Fatal> {
+    begin(settings, environment, async |life| exec::accompany(life, job, environment, signals).await)
+}
+
+fn begin<T>(
+    settings: &Settings,
+    environment: &Environment,
+    live: impl AsyncFnOnce(Life) -> Result<T, Fatal>,
+) -> Result<T, Fatal> {
     let temporary = environment.get("TMPDIR").map(String::as_str);
     // Outlives the event loop: dropping that kills tailscaled, and only then its directory can go.
     let directory = StateDir::open(settings.state_dir.as_deref(), temporary)
@@ -34,11 +54,11 @@ pub fn run(settings: &Settings, environment: &Environment, signals: Signals) -> 
         .map_err(|error| Fatal::Configuration(format!("the event loop cannot be set up: {error}")))?;
     event_loop.block_on(async {
         let life = assembly::assemble(settings, environment, &directory).await?;
-        life.live(signals).await
+        live(life).await
     })
 }
 
-/// The parts of a running daemon that its end needs.
+/// The parts of a running daemon that its end needs, and a command beside it.
 struct Life {
     publisher: Arc<Publisher>,
     keeper: JoinHandle<Result<(), Fatal>>,
@@ -49,28 +69,54 @@ struct Life {
     connections: TaskTracker,
     start_timeout: Option<Duration>,
     drain_timeout: Duration,
+    children: OwnChildren,
+    redactor: Redactor,
+    /// The first TCP listener of the proxy.
+    proxy: Option<SocketAddr>,
+    credentials: Option<Credentials>,
 }
 
 impl Life {
     async fn live(mut self, signals: Signals) -> Result<(), Fatal> {
         let mut signals = signals.listen()?;
         let ended = tokio::select! {
-            signal = signals.next() => Ok(signal),
-            result = &mut self.keeper => Err(why_ended(result)),
-            () = overdue(&self.publisher, self.start_timeout) => Err(self.not_ready()),
+            caught = signals.next() => Ok(format!("{} was received", caught.signal)),
+            fatal = self.failure() => Err(fatal),
         };
+        self.leave(ended.as_deref(), &mut signals, true).await;
+        ended.map(drop)
+    }
+
+    /// Ends when the daemon cannot go on.
+    async fn failure(&mut self) -> Fatal {
+        tokio::select! {
+            result = &mut self.keeper => why_ended(result),
+            () = overdue(&self.publisher, self.start_timeout) => self.not_ready(),
+        }
+    }
+
+    /// Refuses new connections and parts from the tailnet. `asked`: a stop was asked for already; asked for once
+    /// more, it ends at once.
+    async fn leave(&mut self, why: Result<&str, &Fatal>, signals: &mut Listening, mut asked: bool) {
         self.accepting.cancel();
-        match &ended {
-            Ok(signal) => self.publisher.publish(Phase::Draining, &format!("{signal} was received")),
+        match why {
+            Ok(reason) => self.publisher.publish(Phase::Draining, reason),
             Err(fatal) => self.publisher.publish(Phase::Failed, &fatal.to_string()),
         }
+        let asked_again = async {
+            loop {
+                let caught = signals.next().await;
+                if caught.stops() && std::mem::replace(&mut asked, true) {
+                    return caught.signal;
+                }
+            }
+        };
         tokio::select! {
-            () = self.part(ended.is_ok()) => {}
-            signal = signals.next() => {
-                tracing::warn!(signal, "ending at once; the node stays in the tailnet until it is removed");
+            () = self.part(why.is_ok()) => {}
+            signal = asked_again => {
+                tracing::warn!(%signal, "ending at once; the node stays in the tailnet until it is removed");
             }
         }
-        ended.map(drop)
     }
 
     /// Lets running connections finish, then has tailscaled log out and end.

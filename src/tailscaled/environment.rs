@@ -2,20 +2,9 @@
 
 use std::path::Path;
 
-use crate::config::{Environment, key::KEYS};
+use crate::config::Environment;
+use crate::inherited::bears_secret;
 use crate::secret::Redactor;
-
-/// Bear secrets, or point at them, and mean nothing to tailscaled.
-const SECRET_BEARING: [&str; 8] = [
-    "AWS_ACCESS_KEY_ID",
-    "AWS_SECRET_ACCESS_KEY",
-    "AWS_SESSION_TOKEN",
-    "AWS_CONTAINER_AUTHORIZATION_TOKEN",
-    "TS_CLIENT_SECRET",
-    "TS_ID_TOKEN",
-    "TS_API_KEY",
-    "TS_SECRET_API_KEY",
-];
 
 /// Where Go looks for roots beside the bundle file, unless `SSL_CERT_DIR` is set (crypto/x509/root_linux.go).
 const GO_ROOTS: &str = "/etc/ssl/certs:/etc/pki/tls/certs";
@@ -34,12 +23,6 @@ pub fn for_tailscaled(own: &Environment, logs: &Path, roots: Option<&Path>, reda
         environment.insert("SSL_CERT_DIR".into(), format!("{others}:{}", roots.display()));
     }
     environment
-}
-
-fn bears_secret(name: &str, value: &str, redactor: &Redactor) -> bool {
-    let of_a_key =
-        KEYS.iter().filter(|key| key.secret).any(|key| key.variable() == name || key.aliases.contains(&name));
-    of_a_key || SECRET_BEARING.contains(&name) || redactor.redact(value) != value
 }
 
 fn owned((name, value): (&String, &String)) -> (String, String) {

@@ -25,4 +25,4 @@ pub use keeper::{AtEnd, Keeper, Report};
 pub use local_api::{LocalApi, Node, Status};
 pub use login::{Login, Preferences};
 pub use path_watch::PathWatch;
-pub use process::{ChildPid, Launch};
+pub use process::Launch;

@@ -4,8 +4,6 @@ use std::io;
 use std::net::UdpSocket;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, killpg};
@@ -15,25 +13,12 @@ use tokio::process::{Child, Command};
 
 use super::dialer::SocksPort;
 use super::log_lines::{Tail, relog};
+use crate::child::{OwnChildren, die_with_parent};
 use crate::config::Environment;
 use crate::secret::Redactor;
 
 /// How long tailscaled may take to end after SIGTERM.
 const END_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// The process id of the tailscaled that runs now, 0 when none does: the reaper of orphans must leave it alone.
-#[derive(Clone, Default)]
-pub struct ChildPid(Arc<AtomicI32>);
-
-impl ChildPid {
-    pub fn is(&self, pid: Pid) -> bool {
-        self.0.load(Ordering::Acquire) == pid.as_raw()
-    }
-
-    pub fn get(&self) -> Option<i32> {
-        Some(self.0.load(Ordering::Acquire)).filter(|pid| *pid != 0)
-    }
-}
 
 /// How to start tailscaled, the same at every start.
 pub struct Launch {
@@ -41,7 +26,7 @@ pub struct Launch {
     arguments: Vec<String>,
     environment: Environment,
     redactor: Redactor,
-    pid: ChildPid,
+    children: OwnChildren,
     socks_port: Option<SocksPort>,
 }
 
@@ -57,7 +42,7 @@ impl Launch {
         if let Some(port) = free_udp_port() {
             arguments.push(format!("--port={port}"));
         }
-        Self { program, arguments, environment, redactor, pid: ChildPid::default(), socks_port: None }
+        Self { program, arguments, environment, redactor, children: OwnChildren::default(), socks_port: None }
     }
 
     /// Keeps tailscaled from uploading its logs to Tailscale.
@@ -78,8 +63,9 @@ impl Launch {
         self
     }
 
-    pub fn pid(&self) -> ChildPid {
-        self.pid.clone()
+    /// Enters each run's process into `children`, which the reaper of orphans leaves alone.
+    pub fn among(self, children: OwnChildren) -> Self {
+        Self { children, ..self }
     }
 
     /// Starts it. To be called on a thread that lives as long as the daemon: the kernel's parent-death signal fires
@@ -111,10 +97,10 @@ impl Launch {
         if let Some(stderr) = child.stderr.take() {
             tokio::spawn(relog(stderr, self.redactor.clone(), tail.clone()));
         }
-        let id = child.id().and_then(|id| i32::try_from(id).ok()).unwrap_or(0);
-        self.pid.0.store(id, Ordering::Release);
-        tracing::debug!(pid = id, program = %self.program.display(), "tailscaled started");
-        Ok(Process { child, group: Pid::from_raw(id), tail, pid: self.pid.clone() })
+        let pid = Pid::from_raw(child.id().and_then(|id| i32::try_from(id).ok()).unwrap_or(0));
+        self.children.add(pid);
+        tracing::debug!(pid = pid.as_raw(), program = %self.program.display(), "tailscaled started");
+        Ok(Process { child, group: pid, tail, children: self.children.clone() })
     }
 }
 
@@ -131,14 +117,14 @@ pub struct Process {
     child: Child,
     group: Pid,
     pub tail: Tail,
-    pid: ChildPid,
+    children: OwnChildren,
 }
 
 impl Process {
     /// Waits for the end.
     pub async fn wait(&mut self) -> std::io::Result<ExitStatus> {
         let status = self.child.wait().await;
-        self.pid.0.store(0, Ordering::Release);
+        self.children.remove(self.group);
         status
     }
 
@@ -159,8 +145,8 @@ impl Process {
     }
 
     fn signal(&self, signal: Signal) {
-        // A pid of 0 would mean our own group; it stands for a child that has ended.
-        if self.pid.get().is_some() {
+        // Once it was waited for, the number may be another's.
+        if self.child.id().is_some() {
             let _ = killpg(self.group, signal);
         }
     }
@@ -169,23 +155,6 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         self.signal(Signal::SIGKILL);
-    }
-}
-
-#[allow(unsafe_code)]
-fn die_with_parent(command: &mut Command) {
-    let parent = nix::unistd::getpid();
-    // SAFETY: between fork and exec only async-signal-safe calls are allowed; prctl and getppid are, and nothing here
-    // allocates.
-    unsafe {
-        command.pre_exec(move || {
-            nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
-            // The parent may have ended before the call above.
-            if nix::unistd::getppid() != parent {
-                return Err(nix::errno::Errno::ESRCH.into());
-            }
-            Ok(())
-        });
     }
 }
 

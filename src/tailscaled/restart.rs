@@ -15,6 +15,9 @@ const STABLE_RUN: Duration = Duration::from_secs(10);
 /// As many failed starts in a row mean that tailscaled cannot run here: about 7 s of trying.
 const FAILED_STARTS: u32 = 8;
 
+/// Of a daemon that was ready before: an upgrade, or memory that is short for a while, may take half a minute.
+const FAILED_STARTS_ONCE_READY: u32 = 10;
+
 /// How one run of tailscaled went.
 #[derive(Clone, Copy, Debug)]
 pub struct Run {
@@ -31,11 +34,11 @@ pub struct Backoff {
 
 impl Backoff {
     /// The wait before the next start; `None` when there is no point in one.
-    /// A daemon that was `ever_ready` goes on for ever.
+    /// A daemon that was `ever_ready` is given more time.
     pub fn after(&mut self, run: Run, ever_ready: bool) -> Option<Duration> {
         let failed = !run.was_ready && run.lasted < LONG_RUN;
         self.failed_starts = if failed { self.failed_starts + 1 } else { 0 };
-        if self.failed_starts >= FAILED_STARTS && !ever_ready {
+        if self.failed_starts >= if ever_ready { FAILED_STARTS_ONCE_READY } else { FAILED_STARTS } {
             return None;
         }
         let stable = run.lasted >= STABLE_RUN && !failed;
@@ -80,10 +83,14 @@ mod tests {
         let waits: Vec<_> = (0..FAILED_STARTS).map(|_| backoff.after(FAILED, false)).collect();
         assert_eq!(waits.iter().filter(|wait| wait.is_none()).count(), 1);
         assert_eq!(waits.last(), Some(&None));
+        let mut backoff = Backoff::default();
+        let waits: Vec<_> = (0..FAILED_STARTS_ONCE_READY).map(|_| backoff.after(FAILED, true)).collect();
+        assert!(waits.iter().flatten().sum::<Duration>() > Duration::from_secs(20));
+        assert_eq!(waits.last(), Some(&None));
     }
 
     #[test]
-    fn a_daemon_that_was_ready_never_gives_up_and_waits_at_most_the_longest() {
+    fn a_daemon_that_gets_ready_again_never_gives_up_and_waits_at_most_the_longest() {
         let mut backoff = Backoff::default();
         let runs = (0..100).map(|number| if number % 2 == 0 { READY } else { FAILED });
         let waits: Vec<_> = runs.map(|run| backoff.after(run, true).expect("goes on")).collect();

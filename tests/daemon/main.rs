@@ -3,6 +3,8 @@
 
 mod adversity;
 mod commands;
+mod exec_and_env;
+mod exec_as_a_process;
 mod exit_codes;
 mod http_proxy;
 mod listeners;

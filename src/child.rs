@@ -1,0 +1,85 @@
+//! What the daemon's own children have in common: the reaper of orphans leaves them alone, they die with the daemon,
+//! and a command of the user starts as if from a shell.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use nix::sys::resource::{Resource, getrlimit, rlim_t, setrlimit};
+use nix::sys::signal::{SigHandler, SigSet, Signal, signal};
+use nix::unistd::Pid;
+use tokio::process::Command;
+
+/// The process ids of the children that somebody waits for. Clones share them.
+#[derive(Clone, Default)]
+pub struct OwnChildren(Arc<Mutex<BTreeSet<i32>>>);
+
+impl OwnChildren {
+    /// To be called before the event loop runs on, or the reaper could be faster.
+    pub fn add(&self, pid: Pid) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(pid.as_raw());
+    }
+
+    /// To be called as soon as the child was waited for: the number may be given to another process.
+    pub fn remove(&self, pid: Pid) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&pid.as_raw());
+    }
+
+    pub fn contains(&self, pid: Pid) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(&pid.as_raw())
+    }
+}
+
+/// Soft limits as they were before the daemon changed them for itself.
+#[derive(Clone, Copy, Debug)]
+pub struct SoftLimits([(Resource, rlim_t); 2]);
+
+impl SoftLimits {
+    /// The ones of this process.
+    pub fn now() -> io::Result<Self> {
+        let soft = |resource| getrlimit(resource).map(|(soft, _)| (resource, soft));
+        Ok(Self([soft(Resource::RLIMIT_CORE)?, soft(Resource::RLIMIT_NOFILE)?]))
+    }
+
+    fn restore(&self) -> io::Result<()> {
+        for (resource, soft) in self.0 {
+            let (_, hard) = getrlimit(resource)?;
+            setrlimit(resource, soft.min(hard), hard)?;
+        }
+        Ok(())
+    }
+}
+
+/// Has the kernel kill the child when the thread that starts it ends, which is to be one that stays.
+#[allow(unsafe_code)]
+pub fn die_with_parent(command: &mut Command) {
+    let parent = nix::unistd::getpid();
+    // SAFETY: between fork and exec only async-signal-safe calls are allowed; prctl and getppid are, and nothing here
+    // allocates.
+    unsafe {
+        command.pre_exec(move || {
+            nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
+            // The parent may have ended before the call above.
+            if nix::unistd::getppid() != parent {
+                return Err(nix::errno::Errno::ESRCH.into());
+            }
+            Ok(())
+        });
+    }
+}
+
+/// Gives the child the dispositions and the mask that programs expect, and the limits the daemon was started with.
+#[allow(unsafe_code)]
+pub fn start_as_from_a_shell(command: &mut Command, limits: SoftLimits) {
+    // SAFETY: sigaction, sigprocmask, getrlimit and setrlimit are system calls on values of the stack; nothing here
+    // allocates, and no handler is installed.
+    unsafe {
+        command.pre_exec(move || {
+            for caught in Signal::iterator().filter(|signal| !matches!(signal, Signal::SIGKILL | Signal::SIGSTOP)) {
+                signal(caught, SigHandler::SigDfl)?;
+            }
+            SigSet::empty().thread_set_mask()?;
+            limits.restore()
+        });
+    }
+}
