@@ -9,6 +9,7 @@ use figment::value::Value as Raw;
 use super::fault::Fault;
 use super::key::{self, Key};
 use super::layers::Layers;
+use super::node::{NodeSettings, SocketPath};
 use super::value::{ControlUrl, Direct, Hostname, Limit, LogFormat, LogLevel, Logout, Value, Words};
 use crate::secret::{MASK, Secret, SecretSource};
 
@@ -34,6 +35,7 @@ pub struct Settings {
     pub control_url: Option<ControlUrl>,
     pub ca_file: Option<PathBuf>,
     pub hostname: Option<Hostname>,
+    pub node: NodeSettings,
     pub socks_listen: Vec<SocketAddr>,
     pub socks_credentials: Option<Credentials>,
     pub direct: Direct,
@@ -45,12 +47,16 @@ pub struct Settings {
     pub health_listen: SocketAddr,
     pub tailscaled_path: Option<PathBuf>,
     pub tailscaled_args: Words,
+    pub tailscaled_socket: Option<SocketPath>,
     pub log_upload: bool,
     pub state_dir: Option<PathBuf>,
     pub logout: Logout,
     pub log_level: LogLevel,
     pub log_format: LogFormat,
 }
+
+/// The origin of a value that no source has.
+pub(super) const NOT_SET: &str = "not set";
 
 /// One line of `tetherd check`.
 #[derive(Clone, Debug)]
@@ -80,6 +86,7 @@ impl Reader {
             control_url: self.value("control_url"),
             ca_file: self.readable_file("ca_file"),
             hostname: self.value("hostname"),
+            node: self.node(),
             socks_listen: self.list("socks_listen"),
             socks_credentials: self.credentials(),
             direct: self.value("direct").unwrap_or(Direct::Deny),
@@ -91,6 +98,7 @@ impl Reader {
             health_listen: self.value("health_listen").unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0))),
             tailscaled_path: self.value("tailscaled_path"),
             tailscaled_args: self.value("tailscaled_args").unwrap_or(Words(Vec::new())),
+            tailscaled_socket: self.value("tailscaled_socket"),
             log_upload: self.value("log_upload").unwrap_or(false),
             state_dir: self.value("state_dir"),
             logout: self.value("logout").unwrap_or(Logout::Auto),
@@ -106,7 +114,7 @@ impl Reader {
     fn parts(&mut self, name: &'static str) -> Option<(&'static Key, Vec<String>, String)> {
         let key = key::find(name).unwrap_or_else(|| unreachable!("{name} is not in the table of keys"));
         let Some((raw, origin)) = self.layers.find(key) else {
-            self.shown.push(Shown { key: name, value: String::new(), origin: "not set".into() });
+            self.shown.push(Shown { key: name, value: String::new(), origin: NOT_SET.into() });
             return None;
         };
         let Some(parts) = texts(&raw) else {
@@ -118,7 +126,7 @@ impl Reader {
         Some((key, parts, origin))
     }
 
-    fn value<T: Value>(&mut self, name: &'static str) -> Option<T> {
+    pub(super) fn value<T: Value>(&mut self, name: &'static str) -> Option<T> {
         let (key, parts, origin) = self.parts(name)?;
         let text = parts.join(",");
         let value = T::parse(text.trim());
@@ -128,7 +136,7 @@ impl Reader {
         value
     }
 
-    fn list<T: Value>(&mut self, name: &'static str) -> Vec<T> {
+    pub(super) fn list<T: Value>(&mut self, name: &'static str) -> Vec<T> {
         let Some((key, parts, origin)) = self.parts(name) else { return Vec::new() };
         let mut values = Vec::new();
         for text in parts.iter().flat_map(|part| part.split(',')).map(str::trim).filter(|text| !text.is_empty()) {
@@ -200,7 +208,7 @@ impl Reader {
         }
     }
 
-    fn origin(&self, name: &str) -> String {
+    pub(super) fn origin(&self, name: &str) -> String {
         self.shown.iter().find(|shown| shown.key == name).map_or_else(String::new, |shown| shown.origin.clone())
     }
 

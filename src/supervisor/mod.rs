@@ -5,6 +5,7 @@ mod assembly;
 mod inspector;
 mod listeners;
 mod orphans;
+mod readiness;
 mod signals;
 
 use std::sync::Arc;
@@ -17,7 +18,7 @@ use tokio_util::task::TaskTracker;
 use crate::config::{Environment, Settings};
 use crate::fatal::Fatal;
 use crate::state::{Phase, Publisher};
-use crate::tailscaled::StateDir;
+use crate::tailscaled::{SocketPlace, StateDir};
 pub use signals::Signals;
 
 /// Runs the daemon to its end. `signals` were registered before anything else happened.
@@ -26,13 +27,15 @@ pub fn run(settings: &Settings, environment: &Environment, signals: Signals) -> 
     // Outlives the event loop: dropping that kills tailscaled, and only then its directory can go.
     let directory = StateDir::open(settings.state_dir.as_deref(), temporary)
         .map_err(|error| Fatal::Configuration(error.to_string()))?;
+    let socket = settings.tailscaled_socket.as_ref().map(|socket| socket.0.as_path());
+    let socket = SocketPlace::new(socket, &directory).map_err(|error| Fatal::Configuration(error.to_string()))?;
     // One thread: tailscaled is the one that needs the cores, and the kernel ends it when this thread ends.
     let event_loop = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| Fatal::Configuration(format!("the event loop cannot be set up: {error}")))?;
     event_loop.block_on(async {
-        let life = assembly::assemble(settings, environment, &directory)?;
+        let life = assembly::assemble(settings, environment, &directory, socket.path())?;
         life.live(signals).await
     })
 }

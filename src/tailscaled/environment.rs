@@ -6,12 +6,14 @@ use crate::config::{Environment, key::KEYS};
 use crate::secret::Redactor;
 
 /// Bear secrets, or point at them, and mean nothing to tailscaled.
-const SECRET_BEARING: [&str; 8] = [
+const SECRET_BEARING: [&str; 9] = [
     "AWS_ACCESS_KEY_ID",
     "AWS_SECRET_ACCESS_KEY",
     "AWS_SESSION_TOKEN",
     "AWS_CONTAINER_AUTHORIZATION_TOKEN",
     "TS_CLIENT_SECRET",
+    // May hold an auth key among its flags.
+    "TS_EXTRA_ARGS",
     "TS_ID_TOKEN",
     "TS_API_KEY",
     "TS_SECRET_API_KEY",
@@ -59,6 +61,7 @@ mod tests {
             ("TETHERD_AUTH_KEY", "x"),
             ("TS_AUTHKEY", "file:/run/key"),
             ("TETHERD_SOCKS_PASSWORD", "x"),
+            ("TS_EXTRA_ARGS", "--authkey=x"),
             ("AWS_SECRET_ACCESS_KEY", "x"),
             ("COPY_OF_THE_KEY", "prefix 0123456789abcdef"),
             ("TS_DEBUG_MTU", "1200"),

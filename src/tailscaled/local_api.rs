@@ -28,6 +28,7 @@ const WATCH_MASK: u32 = 2 | 128 | 8192;
 #[derive(Clone, Debug)]
 pub struct LocalApi {
     socket: PathBuf,
+    only_by_exit_node: bool,
 }
 
 #[derive(Debug, Error)]
@@ -38,6 +39,8 @@ pub enum LocalApiError {
     Silent,
     #[error("tailscaled answered {status} to {path}: {text}")]
     Refused { path: String, status: StatusCode, text: String },
+    #[error("the node has not joined the tailnet yet")]
+    NotJoined,
     #[error("tailscaled's answer to {path} is not understood: {source}")]
     Malformed { path: String, source: serde_json::Error },
 }
@@ -47,15 +50,37 @@ pub enum LocalApiError {
 #[serde(rename_all = "PascalCase")]
 pub struct Status {
     pub version: String,
+    /// `Running` once joined.
+    #[serde(default)]
+    pub backend_state: String,
     #[serde(rename = "Self")]
     pub node: Option<Node>,
     pub peer: Option<std::collections::BTreeMap<String, Node>>,
+    /// Where an exit node is selected that the tailnet has.
+    pub exit_node_status: Option<SelectedExitNode>,
+    /// The names that certificates can be had for.
+    pub cert_domains: Option<Vec<String>>,
+}
+
+/// The exit node in use.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct SelectedExitNode {
+    #[serde(rename = "ID")]
+    pub id: String,
+    #[serde(default)]
+    pub online: bool,
 }
 
 /// A node of the tailnet.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Node {
+    #[serde(rename = "ID", default)]
+    pub id: String,
+    /// It offers to be an exit node, and may.
+    #[serde(default)]
+    pub exit_node_option: bool,
     #[serde(rename = "DNSName", default)]
     pub dns_name: String,
     #[serde(default)]
@@ -69,7 +94,13 @@ pub struct Node {
 
 impl LocalApi {
     pub fn new(socket: PathBuf) -> Self {
-        Self { socket }
+        Self { socket, only_by_exit_node: false }
+    }
+
+    /// Refuses to send anything past an exit node, as tailscaled does in kernel mode: without the exit node, targets
+    /// outside the tailnet cannot be reached. Loopback is never outside.
+    pub fn only_by_exit_node(self) -> Self {
+        Self { only_by_exit_node: true, ..self }
     }
 
     /// Whether tailscaled listens already.
@@ -105,14 +136,33 @@ impl LocalApi {
     }
 
     /// One question with its whole answer, within [`ANSWER_TIMEOUT`].
-    async fn ask(&self, method: Method, path: &str, body: Bytes) -> Result<Bytes, LocalApiError> {
-        let exchange = async { Ok(http::read(self.answer(method, path, body).await?).await?.1) };
+    pub(super) async fn ask(&self, method: Method, path: &str, body: Bytes) -> Result<Bytes, LocalApiError> {
+        Self::in_time(async { Ok(http::read(self.answer(method, path, body).await?).await?.1) }).await
+    }
+
+    pub(super) async fn in_time<T>(
+        exchange: impl Future<Output = Result<T, LocalApiError>>,
+    ) -> Result<T, LocalApiError> {
         tokio::time::timeout(ANSWER_TIMEOUT, exchange).await.unwrap_or(Err(LocalApiError::Silent))
     }
 
     /// The head of a good answer.
-    async fn answer(&self, method: Method, path: &str, body: Bytes) -> Result<Response<Incoming>, LocalApiError> {
-        let response = self.send(request(method, path, body)).await?;
+    pub(super) async fn answer(
+        &self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+    ) -> Result<Response<Incoming>, LocalApiError> {
+        self.good(path, request(method, path, body)).await
+    }
+
+    /// The head of a good answer to this request.
+    pub(super) async fn good(
+        &self,
+        path: &str,
+        request: hyper::http::Result<Request<Full<Bytes>>>,
+    ) -> Result<Response<Incoming>, LocalApiError> {
+        let response = self.send(request).await?;
         if response.status().is_success() {
             return Ok(response);
         }
@@ -127,7 +177,7 @@ impl LocalApi {
     }
 }
 
-fn request(method: Method, path: &str, body: Bytes) -> hyper::http::Result<Request<Full<Bytes>>> {
+pub(super) fn request(method: Method, path: &str, body: Bytes) -> hyper::http::Result<Request<Full<Bytes>>> {
     // The host name that tailscaled expects: it answers 403 to any other.
     Request::builder().method(method).uri(path).header("Host", "local-tailscaled.sock").body(Full::new(body))
 }
@@ -145,11 +195,23 @@ impl Dial for LocalApi {
         let response = self.send(Ok(request)).await.map_err(unreachable)?;
         match response.status() {
             StatusCode::SWITCHING_PROTOCOLS => upgraded(response).await,
-            StatusCode::OK => outside(&response),
+            StatusCode::OK => outside(&response).and_then(|dialled| self.permitted(dialled)),
             _ => {
                 let (_, text) = http::read(response).await.map_err(unreachable)?;
                 Err(classify(String::from_utf8_lossy(&text).trim()))
             }
+        }
+    }
+}
+
+impl LocalApi {
+    /// tailscaled would have made the connection itself, were the exit node there.
+    fn permitted(&self, dialled: Dialled) -> Result<Dialled, DialError> {
+        match dialled {
+            Dialled::Outside(address) if self.only_by_exit_node && !address.ip().to_canonical().is_loopback() => {
+                Err(DialError::Network("the exit node is not there, and nothing may go past it".into()))
+            }
+            _ => Ok(dialled),
         }
     }
 }

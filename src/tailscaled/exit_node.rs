@@ -1,0 +1,158 @@
+//! Selects the exit node: finds the node that the setting names, hands its id to tailscaled, and says what stands in
+//! the way while it is not there. tailscaled itself neither knows names nor tells when an exit node comes or goes.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep};
+
+use super::local_api::{LocalApi, LocalApiError, Node};
+use crate::config::node::ExitNode;
+use crate::state::Watcher;
+
+/// How often the exit node is looked at: one small answer.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How often all nodes are looked through, which takes megabytes in a large tailnet: while the exit node is missing…
+const SEARCH_EVERY: Duration = Duration::from_secs(2);
+/// …and while it is there, to notice that it is not offered any more.
+const SEARCH_AGAIN: Duration = Duration::from_secs(30);
+
+/// The id of the exit node that was found last; clones are the same. Part of the preferences at every start.
+#[derive(Clone, Debug, Default)]
+pub struct ChosenExitNode(Arc<Mutex<String>>);
+
+impl ChosenExitNode {
+    /// Empty before one was found.
+    pub fn id(&self) -> String {
+        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone()
+    }
+
+    fn set(&self, id: &str) {
+        id.clone_into(&mut self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner()));
+    }
+}
+
+/// Why the exit node cannot be used now; `None` when it can.
+pub type Obstacle = Option<String>;
+
+/// Follows one exit node.
+pub struct ExitNodeWatch {
+    api: LocalApi,
+    wanted: ExitNode,
+    chosen: ChosenExitNode,
+    obstacle: watch::Sender<Obstacle>,
+    searched: Option<Instant>,
+}
+
+impl ExitNodeWatch {
+    pub fn new(api: LocalApi, wanted: ExitNode, chosen: ChosenExitNode) -> Self {
+        let unknown = format!("exit node {wanted} was not looked for yet");
+        Self { api, wanted, chosen, obstacle: watch::Sender::new(Some(unknown)), searched: None }
+    }
+
+    pub fn obstacle(&self) -> watch::Receiver<Obstacle> {
+        self.obstacle.subscribe()
+    }
+
+    /// Runs as long as there is a state to watch.
+    pub async fn follow(mut self, mut state: Watcher) {
+        loop {
+            tokio::select! {
+                () = sleep(LOOK_EVERY) => {}
+                changed = state.changed() => match changed {
+                    // A new start of tailscaled, or a join: everything may be different.
+                    Ok(()) => self.searched = None,
+                    Err(_) => return,
+                },
+            }
+            let obstacle =
+                self.look().await.unwrap_or_else(|error| Some(format!("exit node {}: {error}", self.wanted)));
+            self.tell(obstacle);
+        }
+    }
+
+    fn tell(&self, obstacle: Obstacle) {
+        self.obstacle.send_if_modified(|known| {
+            let changed = *known != obstacle;
+            if changed {
+                match &obstacle {
+                    Some(reason) => tracing::debug!(reason, "the exit node cannot be used"),
+                    None => tracing::info!(exit_node = %self.wanted, "targets outside the tailnet go by the exit node"),
+                }
+                *known = obstacle;
+            }
+            changed
+        });
+    }
+
+    async fn look(&mut self) -> Result<Obstacle, LocalApiError> {
+        let there = self.obstacle.borrow().is_none();
+        let due = self.searched.is_none_or(|at| at.elapsed() >= if there { SEARCH_AGAIN } else { SEARCH_EVERY });
+        if !due {
+            let now = self.api.status(false).await?.exit_node_status;
+            if there == now.is_some_and(|now| now.online && now.id == self.chosen.id()) {
+                return Ok(self.obstacle.borrow().clone());
+            }
+            if !there {
+                return Ok(self.obstacle.borrow().clone());
+            }
+        }
+        self.searched = Some(Instant::now());
+        self.search().await
+    }
+
+    /// Looks through all nodes, and selects the one that is wanted when it is not selected.
+    async fn search(&self) -> Result<Obstacle, LocalApiError> {
+        let status = self.api.status(true).await?;
+        let selected = status.exit_node_status.map(|now| now.id);
+        let peers = status.peer.unwrap_or_default();
+        let Some(node) = peers.values().filter(|node| is(node, &self.wanted)).max_by_key(|node| node.exit_node_option)
+        else {
+            return Ok(Some(format!("exit node {} is not in the tailnet, or hidden from this node", self.wanted)));
+        };
+        if !node.exit_node_option {
+            return Ok(Some(format!(
+                "{} is no exit node: it does not offer to be one, or nobody has approved it",
+                self.wanted
+            )));
+        }
+        if selected.as_deref() != Some(&node.id) {
+            self.api.set_exit_node(&node.id).await?;
+        }
+        self.chosen.set(&node.id);
+        Ok((!node.online).then(|| format!("exit node {} is offline", self.wanted)))
+    }
+}
+
+/// Whether `node` is the one that the setting names.
+fn is(node: &Node, wanted: &ExitNode) -> bool {
+    let name = node.dns_name.trim_end_matches('.').to_ascii_lowercase();
+    match wanted {
+        ExitNode::Address(address) => node.addresses.iter().flatten().any(|own| own == address),
+        ExitNode::Name(wanted) => name == *wanted || name.split('.').next() == Some(wanted),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::value::Value;
+
+    #[test]
+    fn the_exit_node_is_found_by_name_short_or_whole_and_by_address() {
+        let text = r#"{"ID":"n1","DNSName":"GW.tail.test.","TailscaleIPs":["100.64.0.7","fd7a::7"]}"#;
+        let node: Node = serde_json::from_str(text).expect("parses");
+        for (wanted, fits) in [
+            ("gw", true),
+            ("gw.tail.test", true),
+            ("gw.other.test", false),
+            ("g", false),
+            ("100.64.0.7", true),
+            ("fd7a::7", true),
+            ("100.64.0.8", false),
+        ] {
+            assert_eq!(is(&node, &ExitNode::parse(wanted).expect("parses")), fits, "{wanted}");
+        }
+    }
+}
