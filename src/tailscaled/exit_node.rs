@@ -47,8 +47,8 @@ pub struct ExitNodeWatch {
 
 impl ExitNodeWatch {
     pub fn new(api: LocalApi, wanted: ExitNode, chosen: ChosenExitNode) -> Self {
-        let unknown = format!("exit node {wanted} was not looked for yet");
-        Self { api, wanted, chosen, obstacle: watch::Sender::new(Some(unknown)), searched: None }
+        let obstacle = watch::Sender::new(Some(unknown(&wanted)));
+        Self { api, wanted, chosen, obstacle, searched: None }
     }
 
     pub fn obstacle(&self) -> watch::Receiver<Obstacle> {
@@ -66,36 +66,38 @@ impl ExitNodeWatch {
                     Err(_) => return,
                 },
             }
-            let obstacle =
-                self.look().await.unwrap_or_else(|error| Some(format!("exit node {}: {error}", self.wanted)));
-            self.tell(obstacle);
+            match self.look().await {
+                Ok(obstacle) => self.tell(obstacle),
+                // tailscaled starts or restarts: nothing is known.
+                Err(error) => {
+                    tracing::debug!(%error, "the exit node cannot be looked for");
+                    self.obstacle.send_replace(Some(unknown(&self.wanted)));
+                }
+            }
         }
     }
 
     fn tell(&self, obstacle: Obstacle) {
-        self.obstacle.send_if_modified(|known| {
-            let changed = *known != obstacle;
-            if changed {
-                match &obstacle {
-                    Some(reason) => tracing::debug!(reason, "the exit node cannot be used"),
-                    None => tracing::info!(exit_node = %self.wanted, "targets outside the tailnet go by the exit node"),
-                }
-                *known = obstacle;
-            }
-            changed
-        });
+        if *self.obstacle.borrow() == obstacle {
+            return;
+        }
+        match &obstacle {
+            Some(reason) => tracing::warn!("{reason}; targets outside the tailnet cannot be reached"),
+            None => tracing::info!(exit_node = %self.wanted, "targets outside the tailnet go by the exit node"),
+        }
+        self.obstacle.send_replace(obstacle);
     }
 
     async fn look(&mut self) -> Result<Obstacle, LocalApiError> {
-        let there = self.obstacle.borrow().is_none();
-        let due = self.searched.is_none_or(|at| at.elapsed() >= if there { SEARCH_AGAIN } else { SEARCH_EVERY });
-        if !due {
-            let now = self.api.status(false).await?.exit_node_status;
-            if there == now.is_some_and(|now| now.online && now.id == self.chosen.id()) {
-                return Ok(self.obstacle.borrow().clone());
+        let known = self.obstacle.borrow().clone();
+        let pause = if known.is_none() { SEARCH_AGAIN } else { SEARCH_EVERY };
+        if self.searched.is_some_and(|at| at.elapsed() < pause) {
+            if known.is_some() {
+                return Ok(known);
             }
-            if !there {
-                return Ok(self.obstacle.borrow().clone());
+            let now = self.api.status(false).await?.exit_node_status;
+            if now.is_some_and(|now| now.online && now.id == self.chosen.id()) {
+                return Ok(None);
             }
         }
         self.searched = Some(Instant::now());
@@ -105,6 +107,9 @@ impl ExitNodeWatch {
     /// Looks through all nodes, and selects the one that is wanted when it is not selected.
     async fn search(&self) -> Result<Obstacle, LocalApiError> {
         let status = self.api.status(true).await?;
+        if status.backend_state != "Running" {
+            return Err(LocalApiError::NotJoined);
+        }
         let selected = status.exit_node_status.map(|now| now.id);
         let peers = status.peer.unwrap_or_default();
         let Some(node) = peers.values().filter(|node| is(node, &self.wanted)).max_by_key(|node| node.exit_node_option)
@@ -123,6 +128,10 @@ impl ExitNodeWatch {
         self.chosen.set(&node.id);
         Ok((!node.online).then(|| format!("exit node {} is offline", self.wanted)))
     }
+}
+
+fn unknown(wanted: &ExitNode) -> String {
+    format!("exit node {wanted} was not looked for yet")
 }
 
 /// Whether `node` is the one that the setting names.

@@ -1,8 +1,9 @@
 //! The daemon on a real tailnet: real tailscaled, real headscale, each test in a network namespace of its own. A
-//! module for each promise of the daemon, and for its exit codes and commands.
+//! module for each promise of the daemon, and for its exit codes, commands and settings.
 
 mod commands;
 mod exit_codes;
+mod node_settings;
 mod promise_1_early_connections_wait;
 mod promise_2_tailscaled_may_die;
 mod promise_3_replies_tell_the_truth;
@@ -10,3 +11,4 @@ mod promise_4_half_close_keeps_the_answer;
 mod promise_5_stopping;
 mod promise_7_secrets_stay_secret;
 mod scene;
+mod tailscale_names;
