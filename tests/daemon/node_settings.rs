@@ -5,12 +5,12 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::path::Path;
+use std::process::Command;
 use std::thread;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use testbed::daemon::Daemon;
-use testbed::netns::OWN_ADDRESS;
 use testbed::server::{PAGE, Server};
 use testbed::wait::wait_until;
 use testbed::{Node, NodeOptions, http};
@@ -170,9 +170,14 @@ fn until_not_ready(daemon: &Daemon, part: &str) {
         .unwrap_or_else(|error| panic!("{error}: {}", daemon.output()));
 }
 
-/// A server outside of loopback and tailnet. It tells nobody apart: who reaches it comes from this namespace.
+/// An address for documentation (RFC 5737). Not one of an interface: an exit node gives no access to its own network.
+const OUTSIDE: &str = "203.0.113.7";
+
+/// A server outside of loopback and tailnet, reached from this namespace: directly, or by a node in it.
 fn outside() -> u16 {
-    let listener = TcpListener::bind((OWN_ADDRESS, 0)).expect("a port");
+    let route = ["route", "add", "local", "203.0.113.0/24", "dev", "lo"];
+    assert!(Command::new("ip").args(route).status().expect("ip").success());
+    let listener = TcpListener::bind((OUTSIDE, 0)).expect("a port");
     let port = listener.local_addr().expect("address").port();
     thread::spawn(move || listener.incoming().flatten().for_each(|mut stream| drop(stream.write_all(b"outside"))));
     port
@@ -195,12 +200,12 @@ fn a_required_exit_node_decides_whether_the_daemon_is_ready() {
     scene.tailnet.approve_routes("gw", "0.0.0.0/0,::/0").expect("approved");
     until_ready(&daemon);
     let mut text = String::new();
-    connect(OWN_ADDRESS, port).expect("by the exit node").read_to_string(&mut text).expect("answers");
+    connect(OUTSIDE, port).expect("by the exit node").read_to_string(&mut text).expect("answers");
     assert_eq!(text, "outside");
 
     let tailscaled = daemon.tailscaled_pid().expect("runs");
     kill(Pid::from_raw(tailscaled), Signal::SIGKILL).expect("killed");
-    connect(OWN_ADDRESS, port).expect("by the exit node again");
+    connect(OUTSIDE, port).expect("by the exit node again");
 
     drop(gateway);
     scene.tailnet.delete_node("gw").expect("deleted");
@@ -214,10 +219,10 @@ fn without_its_exit_node_nothing_leaves_for_the_outside() {
     let _server = Server::http(80).expect("server");
     let builder = scene.daemon().env("TETHERD_EXIT_NODE", "100.64.99.99").env("TETHERD_CONNECT_TIMEOUT", "5s");
     let _daemon = start_ready(builder);
-    assert_eq!(reply_code(OWN_ADDRESS, port), 3);
+    assert_eq!(reply_code(OUTSIDE, port), 3);
     connect("127.0.0.1", 80).expect("loopback is not outside");
     connect("web", 80).expect("the tailnet is there");
     drop(_daemon);
     let _daemon = start_ready(scene.daemon());
-    connect(OWN_ADDRESS, port).expect("directly, where no exit node is set");
+    connect(OUTSIDE, port).expect("directly, where no exit node is set");
 }
