@@ -2,7 +2,7 @@
 //! fault that names it. Values are never repeated in a fault: an auth key may be among them.
 
 use super::fault::Fault;
-use super::tailscale_names::Given;
+use super::translation::Given;
 
 /// The keys that the flags set.
 pub(super) const KEYS: &[&str] = &[

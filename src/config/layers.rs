@@ -9,7 +9,7 @@ use figment::{Figment, Metadata, Profile, Provider};
 
 use super::fault::Fault;
 use super::key::{self, KEYS, Key};
-use super::tailscale_names;
+use super::translation;
 
 /// The environment as it was when the daemon started.
 pub type Environment = BTreeMap<String, String>;
@@ -136,7 +136,7 @@ impl Layers {
             }
         }
         // After the plain ones: in the image, too, the extra arguments win over the variables of their own.
-        let (given, faults) = tailscale_names::read(environment);
+        let (given, faults) = translation::read(environment);
         self.faults.extend(faults);
         for given in given {
             if let Some(key) = key::find(given.key) {

@@ -8,6 +8,7 @@ pub mod node;
 pub mod serve;
 mod settings;
 pub mod tailscale_names;
+mod translation;
 pub mod value;
 
 pub use fault::{Fault, Faults};

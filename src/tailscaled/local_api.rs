@@ -14,6 +14,7 @@ use thiserror::Error;
 use tokio::net::UnixStream;
 
 use super::bus::Bus;
+use super::exit_rule::ExitRule;
 use crate::dial::{Dial, DialError, Dialled, Target};
 use crate::http::{self, HttpError};
 
@@ -28,7 +29,7 @@ const WATCH_MASK: u32 = 2 | 128 | 8192;
 #[derive(Clone, Debug)]
 pub struct LocalApi {
     socket: PathBuf,
-    only_by_exit_node: bool,
+    exit: ExitRule,
 }
 
 #[derive(Debug, Error)]
@@ -94,13 +95,12 @@ pub struct Node {
 
 impl LocalApi {
     pub fn new(socket: PathBuf) -> Self {
-        Self { socket, only_by_exit_node: false }
+        Self { socket, exit: ExitRule::default() }
     }
 
-    /// Refuses to send anything past an exit node, as tailscaled does in kernel mode: without the exit node, targets
-    /// outside the tailnet cannot be reached. Loopback is never outside.
+    /// Sends nothing past an exit node.
     pub fn only_by_exit_node(self) -> Self {
-        Self { only_by_exit_node: true, ..self }
+        Self { exit: ExitRule::OnlyByExitNode, ..self }
     }
 
     /// Whether tailscaled listens already.
@@ -184,6 +184,9 @@ pub(super) fn request(method: Method, path: &str, body: Bytes) -> hyper::http::R
 
 impl Dial for LocalApi {
     async fn dial(&self, target: &Target) -> Result<Dialled, DialError> {
+        if let Some(address) = self.exit.own_loopback(target) {
+            return Ok(Dialled::Outside(address));
+        }
         let request = Request::post("/localapi/v0/dial")
             .header("Host", "local-tailscaled.sock")
             .header("Connection", "upgrade")
@@ -195,23 +198,11 @@ impl Dial for LocalApi {
         let response = self.send(Ok(request)).await.map_err(unreachable)?;
         match response.status() {
             StatusCode::SWITCHING_PROTOCOLS => upgraded(response).await,
-            StatusCode::OK => outside(&response).and_then(|dialled| self.permitted(dialled)),
+            StatusCode::OK => outside(&response).and_then(|dialled| self.exit.permit(dialled)),
             _ => {
                 let (_, text) = http::read(response).await.map_err(unreachable)?;
                 Err(classify(String::from_utf8_lossy(&text).trim()))
             }
-        }
-    }
-}
-
-impl LocalApi {
-    /// tailscaled would have made the connection itself, were the exit node there.
-    fn permitted(&self, dialled: Dialled) -> Result<Dialled, DialError> {
-        match dialled {
-            Dialled::Outside(address) if self.only_by_exit_node && !address.ip().to_canonical().is_loopback() => {
-                Err(DialError::Network("the exit node is not there, and nothing may go past it".into()))
-            }
-            _ => Ok(dialled),
         }
     }
 }

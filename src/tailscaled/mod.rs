@@ -5,6 +5,7 @@ mod bus;
 mod directory;
 mod environment;
 mod exit_node;
+mod exit_rule;
 mod keeper;
 mod local_api;
 mod log_lines;

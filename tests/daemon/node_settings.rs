@@ -75,17 +75,18 @@ fn serve_config_is_served_followed_and_applied_again() {
 }
 
 #[test]
-fn serve_config_is_applied_to_the_new_node_when_the_old_one_was_deleted() {
+fn serve_config_is_applied_again_when_tailscaled_has_lost_its_state() {
     let scene = Scene::new();
     let file = tempfile::NamedTempFile::new().expect("file");
     fs::write(file.path(), serve_config("kept")).expect("written");
     let key = scene.tailnet.auth_key(testbed::KeyOptions { reusable: true, ephemeral: true }).expect("key");
-    let path = file.path().to_str().expect("UTF-8");
-    let daemon = start_ready(scene.daemon().env("TETHERD_AUTH_KEY", &key).env("TETHERD_SERVE_CONFIG", path));
+    let builder = scene.daemon().env("TETHERD_AUTH_KEY", &key).env("TETHERD_TAILSCALED_ARGS", "--state=mem:");
+    let daemon = start_ready(builder.env("TETHERD_SERVE_CONFIG", file.path().to_str().expect("UTF-8")));
     until_fetched(&scene, 80, "/", "kept");
-    scene.tailnet.expire_node("app").expect("expired");
-    let seen = || daemon.stderr().contains("NeedsLogin").then_some(());
-    wait_until("the daemon notices", READY, seen).expect("notices");
+    // So that the new node gets the same name.
+    scene.tailnet.delete_node("app").expect("deleted");
+    let tailscaled = daemon.tailscaled_pid().expect("runs");
+    kill(Pid::from_raw(tailscaled), Signal::SIGKILL).expect("killed");
     until_fetched(&scene, 80, "/", "kept");
 }
 
@@ -192,6 +193,7 @@ fn until_ready(daemon: &Daemon) {
 fn a_required_exit_node_decides_whether_the_daemon_is_ready() {
     let scene = Scene::new();
     let port = outside();
+    let own = Server::http(0).expect("server");
     let builder = scene.daemon().env("TETHERD_EXIT_NODE", "gw").env("TETHERD_EXIT_NODE_REQUIRED", "true");
     let daemon = builder.start().expect("starts");
     until_not_ready(&daemon, "exit node gw is not in the tailnet");
@@ -202,6 +204,8 @@ fn a_required_exit_node_decides_whether_the_daemon_is_ready() {
     let mut text = String::new();
     connect(OUTSIDE, port).expect("by the exit node").read_to_string(&mut text).expect("answers");
     assert_eq!(text, "outside");
+
+    connect("127.0.0.1", own.port()).expect("loopback is this machine's");
 
     let tailscaled = daemon.tailscaled_pid().expect("runs");
     kill(Pid::from_raw(tailscaled), Signal::SIGKILL).expect("killed");
