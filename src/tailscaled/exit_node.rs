@@ -1,6 +1,7 @@
 //! Selects the exit node: finds the node that the setting names, hands its id to tailscaled, and says what stands in
 //! the way while it is not there. tailscaled itself neither knows names nor tells when an exit node comes or goes.
 
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -13,10 +14,8 @@ use crate::state::Watcher;
 
 /// How often the exit node is looked at: one small answer.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// How often all nodes are looked through, which takes megabytes in a large tailnet: while the exit node is missing…
+/// How often all nodes are looked through while it is missing: that takes megabytes in a large tailnet.
 const SEARCH_EVERY: Duration = Duration::from_secs(2);
-/// …and while it is there, to notice that it is not offered any more.
-const SEARCH_AGAIN: Duration = Duration::from_secs(30);
 
 /// The id of the exit node that was found last; clones are the same. Part of the preferences at every start.
 #[derive(Clone, Debug, Default)]
@@ -42,13 +41,15 @@ pub struct ExitNodeWatch {
     wanted: ExitNode,
     chosen: ChosenExitNode,
     obstacle: watch::Sender<Obstacle>,
+    /// The address of the chosen one, by which it is looked at.
+    address: Option<IpAddr>,
     searched: Option<Instant>,
 }
 
 impl ExitNodeWatch {
     pub fn new(api: LocalApi, wanted: ExitNode, chosen: ChosenExitNode) -> Self {
         let obstacle = watch::Sender::new(Some(unknown(&wanted)));
-        Self { api, wanted, chosen, obstacle, searched: None }
+        Self { api, wanted, chosen, obstacle, address: None, searched: None }
     }
 
     pub fn obstacle(&self) -> watch::Receiver<Obstacle> {
@@ -62,7 +63,7 @@ impl ExitNodeWatch {
                 () = sleep(LOOK_EVERY) => {}
                 changed = state.changed() => match changed {
                     // A new start of tailscaled, or a join: everything may be different.
-                    Ok(()) => self.searched = None,
+                    Ok(()) => (self.searched, self.address) = (None, None),
                     Err(_) => return,
                 },
             }
@@ -89,44 +90,43 @@ impl ExitNodeWatch {
     }
 
     async fn look(&mut self) -> Result<Obstacle, LocalApiError> {
-        let known = self.obstacle.borrow().clone();
-        let pause = if known.is_none() { SEARCH_AGAIN } else { SEARCH_EVERY };
-        if self.searched.is_some_and(|at| at.elapsed() < pause) {
-            if known.is_some() {
-                return Ok(known);
+        if let Some(address) = self.address {
+            let peer = self.api.peer(address).await?;
+            if let Some(peer) = peer.filter(|peer| peer.id == self.chosen.id() && peer.is_exit_node()) {
+                return Ok(self.unless_online(peer.online));
             }
-            let now = self.api.status(false).await?.exit_node_status;
-            if now.is_some_and(|now| now.online && now.id == self.chosen.id()) {
-                return Ok(None);
-            }
+            self.address = None;
+        } else if self.searched.is_some_and(|at| at.elapsed() < SEARCH_EVERY) {
+            return Ok(self.obstacle.borrow().clone());
         }
         self.searched = Some(Instant::now());
         self.search().await
     }
 
-    /// Looks through all nodes, and selects the one that is wanted when it is not selected.
-    async fn search(&self) -> Result<Obstacle, LocalApiError> {
+    /// Looks through all nodes and selects the one that is wanted.
+    async fn search(&mut self) -> Result<Obstacle, LocalApiError> {
+        let wanted = &self.wanted;
         let status = self.api.status(true).await?;
         if status.backend_state != "Running" {
             return Err(LocalApiError::NotJoined);
         }
-        let selected = status.exit_node_status.map(|now| now.id);
         let peers = status.peer.unwrap_or_default();
-        let Some(node) = peers.values().filter(|node| is(node, &self.wanted)).max_by_key(|node| node.exit_node_option)
-        else {
-            return Ok(Some(format!("exit node {} is not in the tailnet, or hidden from this node", self.wanted)));
+        let fitting = peers.values().filter(|node| is(node, wanted));
+        let Some(node) = fitting.max_by_key(|node| node.exit_node_option) else {
+            return Ok(Some(format!("exit node {wanted} is not in the tailnet, or hidden from this node")));
         };
         if !node.exit_node_option {
-            return Ok(Some(format!(
-                "{} is no exit node: it does not offer to be one, or nobody has approved it",
-                self.wanted
-            )));
+            let why = "it does not offer to be one, or nobody has approved it";
+            return Ok(Some(format!("{wanted} is no exit node: {why}")));
         }
-        if selected.as_deref() != Some(&node.id) {
-            self.api.set_exit_node(&node.id).await?;
-        }
+        self.api.set_exit_node(&node.id).await?;
         self.chosen.set(&node.id);
-        Ok((!node.online).then(|| format!("exit node {} is offline", self.wanted)))
+        self.address = node.addresses.iter().flatten().next().copied();
+        Ok(self.unless_online(node.online))
+    }
+
+    fn unless_online(&self, online: bool) -> Obstacle {
+        (!online).then(|| format!("exit node {} is offline", self.wanted))
     }
 }
 

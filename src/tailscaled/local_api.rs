@@ -57,20 +57,8 @@ pub struct Status {
     #[serde(rename = "Self")]
     pub node: Option<Node>,
     pub peer: Option<std::collections::BTreeMap<String, Node>>,
-    /// Where an exit node is selected that the tailnet has.
-    pub exit_node_status: Option<SelectedExitNode>,
     /// The names that certificates can be had for.
     pub cert_domains: Option<Vec<String>>,
-}
-
-/// The exit node in use.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub struct SelectedExitNode {
-    #[serde(rename = "ID")]
-    pub id: String,
-    #[serde(default)]
-    pub online: bool,
 }
 
 /// A node of the tailnet.

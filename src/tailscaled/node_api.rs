@@ -1,7 +1,10 @@
-//! The part of the LocalAPI that changes a running node: its exit node, and what it serves.
+//! The part of the LocalAPI that concerns a running node: its exit node, and what it serves.
 
-use hyper::Method;
+use std::net::IpAddr;
+
 use hyper::body::Bytes;
+use hyper::{Method, StatusCode};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::local_api::{LocalApi, LocalApiError, request};
@@ -18,7 +21,46 @@ pub struct Serving {
     etag: String,
 }
 
+/// Another node, as tailscaled sees it now. (The exit node in `status` is as old as the last whole network map: one
+/// that goes offline or is deleted stays online there.)
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Peer {
+    #[serde(rename = "StableID")]
+    pub id: String,
+    #[serde(default)]
+    pub online: bool,
+    #[serde(rename = "AllowedIPs", default)]
+    networks: Vec<String>,
+}
+
+impl Peer {
+    /// It offers to be an exit node, and may.
+    pub fn is_exit_node(&self) -> bool {
+        self.networks.iter().any(|network| network == "0.0.0.0/0")
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct WhoIs {
+    node: Peer,
+}
+
 impl LocalApi {
+    /// The node of this address, if there is one.
+    pub async fn peer(&self, address: IpAddr) -> Result<Option<Peer>, LocalApiError> {
+        let path = format!("/localapi/v0/whois?addr={address}");
+        match self.ask(Method::GET, &path, Bytes::new()).await {
+            Ok(body) => {
+                let found: Result<WhoIs, _> = serde_json::from_slice(&body);
+                found.map(|found| Some(found.node)).map_err(|source| LocalApiError::Malformed { path, source })
+            }
+            Err(LocalApiError::Refused { status: StatusCode::NOT_FOUND, .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Reaches targets outside the tailnet through this node from now on.
     pub async fn set_exit_node(&self, id: &str) -> Result<(), LocalApiError> {
         let preferences = exit_node(id);

@@ -211,6 +211,10 @@ fn a_required_exit_node_decides_whether_the_daemon_is_ready() {
     kill(Pid::from_raw(tailscaled), Signal::SIGKILL).expect("killed");
     connect(OUTSIDE, port).expect("by the exit node again");
 
+    scene.tailnet.approve_routes("gw", "").expect("taken back");
+    until_not_ready(&daemon, "nobody has approved it");
+    scene.tailnet.approve_routes("gw", "0.0.0.0/0,::/0").expect("approved");
+    until_ready(&daemon);
     drop(gateway);
     scene.tailnet.delete_node("gw").expect("deleted");
     until_not_ready(&daemon, "exit node gw");
