@@ -1,5 +1,6 @@
 //! The names of Tailscale's image alone make a working daemon.
 
+use std::path::Path;
 use std::process::Command;
 
 use testbed::daemon::Daemon;
@@ -9,6 +10,21 @@ use testbed::{KeyOptions, http, parts, socks};
 
 use crate::scene::{END, READY, Scene, binary, command, start_ready};
 
+/// What the real command finds at the socket.
+fn tailscale_status(socket: &Path) -> String {
+    let tailscale = parts::find("tailscale").expect("tailscale");
+    let output = Command::new(tailscale).arg("--socket").arg(socket).arg("status").output().expect("runs");
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// The environment that tailscaled was given.
+fn inherited(daemon: &Daemon) -> String {
+    let tailscaled = daemon.tailscaled_pid().expect("runs");
+    let bytes = std::fs::read(format!("/proc/{tailscaled}/environ")).expect("environment");
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
 #[test]
 fn an_environment_made_for_tailscales_image_works_as_it_is() {
     let scene = Scene::new();
@@ -16,7 +32,7 @@ fn an_environment_made_for_tailscales_image_works_as_it_is() {
     let key = scene.tailnet.auth_key(KeyOptions { reusable: false, ephemeral: true }).expect("key");
     let directory = tempfile::tempdir().expect("directory");
     let (socket, state) = (directory.path().join("run/tailscaled.sock"), directory.path().join("state"));
-    let text = |path: &std::path::Path| path.to_str().expect("UTF-8").to_owned();
+    let text = |path: &Path| path.to_str().expect("UTF-8").to_owned();
     let login = format!("--login-server={} --accept-routes --authkey {key}", scene.tailnet.control_url());
     let mut daemon = start_ready(
         Daemon::builder(binary())
@@ -40,15 +56,10 @@ fn an_environment_made_for_tailscales_image_works_as_it_is() {
     let offered = || (scene.tailnet.node("ts-app").ok()??.routes == ["10.9.0.0/16"]).then_some(());
     wait_until("the route is offered", READY, offered).expect("is offered");
     assert!(!daemon.output().contains(&key), "the key is shown");
-    let tailscaled = daemon.tailscaled_pid().expect("runs");
-    let inherited = std::fs::read(format!("/proc/{tailscaled}/environ")).expect("environment");
-    assert!(!String::from_utf8_lossy(&inherited).contains(&key), "tailscaled inherits the key");
+    assert!(!inherited(&daemon).contains(&key), "tailscaled inherits the key");
 
-    let tailscale = parts::find("tailscale").expect("tailscale");
-    let status =
-        Command::new(tailscale).arg(format!("--socket={}", text(&socket))).arg("status").output().expect("runs");
-    let shown = String::from_utf8_lossy(&status.stdout).into_owned();
-    assert!(status.status.success() && shown.contains("ts-app") && shown.contains("web"), "{status:?}");
+    let status = tailscale_status(&socket);
+    assert!(status.contains("ts-app") && status.contains("web"), "{status}");
 
     daemon.terminate().expect("SIGTERM");
     assert_eq!(daemon.wait_exit(END).expect("ends").code(), Some(0));
