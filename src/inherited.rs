@@ -4,12 +4,14 @@ use crate::config::key::KEYS;
 use crate::secret::Redactor;
 
 /// Bear secrets, or point at them.
-const SECRET_BEARING: [&str; 8] = [
+const SECRET_BEARING: [&str; 9] = [
     "AWS_ACCESS_KEY_ID",
     "AWS_SECRET_ACCESS_KEY",
     "AWS_SESSION_TOKEN",
     "AWS_CONTAINER_AUTHORIZATION_TOKEN",
     "TS_CLIENT_SECRET",
+    // May hold an auth key among its flags.
+    "TS_EXTRA_ARGS",
     "TS_ID_TOKEN",
     "TS_API_KEY",
     "TS_SECRET_API_KEY",

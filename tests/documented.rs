@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::process::Command;
 
 use tetherd::config::key::KEYS;
+use tetherd::config::tailscale_names::{self, Means, NAMES};
 
 fn table() -> BTreeSet<String> {
     KEYS.iter().map(|key| key.name.to_owned()).collect()
@@ -30,6 +31,32 @@ fn the_readme_names_every_variable_of_tailscales_image_that_is_known() {
     let readme = include_str!("../README.md");
     for alias in KEYS.iter().flat_map(|key| key.aliases) {
         assert!(readme.contains(&format!("`{alias}`")), "{alias} is missing");
+    }
+}
+
+/// The rows of a table: the names in backquotes of the first two columns, and the text of the second.
+fn rows(document: &str) -> Vec<(String, Vec<String>, String)> {
+    let quoted = |cell: &str| cell.split('`').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>();
+    let row = |line: &str| {
+        let mut cells = line.strip_prefix("| `")?.split('|');
+        let name = cells.next()?.trim().trim_end_matches('`').to_owned();
+        let second = cells.next()?.trim().to_owned();
+        Some((name, quoted(&second), second))
+    };
+    document.lines().filter_map(row).collect()
+}
+
+#[test]
+fn the_table_of_tailscales_variables_is_that_of_the_code() {
+    let rows = rows(include_str!("../docs/tailscale-names.md"));
+    let documented: BTreeSet<_> = rows.iter().map(|(name, keys, _)| (name.clone(), keys.clone())).collect();
+    let known = tailscale_names::all();
+    let known = known.into_iter().map(|(name, keys)| (name.to_owned(), keys.into_iter().map(str::to_owned).collect()));
+    assert_eq!(documented, known.collect());
+    for name in NAMES {
+        let (_, _, second) = rows.iter().find(|(row, ..)| row == name.name).expect(name.name);
+        let is_refused = matches!(name.means, Means::Refused { .. });
+        assert_eq!(second.starts_with("refused"), is_refused, "{}", name.name);
     }
 }
 

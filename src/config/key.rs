@@ -71,6 +71,16 @@ pub const KEYS: &[Key] = &[
     key("ca_file", "PATH", None, "PEM file of roots to trust beside the system's"),
     key("hostname", "NAME", None, "the node's name in the tailnet; the container's host name when not given")
         .also(&["TS_HOSTNAME"]),
+    key("tags", "LIST", None, "tags that the node asks for, such as tag:web"),
+    key("accept_routes", "BOOL", Some("false"), "use the subnets that other nodes advertise"),
+    key("accept_dns", "BOOL", Some("true"), "use the tailnet's DNS configuration").also(&["TS_ACCEPT_DNS"]),
+    key("shields_up", "BOOL", None, "block what comes in; true, but false with serve_config or advertise_routes"),
+    key("advertise_routes", "LIST", None, "networks that the node offers a way to, such as 10.0.0.0/8")
+        .also(&["TS_ROUTES"]),
+    key("exit_node", "NODE", None, "name or address of the node that leads out of the tailnet").also(&["TS_EXIT_NODE"]),
+    key("exit_node_required", "BOOL", Some("false"), "not ready without the exit node"),
+    key("serve_config", "PATH", None, "what the node serves to the tailnet, in the form of TS_SERVE_CONFIG")
+        .also(&["TS_SERVE_CONFIG"]),
     key(
         "socks_listen",
         "LIST",
@@ -97,13 +107,21 @@ pub const KEYS: &[Key] = &[
     key("idle_timeout", "DURATION", Some("off"), "longest silence of a connection in both directions"),
     key("half_close_timeout", "DURATION", Some("60s"), "longest silence once one side of a connection has ended"),
     key("drain_timeout", "DURATION", Some("10s"), "longest time that running connections get to finish at a stop"),
-    key("start_timeout", "DURATION", Some("off"), "exit with 69 when not ready after this time"),
+    key("start_timeout", "DURATION", Some("off"), "exit with 69 when not ready after this time")
+        .also(&["TS_BOOT_TIMEOUT"]),
     key("max_connections", "NUMBER", None, "connections at once, further ones wait; by the limit of open files"),
     key("health_listen", "HOST:PORT", Some("127.0.0.1:9002"), "where health and status are served")
-        .also(&["TS_LOCAL_ADDR_PORT"]),
+        .also(&["TS_HEALTHCHECK_ADDR_PORT", "TS_LOCAL_ADDR_PORT"]),
     key("tailscaled_path", "PATH", None, "tailscaled to run; found beside tetherd and on PATH when not given"),
     key("tailscaled_args", "WORDS", None, "more arguments for tailscaled, separated by spaces")
         .also(&["TS_TAILSCALED_EXTRA_ARGS"]),
+    key(
+        "tailscaled_socket",
+        "PATH",
+        None,
+        "where tailscaled's LocalAPI listens; in a private directory when not given",
+    )
+    .also(&["TS_SOCKET"]),
     key("log_upload", "BOOL", Some("false"), "let tailscaled upload its logs to Tailscale"),
     key("state_dir", "DIR", None, "where the node's identity is kept; a temporary directory when not given")
         .also(&["TS_STATE_DIR"]),

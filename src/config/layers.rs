@@ -9,6 +9,7 @@ use figment::{Figment, Metadata, Profile, Provider};
 
 use super::fault::Fault;
 use super::key::{self, KEYS, Key};
+use super::translation;
 
 /// The environment as it was when the daemon started.
 pub type Environment = BTreeMap<String, String>;
@@ -147,6 +148,14 @@ impl Layers {
                 if let Some(value) = environment.get(*alias).filter(|value| !value.is_empty()) {
                     self.add((*alias).to_owned(), key, value.clone().into());
                 }
+            }
+        }
+        // After the plain ones: in the image, too, the extra arguments win over the variables of their own.
+        let (given, faults) = translation::read(environment);
+        self.faults.extend(faults);
+        for given in given {
+            if let Some(key) = key::find(given.key) {
+                self.add(given.origin, key, given.value.into());
             }
         }
     }

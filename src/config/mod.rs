@@ -1,10 +1,15 @@
 //! Settings: read once from all their sources into typed values, every fault reported with its key and origin.
 
+mod extra_args;
 mod fault;
 pub mod key;
 mod layers;
+pub mod node;
 pub mod rule;
+pub mod serve;
 mod settings;
+pub mod tailscale_names;
+mod translation;
 pub mod value;
 
 pub use fault::{Fault, Faults};

@@ -10,6 +10,7 @@ use figment::value::Value as Raw;
 use super::fault::Fault;
 use super::key::{self, Key};
 use super::layers::Layers;
+use super::node::{NodeSettings, SocketPath};
 use super::rule::Rule;
 use super::value::{ControlUrl, Direct, Forward, Hostname, Limit, Listen, LogFormat, LogLevel, Logout, Value, Words};
 use crate::secret::{MASK, Secret, SecretSource, looks_like_a_key, mask_keys};
@@ -36,6 +37,7 @@ pub struct Settings {
     pub control_url: Option<ControlUrl>,
     pub ca_file: Option<PathBuf>,
     pub hostname: Option<Hostname>,
+    pub node: NodeSettings,
     pub socks_listen: Vec<Listen>,
     pub socks_credentials: Option<Credentials>,
     pub udp: bool,
@@ -53,12 +55,16 @@ pub struct Settings {
     pub health_listen: SocketAddr,
     pub tailscaled_path: Option<PathBuf>,
     pub tailscaled_args: Words,
+    pub tailscaled_socket: Option<SocketPath>,
     pub log_upload: bool,
     pub state_dir: Option<PathBuf>,
     pub logout: Logout,
     pub log_level: LogLevel,
     pub log_format: LogFormat,
 }
+
+/// The origin of a value that no source has.
+pub(super) const NOT_SET: &str = "not set";
 
 /// One line of `tetherd check`.
 #[derive(Clone, Debug)]
@@ -90,6 +96,7 @@ impl Reader {
             control_url: self.value("control_url"),
             ca_file: self.roots("ca_file"),
             hostname: self.value("hostname"),
+            node: self.node(),
             socks_listen: self.filled_list("socks_listen"),
             socks_credentials: self.credentials(),
             udp: self.value("udp").unwrap_or(false),
@@ -107,6 +114,7 @@ impl Reader {
             health_listen: self.health_listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0))),
             tailscaled_path: self.value("tailscaled_path"),
             tailscaled_args: self.value("tailscaled_args").unwrap_or(Words(Vec::new())),
+            tailscaled_socket: self.value("tailscaled_socket"),
             log_upload: self.value("log_upload").unwrap_or(false),
             state_dir: self.value("state_dir"),
             logout: self.value("logout").unwrap_or(Logout::Auto),
@@ -122,7 +130,7 @@ impl Reader {
     fn parts(&mut self, name: &'static str) -> Option<(&'static Key, Vec<String>, String)> {
         let key = key::find(name).unwrap_or_else(|| unreachable!("{name} is not in the table of keys"));
         let Some((raw, origin)) = self.layers.find(key) else {
-            self.shown.push(Shown { key: name, value: String::new(), origin: "not set".into() });
+            self.shown.push(Shown { key: name, value: String::new(), origin: NOT_SET.into() });
             return None;
         };
         let Some(parts) = texts(&raw) else {
@@ -134,7 +142,7 @@ impl Reader {
         Some((key, parts, origin))
     }
 
-    fn value<T: Value>(&mut self, name: &'static str) -> Option<T> {
+    pub(super) fn value<T: Value>(&mut self, name: &'static str) -> Option<T> {
         let (key, parts, origin) = self.parts(name)?;
         let text = parts.join(",");
         let value = T::parse(text.trim());
@@ -144,7 +152,7 @@ impl Reader {
         value
     }
 
-    fn list<T: Value>(&mut self, name: &'static str) -> Vec<T> {
+    pub(super) fn list<T: Value>(&mut self, name: &'static str) -> Vec<T> {
         let Some((key, parts, origin)) = self.parts(name) else { return Vec::new() };
         let mut values = Vec::new();
         for text in parts.iter().flat_map(|part| part.split(',')).map(str::trim).filter(|text| !text.is_empty()) {
@@ -244,7 +252,7 @@ impl Reader {
         self.faults.push(Fault::new(key, &origin, problem));
     }
 
-    fn origin(&self, name: &str) -> String {
+    pub(super) fn origin(&self, name: &str) -> String {
         self.shown.iter().find(|shown| shown.key == name).map_or_else(String::new, |shown| shown.origin.clone())
     }
 

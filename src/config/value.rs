@@ -36,8 +36,8 @@ impl Value for bool {
 
     fn parse(text: &str) -> Option<Self> {
         match text.to_ascii_lowercase().as_str() {
-            "true" | "1" | "yes" | "on" => Some(true),
-            "false" | "0" | "no" | "off" => Some(false),
+            "true" | "t" | "1" | "yes" | "on" => Some(true),
+            "false" | "f" | "0" | "no" | "off" => Some(false),
             _ => None,
         }
     }

@@ -2,14 +2,14 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::inspector::Inspector;
-use super::{Life, limits, listeners, orphans};
+use super::{Life, limits, listeners, orphans, readiness};
 use crate::child::OwnChildren;
 use crate::config::value::{Hostname, Logout, Value};
 use crate::config::{Environment, Settings};
@@ -18,9 +18,10 @@ use crate::fatal::Fatal;
 use crate::health::{self, View};
 use crate::proxy::{self, Connector, Counters, Listener, Outcome, Patience, Policy, Proxy, Stream};
 use crate::secret::Redactor;
-use crate::state::{Phase, Publisher};
+use crate::state::Publisher;
 use crate::tailscaled::{
-    self, AtEnd, Control, Dialer, Keeper, Launch, LocalApi, Login, PathWatch, Preferences, Report, SocksPort, StateDir,
+    self, AtEnd, ChosenExitNode, Control, Dialer, ExitNodeWatch, Keeper, Launch, LocalApi, Login, Obstacle, PathWatch,
+    Preferences, ServeFile, SocksPort, StateDir,
 };
 
 /// Starts everything. To be called inside the event loop.
@@ -28,6 +29,7 @@ pub(super) async fn assemble(
     settings: &Settings,
     environment: &Environment,
     directory: &StateDir,
+    socket: &Path,
 ) -> Result<Life, Fatal> {
     let proxy_listeners = listeners::open_all("socks_listen", &settings.socks_listen).await?;
     let forward_places: Vec<_> = settings.forwards.iter().map(|forward| forward.listen.clone()).collect();
@@ -36,14 +38,14 @@ pub(super) async fn assemble(
     let health_listener = listeners::bind("health_listen", settings.health_listen)?;
     let publisher = Arc::new(Publisher::new());
     let path = PathWatch::default();
-    let api = LocalApi::new(directory.socket());
+    let api = LocalApi::new(socket.to_owned());
     let counters = Counters::default();
     let socks_port = SocksPort::default();
     let restarts = Arc::new(AtomicU64::new(0));
 
     let accepting = CancellationToken::new();
     let connections = TaskTracker::new();
-    let connector = connector(settings, Dialer::new(api.clone(), socks_port.clone()), &publisher, path.clone());
+    let connector = connector(settings, dialer(settings, api.clone(), socks_port.clone()), &publisher, path.clone());
     let proxy = Arc::new(proxy(settings, connector, &counters, &accepting));
     let serving = Serving {
         proxy,
@@ -60,14 +62,16 @@ pub(super) async fn assemble(
 
     let redactor = Redactor::default();
     let children = OwnChildren::default();
-    let mut launch = launch(settings, environment, directory, &redactor)?.among(children.clone());
+    let mut launch = launch(settings, environment, (directory, socket), &redactor)?.among(children.clone());
     if settings.udp {
         launch = launch.with_udp(socks_port);
     }
     orphans::reap_if_first_process(children.clone());
-    let (login, control) = (login(settings, redactor.clone()), control(settings, environment));
+    let exit_node = ChosenExitNode::default();
+    let obstacle = attend_to_node(settings, &api, &exit_node, &publisher);
+    let (login, control) = (login(settings, exit_node, redactor.clone()), control(settings, environment));
     let (keeper, reports) = Keeper::new(launch, api, login, path, control, directory.state());
-    tokio::spawn(publish(reports, Arc::clone(&publisher), restarts));
+    tokio::spawn(readiness::publish(reports, obstacle, Arc::clone(&publisher), restarts));
     let keeping = CancellationToken::new();
     let keeper = tokio::spawn(keeper.run(keeping.clone(), at_end(settings, directory)));
     Ok(Life {
@@ -151,7 +155,7 @@ fn proxy(
 fn launch(
     settings: &Settings,
     environment: &Environment,
-    directory: &StateDir,
+    (directory, socket): (&StateDir, &Path),
     redactor: &Redactor,
 ) -> Result<Launch, Fatal> {
     let search = environment.get("PATH").map(String::as_str);
@@ -159,7 +163,7 @@ fn launch(
     learn_secrets(settings, redactor);
     let roots = settings.ca_file.as_deref().map(|file| roots(directory, file)).transpose()?;
     let environment = tailscaled::environment(environment, directory.private(), roots.as_deref(), redactor);
-    let mut launch = Launch::new(program, directory.state(), &directory.socket(), environment, redactor.clone());
+    let mut launch = Launch::new(program, directory.state(), socket, environment, redactor.clone());
     if !settings.log_upload {
         launch = launch.without_log_upload();
     }
@@ -182,10 +186,44 @@ fn learn_secrets(settings: &Settings, redactor: &Redactor) {
     }
 }
 
-fn login(settings: &Settings, redactor: Redactor) -> Login {
+fn dialer(settings: &Settings, api: LocalApi, socks_port: SocksPort) -> Dialer {
+    let dialer = Dialer::new(api, socks_port);
+    if settings.node.exit_node.is_some() { dialer.only_by_exit_node() } else { dialer }
+}
+
+/// Starts what keeps the joined node as the settings want it. Returns what stands in the way of a required exit node.
+fn attend_to_node(
+    settings: &Settings,
+    api: &LocalApi,
+    chosen: &ChosenExitNode,
+    publisher: &Publisher,
+) -> watch::Receiver<Obstacle> {
+    let node = &settings.node;
+    if let Some(path) = &node.serve_config {
+        if node.shields_up {
+            tracing::warn!("shields_up blocks all that comes in, and with it what serve_config serves");
+        }
+        tokio::spawn(ServeFile::new(path.clone(), api.clone()).keep_serving(publisher.watch()));
+    }
+    let nothing = watch::Sender::new(None).subscribe();
+    let Some(wanted) = node.exit_node.clone() else { return nothing };
+    let exit_node = ExitNodeWatch::new(api.clone(), wanted, chosen.clone());
+    let obstacle = exit_node.obstacle();
+    tokio::spawn(exit_node.follow(publisher.watch()));
+    if node.exit_node_required { obstacle } else { nothing }
+}
+
+fn login(settings: &Settings, exit_node: ChosenExitNode, redactor: Redactor) -> Login {
+    let node = &settings.node;
     let preferences = Preferences {
         control_url: settings.control_url.as_ref().map_or_else(String::new, |url| url.0.clone()),
         hostname: settings.hostname.as_ref().map_or_else(own_hostname, |name| name.0.clone()),
+        tags: node.tags.iter().map(|tag| tag.0.clone()).collect(),
+        accept_routes: node.accept_routes,
+        accept_dns: node.accept_dns,
+        shields_up: node.shields_up,
+        advertise_routes: node.advertise_routes.iter().map(|route| route.0.to_string()).collect(),
+        exit_node,
     };
     Login::new(preferences, settings.auth_key.clone(), redactor)
 }
@@ -207,14 +245,5 @@ fn at_end(settings: &Settings, directory: &StateDir) -> AtEnd {
         Logout::Always => AtEnd::LogOut,
         Logout::Auto if directory.is_temporary() => AtEnd::LogOut,
         Logout::Auto | Logout::Never => AtEnd::KeepNode,
-    }
-}
-
-async fn publish(mut reports: mpsc::UnboundedReceiver<Report>, publisher: Arc<Publisher>, restarts: Arc<AtomicU64>) {
-    while let Some(report) = reports.recv().await {
-        if report.phase == Phase::Restarting {
-            restarts.fetch_add(1, Ordering::Relaxed);
-        }
-        publisher.publish_as(report.phase, &report.reason, report.dialable);
     }
 }

@@ -8,6 +8,7 @@ mod inspector;
 mod limits;
 mod listeners;
 mod orphans;
+mod readiness;
 mod signals;
 
 use std::net::SocketAddr;
@@ -23,7 +24,7 @@ use crate::config::{Credentials, Environment, Settings};
 use crate::fatal::Fatal;
 use crate::secret::Redactor;
 use crate::state::{Phase, Publisher};
-use crate::tailscaled::StateDir;
+use crate::tailscaled::{SocketPlace, StateDir};
 pub use companion::Job;
 use signals::Listening;
 pub use signals::Signals;
@@ -47,13 +48,15 @@ fn begin<T>(
     // Outlives the event loop: dropping that kills tailscaled, and only then its directory can go.
     let directory = StateDir::open(settings.state_dir.as_deref(), temporary)
         .map_err(|error| Fatal::Configuration(error.to_string()))?;
+    let socket = settings.tailscaled_socket.as_ref().map(|socket| socket.0.as_path());
+    let socket = SocketPlace::new(socket, &directory).map_err(|error| Fatal::Configuration(error.to_string()))?;
     // One thread: tailscaled is the one that needs the cores, and the kernel ends it when this thread ends.
     let event_loop = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| Fatal::Configuration(format!("the event loop cannot be set up: {error}")))?;
     event_loop.block_on(async {
-        let life = assembly::assemble(settings, environment, &directory).await?;
+        let life = assembly::assemble(settings, environment, &directory, socket.path()).await?;
         live(life).await
     })
 }

@@ -13,6 +13,7 @@ use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpStream, UnixStream};
 
+use super::exit_rule::ExitRule;
 use super::local_api::{LocalApi, Node};
 use crate::dial::{Association, Dial, DialError, Dialled, Host, Route, Target};
 use crate::http::{self, HttpError};
@@ -40,16 +41,25 @@ impl SocksPort {
 pub struct Dialer {
     api: LocalApi,
     socks_port: SocksPort,
+    exit: ExitRule,
 }
 
 impl Dialer {
     pub fn new(api: LocalApi, socks_port: SocksPort) -> Self {
-        Self { api, socks_port }
+        Self { api, socks_port, exit: ExitRule::default() }
+    }
+
+    /// Sends nothing past an exit node.
+    pub fn only_by_exit_node(self) -> Self {
+        Self { exit: ExitRule::OnlyByExitNode, ..self }
     }
 
     async fn dial_on(&self, network: &str, target: &Target) -> Result<Dialled, DialError> {
         if matches!(&target.host, Host::Name(name) if name.is_empty()) {
             return Err(DialError::Host("the name is empty".into()));
+        }
+        if let Some(address) = self.exit.own_loopback(target) {
+            return Ok(Dialled::Outside(address));
         }
         let request = Request::post("/localapi/v0/dial")
             .header("Host", "local-tailscaled.sock")
@@ -63,7 +73,7 @@ impl Dialer {
         let response = self.api.send(Ok(request)).await.map_err(unreachable)?;
         match response.status() {
             StatusCode::SWITCHING_PROTOCOLS => upgraded(response).await,
-            StatusCode::OK => outside(&response),
+            StatusCode::OK => outside(&response).and_then(|dialled| self.exit.permit(dialled)),
             _ => {
                 let (_, text) = http::read(response).await.map_err(unreachable)?;
                 Err(classify(String::from_utf8_lossy(&text).trim()))
@@ -87,6 +97,10 @@ impl Dial for Dialer {
     async fn route_datagrams(&self, target: &Target) -> Result<Route, DialError> {
         Ok(match self.dial_on("udp", target).await? {
             Dialled::Tailnet(..) => Route::Tailnet,
+            // tailscaled, which carries datagrams, would send them to the exit node.
+            Dialled::Outside(address) if self.exit == ExitRule::OnlyByExitNode => {
+                return Err(DialError::Policy(format!("datagrams to {address} would go to the exit node")));
+            }
             Dialled::Outside(address) => Route::Outside(address),
         })
     }

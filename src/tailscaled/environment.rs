@@ -42,6 +42,7 @@ mod tests {
             ("TETHERD_AUTH_KEY", "x"),
             ("TS_AUTHKEY", "file:/run/key"),
             ("TETHERD_SOCKS_PASSWORD", "x"),
+            ("TS_EXTRA_ARGS", "--authkey=x"),
             ("AWS_SECRET_ACCESS_KEY", "x"),
             ("COPY_OF_THE_KEY", "prefix 0123456789abcdef"),
             ("TS_DEBUG_MTU", "1200"),

@@ -43,6 +43,8 @@ pub enum LocalApiError {
     Silent,
     #[error("tailscaled answered {status} to {path}: {text}")]
     Refused { path: String, status: StatusCode, text: String },
+    #[error("the node has not joined the tailnet yet")]
+    NotJoined,
     #[error("tailscaled's answer to {path} is not understood: {source}")]
     Malformed { path: String, source: serde_json::Error },
 }
@@ -52,15 +54,25 @@ pub enum LocalApiError {
 #[serde(rename_all = "PascalCase")]
 pub struct Status {
     pub version: String,
+    /// `Running` once joined.
+    #[serde(default)]
+    pub backend_state: String,
     #[serde(rename = "Self")]
     pub node: Option<Node>,
     pub peer: Option<std::collections::BTreeMap<String, Node>>,
+    /// The names that certificates can be had for.
+    pub cert_domains: Option<Vec<String>>,
 }
 
 /// A node of the tailnet.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Node {
+    #[serde(rename = "ID", default)]
+    pub id: String,
+    /// It offers to be an exit node, and may.
+    #[serde(default)]
+    pub exit_node_option: bool,
     #[serde(rename = "DNSName", default)]
     pub dns_name: String,
     #[serde(default)]
@@ -94,7 +106,8 @@ impl LocalApi {
     /// Hands over preferences and, where a login is needed, the auth key.
     pub async fn start(&self, options: &serde_json::Value) -> Result<(), LocalApiError> {
         // It takes the old connection to the control server down before it answers.
-        self.ask_within(START_TIMEOUT, Method::POST, "/localapi/v0/start", options.to_string().into()).await.map(drop)
+        let exchange = self.exchange(Method::POST, "/localapi/v0/start", options.to_string().into());
+        tokio::time::timeout(START_TIMEOUT, exchange).await.unwrap_or(Err(LocalApiError::Silent)).map(drop)
     }
 
     /// Logs in: with the auth key handed over by [`Self::start`], or by asking for a login in a browser.
@@ -114,24 +127,37 @@ impl LocalApi {
     }
 
     /// One question with its whole answer, within [`ANSWER_TIMEOUT`].
-    async fn ask(&self, method: Method, path: &str, body: Bytes) -> Result<Bytes, LocalApiError> {
-        self.ask_within(ANSWER_TIMEOUT, method, path, body).await
+    pub(super) async fn ask(&self, method: Method, path: &str, body: Bytes) -> Result<Bytes, LocalApiError> {
+        Self::in_time(self.exchange(method, path, body)).await
     }
 
-    async fn ask_within(
-        &self,
-        limit: Duration,
-        method: Method,
-        path: &str,
-        body: Bytes,
-    ) -> Result<Bytes, LocalApiError> {
-        let exchange = async { Ok(http::read(self.answer(method, path, body).await?).await?.1) };
-        tokio::time::timeout(limit, exchange).await.unwrap_or(Err(LocalApiError::Silent))
+    async fn exchange(&self, method: Method, path: &str, body: Bytes) -> Result<Bytes, LocalApiError> {
+        Ok(http::read(self.answer(method, path, body).await?).await?.1)
+    }
+
+    pub(super) async fn in_time<T>(
+        exchange: impl Future<Output = Result<T, LocalApiError>>,
+    ) -> Result<T, LocalApiError> {
+        tokio::time::timeout(ANSWER_TIMEOUT, exchange).await.unwrap_or(Err(LocalApiError::Silent))
     }
 
     /// The head of a good answer.
-    async fn answer(&self, method: Method, path: &str, body: Bytes) -> Result<Response<Incoming>, LocalApiError> {
-        let response = self.send(request(method, path, body)).await?;
+    pub(super) async fn answer(
+        &self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+    ) -> Result<Response<Incoming>, LocalApiError> {
+        self.good(path, request(method, path, body)).await
+    }
+
+    /// The head of a good answer to this request.
+    pub(super) async fn good(
+        &self,
+        path: &str,
+        request: hyper::http::Result<Request<Full<Bytes>>>,
+    ) -> Result<Response<Incoming>, LocalApiError> {
+        let response = self.send(request).await?;
         if response.status().is_success() {
             return Ok(response);
         }
@@ -150,7 +176,7 @@ impl LocalApi {
     }
 }
 
-fn request(method: Method, path: &str, body: Bytes) -> hyper::http::Result<Request<Full<Bytes>>> {
+pub(super) fn request(method: Method, path: &str, body: Bytes) -> hyper::http::Result<Request<Full<Bytes>>> {
     // The host name that tailscaled expects: it answers 403 to any other.
     Request::builder().method(method).uri(path).header("Host", "local-tailscaled.sock").body(Full::new(body))
 }

@@ -3,14 +3,24 @@
 
 use serde_json::{Value, json};
 
+use super::exit_node::ChosenExitNode;
 use crate::secret::{Redactor, SecretError, SecretSource};
 
 /// The node's preferences (`ipn.Prefs`).
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Preferences {
     /// Empty for Tailscale's own.
     pub control_url: String,
     pub hostname: String,
+    pub tags: Vec<String>,
+    /// Subnets that other nodes advertise are used.
+    pub accept_routes: bool,
+    /// The tailnet's DNS configuration is used.
+    pub accept_dns: bool,
+    /// What comes in is blocked.
+    pub shields_up: bool,
+    pub advertise_routes: Vec<String>,
+    pub exit_node: ChosenExitNode,
 }
 
 /// Builds the options of LocalAPI `start`.
@@ -52,14 +62,18 @@ impl Login {
     }
 
     fn preferences(&self) -> Value {
+        let wanted = &self.preferences;
+        // They replace all that there were: what is not here is at its zero value.
         json!({
-            "ControlURL": self.preferences.control_url,
-            "Hostname": self.preferences.hostname,
+            "ControlURL": wanted.control_url,
+            "Hostname": wanted.hostname,
             "WantRunning": true,
-            // MagicDNS: names are resolved by tailscaled.
-            "CorpDNS": true,
-            // In userspace mode everything that comes in from the tailnet would reach the container's loopback.
-            "ShieldsUp": true,
+            "RouteAll": wanted.accept_routes,
+            "CorpDNS": wanted.accept_dns,
+            "ShieldsUp": wanted.shields_up,
+            "AdvertiseTags": wanted.tags,
+            "AdvertiseRoutes": wanted.advertise_routes,
+            "ExitNodeID": wanted.exit_node.id(),
         })
     }
 }
@@ -70,7 +84,8 @@ mod tests {
     use crate::secret::Secret;
 
     fn login(key: Option<SecretSource>) -> Login {
-        let preferences = Preferences { control_url: "https://h.example".into(), hostname: "app".into() };
+        let preferences =
+            Preferences { control_url: "https://h.example".into(), hostname: "app".into(), ..Preferences::default() };
         Login::new(preferences, key, Redactor::default())
     }
 

@@ -16,7 +16,7 @@ const STABLE_RUN: Duration = Duration::from_secs(10);
 const FAILED_STARTS: u32 = 8;
 
 /// Of a daemon that was ready before: an upgrade, or memory that is short for a while, may take half a minute.
-const FAILED_STARTS_ONCE_READY: u32 = 10;
+const FAILED_STARTS_ONCE_READY: u32 = 11;
 
 /// How one run of tailscaled went.
 #[derive(Clone, Copy, Debug)]

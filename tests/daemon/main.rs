@@ -1,5 +1,5 @@
 //! The daemon on a real tailnet: real tailscaled, real headscale, each test in a network namespace of its own. A
-//! module for each promise of the daemon, and for its exit codes and commands.
+//! module for each promise of the daemon, and for its exit codes, commands and settings.
 
 mod adversity;
 mod commands;
@@ -8,6 +8,7 @@ mod exec_as_a_process;
 mod exit_codes;
 mod http_proxy;
 mod listeners;
+mod node_settings;
 mod policy;
 mod promise_1_early_connections_wait;
 mod promise_2_tailscaled_may_die;
@@ -16,4 +17,5 @@ mod promise_4_half_close_keeps_the_answer;
 mod promise_5_stopping;
 mod promise_7_secrets_stay_secret;
 mod scene;
+mod tailscale_names;
 mod udp;

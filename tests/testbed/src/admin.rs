@@ -12,6 +12,8 @@ use crate::tailnet::Tailnet;
 /// headscale numbers users from one, and there is only this one.
 const USER_ID: &str = "1";
 
+const USER: &str = "tester";
+
 /// What an auth key allows; the default is single-use for a node that stays.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct KeyOptions {
@@ -38,6 +40,13 @@ pub struct MachineInfo {
     pub addresses: Vec<IpAddr>,
     #[serde(default)]
     pub online: bool,
+    /// What it wants to be a way to, and what of it an administrator has approved.
+    #[serde(default, rename = "available_routes")]
+    pub routes: Vec<String>,
+    #[serde(default)]
+    pub approved_routes: Vec<String>,
+    #[serde(default)]
+    pub tags: Vec<String>,
     #[serde(default)]
     pre_auth_key: Option<UsedKey>,
 }
@@ -91,8 +100,26 @@ impl Tailnet {
         self.tell(&["nodes", "expire", "--identifier", &self.id_of(name)?])
     }
 
+    /// Lets other nodes use these routes of the node; none takes the permission back.
+    pub fn approve_routes(&self, name: &str, routes: &str) -> Result<()> {
+        self.tell(&["nodes", "approve-routes", "--identifier", &self.id_of(name)?, "--routes", routes])
+    }
+
+    /// Lets a node join that has no auth key: `address` is what it was told to open in a browser.
+    pub fn register(&self, address: &str) -> Result<()> {
+        let (_, key) = address.rsplit_once('/').context("no login address")?;
+        self.tell(&["nodes", "register", "--user", USER, "--key", key])
+    }
+
+    /// Who may do what, in the form of Tailscale's policy files.
+    pub fn set_policy(&self, policy: &str) -> Result<()> {
+        let file = tempfile::NamedTempFile::new()?;
+        std::fs::write(file.path(), policy)?;
+        self.tell(&["policy", "set", "--file", &file.path().to_string_lossy()])
+    }
+
     pub(crate) fn create_user(&self) -> Result<()> {
-        self.tell(&["users", "create", "tester"])
+        self.tell(&["users", "create", USER])
     }
 
     fn id_of(&self, name: &str) -> Result<String> {

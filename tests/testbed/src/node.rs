@@ -24,6 +24,8 @@ use crate::{parts, wait_until};
 
 /// Measured 0.2 s on two idle cores; the rest is for busy ones.
 const JOIN: Duration = Duration::from_secs(20);
+/// Measured 2 ms; tailscaled itself waits two minutes for a target that does not answer.
+const DIAL: Duration = Duration::from_secs(10);
 /// `State` on the bus: Running.
 const RUNNING: u64 = 6;
 /// Initial state, and no netmaps.
@@ -119,9 +121,10 @@ impl Node {
         Ok((answer.head.status, answer.text()))
     }
 
-    /// A TCP stream through the tailnet; `host` may be a MagicDNS name.
+    /// A TCP stream through the tailnet; `host` may be a MagicDNS name. An error when there is no answer in time.
     pub fn dial(&self, host: &str, port: u16) -> Result<UnixStream> {
         let mut stream = UnixStream::connect(self.socket())?;
+        stream.set_read_timeout(Some(DIAL))?;
         let request = format!(
             "POST /localapi/v0/dial HTTP/1.1\r\nHost: {HOST}\r\nConnection: upgrade\r\nUpgrade: ts-dial\r\n\
              Dial-Host: {host}\r\nDial-Port: {port}\r\nContent-Length: 0\r\n\r\n"
@@ -129,6 +132,7 @@ impl Node {
         stream.write_all(request.as_bytes())?;
         let head = http::read_head(&mut stream)?;
         ensure!(head.status == 101, "dial of {host}:{port} answered {}", head.status);
+        stream.set_read_timeout(None)?;
         Ok(stream)
     }
 

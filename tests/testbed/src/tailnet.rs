@@ -112,6 +112,8 @@ fn config(directory: &Path) -> Value {
         "prefixes": { "v4": "100.64.0.0/10", "v6": "fd7a:115c:a1e0::/48" },
         "derp": derp(&file("derp.key")),
         "database": { "type": "sqlite", "sqlite": { "path": file("db.sqlite"), "write_ahead_log": true } },
+        // Everything is allowed until a policy is set.
+        "policy": { "mode": "database" },
         "dns": {
             "magic_dns": true,
             "base_domain": BASE_DOMAIN,
