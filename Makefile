@@ -5,8 +5,13 @@
 
 DENY_VERSION := 0.20.2
 PARTS := parts/bin
+# The same place for every command, whatever the user's own configuration of cargo says.
+export CARGO_TARGET_DIR ?= $(CURDIR)/target
 # Built inside the tree, so that nothing is installed for the whole machine.
-TOOLS := target/tools
+TOOLS := $(CARGO_TARGET_DIR)/tools
+TAILSCALE_VERSION := $(shell awk '$$1 == "tailscale.com" { sub(/^v/, "", $$2); print $$2 }' parts/tailscaled/go.mod)
+# Built from a module, tailscaled knows no version control to name its version by.
+TAILSCALE_STAMP := -X tailscale.com/version.shortStamp=$(TAILSCALE_VERSION) -X tailscale.com/version.longStamp=$(TAILSCALE_VERSION)
 CARGO_DENY := $(TOOLS)/bin/cargo-deny
 
 help:
@@ -26,7 +31,7 @@ parts: $(PARTS)/tailscaled $(PARTS)/headscale
 # Grouped targets would need GNU Make 4.3 on every machine; `tailscale` comes with tailscaled.
 $(PARTS)/tailscaled: parts/tailscaled/go.mod parts/tailscaled/go.sum | check-tools
 	@echo "building tailscaled (some minutes, once)"
-	cd parts/tailscaled && go build -mod=readonly -trimpath -ldflags '-s -w' -o ../bin/ tool
+	cd parts/tailscaled && go build -mod=readonly -trimpath -ldflags '-s -w $(TAILSCALE_STAMP)' -o ../bin/ tool
 	@touch $@
 
 $(PARTS)/headscale: parts/headscale/go.mod parts/headscale/go.sum | check-tools
@@ -39,7 +44,7 @@ $(PARTS)/headscale: parts/headscale/go.mod parts/headscale/go.sum | check-tools
 demo: parts check-ip
 	cargo build --release -p tetherd
 	cargo build -p testbed --bin demo
-	target/debug/demo --tetherd target/release/tetherd $(if $(ONCE),--once)
+	$(CARGO_TARGET_DIR)/debug/demo --tetherd $(CARGO_TARGET_DIR)/release/tetherd $(if $(ONCE),--once)
 
 test: system-packages parts lint
 	cargo test --workspace
