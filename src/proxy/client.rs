@@ -7,7 +7,8 @@ use tokio::time::timeout;
 
 use super::connector::{Connection, Connector};
 use super::counters::Counters;
-use super::relay::{Carried, HalfClose, Patience, relay};
+use super::patience::{Carried, Patience};
+use super::relay::{HalfClose, relay};
 use super::stream::Stream;
 use super::{http, socks};
 use crate::config::Credentials;

@@ -4,13 +4,13 @@
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
-use std::pin::pin;
 use std::time::Duration;
 
 use hyper::body::Bytes;
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, sleep, timeout_at};
 
+use super::beside::{Outcome, dial_beside};
 use super::policy::{Policy, judge_unknown};
 use crate::dial::{Association, Dial, DialError, Dialled, Host, Route, Target};
 use crate::state::{Phase, Watcher};
@@ -18,29 +18,8 @@ use crate::state::{Phase, Watcher};
 /// tailscaled that has just ended is noticed within milliseconds; until then its socket is tried again at this pace.
 const RETRY: Duration = Duration::from_millis(20);
 
-/// A dial still unanswered after this time gets a second one beside it: one that was made while the path was being
-/// built dies with it, 5 s later, while a younger one works at once.
-const SECOND_AFTER: Duration = Duration::from_secs(1);
-
-/// How long the second one may be silent until a younger one takes its place.
-const SILENCE: Duration = Duration::from_secs(2);
-
-/// Right after a start the first packet to a peer is often lost, and nothing but a new dial sends another one before
-/// a second has passed. So long after `Ready` dials are repeated sooner, and their silence says nothing.
-const YOUNG: Duration = Duration::from_secs(5);
-const SECOND_AFTER_WHILE_YOUNG: Duration = Duration::from_millis(200);
-
 /// So long after its start tailscaled may not have heard of every node.
 const KNOWS_NODES_AFTER: Duration = Duration::from_secs(1);
-
-/// What a dial through the tailnet tells about the path, for those who judge it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// A connection, or the target's refusal.
-    Answered,
-    /// No answer for a while.
-    Silent,
-}
 
 /// A connection to a target.
 #[derive(Debug)]
@@ -176,28 +155,8 @@ impl<D: Dial> Connector<D> {
         }
     }
 
-    /// One dial, and after a while of silence a second one beside it. The first answer wins; the loser is closed.
     async fn dial_beside(&self, target: &Target) -> Result<Dialled, DialError> {
-        let mut first = pin!(self.dial.dial(target));
-        tokio::select! {
-            result = &mut first => return result,
-            () = sleep(if self.is_young() { SECOND_AFTER_WHILE_YOUNG } else { SECOND_AFTER }) => {}
-        }
-        loop {
-            let young = self.is_young();
-            tokio::select! {
-                result = &mut first => return result,
-                result = self.dial.dial(target) => return result,
-                () = sleep(if young { SECOND_AFTER_WHILE_YOUNG } else { SILENCE }) => {}
-            }
-            if !young {
-                (self.observe)(Outcome::Silent);
-            }
-        }
-    }
-
-    fn is_young(&self) -> bool {
-        self.age() < YOUNG
+        dial_beside(|| self.dial.dial(target), || self.age(), || (self.observe)(Outcome::Silent)).await
     }
 
     fn age(&self) -> Duration {
@@ -322,78 +281,6 @@ mod tests {
         let connector = connector(u32::MAX, "127.0.0.1:1", &publisher, Duration::from_millis(100));
         let error = connector.connect(&target()).await.expect_err("never answers");
         assert!(matches!(error, DialError::Tailscaled(_)), "{error}");
-    }
-
-    /// Never answers its first dials, then names an address outside.
-    struct Silent(AtomicU32);
-
-    impl Dial for Silent {
-        async fn dial(&self, _: &Target) -> Result<Dialled, DialError> {
-            match self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)) {
-                Ok(_) => std::future::pending().await,
-                Err(_) => Err(DialError::Refused),
-            }
-        }
-
-        async fn addresses(&self, _: &str) -> Result<Vec<IpAddr>, DialError> {
-            Ok(Vec::new())
-        }
-
-        async fn route_datagrams(&self, _: &Target) -> Result<Route, DialError> {
-            Ok(Route::Tailnet)
-        }
-
-        async fn associate(&self) -> Result<Association, DialError> {
-            Err(DialError::Refused)
-        }
-    }
-
-    /// How long the dial took, how it ended, and what was observed, at this age of the path.
-    async fn dial_silent(silent: u32, age: Duration) -> (Duration, DialError, Vec<Outcome>) {
-        let publisher = Publisher::new();
-        publisher.publish(Phase::Ready, "joined");
-        let (sender, mut outcomes) = tokio::sync::mpsc::unbounded_channel();
-        let observe = move |outcome| sender.send(outcome).expect("is listened to");
-        let timeout = Duration::from_secs(15);
-        let connector = Connector::new(
-            Silent(AtomicU32::new(silent)),
-            Policy::new(Direct::Allow, Vec::new(), Vec::new()),
-            publisher.watch(),
-            timeout,
-            observe,
-        );
-        tokio::time::sleep(age).await;
-        let started = Instant::now();
-        let error = connector.connect(&target()).await.expect_err("is refused");
-        drop(connector);
-        let mut seen = Vec::new();
-        while let Some(outcome) = outcomes.recv().await {
-            seen.push(outcome);
-        }
-        (started.elapsed(), error, seen)
-    }
-
-    #[tokio::test(flavor = "current_thread", start_paused = true)]
-    async fn a_silent_dial_gets_a_second_one_beside_it() {
-        let (took, error, seen) = dial_silent(1, YOUNG).await;
-        assert_eq!((took.as_millis() / 100, error, seen), (10, DialError::Refused, vec![Outcome::Answered]));
-    }
-
-    #[tokio::test(flavor = "current_thread", start_paused = true)]
-    async fn while_the_path_is_young_dials_are_repeated_sooner_and_silence_says_nothing() {
-        let (took, error, seen) = dial_silent(3, Duration::ZERO).await;
-        assert_eq!((took.as_millis() / 100, error, seen), (6, DialError::Refused, vec![Outcome::Answered]));
-    }
-
-    #[tokio::test(flavor = "current_thread", start_paused = true)]
-    async fn lasting_silence_is_reported_and_younger_dials_are_made() {
-        let (took, error, seen) = dial_silent(2, YOUNG).await;
-        assert_eq!((took.as_millis() / 100, error), (30, DialError::Refused));
-        assert_eq!(seen, [Outcome::Silent, Outcome::Answered]);
-        let (took, error, seen) = dial_silent(u32::MAX, YOUNG).await;
-        assert_eq!(took.as_secs(), 15);
-        assert!(matches!(error, DialError::TimedOut(_)));
-        assert_eq!(seen.len(), 8);
     }
 
     #[tokio::test(flavor = "current_thread")]

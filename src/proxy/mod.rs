@@ -1,10 +1,12 @@
 //! The proxy: listener → client (SOCKS5 or HTTP) → connector → relay. Each step knows only the next one's input.
 
+mod beside;
 mod client;
 mod connector;
 mod counters;
 mod http;
 mod listener;
+mod patience;
 mod policy;
 mod relay;
 mod reply;
@@ -12,10 +14,11 @@ mod socks;
 mod stream;
 mod udp;
 
+pub use beside::Outcome;
 pub use client::Proxy;
-pub use connector::{Connector, Outcome};
+pub use connector::Connector;
 pub use counters::Counters;
 pub use listener::{Listener, serve};
+pub use patience::Patience;
 pub use policy::Policy;
-pub use relay::Patience;
 pub use stream::Stream;

@@ -4,11 +4,10 @@
 use std::io;
 use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::time::sleep;
-use tokio_util::sync::CancellationToken;
+
+use super::patience::{Carried, Patience, idle, until_silent};
 
 /// A buffer a direction. Larger ones gain nothing: tailscaled writes at most 32 KiB at a time.
 const BUFFER: usize = 32 << 10;
@@ -21,44 +20,6 @@ pub enum HalfClose {
     /// It may not: the way to the target ends both directions as soon as one ends.
     Hold,
 }
-
-/// Bytes that a relay has carried.
-#[derive(Debug, Default)]
-pub struct Carried {
-    sent: AtomicU64,
-    received: AtomicU64,
-    /// From the client, when the target listened no more.
-    unheard: AtomicU64,
-}
-
-impl Carried {
-    pub fn sent(&self) -> u64 {
-        self.sent.load(Ordering::Relaxed)
-    }
-
-    fn all(&self) -> u64 {
-        self.sent() + self.received() + self.unheard.load(Ordering::Relaxed)
-    }
-
-    pub fn received(&self) -> u64 {
-        self.received.load(Ordering::Relaxed)
-    }
-}
-
-/// How long a connection may be silent.
-#[derive(Clone, Debug)]
-pub struct Patience {
-    /// Once one side has ended.
-    pub half_closed: Duration,
-    /// In both directions, while both sides are there.
-    pub idle: Option<Duration>,
-    /// Cancelled when the daemon drains.
-    pub draining: CancellationToken,
-}
-
-/// Whoever has ended its side and hears nothing for this long while the daemon drains is taken to be gone: an end
-/// cannot be told from a half-close.
-const SILENCE_AT_THE_END: Duration = Duration::from_millis(250);
 
 /// Relays until the end. Once one side has ended, the other gets as long as it has something to say, and
 /// `patience.half_closed` after its last byte.
@@ -76,19 +37,6 @@ where
     tokio::select! {
         result = carry(client, target, half_close, patience, carried) => result,
         () = idle(carried, patience.idle) => Err(io::ErrorKind::TimedOut.into()),
-    }
-}
-
-/// Ends when nothing was carried for `limit`, at the latest an eighth of it later.
-async fn idle(carried: &Carried, limit: Option<Duration>) {
-    let Some(limit) = limit else { return std::future::pending().await };
-    let (mut silent, step) = (Duration::ZERO, limit / 8);
-    let mut before = 0;
-    while silent < limit {
-        sleep(step).await;
-        let now = carried.all();
-        silent = if now == before { silent + step } else { Duration::ZERO };
-        before = now;
     }
 }
 
@@ -139,32 +87,6 @@ where
     }
 }
 
-/// Lets `direction` finish, or ends it when nothing was carried for as long as `patience` says.
-async fn until_silent(
-    direction: impl Future<Output = io::Result<()>>,
-    carried: &Carried,
-    patience: &Patience,
-) -> io::Result<()> {
-    let mut direction = pin!(direction);
-    let mut silence = patience.half_closed;
-    let mut draining = false;
-    loop {
-        let before = carried.all();
-        tokio::select! {
-            result = &mut direction => return result,
-            () = patience.draining.cancelled(), if !draining => {
-                draining = true;
-                silence = silence.min(SILENCE_AT_THE_END);
-            }
-            () = sleep(silence) => {
-                if carried.all() == before {
-                    return Err(io::ErrorKind::TimedOut.into());
-                }
-            }
-        }
-    }
-}
-
 /// Which end of a direction broke.
 enum Broken {
     Reading(io::Error),
@@ -197,9 +119,13 @@ where
 
 #[cfg(test)]
 mod tests {
+    use super::super::patience::SILENCE_AT_THE_END;
     use super::*;
+    use std::time::Duration;
     use tokio::io::duplex;
     use tokio::net::{TcpListener, TcpStream, UnixStream};
+    use tokio::time::sleep;
+    use tokio_util::sync::CancellationToken;
 
     const SILENCE: Duration = Duration::from_secs(60);
 

@@ -15,7 +15,8 @@ use super::login::Login;
 use super::path_watch::PathWatch;
 use super::process::{Launch, Process, StartError};
 use super::restart::{Backoff, Run, jittered};
-use super::session::{Progress, Session, SessionEnd, Standing};
+use super::session::Session;
+use super::standing::{Progress, SessionEnd, Standing};
 use crate::fatal::Fatal;
 use crate::state::Phase;
 

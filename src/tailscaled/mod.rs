@@ -19,6 +19,7 @@ mod restart;
 mod serve;
 mod session;
 mod socket;
+mod standing;
 mod verification;
 
 pub use binary::{find, version};

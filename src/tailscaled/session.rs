@@ -13,12 +13,11 @@ use super::keeper::Reports;
 use super::local_api::{ANSWER_TIMEOUT, LocalApi, LocalApiError};
 use super::login::Login;
 use super::path_watch::PathWatch;
-use super::verification::{Verdict, Verification};
+use super::standing::{LISTEN_TIMEOUT, Progress, SessionEnd, Standing};
+use super::verification::Verdict;
 use crate::fatal::Fatal;
 use crate::state::Phase;
 
-/// tailscaled that does not listen after this time hangs.
-const LISTEN_TIMEOUT: Duration = Duration::from_secs(30);
 /// How often tailscaled is asked whether it still answers.
 const ALIVE_EVERY: Duration = Duration::from_secs(2);
 /// A timer this late means that the whole container was frozen: then silence says nothing about tailscaled.
@@ -26,38 +25,6 @@ const FROZEN_AFTER: Duration = Duration::from_secs(1);
 /// Waits between logins that fail, doubling.
 const LOGIN_RETRY: Duration = Duration::from_secs(2);
 const LOGIN_RETRY_LONGEST: Duration = Duration::from_secs(60);
-
-/// What outlives a session: kept by the keeper from one run of tailscaled to the next.
-#[derive(Debug, Default)]
-pub struct Standing {
-    /// The control server knows this node: no key is needed.
-    pub known: bool,
-    /// The daemon was ready at least once in its life.
-    pub ever_ready: bool,
-    /// The control server was asked to take the node in.
-    pub login_asked: bool,
-}
-
-impl Standing {
-    pub fn may_be_in_the_tailnet(&self) -> bool {
-        self.known || self.login_asked
-    }
-}
-
-/// Why a session ended that nobody stopped.
-#[derive(Debug, thiserror::Error)]
-pub enum SessionEnd {
-    #[error("{0}")]
-    Api(#[from] LocalApiError),
-    #[error("tailscaled did not open its LocalAPI within {} s", LISTEN_TIMEOUT.as_secs())]
-    NotListening,
-    #[error("tailscaled closed its LocalAPI")]
-    Closed,
-    #[error("tailscaled hangs: it did not answer within {} s", ANSWER_TIMEOUT.as_secs())]
-    Hangs,
-    #[error(transparent)]
-    Fatal(#[from] Fatal),
-}
 
 /// The session.
 pub struct Session<'a> {
@@ -70,29 +37,6 @@ pub struct Session<'a> {
     pub login_pending: &'a watch::Sender<bool>,
     pub standing: &'a mut Standing,
     pub progress: Progress,
-}
-
-/// How far this session has come.
-#[derive(Debug, Default)]
-pub struct Progress {
-    pub was_ready: bool,
-    ready: bool,
-    running: bool,
-    /// The node was known when this session began, and the control server was not heard since.
-    resumed: bool,
-    needs_login: bool,
-    login_pending: bool,
-    failed_logins: u32,
-    retry_at: Option<Instant>,
-    verification: Verification,
-    impairments: String,
-}
-
-impl Progress {
-    /// The path is being verified, and a dial that is answered settles it.
-    fn is_in_doubt(&self) -> bool {
-        self.verification.is_under_way() && !self.login_pending
-    }
 }
 
 impl Session<'_> {
