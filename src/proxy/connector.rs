@@ -65,9 +65,7 @@ impl<D: Dial> Connector<D> {
             }
             Dialled::Outside(address) => {
                 self.policy.judge_outside(target, address)?;
-                timeout_at(deadline, dial_directly(address))
-                    .await
-                    .unwrap_or_else(|_| Err(self.too_late("dialling directly")))
+                self.by(deadline, "dialling directly", dial_directly(address)).await
             }
         }
     }
@@ -85,7 +83,7 @@ impl<D: Dial> Connector<D> {
                 }
             }
         };
-        timeout_at(deadline, associated).await.unwrap_or_else(|_| Err(self.too_late("opening a UDP association")))
+        self.by(deadline, "opening a UDP association", associated).await
     }
 
     /// Judges the target of a datagram. The answer is where to send it: what was judged is what is reached.
@@ -93,8 +91,8 @@ impl<D: Dial> Connector<D> {
         self.policy.judge_target(target)?;
         let deadline = Instant::now() + self.timeout;
         let address = self.judged_address(target, deadline).await?;
-        let route = timeout_at(deadline, self.dial.route_datagrams(address.as_ref().unwrap_or(target))).await;
-        match route.unwrap_or_else(|_| Err(self.too_late("looking for the way of a datagram")))? {
+        let route = self.dial.route_datagrams(address.as_ref().unwrap_or(target));
+        match self.by(deadline, "looking for the way of a datagram", route).await? {
             Route::Outside(outside) => self.policy.judge_outside(target, outside).map(|()| outside.into()),
             Route::Tailnet if address.is_none() => self.policy.judge_unseen(target).map(|()| target.clone()),
             Route::Tailnet => Ok(address.unwrap_or_else(|| target.clone())),
@@ -113,9 +111,8 @@ impl<D: Dial> Connector<D> {
             wait_until_dialable(&mut state).await?;
             self.dial.addresses(name).await
         };
-        let addresses = timeout_at(deadline, addresses).await;
         let mut refusal = None;
-        for address in addresses.unwrap_or_else(|_| Err(self.too_late("looking up the name")))? {
+        for address in self.by(deadline, "looking up the name", addresses).await? {
             match self.policy.judge_address(target, address) {
                 Ok(()) => return Ok(Some(Target { host: Host::Ip(address), port: target.port })),
                 Err(error) => refusal = Some(error),
@@ -129,15 +126,14 @@ impl<D: Dial> Connector<D> {
         loop {
             let ready = timeout_at(deadline, wait_until_dialable(&mut state)).await;
             ready.unwrap_or_else(|_| Err(self.too_late(&why_waiting(&state))))?;
-            let error = match timeout_at(deadline, self.dial_beside(target)).await {
-                Ok(Ok(dialled)) => {
+            let error = match self.by(deadline, "no answer through the tailnet", self.dial_beside(target)).await {
+                Ok(dialled) => {
                     if matches!(dialled, Dialled::Tailnet(..)) {
                         (self.observe)(Outcome::Answered);
                     }
                     return Ok(dialled);
                 }
-                Ok(Err(error)) => error,
-                Err(_) => self.too_late("no answer through the tailnet"),
+                Err(error) => error,
             };
             match error {
                 DialError::Refused => (self.observe)(Outcome::Answered),
@@ -161,6 +157,16 @@ impl<D: Dial> Connector<D> {
 
     fn age(&self) -> Duration {
         self.state.borrow().entered.elapsed()
+    }
+
+    /// Lets `step` finish by the deadline; `doing` says in the error what took too long.
+    async fn by<T>(
+        &self,
+        deadline: Instant,
+        doing: &str,
+        step: impl Future<Output = Result<T, DialError>>,
+    ) -> Result<T, DialError> {
+        timeout_at(deadline, step).await.unwrap_or_else(|_| Err(self.too_late(doing)))
     }
 
     fn too_late(&self, doing: &str) -> DialError {

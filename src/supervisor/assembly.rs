@@ -9,14 +9,15 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::inspector::Inspector;
-use super::{Life, limits, listeners, orphans, readiness};
+use super::listeners::bind;
+use super::serving::{ProxyListeners, Serving, connector, proxy};
+use super::{Life, limits, orphans, readiness};
 use crate::child::OwnChildren;
 use crate::config::value::{Hostname, Logout, Value};
 use crate::config::{Environment, Settings};
-use crate::dial::Target;
 use crate::fatal::Fatal;
 use crate::health::{self, View};
-use crate::proxy::{self, Connector, Counters, Listener, Outcome, Patience, Policy, Proxy, Stream};
+use crate::proxy::Counters;
 use crate::secret::Redactor;
 use crate::state::Publisher;
 use crate::tailscaled::{
@@ -31,11 +32,9 @@ pub(super) async fn assemble(
     directory: &StateDir,
     socket: &Path,
 ) -> Result<Life, Fatal> {
-    let proxy_listeners = listeners::open_all("socks_listen", &settings.socks_listen).await?;
-    let forward_places: Vec<_> = settings.forwards.iter().map(|forward| forward.listen.clone()).collect();
-    let forward_listeners = listeners::open_all("forwards", &forward_places).await?;
-    let proxy_address = proxy_listeners.iter().find_map(Listener::tcp_address);
-    let health_listener = listeners::bind("health_listen", settings.health_listen)?;
+    let listeners = ProxyListeners::open(settings).await?;
+    let proxy_address = listeners.proxy_address();
+    let health_listener = bind("health_listen", settings.health_listen)?;
     let publisher = Arc::new(Publisher::new());
     let path = PathWatch::default();
     let api = LocalApi::new(socket.to_owned());
@@ -46,17 +45,13 @@ pub(super) async fn assemble(
     let accepting = CancellationToken::new();
     let connections = TaskTracker::new();
     let connector = connector(settings, dialer(settings, api.clone(), socks_port.clone()), &publisher, path.clone());
-    let proxy = Arc::new(proxy(settings, connector, &counters, &accepting));
     let serving = Serving {
-        proxy,
+        proxy: Arc::new(proxy(settings, connector, &counters, &accepting)),
         permits: Arc::new(Semaphore::new(limits::connections(settings.max_connections))),
         connections: connections.clone(),
         accepting: accepting.clone(),
     };
-    proxy_listeners.into_iter().for_each(|listener| serving.proxy_on(listener));
-    for (listener, forward) in forward_listeners.into_iter().zip(&settings.forwards) {
-        serving.forward_on(listener, Target::new(&forward.host, forward.port));
-    }
+    serving.accept_on(listeners);
     let inspector = Inspector { api: api.clone(), counters, restarts: Arc::clone(&restarts) };
     tokio::spawn(health::serve(health_listener, View::new(publisher.watch(), inspector)));
 
@@ -87,69 +82,6 @@ pub(super) async fn assemble(
         proxy: proxy_address,
         credentials: settings.socks_credentials.clone(),
     })
-}
-
-/// What every listener's clients share.
-struct Serving {
-    proxy: Arc<Proxy<Dialer>>,
-    permits: Arc<Semaphore>,
-    connections: TaskTracker,
-    accepting: CancellationToken,
-}
-
-impl Serving {
-    fn proxy_on(&self, listener: Listener) {
-        let proxy = Arc::clone(&self.proxy);
-        self.accept(listener, move |stream, from| {
-            let proxy = Arc::clone(&proxy);
-            async move { proxy.serve(stream, &from).await }
-        });
-    }
-
-    fn forward_on(&self, listener: Listener, target: Target) {
-        let (proxy, target) = (Arc::clone(&self.proxy), Arc::new(target));
-        self.accept(listener, move |stream, from| {
-            let (proxy, target) = (Arc::clone(&proxy), Arc::clone(&target));
-            async move { proxy.forward(stream, &from, &target).await }
-        });
-    }
-
-    fn accept<F>(&self, listener: Listener, client: impl Fn(Stream, String) -> F + Send + 'static)
-    where
-        F: Future<Output = ()> + Send + 'static,
-    {
-        let (permits, stop) = (Arc::clone(&self.permits), self.accepting.clone());
-        tokio::spawn(proxy::serve(listener, permits, self.connections.clone(), stop, client));
-    }
-}
-
-fn connector(settings: &Settings, dialer: Dialer, publisher: &Publisher, path: PathWatch) -> Connector<Dialer> {
-    let observe = move |outcome| match outcome {
-        Outcome::Answered => path.answered(),
-        Outcome::Silent => path.silent(),
-    };
-    let policy = Policy::new(settings.direct, settings.allow.clone(), settings.deny.clone());
-    Connector::new(dialer, policy, publisher.watch(), settings.connect_timeout, observe)
-}
-
-fn proxy(
-    settings: &Settings,
-    connector: Connector<Dialer>,
-    counters: &Counters,
-    accepting: &CancellationToken,
-) -> Proxy<Dialer> {
-    Proxy {
-        connector,
-        credentials: settings.socks_credentials.clone(),
-        handshake_timeout: settings.handshake_timeout,
-        patience: Patience {
-            half_closed: settings.half_close_timeout,
-            idle: settings.idle_timeout.0,
-            draining: accepting.clone(),
-        },
-        counters: counters.clone(),
-        udp: settings.udp,
-    }
 }
 
 fn launch(

@@ -9,6 +9,7 @@ mod limits;
 mod listeners;
 mod orphans;
 mod readiness;
+mod serving;
 mod signals;
 
 use std::net::SocketAddr;

@@ -224,7 +224,7 @@ impl Session<'_> {
             return Ok(());
         }
         tracing::debug!("no dial is answered: asking the control server where this node stands");
-        let online = self.api.status(false).await?.node.is_some_and(|node| node.online);
+        let online = self.is_online().await?;
         self.progress.verification.begin();
         // Where it cannot be reached, asking would cost the connections that still work.
         if online && self.control.is_reachable().await {
@@ -234,7 +234,7 @@ impl Session<'_> {
     }
 
     async fn verify(&mut self) -> Result<(), SessionEnd> {
-        let online = self.api.status(false).await?.node.is_some_and(|node| node.online);
+        let online = self.is_online().await?;
         match self.progress.verification.judge(online) {
             Verdict::Known if self.progress.running => self.ready(),
             Verdict::Doubtful if !self.progress.login_pending => {
@@ -244,6 +244,11 @@ impl Session<'_> {
             _ => {}
         }
         Ok(())
+    }
+
+    /// Whether the control server has the node online.
+    async fn is_online(&self) -> Result<bool, LocalApiError> {
+        Ok(self.api.status(false).await?.node.is_some_and(|node| node.online))
     }
 
     /// A dial was answered while the path was in doubt.

@@ -10,6 +10,7 @@ use crate::fatal::Fatal;
 
 /// tailscaled that does not listen after this time hangs.
 pub const LISTEN_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// What outlives a session: kept by the keeper from one run of tailscaled to the next.
 #[derive(Debug, Default)]
 pub struct Standing {

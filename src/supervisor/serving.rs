@@ -1,0 +1,111 @@
+//! Serves clients: the listeners of the proxy and of the forwards, and what their clients share.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::listeners;
+use crate::config::Settings;
+use crate::dial::Target;
+use crate::fatal::Fatal;
+use crate::proxy::{self, Connector, Counters, Listener, Outcome, Patience, Policy, Proxy, Stream};
+use crate::state::Publisher;
+use crate::tailscaled::{Dialer, PathWatch};
+
+/// The open listeners.
+pub(super) struct ProxyListeners {
+    proxies: Vec<Listener>,
+    forwards: Vec<(Listener, Target)>,
+}
+
+impl ProxyListeners {
+    pub(super) async fn open(settings: &Settings) -> Result<Self, Fatal> {
+        let proxies = listeners::open_all("socks_listen", &settings.socks_listen).await?;
+        let places: Vec<_> = settings.forwards.iter().map(|forward| forward.listen.clone()).collect();
+        let open = listeners::open_all("forwards", &places).await?;
+        let targets = settings.forwards.iter().map(|forward| Target::new(&forward.host, forward.port));
+        Ok(Self { proxies, forwards: open.into_iter().zip(targets).collect() })
+    }
+
+    /// Where the first proxy listener with an address is.
+    pub(super) fn proxy_address(&self) -> Option<SocketAddr> {
+        self.proxies.iter().find_map(Listener::tcp_address)
+    }
+}
+
+/// What every listener's clients share.
+pub(super) struct Serving {
+    pub proxy: Arc<Proxy<Dialer>>,
+    pub permits: Arc<Semaphore>,
+    pub connections: TaskTracker,
+    pub accepting: CancellationToken,
+}
+
+impl Serving {
+    /// Accepts on all `listeners` from now on.
+    pub(super) fn accept_on(&self, listeners: ProxyListeners) {
+        listeners.proxies.into_iter().for_each(|listener| self.proxy_on(listener));
+        listeners.forwards.into_iter().for_each(|(listener, target)| self.forward_on(listener, target));
+    }
+
+    fn proxy_on(&self, listener: Listener) {
+        let proxy = Arc::clone(&self.proxy);
+        self.accept(listener, move |stream, from| {
+            let proxy = Arc::clone(&proxy);
+            async move { proxy.serve(stream, &from).await }
+        });
+    }
+
+    fn forward_on(&self, listener: Listener, target: Target) {
+        let (proxy, target) = (Arc::clone(&self.proxy), Arc::new(target));
+        self.accept(listener, move |stream, from| {
+            let (proxy, target) = (Arc::clone(&proxy), Arc::clone(&target));
+            async move { proxy.forward(stream, &from, &target).await }
+        });
+    }
+
+    fn accept<F>(&self, listener: Listener, client: impl Fn(Stream, String) -> F + Send + 'static)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let (permits, stop) = (Arc::clone(&self.permits), self.accepting.clone());
+        tokio::spawn(proxy::serve(listener, permits, self.connections.clone(), stop, client));
+    }
+}
+
+pub(super) fn connector(
+    settings: &Settings,
+    dialer: Dialer,
+    publisher: &Publisher,
+    path: PathWatch,
+) -> Connector<Dialer> {
+    let observe = move |outcome| match outcome {
+        Outcome::Answered => path.answered(),
+        Outcome::Silent => path.silent(),
+    };
+    let policy = Policy::new(settings.direct, settings.allow.clone(), settings.deny.clone());
+    Connector::new(dialer, policy, publisher.watch(), settings.connect_timeout, observe)
+}
+
+pub(super) fn proxy(
+    settings: &Settings,
+    connector: Connector<Dialer>,
+    counters: &Counters,
+    accepting: &CancellationToken,
+) -> Proxy<Dialer> {
+    Proxy {
+        connector,
+        credentials: settings.socks_credentials.clone(),
+        handshake_timeout: settings.handshake_timeout,
+        patience: Patience {
+            half_closed: settings.half_close_timeout,
+            idle: settings.idle_timeout.0,
+            draining: accepting.clone(),
+        },
+        counters: counters.clone(),
+        udp: settings.udp,
+    }
+}
