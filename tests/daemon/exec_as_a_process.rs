@@ -44,6 +44,11 @@ fn exec_passes_every_signal_on_in_order_and_a_second_sigterm_too() {
     assert_logged_out(&scene);
 }
 
+/// How many SIGINTs the log says this of: the command cannot tell two from one when they come at once, the log can.
+fn told(daemon: &Daemon, what: &str) -> usize {
+    daemon.stdout().lines().filter(|line| line.contains(what) && line.contains("INT")).count()
+}
+
 #[test]
 fn exec_leaves_a_key_at_the_terminal_to_the_terminal() {
     let scene = Scene::new();
@@ -58,21 +63,18 @@ fn exec_leaves_a_key_at_the_terminal_to_the_terminal() {
     let builder = scene.daemon().program("sh").args(&["-c", outer, &inner, keys.to_str().expect("UTF-8")]);
     let mut daemon = builder.env("TETHERD_LOG_LEVEL", "debug").start().expect("starts");
     wait_written(&daemon, "runs");
-    // The command cannot tell two from one when they come at once, but the log can.
-    let told = |what: &str| daemon.stdout().lines().filter(|line| line.contains(what) && line.contains("INT")).count();
     for (count, line) in [(1, "INT 1"), (2, "INT 2"), (3, "INT 3")] {
         keyboard.write_all(b"\x03").expect("Ctrl-C");
         wait_written(&daemon, line);
         // The kernel makes one of two signals that a process has not yet taken: the next key waits for the daemon, too.
-        let heard = || (told("the terminal has told") == count).then_some(());
+        let heard = || (told(&daemon, "the terminal has told") == count).then_some(());
         wait_until("the daemon hears the key", READY, heard)
             .unwrap_or_else(|error| panic!("{error}: {}", daemon.output()));
     }
     kill(Pid::from_raw(named(&daemon, "tetherd")), Signal::SIGTERM).expect("SIGTERM");
     assert_eq!(end_of(&mut daemon).0, Some(5), "{}", daemon.output());
     assert!(daemon.stdout().contains("INT in all: 3"), "{}", daemon.output());
-    let told = |what: &str| daemon.stdout().lines().filter(|line| line.contains(what) && line.contains("INT")).count();
-    assert_eq!((told("the terminal has told"), told("passed on")), (3, 0), "{}", daemon.output());
+    assert_eq!((told(&daemon, "the terminal has told"), told(&daemon, "passed on")), (3, 0), "{}", daemon.output());
 }
 
 #[test]
