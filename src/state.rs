@@ -23,6 +23,18 @@ pub enum Phase {
     Failed,
 }
 
+impl Phase {
+    /// All phases, with their names.
+    pub const ALL: [(Self, &str); 6] = [
+        (Self::Starting, "Starting"),
+        (Self::NeedsLogin, "NeedsLogin"),
+        (Self::Ready, "Ready"),
+        (Self::Restarting, "Restarting"),
+        (Self::Draining, "Draining"),
+        (Self::Failed, "Failed"),
+    ];
+}
+
 /// The published value.
 #[derive(Clone, Debug)]
 pub struct State {

@@ -27,9 +27,9 @@ pub struct Connections {
     pub accepted: u64,
     /// Of these, ended without reaching their target.
     pub failed: u64,
-    /// From clients to targets, of connections that have ended.
+    /// From clients to targets.
     pub sent_bytes: u64,
-    /// From targets to clients, of connections that have ended.
+    /// From targets to clients.
     pub received_bytes: u64,
 }
 

@@ -110,7 +110,7 @@ pub const KEYS: &[Key] = &[
     key("start_timeout", "DURATION", Some("off"), "exit with 69 when not ready after this time")
         .also(&["TS_BOOT_TIMEOUT"]),
     key("max_connections", "NUMBER", None, "connections at once, further ones wait; by the limit of open files"),
-    key("health_listen", "HOST:PORT", Some("127.0.0.1:9002"), "where health and status are served")
+    key("health_listen", "HOST:PORT", Some("127.0.0.1:9002"), "where health, status and metrics are served")
         .also(&["TS_HEALTHCHECK_ADDR_PORT", "TS_LOCAL_ADDR_PORT"]),
     key("tailscaled_path", "PATH", None, "tailscaled to run; found beside tetherd and on PATH when not given"),
     key("tailscaled_args", "WORDS", None, "more arguments for tailscaled, separated by spaces")

@@ -5,9 +5,10 @@ use std::future::Future;
 use http_body_util::Full;
 use hyper::body::Bytes;
 use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
-use hyper::{Method, Response, StatusCode};
+use hyper::{HeaderMap, Method, Response, StatusCode};
 use serde_json::json;
 
+use super::metrics::{Format, Measured, render};
 use super::page;
 use crate::state::{Phase, State, Watcher};
 use crate::status::{Document, Snapshot};
@@ -15,6 +16,9 @@ use crate::status::{Document, Snapshot};
 /// Looks into the running daemon for the status.
 pub trait Inspect: Send + Sync + 'static {
     fn inspect(&self) -> impl Future<Output = Snapshot> + Send;
+
+    /// The metrics as they are now, of a daemon in this state.
+    fn measure(&self, state: &State) -> impl Future<Output = Measured> + Send;
 }
 
 /// What the health port may see.
@@ -29,7 +33,7 @@ impl<I: Inspect> View<I> {
     }
 
     /// The answer to one request. HEAD is answered as GET; the server leaves out its body.
-    pub async fn answer(&self, method: &Method, path: &str) -> Response<Full<Bytes>> {
+    pub async fn answer(&self, method: &Method, path: &str, headers: &HeaderMap) -> Response<Full<Bytes>> {
         if !matches!(*method, Method::GET | Method::HEAD) {
             let mut answer = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
             answer.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
@@ -48,8 +52,19 @@ impl<I: Inspect> View<I> {
                 let document = Document::new(&state, self.inspect.inspect().await);
                 respond(StatusCode::OK, "text/html; charset=utf-8", page::render(&document))
             }
-            _ => text(StatusCode::NOT_FOUND, "not found; see /, /status, /livez, /startupz, /readyz, /healthz\n"),
+            "/metrics" => metrics(&self.inspect.measure(&state).await, Format::wanted_by(headers)),
+            _ => text(
+                StatusCode::NOT_FOUND,
+                "not found; see /, /status, /metrics, /livez, /startupz, /readyz, /healthz\n",
+            ),
         }
+    }
+}
+
+fn metrics(measured: &Measured, format: Format) -> Response<Full<Bytes>> {
+    match render(measured, format) {
+        Ok(document) => respond(StatusCode::OK, format.content_type(), document),
+        Err(_) => text(StatusCode::INTERNAL_SERVER_ERROR, "the metrics could not be written; please report this\n"),
     }
 }
 
@@ -85,6 +100,7 @@ mod tests {
     use super::*;
     use crate::state::Publisher;
     use http_body_util::BodyExt;
+    use prometheus_client::registry::Registry;
 
     struct Nothing;
 
@@ -92,10 +108,14 @@ mod tests {
         async fn inspect(&self) -> Snapshot {
             Snapshot::default()
         }
+
+        async fn measure(&self, _: &State) -> Measured {
+            Measured { own: Registry::default(), tailscaled: None }
+        }
     }
 
     async fn ask(publisher: &Publisher, path: &str) -> (u16, String) {
-        let answer = View::new(publisher.watch(), Nothing).answer(&Method::GET, path).await;
+        let answer = View::new(publisher.watch(), Nothing).answer(&Method::GET, path, &HeaderMap::new()).await;
         let status = answer.status().as_u16();
         let body = answer.into_body().collect().await.expect("body").to_bytes();
         (status, String::from_utf8(body.to_vec()).expect("UTF-8"))
@@ -134,8 +154,8 @@ mod tests {
     async fn nothing_can_be_changed() {
         let view = View::new(Publisher::new().watch(), Nothing);
         for method in [Method::POST, Method::PUT, Method::DELETE, Method::OPTIONS] {
-            assert_eq!(view.answer(&method, "/status").await.status(), 405, "{method}");
+            assert_eq!(view.answer(&method, "/status", &HeaderMap::new()).await.status(), 405, "{method}");
         }
-        assert_eq!(view.answer(&Method::GET, "/nowhere").await.status(), 404);
+        assert_eq!(view.answer(&Method::GET, "/nowhere", &HeaderMap::new()).await.status(), 404);
     }
 }

@@ -5,6 +5,8 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -39,9 +41,11 @@ pub async fn serve<I: Inspect>(listener: TcpListener, view: View<I>) {
         };
         let view = Arc::clone(&view);
         tokio::spawn(async move {
-            let answer = service_fn(|request| {
+            let answer = service_fn(|request: Request<Incoming>| {
                 let view = Arc::clone(&view);
-                async move { Ok::<_, Infallible>(view.answer(request.method(), request.uri().path()).await) }
+                async move {
+                    Ok::<_, Infallible>(view.answer(request.method(), request.uri().path(), request.headers()).await)
+                }
             });
             let exchange = http1::Builder::new()
                 .keep_alive(false)

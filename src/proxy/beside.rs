@@ -21,11 +21,11 @@ const SECOND_AFTER_WHILE_YOUNG: Duration = Duration::from_millis(200);
 
 /// What a dial through the tailnet tells about the path, for those who judge it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum Heard {
     /// A connection, or the target's refusal.
-    Answered,
+    Answer,
     /// No answer for a while.
-    Silent,
+    Silence,
 }
 
 /// Dials, and after a while of silence a second time beside it. `age` is how long the path is there; `silent` hears of

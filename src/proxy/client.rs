@@ -3,16 +3,17 @@
 use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::connector::{Connection, Connector};
 use super::counters::Counters;
+use super::label::{Outcome, Path, Protocol};
 use super::patience::{Carried, Patience};
 use super::relay::{HalfClose, relay};
 use super::stream::Stream;
 use super::{http, socks};
 use crate::config::Credentials;
-use crate::dial::{Dial, Target};
+use crate::dial::{Dial, DialError, Target};
 
 /// The version byte that a SOCKS5 greeting begins with.
 const SOCKS5: u8 = 5;
@@ -44,12 +45,16 @@ impl<D: Dial> Proxy<D> {
             // Every HTTP method begins with a letter.
             Ok(Ok(Some(byte))) if byte.is_ascii_alphabetic() => http::serve(self, stream, from).await,
             Ok(Ok(Some(byte))) => {
-                self.unserved(from, &format!("neither SOCKS5 nor HTTP: it begins with {byte:#04x}"));
+                self.nothing_known(
+                    from,
+                    Outcome::Malformed,
+                    &format!("neither SOCKS5 nor HTTP: it begins with {byte:#04x}"),
+                );
                 self.linger(stream).await;
             }
-            Ok(Ok(None)) => self.unserved(from, "it sent nothing"),
-            Ok(Err(error)) => self.unserved(from, &error.to_string()),
-            Err(_) => self.unserved(from, "it sent nothing in time"),
+            Ok(Ok(None)) => self.nothing_known(from, Outcome::Malformed, "it sent nothing"),
+            Ok(Err(error)) => self.nothing_known(from, Outcome::Malformed, &error.to_string()),
+            Err(_) => self.nothing_known(from, Outcome::TooSlow, "it sent nothing in time"),
         }
         drop(open);
     }
@@ -57,22 +62,41 @@ impl<D: Dial> Proxy<D> {
     /// Serves one client of a port that leads to `target`.
     pub async fn forward(&self, stream: Stream, from: &str, target: &Target) {
         let open = self.counters.open();
-        match self.connector.connect(target).await {
+        match self.connect(Protocol::Forward, target).await {
             Ok(connection) => self.relay(stream, connection, &[]).await,
-            Err(error) => self.unserved(from, &format!("{target}: {error}")),
+            Err(error) => {
+                self.unserved(from, Protocol::Forward, Outcome::from(&error), &format!("{target}: {error}"));
+            }
         }
         drop(open);
     }
 
+    /// A connection to `target`, counted and timed.
+    pub(super) async fn connect(&self, protocol: Protocol, target: &Target) -> Result<Connection, DialError> {
+        let asked = Instant::now();
+        let connection = self.connector.connect(target).await?;
+        let path = match &connection {
+            Connection::Tailnet(..) => Path::Tailnet,
+            Connection::Direct(_) => Path::Direct,
+        };
+        self.counters.dialled(path, asked.elapsed());
+        self.counters.connected(protocol);
+        Ok(connection)
+    }
+
     /// Counts and logs a client that got no connection.
-    pub(super) fn unserved(&self, from: &str, reason: &str) {
-        self.counters.failed();
+    pub(super) fn unserved(&self, from: &str, protocol: Protocol, outcome: Outcome, reason: &str) {
+        self.counters.failed(protocol, outcome);
         tracing::info!(from, reason, "connection not made");
+    }
+
+    fn nothing_known(&self, from: &str, outcome: Outcome, reason: &str) {
+        self.unserved(from, Protocol::Unknown, outcome, reason);
     }
 
     /// Carries bytes between a client and its target. `sent` came from the client already.
     pub(super) async fn relay(&self, mut client: Stream, connection: Connection, sent: &[u8]) {
-        let carried = Carried::default();
+        let carried = Carried::within(&self.counters);
         let result = match connection {
             Connection::Tailnet(mut target, early) => {
                 let begun = async {
@@ -89,7 +113,6 @@ impl<D: Dial> Proxy<D> {
                 Err(error) => Err(error),
             },
         };
-        self.counters.relayed(carried.sent(), carried.received());
         if let Err(error) = result {
             tracing::debug!(%error, sent = carried.sent(), received = carried.received(), "connection broke");
         }

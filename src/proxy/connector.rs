@@ -10,7 +10,7 @@ use hyper::body::Bytes;
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::beside::{Outcome, dial_beside};
+use super::beside::{Heard, dial_beside};
 use super::policy::{Policy, judge_unknown};
 use crate::dial::{Association, Dial, DialError, Dialled, Host, Route, Target};
 use crate::state::{Phase, Watcher};
@@ -35,7 +35,7 @@ pub struct Connector<D> {
     policy: Policy,
     state: Watcher,
     timeout: Duration,
-    observe: Box<dyn Fn(Outcome) + Send + Sync>,
+    observe: Box<dyn Fn(Heard) + Send + Sync>,
 }
 
 impl<D: Dial> Connector<D> {
@@ -45,7 +45,7 @@ impl<D: Dial> Connector<D> {
         policy: Policy,
         state: Watcher,
         timeout: Duration,
-        observe: impl Fn(Outcome) + Send + Sync + 'static,
+        observe: impl Fn(Heard) + Send + Sync + 'static,
     ) -> Self {
         Self { dial, policy, state, timeout, observe: Box::new(observe) }
     }
@@ -129,15 +129,15 @@ impl<D: Dial> Connector<D> {
             let error = match self.by(deadline, "no answer through the tailnet", self.dial_beside(target)).await {
                 Ok(dialled) => {
                     if matches!(dialled, Dialled::Tailnet(..)) {
-                        (self.observe)(Outcome::Answered);
+                        (self.observe)(Heard::Answer);
                     }
                     return Ok(dialled);
                 }
                 Err(error) => error,
             };
             match error {
-                DialError::Refused => (self.observe)(Outcome::Answered),
-                DialError::TimedOut(_) => (self.observe)(Outcome::Silent),
+                DialError::Refused => (self.observe)(Heard::Answer),
+                DialError::TimedOut(_) => (self.observe)(Heard::Silence),
                 _ => {}
             }
             // A tailscaled that has just started may not know all nodes yet.
@@ -152,7 +152,7 @@ impl<D: Dial> Connector<D> {
     }
 
     async fn dial_beside(&self, target: &Target) -> Result<Dialled, DialError> {
-        dial_beside(|| self.dial.dial(target), || self.age(), || (self.observe)(Outcome::Silent)).await
+        dial_beside(|| self.dial.dial(target), || self.age(), || (self.observe)(Heard::Silence)).await
     }
 
     fn age(&self) -> Duration {

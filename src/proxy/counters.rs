@@ -1,58 +1,177 @@
-//! What the proxy has done so far, for the status.
+//! What the proxy has done so far, for the status and for metrics. Every label has a handful of values, whatever
+//! clients send.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
+
+use super::label::{Direction, Outcome, Path, Protocol, Refuser};
+use crate::dial::DialError;
 use crate::status::Connections;
 
-/// Counts connections and bytes. Clones share the counts.
-#[derive(Clone, Debug, Default)]
-pub struct Counters(Arc<Counts>);
+/// Upper bounds in seconds. A connection through a warm path takes 1-2 ms; `connect_timeout` is 15 s.
+const DIAL_BUCKETS: [f64; 13] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0];
 
-#[derive(Debug, Default)]
-struct Counts {
-    open: AtomicU64,
-    accepted: AtomicU64,
-    failed: AtomicU64,
-    sent: AtomicU64,
-    received: AtomicU64,
+/// Counts connections, bytes and dials. Clones share the counts.
+#[derive(Clone, Debug)]
+pub struct Counters {
+    open: Gauge,
+    accepted: Counter,
+    failed: Counter,
+    requests: Family<Request, Counter>,
+    refusals: Family<Refusal, Counter>,
+    bytes: Family<Carried, Counter>,
+    dials: Family<Way, Histogram, fn() -> Histogram>,
+    associations: Gauge,
 }
 
-/// One living connection.
-pub struct Open(Counters);
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Request {
+    protocol: Protocol,
+    outcome: Outcome,
+}
 
-impl Counters {
-    /// Counts a connection for as long as the returned value lives.
-    pub fn open(&self) -> Open {
-        self.0.open.fetch_add(1, Ordering::Relaxed);
-        self.0.accepted.fetch_add(1, Ordering::Relaxed);
-        Open(self.clone())
-    }
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Refusal {
+    by: Refuser,
+}
 
-    pub fn failed(&self) {
-        self.0.failed.fetch_add(1, Ordering::Relaxed);
-    }
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Carried {
+    direction: Direction,
+}
 
-    pub fn relayed(&self, sent: u64, received: u64) {
-        self.0.sent.fetch_add(sent, Ordering::Relaxed);
-        self.0.received.fetch_add(received, Ordering::Relaxed);
-    }
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Way {
+    path: Path,
+}
 
-    /// The counts as they are now.
-    pub fn now(&self) -> Connections {
-        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        Connections {
-            open: read(&self.0.open),
-            accepted: read(&self.0.accepted),
-            failed: read(&self.0.failed),
-            sent_bytes: read(&self.0.sent),
-            received_bytes: read(&self.0.received),
-        }
+/// Something that lives now, counted until it is dropped.
+pub struct Open(Gauge);
+
+impl Open {
+    fn new(gauge: &Gauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
     }
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
-        self.0.0.open.fetch_sub(1, Ordering::Relaxed);
+        self.0.dec();
+    }
+}
+
+impl Default for Counters {
+    fn default() -> Self {
+        let counters = Self {
+            open: Gauge::default(),
+            accepted: Counter::default(),
+            failed: Counter::default(),
+            requests: Family::default(),
+            refusals: Family::default(),
+            bytes: Family::default(),
+            dials: Family::new_with_constructor(|| Histogram::new(DIAL_BUCKETS)),
+            associations: Gauge::default(),
+        };
+        counters.begin_at_zero();
+        counters
+    }
+}
+
+impl Counters {
+    /// A count that appears only once it has happened hides its first step from `rate()`.
+    fn begin_at_zero(&self) {
+        for protocol in Protocol::SERVED {
+            drop(self.requests.get_or_create(&Request { protocol, outcome: Outcome::Connected }));
+        }
+        for by in [Refuser::Policy, Refuser::Authentication, Refuser::Protocol] {
+            drop(self.refusals.get_or_create(&Refusal { by }));
+        }
+        for direction in [Direction::Sent, Direction::Received] {
+            drop(self.bytes.get_or_create(&Carried { direction }));
+        }
+        for path in [Path::Tailnet, Path::Direct] {
+            drop(self.dials.get_or_create(&Way { path }));
+        }
+    }
+
+    /// Counts a client's connection for as long as the returned value lives.
+    pub fn open(&self) -> Open {
+        self.accepted.inc();
+        Open::new(&self.open)
+    }
+
+    /// Counts a UDP association for as long as the returned value lives.
+    pub fn associated(&self) -> Open {
+        self.requests.get_or_create(&Request { protocol: Protocol::Socks5Udp, outcome: Outcome::Connected }).inc();
+        Open::new(&self.associations)
+    }
+
+    /// A client got its connection.
+    pub fn connected(&self, protocol: Protocol) {
+        self.requests.get_or_create(&Request { protocol, outcome: Outcome::Connected }).inc();
+    }
+
+    /// A client got no connection.
+    pub fn failed(&self, protocol: Protocol, outcome: Outcome) {
+        self.failed.inc();
+        self.requests.get_or_create(&Request { protocol, outcome }).inc();
+        if let Some(by) = outcome.refuser() {
+            self.refusals.get_or_create(&Refusal { by }).inc();
+        }
+    }
+
+    /// A datagram was not sent on.
+    pub fn dropped(&self, error: &DialError) {
+        if let Some(by) = Outcome::from(error).refuser() {
+            self.refusals.get_or_create(&Refusal { by }).inc();
+        }
+    }
+
+    /// How long a client waited for its connection.
+    pub fn dialled(&self, path: Path, time: Duration) {
+        self.dials.get_or_create(&Way { path }).observe(time.as_secs_f64());
+    }
+
+    /// The count of the bytes carried in one direction, to add to.
+    pub(super) fn bytes(&self, direction: Direction) -> Counter {
+        self.bytes.get_or_create_owned(&Carried { direction })
+    }
+
+    /// The counts as they are now.
+    pub fn now(&self) -> Connections {
+        Connections {
+            open: self.open.get().try_into().unwrap_or_default(),
+            accepted: self.accepted.get(),
+            failed: self.failed.get(),
+            sent_bytes: self.bytes(Direction::Sent).get(),
+            received_bytes: self.bytes(Direction::Received).get(),
+        }
+    }
+
+    /// Adds the metrics of the proxy to `registry`.
+    pub fn register(&self, registry: &mut Registry) {
+        registry.register("connections_open", "Clients connected now", self.open.clone());
+        registry.register("connections_accepted", "Clients accepted since the start", self.accepted.clone());
+        registry.register(
+            "connections",
+            "What clients asked for and what came of it: an HTTP client may ask several times over one connection",
+            self.requests.clone(),
+        );
+        registry.register("refusals", "Connections and datagrams that tetherd itself refused", self.refusals.clone());
+        registry.register("relayed_bytes", "Bytes carried: sent by clients, received by them", self.bytes.clone());
+        registry.register_with_unit(
+            "dial_duration",
+            "Time from a client's request to its connection, waiting for the tailnet included",
+            Unit::Seconds,
+            self.dials.clone(),
+        );
+        registry.register("udp_associations_open", "UDP associations alive now", self.associations.clone());
     }
 }

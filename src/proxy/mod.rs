@@ -5,6 +5,7 @@ mod client;
 mod connector;
 mod counters;
 mod http;
+mod label;
 mod listener;
 mod patience;
 mod policy;
@@ -14,7 +15,7 @@ mod socks;
 mod stream;
 mod udp;
 
-pub use beside::Outcome;
+pub use beside::Heard;
 pub use client::Proxy;
 pub use connector::Connector;
 pub use counters::Counters;

@@ -5,29 +5,64 @@ use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use prometheus_client::metrics::counter::Counter;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
+
+use super::counters::Counters;
+use super::label::Direction;
 
 /// Bytes that a relay has carried.
 #[derive(Debug, Default)]
 pub struct Carried {
-    pub(super) sent: AtomicU64,
-    pub(super) received: AtomicU64,
+    pub(super) sent: Tally,
+    pub(super) received: Tally,
     /// From the client, when the target listened no more.
-    pub(super) unheard: AtomicU64,
+    pub(super) unheard: Tally,
+}
+
+/// Counts bytes of one connection, and with them those of all.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    here: AtomicU64,
+    everywhere: Counter,
+}
+
+impl Tally {
+    fn within(everywhere: Counter) -> Self {
+        Self { here: AtomicU64::new(0), everywhere }
+    }
+
+    pub(super) fn add(&self, bytes: usize) {
+        self.here.fetch_add(bytes as u64, Ordering::Relaxed);
+        self.everywhere.inc_by(bytes as u64);
+    }
+
+    fn get(&self) -> u64 {
+        self.here.load(Ordering::Relaxed)
+    }
 }
 
 impl Carried {
+    /// Counted in `counters`, too.
+    pub fn within(counters: &Counters) -> Self {
+        Self {
+            sent: Tally::within(counters.bytes(Direction::Sent)),
+            received: Tally::within(counters.bytes(Direction::Received)),
+            unheard: Tally::default(),
+        }
+    }
+
     pub fn sent(&self) -> u64 {
-        self.sent.load(Ordering::Relaxed)
+        self.sent.get()
     }
 
     fn all(&self) -> u64 {
-        self.sent() + self.received() + self.unheard.load(Ordering::Relaxed)
+        self.sent() + self.received() + self.unheard.get()
     }
 
     pub fn received(&self) -> u64 {
-        self.received.load(Ordering::Relaxed)
+        self.received.get()
     }
 }
 

@@ -3,11 +3,10 @@
 
 use std::io;
 use std::pin::pin;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-use super::patience::{Carried, Patience, idle, until_silent};
+use super::patience::{Carried, Patience, Tally, idle, until_silent};
 
 /// A buffer a direction. Larger ones gain nothing: tailscaled writes at most 32 KiB at a time.
 const BUFFER: usize = 32 << 10;
@@ -101,7 +100,7 @@ impl Broken {
     }
 }
 
-async fn copy<R, W>(from: &mut R, to: &mut W, carried: &AtomicU64) -> Result<(), Broken>
+async fn copy<R, W>(from: &mut R, to: &mut W, carried: &Tally) -> Result<(), Broken>
 where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
@@ -113,7 +112,7 @@ where
             return Ok(());
         }
         to.write_all(&buffer[..read]).await.map_err(Broken::Writing)?;
-        carried.fetch_add(read as u64, Ordering::Relaxed);
+        carried.add(read);
     }
 }
 

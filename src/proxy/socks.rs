@@ -11,6 +11,7 @@ use tokio::time::timeout;
 
 use super::client::Proxy;
 use super::connector::Connection;
+use super::label::{Outcome, Protocol};
 use super::reply::reply_to;
 use super::stream::Stream;
 use super::udp;
@@ -34,6 +35,28 @@ enum Unserved {
     Dial { target: Target, error: DialError },
 }
 
+impl Unserved {
+    fn protocol(&self) -> Protocol {
+        match self {
+            Self::Command(Socks5Command::UDPAssociate) | Self::Socket(_) => Protocol::Socks5Udp,
+            _ => Protocol::Socks5,
+        }
+    }
+
+    fn outcome(&self) -> Outcome {
+        match self {
+            Self::Handshake(SocksServerError::AuthenticationRejected | SocksServerError::AuthMethodUnacceptable(_)) => {
+                Outcome::Unauthorized
+            }
+            Self::Handshake(SocksServerError::UnknownCommand(_)) | Self::Command(_) => Outcome::Unsupported,
+            Self::Handshake(_) => Outcome::Malformed,
+            Self::TooSlow => Outcome::TooSlow,
+            Self::Socket(_) => Outcome::Failed,
+            Self::Dial { error, .. } => Outcome::from(error),
+        }
+    }
+}
+
 type Requested<'a> = (Socks5ServerProtocol<&'a mut Stream, CommandRead>, Socks5Command, Target);
 
 /// What a client gets.
@@ -48,7 +71,7 @@ pub(super) async fn serve<D: Dial>(proxy: &Proxy<D>, mut client: Stream, from: &
         Ok(Served::Connection(connection)) => proxy.relay(client, connection, &[]).await,
         Ok(Served::Association(socket)) => udp::serve(proxy, client, socket).await,
         Err(reason) => {
-            proxy.unserved(from, &reason.to_string());
+            proxy.unserved(from, reason.protocol(), reason.outcome(), &reason.to_string());
             proxy.linger(client).await;
         }
     }
@@ -59,7 +82,7 @@ async fn answer<D: Dial>(proxy: &Proxy<D>, client: &mut Stream) -> Result<Served
     let requested = timeout(proxy.handshake_timeout, handshake(proxy, client)).await;
     let (protocol, command, target) = requested.map_err(|_| Unserved::TooSlow)??;
     match (command, near) {
-        (Socks5Command::TCPConnect, _) => match proxy.connector.connect(&target).await {
+        (Socks5Command::TCPConnect, _) => match proxy.connect(Protocol::Socks5, &target).await {
             Ok(connection) => {
                 protocol.reply_success(bind_address(&connection)).await?;
                 Ok(Served::Connection(connection))

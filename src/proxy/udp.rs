@@ -13,6 +13,7 @@ use tokio::net::UdpSocket;
 use tokio::time::{Instant, sleep_until};
 
 use super::client::Proxy;
+use super::patience::Carried;
 use super::stream::Stream;
 use crate::dial::{Association, Dial, Host, Target};
 
@@ -29,6 +30,7 @@ const REMEMBERED: usize = 256;
 /// Serves the association until the client ends its connection, or is idle.
 pub(super) async fn serve<D: Dial>(proxy: &Proxy<D>, mut control: Stream, socket: UdpSocket) {
     let Some(client) = control.peer_ip() else { return };
+    let open = proxy.counters.associated();
     let mut datagrams = Datagrams {
         proxy,
         socket,
@@ -36,19 +38,18 @@ pub(super) async fn serve<D: Dial>(proxy: &Proxy<D>, mut control: Stream, socket
         port: None,
         headers: HashMap::new(),
         buffer: vec![0; LARGEST],
-        sent: 0,
-        received: 0,
+        carried: Carried::within(&proxy.counters),
     };
     tokio::select! {
         () = ended(&mut control) => {}
         result = datagrams.carry() => {
             if let Err(error) = result {
-                proxy.unserved(&client.to_string(), &format!("UDP association: {error}"));
+                tracing::info!(%client, %error, "UDP association broke");
             }
         }
         () = proxy.patience.draining.cancelled() => {}
     }
-    proxy.counters.relayed(datagrams.sent, datagrams.received);
+    drop(open);
 }
 
 /// The target of a request or of a datagram.
@@ -75,8 +76,7 @@ struct Datagrams<'a, D> {
     /// For each target the header to send its datagrams on with; none where they may not be sent.
     headers: HashMap<Target, Option<Vec<u8>>>,
     buffer: Vec<u8>,
-    sent: u64,
-    received: u64,
+    carried: Carried,
 }
 
 impl<D: Dial> Datagrams<'_, D> {
@@ -122,7 +122,7 @@ impl<D: Dial> Datagrams<'_, D> {
         let Ok((0, addressed, payload)) = parse_udp_request(&datagram).await else { return false };
         let Some(header) = self.header(target(addressed)).await else { return false };
         let sent = far.send(&[header, payload].concat()).await.is_ok();
-        self.sent += payload.len() as u64;
+        self.carried.sent.add(payload.len());
         sent
     }
 
@@ -133,7 +133,8 @@ impl<D: Dial> Datagrams<'_, D> {
             let header = match judged {
                 Ok(judged) => new_udp_header(address_of(&judged)).ok(),
                 Err(error) => {
-                    self.proxy.unserved(&self.client.to_string(), &format!("datagram to {target}: {error}"));
+                    self.proxy.counters.dropped(&error);
+                    tracing::info!(client = %self.client, %target, %error, "datagram not sent on");
                     None
                 }
             };
@@ -149,7 +150,7 @@ impl<D: Dial> Datagrams<'_, D> {
         let Some(port) = self.port else { return };
         // Lost like any datagram where the client does not listen any more.
         let _ = self.socket.send_to(datagram, (self.client, port)).await;
-        self.received += datagram.len() as u64;
+        self.carried.received.add(datagram.len());
     }
 }
 

@@ -45,14 +45,15 @@ pub(super) async fn assemble(
     let accepting = CancellationToken::new();
     let connections = TaskTracker::new();
     let connector = connector(settings, dialer(settings, api.clone(), socks_port.clone()), &publisher, path.clone());
+    let max_connections = limits::connections(settings.max_connections);
     let serving = Serving {
         proxy: Arc::new(proxy(settings, connector, &counters, &accepting)),
-        permits: Arc::new(Semaphore::new(limits::connections(settings.max_connections))),
+        permits: Arc::new(Semaphore::new(max_connections)),
         connections: connections.clone(),
         accepting: accepting.clone(),
     };
     serving.accept_on(listeners);
-    let inspector = Inspector { api: api.clone(), counters, restarts: Arc::clone(&restarts) };
+    let inspector = Inspector { api: api.clone(), counters, restarts: Arc::clone(&restarts), max_connections };
     tokio::spawn(health::serve(health_listener, View::new(publisher.watch(), inspector)));
 
     let redactor = Redactor::default();

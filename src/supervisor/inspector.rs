@@ -1,11 +1,16 @@
-//! Looks into the running parts for the status document.
+//! Looks into the running parts for the status document and for the metrics.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::health::Inspect;
+use prometheus_client::registry::Registry;
+use tokio::time::timeout;
+
+use super::measures::{self, Found};
+use crate::health::{Inspect, Measured};
 use crate::proxy::Counters;
+use crate::state::State;
 use crate::status::{Node, Snapshot};
 use crate::tailscaled::{self, LocalApi};
 
@@ -17,6 +22,7 @@ pub(super) struct Inspector {
     pub api: LocalApi,
     pub counters: Counters,
     pub restarts: Arc<AtomicU64>,
+    pub max_connections: usize,
 }
 
 impl Inspect for Inspector {
@@ -26,13 +32,30 @@ impl Inspect for Inspector {
             restarts: self.restarts.load(Ordering::Relaxed),
             ..Snapshot::default()
         };
-        if let Ok(Ok(status)) = tokio::time::timeout(PATIENCE, self.api.status(true)).await {
+        if let Ok(Ok(status)) = timeout(PATIENCE, self.api.status(true)).await {
             snapshot.tailscaled = Some(status.version);
             snapshot.node = status.node.map(node);
             snapshot.peers = status.peer.unwrap_or_default().into_values().map(node).collect();
             snapshot.peers.sort_by(|one, other| one.name.cmp(&other.name));
         }
         snapshot
+    }
+
+    async fn measure(&self, state: &State) -> Measured {
+        let theirs = timeout(PATIENCE, async { tokio::join!(self.api.status(false), self.api.metrics()) }).await;
+        let (status, tailscaled) = theirs.map_or((None, None), |(status, metrics)| (status.ok(), metrics.ok()));
+        let mut own = Registry::with_prefix("tetherd");
+        let expiry = status.as_ref().and_then(|status| status.node.as_ref()?.key_expiry.as_deref());
+        let found = Found {
+            restarts: self.restarts.load(Ordering::Relaxed),
+            node_key_expiry: expiry.and_then(|expiry| humantime::parse_rfc3339(expiry).ok()),
+            tailscaled_version: status.map(|status| status.version),
+            max_connections: self.max_connections,
+            ..Found::default()
+        };
+        measures::register(&mut own, state, &found);
+        self.counters.register(&mut own);
+        Measured { own, tailscaled }
     }
 }
 

@@ -7,6 +7,7 @@ mod exec;
 mod inspector;
 mod limits;
 mod listeners;
+mod measures;
 mod orphans;
 mod readiness;
 mod serving;

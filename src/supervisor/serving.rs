@@ -11,7 +11,7 @@ use super::listeners;
 use crate::config::Settings;
 use crate::dial::Target;
 use crate::fatal::Fatal;
-use crate::proxy::{self, Connector, Counters, Listener, Outcome, Patience, Policy, Proxy, Stream};
+use crate::proxy::{self, Connector, Counters, Heard, Listener, Patience, Policy, Proxy, Stream};
 use crate::state::Publisher;
 use crate::tailscaled::{Dialer, PathWatch};
 
@@ -83,8 +83,8 @@ pub(super) fn connector(
     path: PathWatch,
 ) -> Connector<Dialer> {
     let observe = move |outcome| match outcome {
-        Outcome::Answered => path.answered(),
-        Outcome::Silent => path.silent(),
+        Heard::Answer => path.answered(),
+        Heard::Silence => path.silent(),
     };
     let policy = Policy::new(settings.direct, settings.allow.clone(), settings.deny.clone());
     Connector::new(dialer, policy, publisher.watch(), settings.connect_timeout, observe)

@@ -126,6 +126,12 @@ impl LocalApi {
         serde_json::from_slice(&body).map_err(|source| LocalApiError::Malformed { path, source })
     }
 
+    /// tailscaled's own metrics, in Prometheus' text format.
+    pub async fn metrics(&self) -> Result<String, LocalApiError> {
+        let body = self.ask(Method::GET, "/localapi/v0/usermetrics", Bytes::new()).await?;
+        Ok(String::from_utf8_lossy(&body).into_owned())
+    }
+
     /// One question with its whole answer, within [`ANSWER_TIMEOUT`].
     pub(super) async fn ask(&self, method: Method, path: &str, body: Bytes) -> Result<Bytes, LocalApiError> {
         Self::in_time(self.exchange(method, path, body)).await

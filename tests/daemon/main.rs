@@ -8,6 +8,7 @@ mod exec_as_a_process;
 mod exit_codes;
 mod http_proxy;
 mod listeners;
+mod metrics;
 mod node_settings;
 mod policy;
 mod promise_1_early_connections_wait;

@@ -3,11 +3,12 @@
 use std::io::Cursor;
 
 use http_body_util::BodyExt;
-use hyper::body::{Bytes, Incoming};
+use hyper::body::{Bytes, Frame, Incoming};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper::header::{HOST, HeaderValue};
 use hyper::{Request, Response, StatusCode, Uri, Version};
 use hyper_util::rt::TokioIo;
+use prometheus_client::metrics::counter::Counter;
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::sync::Mutex;
@@ -15,7 +16,9 @@ use tokio::sync::Mutex;
 use super::answer::{Body, status_of};
 use super::headers;
 use crate::dial::{Dial, DialError, Target};
-use crate::proxy::connector::{Connection, Connector};
+use crate::proxy::client::Proxy;
+use crate::proxy::connector::Connection;
+use crate::proxy::label::{Direction, Outcome, Protocol};
 
 const HTTP_PORT: u16 = 80;
 
@@ -38,6 +41,14 @@ impl Failure {
             Self::Malformed(_) => StatusCode::BAD_REQUEST,
         }
     }
+
+    pub(super) fn outcome(&self) -> Outcome {
+        match self {
+            Self::Dial(error) => Outcome::from(error),
+            Self::Broken(_) => Outcome::Failed,
+            Self::Malformed(_) => Outcome::Malformed,
+        }
+    }
 }
 
 /// The target of an absolute-form request.
@@ -53,13 +64,13 @@ pub(super) fn target_of(uri: &Uri) -> Result<Target, &'static str> {
 
 /// The connection to the target of the client's last request.
 #[derive(Default)]
-pub(super) struct Upstream(Mutex<Option<(Target, SendRequest<Incoming>)>>);
+pub(super) struct Upstream(Mutex<Option<(Target, SendRequest<Body>)>>);
 
 impl Upstream {
     /// Sends `request` on to `target` and returns its answer, the body of which streams.
     pub(super) async fn forward<D: Dial>(
         &self,
-        connector: &Connector<D>,
+        proxy: &Proxy<D>,
         target: &Target,
         request: Request<Incoming>,
     ) -> Result<Response<Body>, Failure> {
@@ -72,15 +83,30 @@ impl Upstream {
             reusable = Some(sender);
         }
         let mut sender = match reusable {
-            Some(sender) => sender,
-            None => open(connector.connect(target).await?).await?,
+            Some(sender) => {
+                proxy.counters.connected(Protocol::Http);
+                sender
+            }
+            None => open(proxy.connect(Protocol::Http, target).await?).await?,
         };
-        let mut response = sender.send_request(next_hop(request)?).await?;
+        let sent = proxy.counters.bytes(Direction::Sent);
+        let request = next_hop(request)?.map(|body| counted(body, sent));
+        let mut response = sender.send_request(request).await?;
         *kept = Some((target.clone(), sender));
         headers::pass_on(response.headers_mut());
         *response.version_mut() = Version::HTTP_11;
-        Ok(response.map(BodyExt::boxed_unsync))
+        let received = proxy.counters.bytes(Direction::Received);
+        Ok(response.map(|body| counted(body, received)))
     }
+}
+
+/// The body, its bytes counted as they pass.
+fn counted(body: Incoming, bytes: Counter) -> Body {
+    let count = move |frame: Frame<Bytes>| {
+        bytes.inc_by(frame.data_ref().map_or(0, |data| data.len() as u64));
+        frame
+    };
+    body.map_frame(count).boxed_unsync()
 }
 
 /// The request as the target expects it: origin-form, `Host` after the address (RFC 9112, section 3.2.2).
@@ -102,7 +128,7 @@ fn without_user(authority: &str) -> &str {
     authority.rsplit_once('@').map_or(authority, |(_, host)| host)
 }
 
-async fn open(connection: Connection) -> Result<SendRequest<Incoming>, hyper::Error> {
+async fn open(connection: Connection) -> Result<SendRequest<Body>, hyper::Error> {
     match connection {
         Connection::Direct(stream) => shake_hands(stream).await,
         Connection::Tailnet(stream, early) => shake_hands(with_early(stream, early)).await,
@@ -115,7 +141,7 @@ fn with_early(stream: impl AsyncRead + AsyncWrite, early: Bytes) -> impl AsyncRe
     tokio::io::join(Cursor::new(early).chain(reads), writes)
 }
 
-async fn shake_hands<S>(stream: S) -> Result<SendRequest<Incoming>, hyper::Error>
+async fn shake_hands<S>(stream: S) -> Result<SendRequest<Body>, hyper::Error>
 where
     S: AsyncRead + AsyncWrite + Send + 'static,
 {

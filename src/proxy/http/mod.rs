@@ -18,6 +18,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 
 use super::client::Proxy;
 use super::connector::Connection;
+use super::label::{Outcome, Protocol};
 use super::stream::Stream;
 use crate::dial::{Dial, Target};
 use answer::{Body, refusal};
@@ -57,7 +58,7 @@ pub(super) async fn serve<D: Dial>(proxy: &Proxy<D>, stream: Stream, from: &str)
         }
     };
     if let Err(error) = ended {
-        proxy.unserved(from, &format!("HTTP: {error}"));
+        proxy.unserved(from, Protocol::Http, broken(&error), &format!("HTTP: {error}"));
     }
     let tunnel = exchange.tunnel.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take();
     if let Some(tunnel) = tunnel {
@@ -74,42 +75,59 @@ async fn carry<D: Dial>(proxy: &Proxy<D>, tunnel: Tunnel) {
 
 impl<D: Dial> Exchange<'_, D> {
     async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
+        let connects = request.method() == Method::CONNECT;
         if let Some(credentials) = &self.proxy.credentials
             && !headers::authorized(request.headers(), credentials)
         {
-            return self.refuse(StatusCode::PROXY_AUTHENTICATION_REQUIRED, "user and password are wrong or missing");
+            let reason = "user and password are wrong or missing";
+            let protocol = if connects { Protocol::HttpConnect } else { Protocol::Http };
+            return self.refuse(protocol, StatusCode::PROXY_AUTHENTICATION_REQUIRED, Outcome::Unauthorized, reason);
         }
-        if request.method() == Method::CONNECT { self.connect(request).await } else { self.forward(request).await }
+        if connects { self.connect(request).await } else { self.forward(request).await }
     }
 
     async fn connect(&self, mut request: Request<Incoming>) -> Response<Body> {
         let target = request.uri().authority().and_then(|name| Some(Target::new(name.host(), name.port_u16()?)));
         let Some(target) = target else {
-            return self.refuse(StatusCode::BAD_REQUEST, "CONNECT needs a host and a port");
+            let reason = "CONNECT needs a host and a port";
+            return self.refuse(Protocol::HttpConnect, StatusCode::BAD_REQUEST, Outcome::Malformed, reason);
         };
-        match self.proxy.connector.connect(&target).await {
+        match self.proxy.connect(Protocol::HttpConnect, &target).await {
             Ok(connection) => {
                 let tunnel = Tunnel { client: hyper::upgrade::on(&mut request), target: connection };
                 *self.tunnel.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(tunnel);
                 Response::new(answer::whole(Bytes::new()))
             }
-            Err(error) => self.refuse(answer::status_of(&error), &format!("{target}: {error}")),
+            Err(error) => {
+                let (status, reason) = (answer::status_of(&error), format!("{target}: {error}"));
+                self.refuse(Protocol::HttpConnect, status, Outcome::from(&error), &reason)
+            }
         }
     }
 
     async fn forward(&self, request: Request<Incoming>) -> Response<Body> {
         let target = match forward::target_of(request.uri()) {
             Ok(target) => target,
-            Err(reason) => return self.refuse(StatusCode::BAD_REQUEST, reason),
+            Err(reason) => {
+                return self.refuse(Protocol::Http, StatusCode::BAD_REQUEST, Outcome::Malformed, reason);
+            }
         };
-        match self.upstream.forward(&self.proxy.connector, &target, request).await {
+        match self.upstream.forward(self.proxy, &target, request).await {
             Ok(response) => response,
-            Err(failure) => self.refuse(failure.status(), &format!("{target}: {failure}")),
+            Err(failure) => {
+                let reason = format!("{target}: {failure}");
+                self.refuse(Protocol::Http, failure.status(), failure.outcome(), &reason)
+            }
         }
     }
 
-    fn refuse(&self, status: StatusCode, reason: &str) -> Response<Body> {
-        self.proxy.unserved(self.from, &format!("HTTP {}: {reason}", status.as_u16()));
+    fn refuse(&self, protocol: Protocol, status: StatusCode, outcome: Outcome, reason: &str) -> Response<Body> {
+        self.proxy.unserved(self.from, protocol, outcome, &format!("HTTP {}: {reason}", status.as_u16()));
         refusal(status, reason)
     }
+}
+
+/// What it means that the exchange with a client broke.
+fn broken(error: &hyper::Error) -> Outcome {
+    if error.is_timeout() { Outcome::TooSlow } else { Outcome::Malformed }
 }
