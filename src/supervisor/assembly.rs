@@ -22,7 +22,7 @@ use crate::secret::Redactor;
 use crate::state::Publisher;
 use crate::tailscaled::{
     self, AtEnd, ChosenExitNode, Control, Dialer, ExitNodeWatch, Keeper, Launch, LocalApi, Login, Obstacle, PathWatch,
-    Preferences, ServeFile, SocksPort, StateDir,
+    Preferences, ServeFile, SocksPort, StateDir, Thaw,
 };
 
 /// Starts everything. To be called inside the event loop.
@@ -38,13 +38,16 @@ pub(super) async fn assemble(
     let publisher = Arc::new(Publisher::new());
     let path = PathWatch::default();
     let api = LocalApi::new(socket.to_owned());
+    let thaw = Thaw::new(api.clone(), path.clone());
+    tokio::spawn(thaw.clone().keep_watch());
     let counters = Counters::default();
     let socks_port = SocksPort::default();
     let restarts = Arc::new(AtomicU64::new(0));
 
     let accepting = CancellationToken::new();
     let connections = TaskTracker::new();
-    let connector = connector(settings, dialer(settings, api.clone(), socks_port.clone()), &publisher, path.clone());
+    let dialer = dialer(settings, Dialer::new(api.clone(), socks_port.clone(), thaw.clone()));
+    let connector = connector(settings, dialer, &publisher, path.clone());
     let max_connections = limits::connections(settings.max_connections);
     let serving = Serving {
         proxy: Arc::new(proxy(settings, connector, &counters, &accepting)),
@@ -53,7 +56,8 @@ pub(super) async fn assemble(
         accepting: accepting.clone(),
     };
     serving.accept_on(listeners);
-    let inspector = Inspector { api: api.clone(), counters, restarts: Arc::clone(&restarts), max_connections };
+    let inspector =
+        Inspector { api: api.clone(), counters, restarts: Arc::clone(&restarts), thaw: thaw.clone(), max_connections };
     tokio::spawn(health::serve(health_listener, View::new(publisher.watch(), inspector)));
 
     let redactor = Redactor::default();
@@ -66,7 +70,7 @@ pub(super) async fn assemble(
     let exit_node = ChosenExitNode::default();
     let obstacle = attend_to_node(settings, &api, &exit_node, &publisher);
     let (login, control) = (login(settings, exit_node, redactor.clone()), control(settings, environment));
-    let (keeper, reports) = Keeper::new(launch, api, login, path, control, directory.state());
+    let (keeper, reports) = Keeper::new(launch, api, login, (path, thaw), control, directory.state());
     tokio::spawn(readiness::publish(reports, obstacle, Arc::clone(&publisher), restarts));
     let keeping = CancellationToken::new();
     let keeper = tokio::spawn(keeper.run(keeping.clone(), at_end(settings, directory)));
@@ -119,8 +123,7 @@ fn learn_secrets(settings: &Settings, redactor: &Redactor) {
     }
 }
 
-fn dialer(settings: &Settings, api: LocalApi, socks_port: SocksPort) -> Dialer {
-    let dialer = Dialer::new(api, socks_port);
+fn dialer(settings: &Settings, dialer: Dialer) -> Dialer {
     if settings.node.exit_node.is_some() { dialer.only_by_exit_node() } else { dialer }
 }
 

@@ -12,7 +12,7 @@ use crate::health::{Inspect, Measured};
 use crate::proxy::Counters;
 use crate::state::State;
 use crate::status::{Node, Snapshot};
-use crate::tailscaled::{self, LocalApi};
+use crate::tailscaled::{self, LocalApi, Thaw};
 
 /// A tailscaled that hangs must not keep a person from learning that it does.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -22,6 +22,7 @@ pub(super) struct Inspector {
     pub api: LocalApi,
     pub counters: Counters,
     pub restarts: Arc<AtomicU64>,
+    pub thaw: Thaw,
     pub max_connections: usize,
 }
 
@@ -48,6 +49,7 @@ impl Inspect for Inspector {
         let expiry = status.as_ref().and_then(|status| status.node.as_ref()?.key_expiry.as_deref());
         let found = Found {
             restarts: self.restarts.load(Ordering::Relaxed),
+            thaws: self.thaw.count(),
             node_key_expiry: expiry.and_then(|expiry| humantime::parse_rfc3339(expiry).ok()),
             tailscaled_version: status.map(|status| status.version),
             max_connections: self.max_connections,

@@ -15,6 +15,7 @@ use tokio::net::{TcpStream, UnixStream};
 
 use super::exit_rule::ExitRule;
 use super::local_api::{LocalApi, Node};
+use super::thaw::Thaw;
 use crate::dial::{Association, Dial, DialError, Dialled, Host, Route, Target};
 use crate::http::{self, HttpError};
 
@@ -37,16 +38,17 @@ impl SocksPort {
 }
 
 /// Dials through one tailscaled. Cheap to clone.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Dialer {
     api: LocalApi,
     socks_port: SocksPort,
+    thaw: Thaw,
     exit: ExitRule,
 }
 
 impl Dialer {
-    pub fn new(api: LocalApi, socks_port: SocksPort) -> Self {
-        Self { api, socks_port, exit: ExitRule::default() }
+    pub fn new(api: LocalApi, socks_port: SocksPort, thaw: Thaw) -> Self {
+        Self { api, socks_port, thaw, exit: ExitRule::default() }
     }
 
     /// Sends nothing past an exit node.
@@ -70,6 +72,7 @@ impl Dialer {
             .header("Dial-Port", target.port)
             .body(Full::new(Bytes::new()))
             .map_err(|_| DialError::Host(format!("{:?} is not a host name", target.host.to_string())))?;
+        self.thaw.settle().await;
         let response = self.api.send(Ok(request)).await.map_err(unreachable)?;
         match response.status() {
             StatusCode::SWITCHING_PROTOCOLS => upgraded(response).await,
@@ -107,6 +110,7 @@ impl Dial for Dialer {
 
     async fn associate(&self) -> Result<Association, DialError> {
         let failed = |error: String| DialError::Tailscaled(format!("its SOCKS5 server: {error}"));
+        self.thaw.settle().await;
         let server = self.socks_port.address().ok_or_else(|| failed("not started".into()))?;
         let stream = TcpStream::connect(server).await.map_err(|error| failed(error.to_string()))?;
         let unspecified = TargetAddr::Ip(SocketAddr::from(([0, 0, 0, 0], 0)));

@@ -17,6 +17,7 @@ use super::process::{Launch, Process, StartError};
 use super::restart::{Backoff, Run, jittered};
 use super::session::Session;
 use super::standing::{Progress, SessionEnd, Standing};
+use super::thaw::Thaw;
 use crate::fatal::Fatal;
 use crate::state::Phase;
 
@@ -68,6 +69,7 @@ pub struct Keeper {
     api: LocalApi,
     login: Login,
     path: PathWatch,
+    thaw: Thaw,
     reports: Reports,
     control: Control,
     state_file: PathBuf,
@@ -87,14 +89,14 @@ impl Keeper {
         launch: Launch,
         api: LocalApi,
         login: Login,
-        path: PathWatch,
+        (path, thaw): (PathWatch, Thaw),
         control: Control,
         state: &Path,
     ) -> (Self, mpsc::UnboundedReceiver<Report>) {
         let (sender, reports) = mpsc::unbounded_channel();
         let state_file = state.join("tailscaled.state");
         let login_pending = watch::Sender::new(false);
-        (Self { launch, api, login, path, reports: Reports(sender), control, state_file, login_pending }, reports)
+        (Self { launch, api, login, path, thaw, reports: Reports(sender), control, state_file, login_pending }, reports)
     }
 
     /// Runs until `stop`, or until there is no point in going on. Dropped, it leaves no tailscaled behind.
@@ -133,6 +135,7 @@ impl Keeper {
             api: &self.api,
             login: &self.login,
             path: &self.path,
+            thaw: &self.thaw,
             reports: &self.reports,
             control: &self.control,
             login_pending: &self.login_pending,

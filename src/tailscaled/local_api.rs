@@ -126,6 +126,11 @@ impl LocalApi {
         serde_json::from_slice(&body).map_err(|source| LocalApiError::Malformed { path, source })
     }
 
+    /// Has it make its connections to the control server, to relays and to peers anew.
+    pub async fn rebind(&self) -> Result<(), LocalApiError> {
+        self.ask(Method::POST, "/localapi/v0/debug?action=rebind", Bytes::new()).await.map(drop)
+    }
+
     /// tailscaled's own metrics, in Prometheus' text format.
     pub async fn metrics(&self) -> Result<String, LocalApiError> {
         let body = self.ask(Method::GET, "/localapi/v0/usermetrics", Bytes::new()).await?;

@@ -20,6 +20,7 @@ mod serve;
 mod session;
 mod socket;
 mod standing;
+mod thaw;
 mod verification;
 
 pub use binary::{find, version};
@@ -35,3 +36,4 @@ pub use path_watch::PathWatch;
 pub use process::Launch;
 pub use serve::ServeFile;
 pub use socket::{SocketError, SocketPlace};
+pub use thaw::Thaw;

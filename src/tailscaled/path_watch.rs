@@ -15,6 +15,8 @@ pub struct PathWatch(Arc<Inner>);
 #[derive(Default)]
 struct Inner {
     silences: Mutex<u32>,
+    /// How often the path was suspect since a thaw that no answer followed.
+    since_thaw: Mutex<Option<u32>>,
     suspect: Notify,
     answered: Notify,
 }
@@ -23,6 +25,7 @@ impl PathWatch {
     /// A dial got an answer through the tailnet: a connection, or a target's refusal.
     pub fn answered(&self) {
         *self.silences() = 0;
+        *self.since_thaw() = None;
         self.0.answered.notify_waiters();
     }
 
@@ -52,6 +55,24 @@ impl PathWatch {
         self.0.answered.notified().await;
     }
 
+    /// The process was frozen, and with it whatever the path is made of.
+    pub fn thawed(&self) {
+        *self.silences() = 0;
+        *self.since_thaw() = Some(0);
+    }
+
+    /// To be asked when the path is suspect: whether it is for the second time since a thaw, with no answer since.
+    pub fn is_lost(&self) -> bool {
+        let mut since_thaw = self.since_thaw();
+        let suspected = since_thaw.take();
+        *since_thaw = suspected.filter(|times| *times == 0).map(|times| times + 1);
+        suspected.is_some_and(|times| times > 0)
+    }
+
+    fn since_thaw(&self) -> std::sync::MutexGuard<'_, Option<u32>> {
+        self.0.since_thaw.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
     fn silences(&self) -> std::sync::MutexGuard<'_, u32> {
         self.0.silences.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
@@ -76,6 +97,19 @@ mod tests {
         watch.silent();
         assert!(is_suspect(&watch));
         assert!(!is_suspect(&watch), "counting starts anew");
+    }
+
+    #[test]
+    fn a_path_is_lost_when_suspect_twice_since_a_thaw() {
+        let watch = PathWatch::default();
+        assert!(!watch.is_lost(), "never frozen");
+        watch.thawed();
+        assert!(!watch.is_lost() && watch.is_lost(), "the second time");
+        assert!(!watch.is_lost(), "once for each thaw");
+        watch.thawed();
+        assert!(!watch.is_lost());
+        watch.answered();
+        assert!(!watch.is_lost(), "it works");
     }
 
     #[test]

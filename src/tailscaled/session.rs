@@ -14,6 +14,7 @@ use super::local_api::{ANSWER_TIMEOUT, LocalApi, LocalApiError};
 use super::login::Login;
 use super::path_watch::PathWatch;
 use super::standing::{LISTEN_TIMEOUT, Progress, SessionEnd, Standing};
+use super::thaw::Thaw;
 use super::verification::Verdict;
 use crate::fatal::Fatal;
 use crate::state::Phase;
@@ -31,6 +32,7 @@ pub struct Session<'a> {
     pub api: &'a LocalApi,
     pub login: &'a Login,
     pub path: &'a PathWatch,
+    pub thaw: &'a Thaw,
     pub reports: &'a Reports,
     pub control: &'a Control,
     /// Told whether a login is under way.
@@ -68,6 +70,7 @@ impl Session<'_> {
                 () = self.path.next_answer(), if self.progress.is_in_doubt() => self.answered(),
                 () = due(self.progress.verification.next()) => self.verify().await?,
                 () = due(self.progress.retry_at) => self.log_in().await?,
+                () = self.thaw.unmended() => return Err(SessionEnd::LostInFreeze),
                 () = &mut silence => return Err(SessionEnd::Hangs),
             }
         }
@@ -220,6 +223,9 @@ impl Session<'_> {
     /// No dial is answered. tailscaled would go on saying Running; told to start again it asks the control server
     /// where the node stands. A known node is online again within 0.3 s, and its connections live on.
     async fn suspect(&mut self) -> Result<(), SessionEnd> {
+        if self.path.is_lost() {
+            return Err(SessionEnd::LostInFreeze);
+        }
         if !self.progress.ready || !self.progress.verification.may_begin() {
             return Ok(());
         }

@@ -39,6 +39,8 @@ pub enum SessionEnd {
     Closed,
     #[error("tailscaled hangs: it did not answer within {} s", ANSWER_TIMEOUT.as_secs())]
     Hangs,
+    #[error("tailscaled did not find back into the tailnet after the container was frozen")]
+    LostInFreeze,
     #[error(transparent)]
     Fatal(#[from] Fatal),
 }

@@ -6,6 +6,7 @@ mod commands;
 mod exec_and_env;
 mod exec_as_a_process;
 mod exit_codes;
+mod frozen;
 mod http_proxy;
 mod listeners;
 mod metrics;

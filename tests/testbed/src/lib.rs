@@ -5,6 +5,7 @@ pub mod admin;
 mod ca;
 pub mod daemon;
 pub mod descendants;
+pub mod flows;
 pub mod http;
 pub mod names;
 pub mod netns;
