@@ -1,7 +1,7 @@
 # The commands of this project. `make demo` shows the main job, `make test` installs what the tests need and runs all
 # of them; both start from nothing but Rust and Go.
 
-.PHONY: demo test bench build parts lint check-tools clean help
+.PHONY: demo test bench build parts clients lint check-tools clean help
 
 DENY_VERSION := 0.20.2
 PARTS := parts/bin
@@ -19,6 +19,7 @@ help:
 	@echo "make test          everything: format, lints, licences, unit and integration tests"
 	@echo "make bench         time to ready, memory and size, beside what people use instead"
 	@echo "make build         the release binary, target/release/tetherd"
+	@echo "make clients       the programs of docs/clients.md for the tests, into $(PARTS)/clients"
 	@echo "make parts         tailscaled, tailscale and headscale, into $(PARTS)"
 
 build: check-tools
@@ -39,6 +40,25 @@ $(PARTS)/headscale: parts/headscale/go.mod parts/headscale/go.sum | check-tools
 	cd parts/headscale && go build -mod=readonly -trimpath -ldflags '-s -w' -o ../bin/ tool
 	@touch $@
 
+# --- Programs that people use, pinned, for tests/clients --------------------------------------------------------
+
+CLIENTS := $(PARTS)/clients
+
+clients: $(CLIENTS)/python/installed $(CLIENTS)/node/installed $(CLIENTS)/fetch
+
+$(CLIENTS)/python/installed: parts/clients/requirements.txt | system-packages
+	python3 -m venv --clear $(@D)
+	$(@D)/bin/pip install --quiet --require-hashes --only-binary :all: -r $<
+	@touch $@
+
+$(CLIENTS)/node/installed: parts/clients/package.json parts/clients/package-lock.json | check-node
+	@mkdir -p $(@D) && cp $^ $(@D)
+	cd $(@D) && npm ci --silent --ignore-scripts
+	@touch $@
+
+$(CLIENTS)/fetch: tests/clients/programs/fetch.go | check-tools
+	go build -trimpath -o $@ $<
+
 # --- The two commands for everybody -----------------------------------------------------------------------------
 
 demo: parts check-ip
@@ -46,7 +66,7 @@ demo: parts check-ip
 	cargo build -p testbed --bin demo
 	$(CARGO_TARGET_DIR)/debug/demo --tetherd $(CARGO_TARGET_DIR)/release/tetherd $(if $(ONCE),--once)
 
-test: system-packages parts lint
+test: system-packages parts clients lint
 	cargo test --workspace
 
 lint: $(CARGO_DENY)
@@ -66,7 +86,7 @@ clean:
 
 # --- What must be there -----------------------------------------------------------------------------------------
 
-.PHONY: check-ip system-packages
+.PHONY: check-ip check-node system-packages
 
 check-tools:
 	@command -v cargo >/dev/null || { echo "Rust is missing: install it from https://rustup.rs" >&2; exit 1; }
@@ -76,6 +96,12 @@ check-ip:
 	@command -v ip >/dev/null || { echo "ip is missing: apt-get install iproute2" >&2; exit 1; }
 	@command -v unshare >/dev/null || { echo "unshare is missing: apt-get install util-linux" >&2; exit 1; }
 
+# Debian 12's own is too old for undici.
+check-node:
+	@{ node -e 'const [a, b, c] = process.versions.node.split("."); process.exit((a - 20 || b - 18 || c - 1) < 0 ? 1 : 0)' \
+		&& command -v npm; } >/dev/null 2>&1 \
+		|| { echo "Node.js 20.18.1 or newer with npm is missing: install it from https://nodejs.org" >&2; exit 1; }
+
 # Debian and its kin: installed when missing. Elsewhere, or without root, it says what is missing.
 system-packages:
 	@missing=; command -v ip >/dev/null || missing="$$missing iproute2"; \
@@ -83,9 +109,17 @@ system-packages:
 	command -v nsenter >/dev/null || missing="$$missing util-linux"; \
 	command -v curl >/dev/null || missing="$$missing curl"; \
 	command -v python3 >/dev/null || missing="$$missing python3"; \
+	python3 -c 'import venv, ensurepip' 2>/dev/null || missing="$$missing python3-venv"; \
+	command -v javac >/dev/null || missing="$$missing default-jdk-headless"; \
+	command -v ssh >/dev/null || missing="$$missing openssh-client"; \
+	[ -x /usr/sbin/sshd ] || missing="$$missing openssh-server"; \
+	nc -h 2>&1 | grep -q OpenBSD || missing="$$missing netcat-openbsd"; \
+	command -v dig >/dev/null || missing="$$missing bind9-dnsutils"; \
+	[ -x /usr/sbin/dnsmasq ] || missing="$$missing dnsmasq-base"; \
+	ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing="$$missing postgresql"; \
 	[ -z "$$missing" ] && exit 0; \
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-		apt-get update -qq && apt-get install -y -qq $$missing; \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing; \
 	else \
 		echo "missing packages:$$missing; install them, for example: apt-get install$$missing" >&2; exit 1; \
 	fi

@@ -1,4 +1,5 @@
-//! A certificate authority made on the spot, and one server certificate for loopback signed by it.
+//! A certificate authority made on the spot, and one server certificate signed by it: for loopback, and for every node
+//! of the tailnet by its full name.
 
 use std::fs;
 use std::path::Path;
@@ -7,6 +8,8 @@ use anyhow::{Context, Result};
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
 };
+
+use crate::tailnet::BASE_DOMAIN;
 
 /// Writes `ca.pem`, `server.pem` and `server.key` into `directory`.
 pub fn write(directory: &Path) -> Result<()> {
@@ -18,7 +21,8 @@ pub fn write(directory: &Path) -> Result<()> {
     let ca_certificate = ca.self_signed(&ca_key)?;
 
     let server_key = KeyPair::generate()?;
-    let mut server = CertificateParams::new(["localhost", "127.0.0.1", "::1"].map(String::from))?;
+    let mut server =
+        CertificateParams::new(["localhost", "127.0.0.1", "::1", &format!("*.{BASE_DOMAIN}")].map(String::from))?;
     server.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     server.use_authority_key_identifier_extension = true;
     let server_certificate = server.signed_by(&server_key, &Issuer::new(ca, ca_key))?;

@@ -51,6 +51,11 @@ impl Tailnet {
         self.directory.path().join("ca.pem")
     }
 
+    /// A certificate of that authority and its key, PEM: for loopback, and for every node by its full name.
+    pub fn certificate(&self) -> (PathBuf, PathBuf) {
+        (self.directory.path().join("server.pem"), self.directory.path().join("server.key"))
+    }
+
     /// Takes the control server away, as a power cut would.
     pub fn stop_control(&mut self) {
         self.headscale = None;
