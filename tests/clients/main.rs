@@ -6,6 +6,7 @@ mod dig;
 mod documented;
 mod go;
 mod java;
+mod metrics;
 mod names;
 mod node;
 mod psql;
