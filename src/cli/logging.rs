@@ -1,14 +1,24 @@
 //! Log lines on stderr, as text or as JSON, and the last line of a failed end.
 
 use std::io::stderr;
-use std::time::SystemTime;
+use std::sync::OnceLock;
+use std::time::{Duration, SystemTime};
 
 use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::fmt::writer::BoxMakeWriter;
 
+use super::log_queue::LogQueue;
 use super::output::complain;
 use crate::config::value::{LogFormat, LogLevel};
 
-/// Starts logging. Libraries that log by the `log` crate stay silent: fast-socks5 logs passwords.
+/// As global as the subscriber that writes to it.
+static QUEUE: OnceLock<LogQueue> = OnceLock::new();
+
+/// How long the end of the process waits for a reader of stderr that has stalled: longer where a reason is to be told.
+const PATIENCE: Duration = Duration::from_secs(1);
+const PATIENCE_WITH_A_REASON: Duration = Duration::from_secs(5);
+
+/// Starts logging. Libraries that log by the `log` crate stay silent.
 pub(super) fn start(level: LogLevel, format: LogFormat) {
     let level = match level {
         LogLevel::Error => LevelFilter::ERROR,
@@ -17,21 +27,49 @@ pub(super) fn start(level: LogLevel, format: LogFormat) {
         LogLevel::Debug => LevelFilter::DEBUG,
         LogLevel::Trace => LevelFilter::TRACE,
     };
-    let subscriber = tracing_subscriber::fmt().log_internal_errors(false).with_max_level(level).with_writer(stderr);
+    let of_loss = match format {
+        LogFormat::Text => |lost| text(&of_loss(lost)),
+        LogFormat::Json => |lost| json("WARN", &of_loss(lost)),
+    };
+    // Without a thread, on a machine that allows no further one, lines are written where they arise.
+    let writer = match LogQueue::start(stderr(), of_loss) {
+        Ok(queue) => BoxMakeWriter::new(QUEUE.get_or_init(|| queue).clone()),
+        Err(_) => BoxMakeWriter::new(stderr),
+    };
+    let subscriber = tracing_subscriber::fmt().log_internal_errors(false).with_max_level(level).with_writer(writer);
     match format {
         LogFormat::Text => subscriber.init(),
         LogFormat::Json => subscriber.json().flatten_event(true).init(),
     }
+    // As it comes, a panic is written at once, and waits for a reader that has stalled.
+    std::panic::set_hook(Box::new(|panic| tracing::error!("{panic}; please report this")));
 }
 
-/// Says why the daemon ends, in the form of the other lines.
+/// Says why the daemon ends, in the form of the other lines and behind them.
 pub(super) fn last_line(format: Option<LogFormat>, line: &str) {
-    if format == Some(LogFormat::Json) {
-        let timestamp = humantime::format_rfc3339_micros(SystemTime::now()).to_string();
-        let event =
-            serde_json::json!({ "timestamp": timestamp, "level": "ERROR", "message": line, "target": "tetherd" });
-        complain(&event.to_string());
-    } else {
-        complain(&format!("tetherd: {line}"));
+    let line = if format == Some(LogFormat::Json) { json("ERROR", line) } else { text(line) };
+    match QUEUE.get() {
+        Some(queue) => queue.finish(Some(&line), PATIENCE_WITH_A_REASON),
+        None => complain(&line),
     }
+}
+
+/// Lets a clean end's lines be written.
+pub(super) fn finish() {
+    if let Some(queue) = QUEUE.get() {
+        queue.finish(None, PATIENCE);
+    }
+}
+
+fn of_loss(lost: u64) -> String {
+    format!("{lost} log lines were lost, because stderr was not read in time")
+}
+
+fn text(line: &str) -> String {
+    format!("tetherd: {line}")
+}
+
+fn json(level: &str, line: &str) -> String {
+    let timestamp = humantime::format_rfc3339_micros(SystemTime::now()).to_string();
+    serde_json::json!({ "timestamp": timestamp, "level": level, "message": line, "target": "tetherd" }).to_string()
 }

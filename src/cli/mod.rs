@@ -5,6 +5,7 @@ mod arguments;
 mod check;
 mod client;
 mod env;
+mod log_queue;
 mod logging;
 mod output;
 mod questions;
@@ -138,7 +139,10 @@ fn harden() {
 /// The last line on stderr says why and what to do.
 fn end(config: &Config, result: Result<u8, Fatal>) -> ExitCode {
     let fatal = match result {
-        Ok(code) => return ExitCode::from(code),
+        Ok(code) => {
+            logging::finish();
+            return ExitCode::from(code);
+        }
         Err(fatal) => fatal,
     };
     let line = fatal.to_string().replace('\n', " ");

@@ -1,5 +1,6 @@
 //! One client from accept to end: its first byte tells SOCKS5 from HTTP.
 
+use std::io;
 use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
@@ -94,7 +95,8 @@ impl<D: Dial> Proxy<D> {
         self.unserved(from, Protocol::Unknown, outcome, reason);
     }
 
-    /// Carries bytes between a client and its target. `sent` came from the client already.
+    /// Carries bytes between a client and its target. `sent` came from the client already. Neither side is let go on
+    /// without reading what is there before the relay begins to watch them.
     pub(super) async fn relay(&self, mut client: Stream, connection: Connection, sent: &[u8]) {
         let carried = Carried::within(&self.counters);
         let result = match connection {
@@ -103,12 +105,12 @@ impl<D: Dial> Proxy<D> {
                     target.write_all(sent).await?;
                     client.write_all(&early).await
                 };
-                match begun.await {
+                match self.in_time(begun).await {
                     Ok(()) => relay(client, target, HalfClose::Hold, &self.patience, &carried).await,
                     Err(error) => Err(error),
                 }
             }
-            Connection::Direct(mut target) => match target.write_all(sent).await {
+            Connection::Direct(mut target) => match self.in_time(target.write_all(sent)).await {
                 Ok(()) => relay(client, target, HalfClose::PassOn, &self.patience, &carried).await,
                 Err(error) => Err(error),
             },
@@ -116,6 +118,10 @@ impl<D: Dial> Proxy<D> {
         if let Err(error) = result {
             tracing::debug!(%error, sent = carried.sent(), received = carried.received(), "connection broke");
         }
+    }
+
+    async fn in_time(&self, step: impl Future<Output = io::Result<()>>) -> io::Result<()> {
+        timeout(self.handshake_timeout, step).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
     }
 
     /// Lets a refused client read its reply: closing a socket with unread bytes resets the connection, and the reset

@@ -1,17 +1,22 @@
-//! Listening sockets, and accepting from them until told to stop. A permit is taken before each accept: beyond the
-//! limit clients wait in the backlog. An accept error never ends a listener; nothing is awaited between accept and
-//! spawn.
+//! Listening sockets, and accepting from them until told to stop. A permit is taken before each accept, once a client
+//! is there: beyond the limit clients wait in the backlog, and a listener without clients holds no permit. An accept
+//! error never ends a listener; nothing is awaited between accept and spawn.
 
 use std::fs;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, UnixListener, UnixStream};
-use tokio::sync::Semaphore;
+use nix::sys::socket::{Backlog, listen};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::net::{TcpStream, UnixStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -24,9 +29,9 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// A listening socket.
 #[derive(Debug)]
 pub enum Listener {
-    Tcp(TcpListener),
+    Tcp(AsyncFd<TcpListener>),
     /// Dropped, it takes its file with it.
-    Unix(UnixListener, SocketFile),
+    Unix(AsyncFd<UnixListener>, SocketFile),
 }
 
 /// The file of a unix socket, removed when dropped unless another socket has taken its place.
@@ -37,6 +42,11 @@ pub struct SocketFile {
 }
 
 impl Listener {
+    /// Takes a socket that listens already.
+    pub fn tcp(listener: TcpListener) -> io::Result<Self> {
+        Ok(Self::Tcp(waiting(listener)?))
+    }
+
     /// Opens a unix socket that the owner and the group may use. A socket that nobody listens on any more is replaced,
     /// any other file is left alone.
     pub async fn unix(path: &Path) -> io::Result<Self> {
@@ -52,30 +62,66 @@ impl Listener {
         let listener = UnixListener::bind(path)?;
         fs::set_permissions(path, fs::Permissions::from_mode(0o660))?;
         let inode = fs::symlink_metadata(path)?.ino();
-        Ok(Self::Unix(listener, SocketFile { path: path.to_owned(), inode }))
+        listener.set_nonblocking(true)?;
+        Ok(Self::Unix(waiting(listener)?, SocketFile { path: path.to_owned(), inode }))
     }
 
     /// Where it listens; a unix socket has no address.
     pub fn tcp_address(&self) -> Option<SocketAddr> {
         match self {
-            Self::Tcp(listener) => listener.local_addr().ok(),
+            Self::Tcp(listener) => listener.get_ref().local_addr().ok(),
             Self::Unix(..) => None,
         }
     }
 
-    /// The next client, and where it comes from.
-    async fn accept(&self) -> io::Result<(Stream, String)> {
+    /// The next client, where it comes from, and its permit.
+    async fn accept(&self, permits: &Arc<Semaphore>) -> (io::Result<(Stream, String)>, OwnedSemaphorePermit) {
         match self {
             Self::Tcp(listener) => {
-                let (stream, from) = listener.accept().await?;
-                // Small messages must not wait for the next ones.
-                let _ = stream.set_nodelay(true);
-                Ok((Stream::Tcp(stream), from.to_string()))
+                let (accepted, permit) = accept(listener, permits, TcpListener::accept).await;
+                let client = accepted.and_then(|(stream, from)| {
+                    stream.set_nonblocking(true)?;
+                    // Small messages must not wait for the next ones.
+                    let _ = stream.set_nodelay(true);
+                    Ok((Stream::Tcp(TcpStream::from_std(stream)?), from.to_string()))
+                });
+                (client, permit)
             }
             Self::Unix(listener, file) => {
-                let (stream, _) = listener.accept().await?;
-                Ok((Stream::Unix(stream), format!("unix:{}", file.path.display())))
+                let (accepted, permit) = accept(listener, permits, UnixListener::accept).await;
+                let client = accepted.and_then(|(stream, _)| {
+                    stream.set_nonblocking(true)?;
+                    Ok((Stream::Unix(UnixStream::from_std(stream)?), format!("unix:{}", file.path.display())))
+                });
+                (client, permit)
             }
+        }
+    }
+}
+
+/// Lets as many clients wait as the kernel allows (net.core.somaxconn): the standard library's 128 are too few where
+/// the backlog is what clients wait in. A TCP client beyond it is slow, one of a unix socket fails.
+#[allow(deprecated, reason = "a listener of the standard library keeps its descriptor until it is dropped")]
+fn waiting<L: AsFd + AsRawFd>(listener: L) -> io::Result<AsyncFd<L>> {
+    listen(&listener, Backlog::MAXALLOWABLE)?;
+    AsyncFd::with_interest(listener, Interest::READABLE)
+}
+
+/// Waits for a client first and for a permit then: several listeners that each took a permit to wait with would keep
+/// them from each other's clients, for ever where there are fewer permits than listeners.
+async fn accept<L: AsRawFd, C>(
+    listener: &AsyncFd<L>,
+    permits: &Arc<Semaphore>,
+    accept: impl Fn(&L) -> io::Result<C>,
+) -> (io::Result<C>, OwnedSemaphorePermit) {
+    loop {
+        let ready = listener.readable().await;
+        let Ok(permit) = Arc::clone(permits).acquire_owned().await else { std::future::pending().await };
+        match ready.map(|mut ready| ready.try_io(|listener| accept(listener.get_ref()))) {
+            Ok(Ok(accepted)) => return (accepted, permit),
+            // The client is gone again.
+            Ok(Err(_)) => {}
+            Err(error) => return (Err(error), permit),
         }
     }
 }
@@ -98,12 +144,8 @@ pub async fn serve<F: Future<Output = ()> + Send + 'static>(
     client: impl Fn(Stream, String) -> F,
 ) {
     loop {
-        let next = async {
-            let permit = Arc::clone(&permits).acquire_owned().await;
-            (listener.accept().await, permit)
-        };
         let (accepted, permit) = tokio::select! {
-            accepted = next => accepted,
+            accepted = listener.accept(&permits) => accepted,
             () = stop.cancelled() => return,
         };
         match accepted {

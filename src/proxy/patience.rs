@@ -57,7 +57,15 @@ impl Carried {
         self.sent.get()
     }
 
-    fn all(&self) -> u64 {
+    pub(super) fn add_sent(&self, bytes: usize) {
+        self.sent.add(bytes);
+    }
+
+    pub(super) fn add_received(&self, bytes: usize) {
+        self.received.add(bytes);
+    }
+
+    pub(super) fn all(&self) -> u64 {
         self.sent() + self.received() + self.unheard.get()
     }
 

@@ -8,8 +8,13 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::patience::{Carried, Patience, Tally, idle, until_silent};
 
-/// A buffer a direction. Larger ones gain nothing: tailscaled writes at most 32 KiB at a time.
+/// A buffer a direction, while there is much to carry. Larger ones gain nothing: tailscaled writes at most 32 KiB at a
+/// time.
 const BUFFER: usize = 32 << 10;
+
+/// A buffer while there is little: most connections are silent most of the time, and 3 000 of them held 240 MB in
+/// buffers of 32 KiB.
+const SMALL_BUFFER: usize = 2 << 10;
 
 /// Whether the target may hear that the client has stopped sending.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,7 +110,7 @@ where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
 {
-    let mut buffer = vec![0; BUFFER];
+    let mut buffer = vec![0; SMALL_BUFFER];
     loop {
         let read = from.read(&mut buffer).await.map_err(Broken::Reading)?;
         if read == 0 {
@@ -113,6 +118,11 @@ where
         }
         to.write_all(&buffer[..read]).await.map_err(Broken::Writing)?;
         carried.add(read);
+        if read == buffer.len() && read < BUFFER {
+            buffer = vec![0; BUFFER];
+        } else if read <= SMALL_BUFFER && buffer.len() > SMALL_BUFFER {
+            buffer = vec![0; SMALL_BUFFER];
+        }
     }
 }
 

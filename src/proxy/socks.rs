@@ -1,16 +1,17 @@
-//! SOCKS5 (RFC 1928): greeting, method, request, reply. The protocol is fast-socks5's; the replies tell the truth.
+//! SOCKS5 (RFC 1928): greeting, method, request, reply. The replies tell the truth.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use fast_socks5::server::{Socks5ServerProtocol, SocksServerError, states::CommandRead};
-use fast_socks5::{ReplyError, Socks5Command};
+use fast_socks5::ReplyError;
+use fast_socks5::consts::{SOCKS5_CMD_TCP_CONNECT, SOCKS5_CMD_UDP_ASSOCIATE};
 use thiserror::Error;
 use tokio::net::UdpSocket;
 use tokio::time::timeout;
 
 use super::client::Proxy;
 use super::connector::Connection;
+use super::handshake::{self, Malformed, Request};
 use super::label::{Outcome, Protocol};
 use super::reply::reply_to;
 use super::stream::Stream;
@@ -18,17 +19,17 @@ use super::udp;
 use crate::dial::{Dial, DialError, Target};
 
 /// What BND.ADDR says when the connection's own address in the tailnet is not known; clients do not use it.
-const UNSPECIFIED: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
+pub(super) const UNSPECIFIED: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
 /// Why a client was not served.
 #[derive(Debug, Error)]
 enum Unserved {
     #[error("handshake: {0}")]
-    Handshake(#[from] SocksServerError),
+    Handshake(#[from] Malformed),
     #[error("no complete request in time")]
     TooSlow,
-    #[error("{0:?} is not supported")]
-    Command(Socks5Command),
+    #[error("command {0} is not supported")]
+    Command(u8),
     #[error("no socket for datagrams: {0}")]
     Socket(io::Error),
     #[error("{target}: {error}")]
@@ -38,17 +39,15 @@ enum Unserved {
 impl Unserved {
     fn protocol(&self) -> Protocol {
         match self {
-            Self::Command(Socks5Command::UDPAssociate) | Self::Socket(_) => Protocol::Socks5Udp,
+            Self::Command(SOCKS5_CMD_UDP_ASSOCIATE) | Self::Socket(_) => Protocol::Socks5Udp,
             _ => Protocol::Socks5,
         }
     }
 
     fn outcome(&self) -> Outcome {
         match self {
-            Self::Handshake(SocksServerError::AuthenticationRejected | SocksServerError::AuthMethodUnacceptable(_)) => {
-                Outcome::Unauthorized
-            }
-            Self::Handshake(SocksServerError::UnknownCommand(_)) | Self::Command(_) => Outcome::Unsupported,
+            Self::Handshake(error) if error.is_unauthorized() => Outcome::Unauthorized,
+            Self::Command(_) => Outcome::Unsupported,
             Self::Handshake(_) => Outcome::Malformed,
             Self::TooSlow => Outcome::TooSlow,
             Self::Socket(_) => Outcome::Failed,
@@ -56,8 +55,6 @@ impl Unserved {
         }
     }
 }
-
-type Requested<'a> = (Socks5ServerProtocol<&'a mut Stream, CommandRead>, Socks5Command, Target);
 
 /// What a client gets.
 enum Served {
@@ -79,43 +76,34 @@ pub(super) async fn serve<D: Dial>(proxy: &Proxy<D>, mut client: Stream, from: &
 
 async fn answer<D: Dial>(proxy: &Proxy<D>, client: &mut Stream) -> Result<Served, Unserved> {
     let near = client.local_ip();
-    let requested = timeout(proxy.handshake_timeout, handshake(proxy, client)).await;
-    let (protocol, command, target) = requested.map_err(|_| Unserved::TooSlow)??;
-    match (command, near) {
-        (Socks5Command::TCPConnect, _) => match proxy.connect(Protocol::Socks5, &target).await {
+    let asked = timeout(proxy.handshake_timeout, handshake::read(client, proxy.credentials.as_ref())).await;
+    let Request { command, target } = asked.map_err(|_| Unserved::TooSlow)??;
+    let (served, truth, bound) = match (command, near) {
+        (SOCKS5_CMD_TCP_CONNECT, _) => match proxy.connect(Protocol::Socks5, &target).await {
             Ok(connection) => {
-                protocol.reply_success(bind_address(&connection)).await?;
-                Ok(Served::Connection(connection))
+                let bound = bind_address(&connection);
+                (Ok(Served::Connection(connection)), ReplyError::Succeeded, bound)
             }
             Err(error) => {
-                protocol.reply_error(&reply_to(&error)).await?;
-                Err(Unserved::Dial { target, error })
+                let truth = reply_to(&error);
+                (Err(Unserved::Dial { target, error }), truth, UNSPECIFIED)
             }
         },
         // A client on a unix socket has no address that its datagrams could come from.
-        (Socks5Command::UDPAssociate, Some(near)) if proxy.udp => {
-            let socket = UdpSocket::bind((near, 0)).await.map_err(Unserved::Socket)?;
-            protocol.reply_success(socket.local_addr().map_err(Unserved::Socket)?).await?;
-            Ok(Served::Association(socket))
-        }
-        (command, _) => {
-            protocol.reply_error(&ReplyError::CommandNotSupported).await?;
-            Err(Unserved::Command(command))
-        }
-    }
+        (SOCKS5_CMD_UDP_ASSOCIATE, Some(near)) if proxy.udp => match open_datagrams(near).await {
+            Ok((socket, bound)) => (Ok(Served::Association(socket)), ReplyError::Succeeded, bound),
+            Err(error) => (Err(Unserved::Socket(error)), ReplyError::GeneralFailure, UNSPECIFIED),
+        },
+        (command, _) => (Err(Unserved::Command(command)), ReplyError::CommandNotSupported, UNSPECIFIED),
+    };
+    handshake::reply(client, truth, bound).await?;
+    served
 }
 
-async fn handshake<'a, D>(proxy: &Proxy<D>, client: &'a mut Stream) -> Result<Requested<'a>, Unserved> {
-    let protocol = match &proxy.credentials {
-        None => Socks5ServerProtocol::accept_no_auth(client).await?,
-        Some(credentials) => {
-            let check = |user: String, password: String| credentials.accept(&user, &password);
-            Socks5ServerProtocol::accept_password_auth(client, check).await?.0
-        }
-    };
-    let (protocol, command, target) = protocol.read_command().await?;
-    let target = udp::target(target);
-    Ok((protocol, command, target))
+async fn open_datagrams(near: IpAddr) -> io::Result<(UdpSocket, SocketAddr)> {
+    let socket = UdpSocket::bind((near, 0)).await?;
+    let bound = socket.local_addr()?;
+    Ok((socket, bound))
 }
 
 fn bind_address(connection: &Connection) -> SocketAddr {

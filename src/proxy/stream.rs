@@ -2,10 +2,11 @@
 
 use std::io;
 use std::net::IpAddr;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{MsgFlags, recv};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
@@ -32,6 +33,18 @@ impl Stream {
             Self::Tcp(stream) => stream.peer_addr().ok().map(|address| address.ip()),
             Self::Unix(_) => None,
         }
+    }
+
+    /// Whether the client has ended its side, or is gone; what it sent before may still be unread.
+    pub fn has_ended(&self) -> bool {
+        let socket = match self {
+            Self::Tcp(stream) => stream.as_fd(),
+            Self::Unix(stream) => stream.as_fd(),
+        };
+        // nix has no name for it.
+        let gone = PollFlags::from_bits_retain(nix::libc::POLLRDHUP);
+        let mut look = [PollFd::new(socket, gone)];
+        poll(&mut look, PollTimeout::ZERO).is_ok_and(|found| found > 0)
     }
 
     /// The first byte that the client sends, left where it is; `None` when it sends nothing and ends.

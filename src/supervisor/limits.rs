@@ -4,8 +4,9 @@ use std::num::NonZeroUsize;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-/// A connection takes one file for the client and one for the target; a second dial beside a silent one a third.
-const FILES_A_CONNECTION: u64 = 3;
+/// A connection takes one file for the client and one for the target, and a second dial beside a silent one a third. A
+/// UDP association takes four: the client's connection and ours to tailscaled, and a socket for datagrams on each side.
+const FILES_A_CONNECTION: u64 = 4;
 /// For listeners, health, tailscaled's pipes and the event loop.
 const FILES_OF_ITS_OWN: u64 = 40;
 /// Where files are not limited; each connection takes some memory, too.
@@ -44,7 +45,7 @@ mod tests {
 
     #[test]
     fn files_bound_connections_and_one_always_fits() {
-        assert_eq!(fitting(1024), 328);
+        assert_eq!(fitting(1024), 246);
         assert_eq!(fitting(u64::MAX), MOST);
         assert_eq!(fitting(10), 1);
     }

@@ -15,11 +15,16 @@ pub(super) async fn open_all(key: &str, places: &[Listen]) -> Result<Vec<Listene
     let mut listeners = Vec::new();
     for place in places {
         listeners.push(match place {
-            Listen::Tcp(address) => Listener::Tcp(bind(key, *address)?),
+            Listen::Tcp(address) => tcp(key, *address)?,
             Listen::Unix(path) => unix(key, path).await?,
         });
     }
     Ok(listeners)
+}
+
+fn tcp(key: &str, address: SocketAddr) -> Result<Listener, Fatal> {
+    let listener = bind(key, address)?.into_std().and_then(Listener::tcp);
+    listener.map_err(|error| Fatal::Configuration(format!("{key} {address} cannot be listened on: {error}")))
 }
 
 async fn unix(key: &str, path: &Path) -> Result<Listener, Fatal> {

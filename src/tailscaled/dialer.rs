@@ -16,6 +16,7 @@ use tokio::net::{TcpStream, UnixStream};
 use super::exit_rule::ExitRule;
 use super::local_api::{LocalApi, Node};
 use super::thaw::Thaw;
+use super::unknown_v6::{leads_to, needs_a_node};
 use crate::dial::{Association, Dial, DialError, Dialled, Host, Route, Target};
 use crate::http::{self, HttpError};
 
@@ -56,12 +57,27 @@ impl Dialer {
         Self { exit: ExitRule::OnlyByExitNode, ..self }
     }
 
+    async fn nodes(&self) -> Result<Vec<Node>, DialError> {
+        let status = self.api.status(true).await.map_err(|error| DialError::Tailscaled(error.to_string()))?;
+        Ok(status.node.into_iter().chain(status.peer.unwrap_or_default().into_values()).collect())
+    }
+
+    async fn must_be_known(&self, address: IpAddr) -> Result<(), DialError> {
+        if !needs_a_node(address) || self.nodes().await?.iter().any(|node| leads_to(node, address)) {
+            return Ok(());
+        }
+        Err(DialError::Network(format!("no node has {address}")))
+    }
+
     async fn dial_on(&self, network: &str, target: &Target) -> Result<Dialled, DialError> {
         if matches!(&target.host, Host::Name(name) if name.is_empty()) {
             return Err(DialError::Host("the name is empty".into()));
         }
         if let Some(address) = self.exit.own_loopback(target) {
             return Ok(Dialled::Outside(address));
+        }
+        if let Host::Ip(address) = target.host {
+            self.must_be_known(address).await?;
         }
         let request = Request::post("/localapi/v0/dial")
             .header("Host", "local-tailscaled.sock")
@@ -91,9 +107,7 @@ impl Dial for Dialer {
     }
 
     async fn addresses(&self, name: &str) -> Result<Vec<IpAddr>, DialError> {
-        let status = self.api.status(true).await.map_err(|error| DialError::Tailscaled(error.to_string()))?;
-        let nodes = status.node.into_iter().chain(status.peer.unwrap_or_default().into_values());
-        let node = nodes.into_iter().find(|node| is_named(node, name));
+        let node = self.nodes().await?.into_iter().find(|node| is_named(node, name));
         Ok(node.and_then(|node| node.addresses).unwrap_or_default())
     }
 

@@ -79,6 +79,9 @@ pub struct Node {
     pub host_name: String,
     #[serde(rename = "TailscaleIPs")]
     pub addresses: Option<Vec<IpAddr>>,
+    /// Its addresses, and the networks behind it, as prefixes.
+    #[serde(rename = "AllowedIPs")]
+    pub routes: Option<Vec<String>>,
     #[serde(default)]
     pub online: bool,
     pub key_expiry: Option<String>,

@@ -21,6 +21,7 @@ mod session;
 mod socket;
 mod standing;
 mod thaw;
+mod unknown_v6;
 mod verification;
 
 pub use binary::{find, version};

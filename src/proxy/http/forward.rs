@@ -14,7 +14,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::sync::Mutex;
 
 use super::answer::{Body, status_of};
-use super::headers;
+use super::{BUFFER, headers};
 use crate::dial::{Dial, DialError, Target};
 use crate::proxy::client::Proxy;
 use crate::proxy::connector::Connection;
@@ -57,7 +57,15 @@ pub(super) fn target_of(uri: &Uri) -> Result<Target, &'static str> {
         return Err("this is a proxy: a request must name its whole address, or use CONNECT");
     };
     match uri.scheme_str() {
-        Some("http") => Ok(Target::new(authority.host(), authority.port_u16().unwrap_or(HTTP_PORT))),
+        Some("http") => match without_user(authority.as_str()).strip_prefix(authority.host()) {
+            // `http://host:/` names no port (RFC 9110, section 4.2.3).
+            Some("" | ":") => Ok(Target::new(authority.host(), HTTP_PORT)),
+            // What is no number must not become another port than the client meant.
+            _ => match authority.port_u16() {
+                Some(port) => Ok(Target::new(authority.host(), port)),
+                None => Err("the port of the address is no number up to 65535"),
+            },
+        },
         _ => Err("only http:// can be sent on; use CONNECT for anything else"),
     }
 }
@@ -145,7 +153,8 @@ async fn shake_hands<S>(stream: S) -> Result<SendRequest<Body>, hyper::Error>
 where
     S: AsyncRead + AsyncWrite + Send + 'static,
 {
-    let (sender, connection) = http1::handshake(TokioIo::new(Box::pin(stream))).await?;
+    let (sender, connection) =
+        http1::Builder::new().max_buf_size(BUFFER).handshake(TokioIo::new(Box::pin(stream))).await?;
     tokio::spawn(async move {
         if let Err(error) = connection.await {
             tracing::debug!(%error, "connection to a target broke");
@@ -164,6 +173,9 @@ mod tests {
         assert_eq!(target("http://web/path").as_deref(), Ok("web:80"));
         assert_eq!(target("http://web:8080/").as_deref(), Ok("web:8080"));
         assert_eq!(target("http://[fd7a::1]:81/").as_deref(), Ok("[fd7a::1]:81"));
+        assert_eq!(target("http://app:1@web:/").as_deref(), Ok("web:80"));
+        assert!(target("http://web:99999/").is_err());
+        assert!(target("http://web:x/").is_err());
         assert!(target("https://web/").is_err());
         assert!(target("/path").is_err());
     }

@@ -1,7 +1,8 @@
-//! A name server inside the namespace that knows no name: what a container's resolver says of a name nobody has.
+//! A name server inside the namespace that knows no name: what a container's resolver says of a name nobody has. Only
+//! names that begin with an address in dashes, such as 169-254-169-254.example.com, have that address.
 
 use std::fs;
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,9 +12,9 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 
 /// Where the resolver asks when /etc/resolv.conf names nobody (resolv.conf(5)).
-const DEFAULT: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+const DEFAULT: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
-/// Answers NXDOMAIN to everything, on the addresses that /etc/resolv.conf names, until it is dropped.
+/// Answers NXDOMAIN to everything else, on the addresses that /etc/resolv.conf names, until it is dropped.
 pub struct NoNames {
     stop: Arc<AtomicBool>,
     threads: Vec<JoinHandle<()>>,
@@ -62,13 +63,26 @@ fn answer(socket: &UdpSocket, stop: &AtomicBool) {
         if length < 12 {
             continue;
         }
-        // RFC 1035, section 4.1.1: QR and RA set, RCODE 3; the question goes back as it came, and nothing else.
-        message[2] |= 0x80;
-        message[3] = 0x80 | 3;
-        message[6..12].fill(0);
-        let end = question_end(&message[..length]);
-        let _ = socket.send_to(&message[..end], from);
+        let mut reply = message[..question_end(&message[..length])].to_vec();
+        let address = address_in(&reply);
+        // RFC 1035, section 4.1.1: QR and RA set, RCODE 3 or 0; the question goes back as it came.
+        reply[2] |= 0x80;
+        reply[3] = 0x80 | if address.is_some() { 0 } else { 3 };
+        reply[6..12].fill(0);
+        if let Some(address) = address.filter(|_| reply.ends_with(&[0, 1, 0, 1])) {
+            reply[7] = 1;
+            // The name of the question, A, IN, a minute, four bytes.
+            reply.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4]);
+            reply.extend(address.octets());
+        }
+        let _ = socket.send_to(&reply, from);
     }
+}
+
+/// The address that the first label of the question names.
+fn address_in(question: &[u8]) -> Option<Ipv4Addr> {
+    let length = usize::from(*question.get(12)?);
+    std::str::from_utf8(question.get(13..13 + length)?).ok()?.replace('-', ".").parse().ok()
 }
 
 /// Where the first question ends: labels, the empty one, type and class.

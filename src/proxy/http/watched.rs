@@ -1,0 +1,99 @@
+//! A client's stream in hyper's hands, seen from outside: while a target is silent hyper does not read, and does not
+//! notice that the client has gone. Without this such a client would hold its permit for ever.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::sleep;
+
+use crate::proxy::patience::{Carried, Patience, SILENCE_AT_THE_END};
+use crate::proxy::stream::Stream;
+
+/// The stream, for hyper.
+pub(super) struct Watched(Watch);
+
+/// The look at it.
+#[derive(Clone)]
+pub(super) struct Watch {
+    stream: Arc<Mutex<Stream>>,
+    carried: Arc<Carried>,
+}
+
+impl Watched {
+    pub(super) fn new(stream: Stream) -> Self {
+        Self(Watch { stream: Arc::new(Mutex::new(stream)), carried: Arc::default() })
+    }
+
+    pub(super) fn watch(&self) -> Watch {
+        self.0.clone()
+    }
+
+    /// The stream again; `None` while somebody watches.
+    pub(super) fn into_inner(self) -> Option<Stream> {
+        let stream = Arc::into_inner(self.0.stream)?;
+        Some(stream.into_inner().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Watch {
+    pub(super) fn carried(&self) -> &Carried {
+        &self.carried
+    }
+
+    /// Ends when the client has ended its side and nothing was carried for as long as `patience` says.
+    pub(super) async fn abandoned(&self, patience: &Patience) {
+        let (mut silent, mut before) = (Duration::ZERO, 0);
+        loop {
+            let limit = if patience.draining.is_cancelled() {
+                patience.half_closed.min(SILENCE_AT_THE_END)
+            } else {
+                patience.half_closed
+            };
+            // Short steps, so that a stop is noticed; a look costs one system call.
+            let step = (limit / 8).min(Duration::from_secs(1));
+            sleep(step).await;
+            let now = self.carried.all();
+            let waits = now == before && self.stream().has_ended();
+            silent = if waits { silent + step } else { Duration::ZERO };
+            before = now;
+            if silent >= limit {
+                return;
+            }
+        }
+    }
+
+    fn stream(&self) -> MutexGuard<'_, Stream> {
+        self.stream.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl AsyncRead for Watched {
+    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let polled = Pin::new(&mut *self.0.stream()).poll_read(context, buffer);
+        self.0.carried.add_sent(buffer.filled().len() - before);
+        polled
+    }
+}
+
+impl AsyncWrite for Watched {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let polled = Pin::new(&mut *self.0.stream()).poll_write(context, bytes);
+        if let Poll::Ready(Ok(written)) = polled {
+            self.0.carried.add_received(written);
+        }
+        polled
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.0.stream()).poll_flush(context)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.0.stream()).poll_shutdown(context)
+    }
+}
