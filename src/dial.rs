@@ -10,7 +10,7 @@ use tokio::net::{TcpStream, UnixStream};
 
 use crate::text::printable;
 
-/// A host as the client named it. Names are never resolved here: MagicDNS knows them.
+/// A host as the client named it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Host {
     Name(String),
@@ -69,6 +69,16 @@ pub enum Dialled {
     Outside(SocketAddr),
 }
 
+/// What a name stands for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// tailscaled knows it by itself, and takes it for one address.
+    Name,
+    /// In the tailnet, at any of these addresses.
+    Tailnet(Vec<IpAddr>),
+    Outside(SocketAddr),
+}
+
 /// Where datagrams to a target go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Route {
@@ -110,8 +120,8 @@ pub enum DialError {
 pub trait Dial: Send + Sync + 'static {
     fn dial(&self, target: &Target) -> impl Future<Output = Result<Dialled, DialError>> + Send;
 
-    /// The addresses of the tailnet's node of this name; none where there is no such node.
-    fn addresses(&self, name: &str) -> impl Future<Output = Result<Vec<IpAddr>, DialError>> + Send;
+    /// What the name of `target` stands for. Unless `by_address`, names of the tailnet's own are left to tailscaled.
+    fn locate(&self, target: &Target, by_address: bool) -> impl Future<Output = Result<Place, DialError>> + Send;
 
     /// Where datagrams to `target` would go.
     fn route_datagrams(&self, target: &Target) -> impl Future<Output = Result<Route, DialError>> + Send;

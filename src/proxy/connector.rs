@@ -3,7 +3,7 @@
 //! it all.
 
 use std::io::ErrorKind;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use hyper::body::Bytes;
@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::beside::{Heard, dial_beside};
 use super::policy::{Policy, judge_unknown};
-use crate::dial::{Association, Dial, DialError, Dialled, Host, Route, Target};
+use crate::dial::{Association, Dial, DialError, Dialled, Host, Place, Route, Target};
 use crate::state::{Phase, Watcher};
 
 /// tailscaled that has just ended is noticed within milliseconds; until then its socket is tried again at this pace.
@@ -27,6 +27,12 @@ pub enum Connection {
     /// tailscaled ends both directions as soon as one ends.
     Tailnet(UnixStream, Bytes),
     Direct(TcpStream),
+}
+
+/// What a name stands for, and may be reached.
+enum Judged {
+    Tailnet(Target),
+    Outside(SocketAddr),
 }
 
 /// Connects clients to targets.
@@ -54,11 +60,15 @@ impl<D: Dial> Connector<D> {
     pub async fn connect(&self, target: &Target) -> Result<Connection, DialError> {
         let deadline = Instant::now() + self.timeout;
         self.policy.judge_target(target)?;
-        let address = self.judged_address(target, deadline).await?;
-        let dialled = self.dial_when_ready(address.as_ref().unwrap_or(target), deadline).await?;
+        let place = self.judged_place(target, deadline).await?;
+        let dialled = match &place {
+            Some(Judged::Outside(address)) => Dialled::Outside(*address),
+            Some(Judged::Tailnet(address)) => self.dial_when_ready(address, deadline).await?,
+            None => self.dial_when_ready(target, deadline).await?,
+        };
         match dialled {
             Dialled::Tailnet(stream, early) => {
-                if address.is_none() {
+                if place.is_none() {
                     self.policy.judge_unseen(target)?;
                 }
                 Ok(Connection::Tailnet(stream, early))
@@ -90,35 +100,54 @@ impl<D: Dial> Connector<D> {
     pub async fn judge_datagram(&self, target: &Target) -> Result<Target, DialError> {
         self.policy.judge_target(target)?;
         let deadline = Instant::now() + self.timeout;
-        let address = self.judged_address(target, deadline).await?;
-        let route = self.dial.route_datagrams(address.as_ref().unwrap_or(target));
+        let place = self.judged_place(target, deadline).await?;
+        let judged = match &place {
+            Some(Judged::Outside(outside)) => return Ok((*outside).into()),
+            Some(Judged::Tailnet(address)) => address,
+            None => target,
+        };
+        let route = self.dial.route_datagrams(judged);
         match self.by(deadline, "looking for the way of a datagram", route).await? {
             Route::Outside(outside) => self.policy.judge_outside(target, outside).map(|()| outside.into()),
-            Route::Tailnet if address.is_none() => self.policy.judge_unseen(target).map(|()| target.clone()),
-            Route::Tailnet => Ok(address.unwrap_or_else(|| target.clone())),
+            Route::Tailnet if place.is_none() => self.policy.judge_unseen(target).map(|()| target.clone()),
+            Route::Tailnet => Ok(judged.clone()),
         }
     }
 
-    /// Where rules are about addresses and the target is a name: the address to dial instead, so that what was judged
-    /// is what is reached. `None` where the name needs no address, or is none of the tailnet's.
-    async fn judged_address(&self, target: &Target, deadline: Instant) -> Result<Option<Target>, DialError> {
-        let Host::Name(name) = &target.host else { return Ok(None) };
-        if !self.policy.needs_addresses() {
-            return Ok(None);
-        }
+    /// Where the target is a name: what to dial instead, so that what was judged is what is reached. A name of others may
+    /// stand for several addresses, and for other ones the next time it is asked for. `None` where tailscaled is to be
+    /// given the target as it is.
+    async fn judged_place(&self, target: &Target, deadline: Instant) -> Result<Option<Judged>, DialError> {
+        let Host::Name(_) = target.host else { return Ok(None) };
         let mut state = self.state.clone();
-        let addresses = async {
-            wait_until_dialable(&mut state).await?;
-            self.dial.addresses(name).await
+        let located = async {
+            loop {
+                wait_until_dialable(&mut state).await?;
+                match self.dial.locate(target, self.policy.needs_addresses()).await {
+                    Err(DialError::Tailscaled(_)) => sleep(RETRY).await,
+                    result => return result,
+                }
+            }
         };
-        let mut refusal = None;
-        for address in self.by(deadline, "looking up the name", addresses).await? {
-            match self.policy.judge_address(target, address) {
-                Ok(()) => return Ok(Some(Target { host: Host::Ip(address), port: target.port })),
-                Err(error) => refusal = Some(error),
+        let located = timeout_at(deadline, located).await;
+        match located.unwrap_or_else(|_| Err(self.too_late(&why_waiting(&self.state))))? {
+            Place::Name => Ok(None),
+            Place::Outside(address) => {
+                self.policy.judge_outside(target, address).map(|()| Some(Judged::Outside(address)))
+            }
+            Place::Tailnet(addresses) => self.first_allowed(target, &addresses).map(Some),
+        }
+    }
+
+    fn first_allowed(&self, target: &Target, addresses: &[IpAddr]) -> Result<Judged, DialError> {
+        let mut refusal = DialError::Host(format!("{target} has no address"));
+        for address in addresses {
+            match self.policy.judge_address(target, *address) {
+                Ok(()) => return Ok(Judged::Tailnet(Target { host: Host::Ip(*address), port: target.port })),
+                Err(error) => refusal = error,
             }
         }
-        refusal.map_or(Ok(None), Err)
+        Err(refusal)
     }
 
     async fn dial_when_ready(&self, target: &Target, deadline: Instant) -> Result<Dialled, DialError> {
@@ -225,7 +254,6 @@ mod tests {
     use super::*;
     use crate::config::value::Direct;
     use crate::state::Publisher;
-    use std::net::IpAddr;
     use std::sync::atomic::{AtomicU32, Ordering};
 
     /// Fails as tailscaled does while it ends, as often as told, then names an address outside.
@@ -239,8 +267,8 @@ mod tests {
             }
         }
 
-        async fn addresses(&self, _: &str) -> Result<Vec<IpAddr>, DialError> {
-            Ok(Vec::new())
+        async fn locate(&self, _: &Target, _: bool) -> Result<Place, DialError> {
+            Ok(Place::Name)
         }
 
         async fn route_datagrams(&self, _: &Target) -> Result<Route, DialError> {

@@ -4,6 +4,7 @@ mod beside;
 mod client;
 mod connector;
 mod counters;
+mod forbidden;
 mod handshake;
 mod http;
 mod label;

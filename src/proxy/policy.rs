@@ -1,7 +1,8 @@
 //! Where a connection may go that tailscaled does not carry.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 
+use super::forbidden::{Forbidden, forbidden};
 use crate::config::rule::Rule;
 use crate::config::value::Direct;
 use crate::dial::{DialError, Host, Target};
@@ -47,7 +48,14 @@ impl Policy {
         if self.deny.iter().any(|rule| rule.covers_address(address, port)) {
             return Err(DialError::Policy(format!("{address} port {port} is in deny")));
         }
-        if self.allow.is_empty() || self.allows_name(target) || self.allows_address(address, port) {
+        if self.allows_address(address, port) {
+            return Ok(());
+        }
+        // An exit node would lead to the metadata of the machine that it runs on.
+        if let Some(why @ Forbidden::Local(_)) = forbidden(address) {
+            return Err(DialError::Policy(format!("{address} is {why}")));
+        }
+        if self.allow.is_empty() || self.allows_name(target) {
             return Ok(());
         }
         Err(DialError::Policy(format!("{address} port {port} is not in allow")))
@@ -60,9 +68,7 @@ impl Policy {
             return Ok(());
         }
         // A name in `allow` does not open the way to what must never be reached: it may resolve to anything.
-        if let Some(what) = never_direct(address.ip()) {
-            return Err(DialError::Policy(format!("{} is {what}", address.ip())));
-        }
+        judge_unknown(address.ip())?;
         if self.direct == Direct::Deny && !self.allows_name(target) {
             return Err(DialError::Policy(format!("{address} is outside the tailnet and direct = deny")));
         }
@@ -94,47 +100,7 @@ impl Policy {
 
 /// Judges an address that tailscaled could not reach: a tailnet address is one that no node has.
 pub(super) fn judge_unknown(address: IpAddr) -> Result<(), DialError> {
-    never_direct(address).map_or(Ok(()), |what| Err(DialError::Policy(format!("{address} is {what}"))))
-}
-
-/// Addresses that must never be reached past the tailnet: the cloud's metadata and credentials, and tailnet
-/// addresses that tailscaled does not know, which would leak into the container's own network.
-fn never_direct(address: IpAddr) -> Option<&'static str> {
-    match address.to_canonical() {
-        IpAddr::V4(v4) => never_direct_v4(v4),
-        IpAddr::V6(v6) => never_direct_v6(v6),
-    }
-}
-
-fn never_direct_v4(address: Ipv4Addr) -> Option<&'static str> {
-    let [a, b, ..] = address.octets();
-    if address.is_link_local() {
-        Some("a link-local or metadata address")
-    } else if a == 100 && (64..128).contains(&b) {
-        Some("a tailnet address that no node of this tailnet has")
-    } else {
-        None
-    }
-}
-
-fn never_direct_v6(address: Ipv6Addr) -> Option<&'static str> {
-    match address.segments() {
-        // NAT64 (RFC 6052) carries an IPv4 address in its last 32 bits.
-        [0x64, 0xff9b, 0, 0, 0, 0, high, low]
-        // Its local-use prefix (RFC 8215), addresses translated without state (RFC 2765), and the oldest form of all.
-        | [0x64, 0xff9b, 1, _, _, _, high, low]
-        | [0, 0, 0, 0, 0xffff, 0, high, low]
-        | [0, 0, 0, 0, 0, 0, high, low]
-        // 6to4 (RFC 3056) carries it behind its prefix.
-        | [0x2002, high, low, ..] => {
-            let [[a, b], [c, d]] = [high.to_be_bytes(), low.to_be_bytes()];
-            never_direct_v4(Ipv4Addr::new(a, b, c, d))
-        }
-        [first, ..] if first & 0xffc0 == 0xfe80 => Some("a link-local address"),
-        [0xfd00, 0xec2, ..] => Some("a metadata address"),
-        [0xfd7a, 0x115c, 0xa1e0, ..] => Some("a tailnet address that no node of this tailnet has"),
-        _ => None,
-    }
+    forbidden(address).map_or(Ok(()), |why| Err(DialError::Policy(format!("{address} is {why}"))))
 }
 
 #[cfg(test)]

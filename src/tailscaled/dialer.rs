@@ -14,10 +14,11 @@ use hyper_util::rt::TokioIo;
 use tokio::net::{TcpStream, UnixStream};
 
 use super::exit_rule::ExitRule;
+use super::foreign_names::OwnNames;
 use super::local_api::{LocalApi, Node};
 use super::thaw::Thaw;
 use super::unknown_v6::{leads_to, needs_a_node};
-use crate::dial::{Association, Dial, DialError, Dialled, Host, Route, Target};
+use crate::dial::{Association, Dial, DialError, Dialled, Host, Place, Route, Target};
 use crate::http::{self, HttpError};
 
 /// The loopback port of the SOCKS5 server of the tailscaled that runs now; 0 where it has none.
@@ -41,15 +42,16 @@ impl SocksPort {
 /// Dials through one tailscaled. Cheap to clone.
 #[derive(Clone)]
 pub struct Dialer {
-    api: LocalApi,
+    pub(super) api: LocalApi,
     socks_port: SocksPort,
     thaw: Thaw,
+    names: OwnNames,
     exit: ExitRule,
 }
 
 impl Dialer {
     pub fn new(api: LocalApi, socks_port: SocksPort, thaw: Thaw) -> Self {
-        Self { api, socks_port, thaw, exit: ExitRule::default() }
+        Self { api, socks_port, thaw, names: OwnNames::default(), exit: ExitRule::default() }
     }
 
     /// Sends nothing past an exit node.
@@ -69,7 +71,7 @@ impl Dialer {
         Err(DialError::Network(format!("no node has {address}")))
     }
 
-    async fn dial_on(&self, network: &str, target: &Target) -> Result<Dialled, DialError> {
+    pub(super) async fn dial_on(&self, network: &str, target: &Target) -> Result<Dialled, DialError> {
         if matches!(&target.host, Host::Name(name) if name.is_empty()) {
             return Err(DialError::Host("the name is empty".into()));
         }
@@ -106,9 +108,16 @@ impl Dial for Dialer {
         self.dial_on("tcp", target).await
     }
 
-    async fn addresses(&self, name: &str) -> Result<Vec<IpAddr>, DialError> {
+    async fn locate(&self, target: &Target, by_address: bool) -> Result<Place, DialError> {
+        let Host::Name(name) = &target.host else { return Ok(Place::Name) };
+        if !self.names.is_own(name, &self.api).await? {
+            return self.locate_foreign(name, target).await;
+        }
+        if !by_address {
+            return Ok(Place::Name);
+        }
         let node = self.nodes().await?.into_iter().find(|node| is_named(node, name));
-        Ok(node.and_then(|node| node.addresses).unwrap_or_default())
+        Ok(node.and_then(|node| node.addresses).map_or(Place::Name, Place::Tailnet))
     }
 
     async fn route_datagrams(&self, target: &Target) -> Result<Route, DialError> {

@@ -60,6 +60,9 @@ pub struct Status {
     #[serde(rename = "Self")]
     pub node: Option<Node>,
     pub peer: Option<std::collections::BTreeMap<String, Node>>,
+    /// The domain of the tailnet's own names; empty without MagicDNS.
+    #[serde(rename = "MagicDNSSuffix", default)]
+    pub suffix: String,
     /// The names that certificates can be had for.
     pub cert_domains: Option<Vec<String>>,
 }

@@ -8,6 +8,7 @@ mod directory;
 mod environment;
 mod exit_node;
 mod exit_rule;
+mod foreign_names;
 mod keeper;
 mod local_api;
 mod log_lines;

@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use testbed::daemon::SOCKS;
 use testbed::names::NoNames;
+use testbed::server::{PAGE, Server};
 use testbed::socks;
 use testbed::wait::wait_until;
 
 use crate::malformed::answer_to;
-use crate::scene::{READY, Scene, reply_code, start_ready};
+use crate::scene::{READY, Scene, connect, reply_code, start_ready};
 
 /// The namespace gets a way out over IPv6, which it lacks: without a route no packet could leave, and none be counted.
 const ROUTES: &str = "\
@@ -84,6 +85,13 @@ fn the_counter_counts() {
     assert_eq!(leaked(), 0);
 }
 
+fn count_packets() {
+    let _ = std::fs::write("/proc/sys/net/ipv6/conf/out/disable_ipv6", "0");
+    run("ip", &["-6", "-batch", "-"], ROUTES);
+    run("nft", &["-f", "-"], RULES);
+    the_counter_counts();
+}
+
 /// Address and port as HTTP writes them.
 fn authority(host: &str) -> String {
     if host.contains(':') { format!("[{host}]:80") } else { format!("{host}:80") }
@@ -97,10 +105,7 @@ fn status(request: &str) -> String {
 #[test]
 fn no_packet_leaves_for_metadata_or_unknown_tailnet_addresses() {
     let scene = Scene::new();
-    let _ = std::fs::write("/proc/sys/net/ipv6/conf/out/disable_ipv6", "0");
-    run("ip", &["-6", "-batch", "-"], ROUTES);
-    run("nft", &["-f", "-"], RULES);
-    the_counter_counts();
+    count_packets();
     let _names = NoNames::start().expect("a name server");
     let forwards: Vec<_> = (7000..).zip(ADDRESSES.iter().chain(&NAMES)).collect();
     let setting = forwards.iter().map(|(port, host)| format!("127.0.0.1:{port}={}", authority(host)));
@@ -125,6 +130,23 @@ fn no_packet_leaves_for_metadata_or_unknown_tailnet_addresses() {
     }
     by_datagrams(&daemon);
     assert_eq!(leaked(), 0, "{}\n{}", run("nft", &["list", "table", "inet", "watch"], ""), daemon.output());
+}
+
+#[test]
+fn a_name_with_several_addresses_smuggles_none_in() {
+    let scene = Scene::new();
+    count_packets();
+    let _names = NoNames::start().expect("a name server");
+    let _server = Server::http(80).expect("server");
+    let _daemon = scene.ready();
+    let node = scene.web.addresses().0.to_string().replace('.', "-");
+    for name in [format!("{node}--169-254-169-254.example.com"), format!("{node}--100-127-1-2.example.com")] {
+        let stream = connect(&name, 80).expect("the node is reached by a name of others");
+        assert_eq!(testbed::http::get(stream, "web", "/").expect("answers").text(), PAGE);
+        // The node refuses, which makes who races all addresses try the next one.
+        assert_eq!(reply_code(&name, 81), 5, "{name}");
+    }
+    assert_eq!(leaked(), 0, "{}", run("nft", &["list", "table", "inet", "watch"], ""));
 }
 
 /// Datagrams have no replies: that each was refused is in the log.

@@ -1,5 +1,6 @@
 //! A name server inside the namespace that knows no name: what a container's resolver says of a name nobody has. Only
-//! names that begin with an address in dashes, such as 169-254-169-254.example.com, have that address.
+//! names that begin with an address in dashes, such as 169-254-169-254.example.com, have that address, or several:
+//! 192-0-2-1--169-254-169-254.example.com.
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
@@ -64,13 +65,14 @@ fn answer(socket: &UdpSocket, stop: &AtomicBool) {
             continue;
         }
         let mut reply = message[..question_end(&message[..length])].to_vec();
-        let address = address_in(&reply);
+        let addresses = addresses_in(&reply);
         // RFC 1035, section 4.1.1: QR and RA set, RCODE 3 or 0; the question goes back as it came.
         reply[2] |= 0x80;
-        reply[3] = 0x80 | if address.is_some() { 0 } else { 3 };
+        reply[3] = 0x80 | if addresses.is_empty() { 3 } else { 0 };
         reply[6..12].fill(0);
-        if let Some(address) = address.filter(|_| reply.ends_with(&[0, 1, 0, 1])) {
-            reply[7] = 1;
+        let asked_for_them = reply.ends_with(&[0, 1, 0, 1]);
+        for address in addresses.into_iter().filter(|_| asked_for_them) {
+            reply[7] += 1;
             // The name of the question, A, IN, a minute, four bytes.
             reply.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4]);
             reply.extend(address.octets());
@@ -79,10 +81,13 @@ fn answer(socket: &UdpSocket, stop: &AtomicBool) {
     }
 }
 
-/// The address that the first label of the question names.
-fn address_in(question: &[u8]) -> Option<Ipv4Addr> {
-    let length = usize::from(*question.get(12)?);
-    std::str::from_utf8(question.get(13..13 + length)?).ok()?.replace('-', ".").parse().ok()
+/// The addresses that the first label of the question names.
+fn addresses_in(question: &[u8]) -> Vec<Ipv4Addr> {
+    let label = || {
+        let length = usize::from(*question.get(12)?);
+        std::str::from_utf8(question.get(13..13 + length)?).ok()
+    };
+    label().unwrap_or_default().split("--").filter_map(|address| address.replace('-', ".").parse().ok()).collect()
 }
 
 /// Where the first question ends: labels, the empty one, type and class.
