@@ -4,6 +4,7 @@
 mod arguments;
 mod check;
 mod client;
+mod conceal;
 mod env;
 mod log_queue;
 mod logging;
@@ -29,7 +30,9 @@ pub fn main() -> ExitCode {
     let inherited: Vec<(OsString, OsString)> = std::env::vars_os().collect();
     let text = |bytes: &OsString| bytes.to_string_lossy().into_owned();
     let environment: Environment = inherited.iter().map(|(name, value)| (text(name), text(value))).collect();
-    let arguments = match arguments::parse(std::env::args_os()) {
+    let given: Vec<OsString> = std::env::args_os().collect();
+    conceal::conceal(&given.iter().map(text).collect::<Vec<_>>(), &environment);
+    let arguments = match arguments::parse(given) {
         Ok(arguments) => arguments,
         Err(end) => return end,
     };
@@ -57,7 +60,7 @@ pub fn main() -> ExitCode {
 fn run(config: &Config, environment: &Environment, signals: Result<Signals, Fatal>) -> ExitCode {
     let result = signals.and_then(|signals| {
         let settings = prepared(config)?;
-        supervisor::run(settings, environment, signals)
+        supervisor::run(settings, (config.runtime, environment), signals)
     });
     end(config, result.map(|()| 0))
 }
@@ -82,7 +85,7 @@ fn exec(
             direct: config.runtime.direct_hosts(environment),
             limits,
         };
-        supervisor::exec(settings, environment, signals, job)
+        supervisor::exec(settings, (config.runtime, environment), signals, job)
     });
     end(config, result)
 }

@@ -24,6 +24,7 @@ use tokio_util::task::TaskTracker;
 use crate::child::OwnChildren;
 use crate::config::{Credentials, Environment, Settings};
 use crate::fatal::Fatal;
+use crate::runtime::Runtime;
 use crate::secret::Redactor;
 use crate::state::{Phase, Publisher};
 use crate::tailscaled::{SocketPlace, StateDir};
@@ -31,19 +32,22 @@ pub use companion::Job;
 use signals::Listening;
 pub use signals::Signals;
 
+/// Where the daemon runs.
+pub type Surroundings<'a> = (Runtime, &'a Environment);
+
 /// Runs the daemon to its end. `signals` were registered before anything else happened.
-pub fn run(settings: &Settings, environment: &Environment, signals: Signals) -> Result<(), Fatal> {
-    begin(settings, environment, async |life| life.live(signals).await)
+pub fn run(settings: &Settings, surroundings: Surroundings<'_>, signals: Signals) -> Result<(), Fatal> {
+    begin(settings, surroundings, async |life| life.live(signals).await)
 }
 
 /// Runs the daemon and a command, both to their ends. Returns the exit code of the command.
-pub fn exec(settings: &Settings, environment: &Environment, signals: Signals, job: Job) -> Result<u8, Fatal> {
-    begin(settings, environment, async |life| exec::accompany(life, job, environment, signals).await)
+pub fn exec(settings: &Settings, surroundings: Surroundings<'_>, signals: Signals, job: Job) -> Result<u8, Fatal> {
+    begin(settings, surroundings, async |life| exec::accompany(life, job, surroundings.1, signals).await)
 }
 
 fn begin<T>(
     settings: &Settings,
-    environment: &Environment,
+    (runtime, environment): Surroundings<'_>,
     live: impl AsyncFnOnce(Life) -> Result<T, Fatal>,
 ) -> Result<T, Fatal> {
     let temporary = environment.get("TMPDIR").map(String::as_str);
@@ -58,7 +62,7 @@ fn begin<T>(
         .build()
         .map_err(|error| Fatal::Configuration(format!("the event loop cannot be set up: {error}")))?;
     event_loop.block_on(async {
-        let life = assembly::assemble(settings, environment, &directory, socket.path()).await?;
+        let life = assembly::assemble(settings, (runtime, environment), &directory, socket.path()).await?;
         live(life).await
     })
 }
