@@ -1,6 +1,7 @@
 //! Suspects the path through the tailnet from how dials end. A node deleted at the control server goes on saying
 //! Running and Online while no dial is answered; only the dials tell.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use tokio::sync::Notify;
@@ -15,8 +16,8 @@ pub struct PathWatch(Arc<Inner>);
 #[derive(Default)]
 struct Inner {
     silences: Mutex<u32>,
-    /// How often the path was suspect since a thaw that no answer followed.
-    since_thaw: Mutex<Option<u32>>,
+    /// No answer has followed the last thaw.
+    unproven: AtomicBool,
     suspect: Notify,
     answered: Notify,
 }
@@ -25,7 +26,7 @@ impl PathWatch {
     /// A dial got an answer through the tailnet: a connection, or a target's refusal.
     pub fn answered(&self) {
         *self.silences() = 0;
-        *self.since_thaw() = None;
+        self.0.unproven.store(false, Ordering::Relaxed);
         self.0.answered.notify_waiters();
     }
 
@@ -58,19 +59,12 @@ impl PathWatch {
     /// The process was frozen, and with it whatever the path is made of.
     pub fn thawed(&self) {
         *self.silences() = 0;
-        *self.since_thaw() = Some(0);
+        self.0.unproven.store(true, Ordering::Relaxed);
     }
 
-    /// To be asked when the path is suspect: whether it is for the second time since a thaw, with no answer since.
-    pub fn is_lost(&self) -> bool {
-        let mut since_thaw = self.since_thaw();
-        let suspected = since_thaw.take();
-        *since_thaw = suspected.filter(|times| *times == 0).map(|times| times + 1);
-        suspected.is_some_and(|times| times > 0)
-    }
-
-    fn since_thaw(&self) -> std::sync::MutexGuard<'_, Option<u32>> {
-        self.0.since_thaw.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    /// Whether no answer has followed the last thaw. Told once for each.
+    pub fn take_unproven(&self) -> bool {
+        self.0.unproven.swap(false, Ordering::Relaxed)
     }
 
     fn silences(&self) -> std::sync::MutexGuard<'_, u32> {
@@ -100,16 +94,15 @@ mod tests {
     }
 
     #[test]
-    fn a_path_is_lost_when_suspect_twice_since_a_thaw() {
+    fn a_thaw_leaves_the_path_unproven_until_an_answer() {
         let watch = PathWatch::default();
-        assert!(!watch.is_lost(), "never frozen");
+        assert!(!watch.take_unproven(), "never frozen");
         watch.thawed();
-        assert!(!watch.is_lost() && watch.is_lost(), "the second time");
-        assert!(!watch.is_lost(), "once for each thaw");
+        assert!(watch.take_unproven());
+        assert!(!watch.take_unproven(), "once for each thaw");
         watch.thawed();
-        assert!(!watch.is_lost());
         watch.answered();
-        assert!(!watch.is_lost(), "it works");
+        assert!(!watch.take_unproven(), "it works");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::bus::{Notice, TailscaledState};
 use super::control::Control;
 use super::keeper::Reports;
-use super::local_api::{ANSWER_TIMEOUT, LocalApi, LocalApiError};
+use super::local_api::{LocalApi, LocalApiError};
 use super::login::Login;
 use super::path_watch::PathWatch;
 use super::restart::jittered;
@@ -23,8 +23,6 @@ use crate::state::Phase;
 
 /// How often tailscaled is asked whether it still answers.
 const ALIVE_EVERY: Duration = Duration::from_secs(2);
-/// A timer this late means that the whole container was frozen: then silence says nothing about tailscaled.
-const FROZEN_AFTER: Duration = Duration::from_secs(1);
 /// Waits between logins that fail, doubling.
 const LOGIN_RETRY: Duration = Duration::from_secs(2);
 /// The first wait where the key's source is in trouble: a function that starts has few seconds in all.
@@ -55,6 +53,7 @@ impl Session<'_> {
     }
 
     async fn follow(&mut self) -> Result<Infallible, SessionEnd> {
+        let mut unmended = self.thaw.unmended();
         self.wait_until_listening().await?;
         let mut bus = self.api.watch().await?;
         if self.standing.known {
@@ -66,7 +65,7 @@ impl Session<'_> {
         if !self.progress.needs_login {
             self.reports.send(Phase::Starting, "joining the tailnet");
         }
-        let mut silence = std::pin::pin!(silence(self.api.clone()));
+        let mut silence = std::pin::pin!(silence(self.api, self.thaw));
         loop {
             tokio::select! {
                 notice = bus.next() => self.heed(&notice.ok_or(SessionEnd::Closed)?).await?,
@@ -74,7 +73,7 @@ impl Session<'_> {
                 () = self.path.next_answer(), if self.progress.is_in_doubt() => self.answered(),
                 () = due(self.progress.verification.next()) => self.verify().await?,
                 () = due(self.progress.retry_at) => self.log_in().await?,
-                () = self.thaw.unmended() => return Err(SessionEnd::LostInFreeze),
+                Ok(()) = unmended.changed() => return Err(SessionEnd::LostInFreeze),
                 () = &mut silence => return Err(SessionEnd::Hangs),
             }
         }
@@ -246,9 +245,6 @@ impl Session<'_> {
     /// No dial is answered. tailscaled would go on saying Running; told to start again it asks the control server
     /// where the node stands. A known node is online again within 0.3 s, and its connections live on.
     async fn suspect(&mut self) -> Result<(), SessionEnd> {
-        if self.path.is_lost() {
-            return Err(SessionEnd::LostInFreeze);
-        }
         if !self.progress.ready || !self.progress.verification.may_begin() {
             return Ok(());
         }
@@ -266,6 +262,10 @@ impl Session<'_> {
         let online = self.is_online().await?;
         match self.progress.verification.judge(online) {
             Verdict::Known if self.progress.running => self.ready(),
+            // The control server is there, and tailscaled does not get through to it.
+            Verdict::Doubtful if self.path.take_unproven() && self.control.is_reachable().await => {
+                return Err(SessionEnd::LostInFreeze);
+            }
             Verdict::Doubtful if !self.progress.login_pending => {
                 self.progress.ready = false;
                 self.reports.send_doubt("no dial is answered and the control server cannot be reached");
@@ -304,13 +304,12 @@ async fn due(at: Option<Instant>) {
 }
 
 /// Ends when tailscaled stops answering.
-async fn silence(api: LocalApi) {
+async fn silence(api: &LocalApi, thaw: &Thaw) {
     loop {
         sleep(ALIVE_EVERY).await;
-        let asked = Instant::now();
-        if matches!(api.status(false).await, Err(LocalApiError::Silent))
-            && asked.elapsed() < ANSWER_TIMEOUT + FROZEN_AFTER
-        {
+        let thaws = thaw.count();
+        // Where the whole container was frozen, silence says nothing about tailscaled.
+        if matches!(api.status(false).await, Err(LocalApiError::Silent)) && !thaw.is_thawed_since(thaws) {
             return;
         }
     }

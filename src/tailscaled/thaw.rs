@@ -1,14 +1,14 @@
 //! Notices that the process was frozen, as between two invocations of a Lambda function, and has tailscaled make its
 //! connections anew before the next dial: the old ones are dead without knowing it, and dials over them fail for 20 s.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex as SyncMutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use tokio::sync::{Mutex, Notify};
+use tokio::sync::{Mutex, watch};
 use tokio::time::{sleep, timeout};
 
-use super::local_api::LocalApi;
+use super::local_api::{LocalApi, LocalApiError};
 use super::path_watch::PathWatch;
 
 const TICK: Duration = Duration::from_secs(1);
@@ -25,11 +25,11 @@ struct Inner {
     api: LocalApi,
     path: PathWatch,
     last: SyncMutex<Moment>,
-    /// tailscaled is still to be told.
-    owed: AtomicBool,
-    turn: Mutex<()>,
     thaws: AtomicU64,
-    unmended: Notify,
+    /// As many of them tailscaled was told of.
+    told: AtomicU64,
+    turn: Mutex<()>,
+    unmended: watch::Sender<()>,
 }
 
 /// By both clocks: where a whole machine is frozen, one of them may stand still.
@@ -57,10 +57,10 @@ impl Thaw {
             api,
             path,
             last: SyncMutex::new(Moment::now()),
-            owed: AtomicBool::new(false),
-            turn: Mutex::new(()),
             thaws: AtomicU64::new(0),
-            unmended: Notify::new(),
+            told: AtomicU64::new(0),
+            turn: Mutex::new(()),
+            unmended: watch::Sender::new(()),
         }))
     }
 
@@ -75,25 +75,38 @@ impl Thaw {
     /// To be called before each dial: ends at once, unless the process was frozen and tailscaled is not told yet.
     pub async fn settle(&self) {
         self.look(Moment::now());
-        if !self.0.owed.load(Ordering::Acquire) {
+        if self.is_told() {
             return;
         }
         let turn = self.0.turn.lock().await;
-        if self.0.owed.load(Ordering::Acquire) {
-            self.rebind().await;
-            self.0.owed.store(false, Ordering::Release);
+        // Frozen once more meanwhile, it has to be told once more.
+        while !self.is_told() {
+            let thaws = self.count();
+            self.rebind(thaws).await;
+            self.0.told.store(thaws, Ordering::Release);
+            self.look(Moment::now());
         }
         drop(turn);
     }
 
-    /// Ends when tailscaled could not be told, and is to be restarted.
-    pub async fn unmended(&self) {
-        self.0.unmended.notified().await;
+    fn is_told(&self) -> bool {
+        self.0.told.load(Ordering::Acquire) == self.count()
+    }
+
+    /// Changes when tailscaled, from now on, cannot be told, and is to be restarted.
+    pub fn unmended(&self) -> watch::Receiver<()> {
+        self.0.unmended.subscribe()
+    }
+
+    /// Whether the process was frozen since there were so many thaws.
+    pub fn is_thawed_since(&self, thaws: u64) -> bool {
+        self.look(Moment::now());
+        self.count() != thaws
     }
 
     /// How often the process was frozen.
     pub fn count(&self) -> u64 {
-        self.0.thaws.load(Ordering::Relaxed)
+        self.0.thaws.load(Ordering::Acquire)
     }
 
     fn look(&self, now: Moment) {
@@ -105,27 +118,30 @@ impl Thaw {
         }
         *last = now;
         if gap > TICK + LATE {
-            self.0.owed.store(true, Ordering::Release);
-            self.0.thaws.fetch_add(1, Ordering::Relaxed);
             self.0.path.thawed();
+            self.0.thaws.fetch_add(1, Ordering::Release);
             tracing::info!(seconds = gap.as_secs(), "frozen for a while; tailscaled makes its connections anew");
         }
     }
 
-    async fn rebind(&self) {
+    async fn rebind(&self, thaws: u64) {
         let error = match timeout(PATIENCE, self.0.api.rebind()).await {
-            Ok(Ok(())) => return,
+            // One that does not run has no connections.
+            Ok(Ok(()) | Err(LocalApiError::Unreachable(_))) => return,
             Ok(Err(error)) => error.to_string(),
+            // The time may have passed in another freeze.
+            Err(_) if self.is_thawed_since(thaws) => return,
             Err(_) => "no answer".to_owned(),
         };
         tracing::warn!(error, "tailscaled could not be told to make its connections anew; it is restarted");
-        self.0.unmended.notify_one();
+        self.0.unmended.send_replace(());
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     fn after(moment: Moment, monotonic: u64, wall: u64) -> Moment {
         let (monotonic, wall) = (Duration::from_secs(monotonic), Duration::from_secs(wall));
@@ -154,13 +170,66 @@ mod tests {
         assert_eq!(thaws(&[(20, 0), (1, 1)]), 1, "the wall clock was set back meanwhile");
     }
 
+    /// tailscaled's LocalAPI that answers every question in the same way, and counts them.
+    fn answering(name: &str, answer: &'static [u8]) -> (std::path::PathBuf, Arc<AtomicU64>) {
+        let socket = std::env::temp_dir().join(format!("tetherd-thaw-{name}-{}", std::process::id()));
+        let _ = std::fs::remove_file(&socket);
+        let listener = tokio::net::UnixListener::bind(&socket).expect("a socket");
+        let asked = Arc::new(AtomicU64::new(0));
+        let count = Arc::clone(&asked);
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                count.fetch_add(1, Ordering::Relaxed);
+                let _ = stream.read(&mut [0; 4096]).await;
+                let _ = stream.write_all(answer).await;
+            }
+        });
+        (socket, asked)
+    }
+
+    fn thawed(socket: std::path::PathBuf) -> Thaw {
+        let thaw = Thaw::new(LocalApi::new(socket), PathWatch::default());
+        thaw.look(after(Moment::now(), 20, 20));
+        thaw
+    }
+
     #[tokio::test(flavor = "current_thread")]
     async fn a_tailscaled_that_cannot_be_told_is_to_be_restarted() {
-        let thaw = Thaw::new(LocalApi::new("/nowhere".into()), PathWatch::default());
+        let refusal = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n";
+        let (socket, asked) = answering("refuses", refusal);
+        let thaw = thawed(socket.clone());
+        let mut unmended = thaw.unmended();
         thaw.settle().await;
-        thaw.look(after(Moment::now(), 20, 20));
         thaw.settle().await;
-        timeout(Duration::from_secs(1), thaw.unmended()).await.expect("is said");
-        assert!(!thaw.0.owed.load(Ordering::Relaxed), "it is told once");
+        assert!(unmended.has_changed().expect("open"));
+        assert_eq!(asked.load(Ordering::Relaxed), 1, "it is told once");
+        unmended.borrow_and_update();
+        assert!(!thaw.unmended().has_changed().expect("open"), "the next one has its own life");
+        std::fs::remove_file(socket).expect("removed");
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn a_tailscaled_that_does_not_run_needs_nothing() {
+        let thaw = thawed("/nowhere".into());
+        let unmended = thaw.unmended();
+        thaw.settle().await;
+        assert!(!unmended.has_changed().expect("open"));
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn a_second_freeze_while_it_is_told_is_not_lost() {
+        let (socket, asked) = answering("slow", b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+        let thaw = thawed(socket.clone());
+        let telling = tokio::spawn({
+            let thaw = thaw.clone();
+            async move { thaw.settle().await }
+        });
+        while asked.load(Ordering::Relaxed) == 0 {
+            tokio::task::yield_now().await;
+        }
+        thaw.look(after(Moment::now(), 60, 60));
+        telling.await.expect("told");
+        assert_eq!(asked.load(Ordering::Relaxed), 2);
+        std::fs::remove_file(socket).expect("removed");
     }
 }
