@@ -45,7 +45,7 @@ impl Policy {
     /// Judges the address that `target` stands for.
     pub fn judge_address(&self, target: &Target, address: IpAddr) -> Result<(), DialError> {
         let port = target.port;
-        if self.deny.iter().any(|rule| rule.covers_address(address, port)) {
+        if self.denies(address, port) {
             return Err(DialError::Policy(format!("{address} port {port} is in deny")));
         }
         if self.allows_address(address, port) {
@@ -64,7 +64,10 @@ impl Policy {
     /// Judges an address that is about to be dialled past the tailnet: the one that a name resolved to, not the name.
     pub fn judge_outside(&self, target: &Target, address: SocketAddr) -> Result<(), DialError> {
         self.judge_address(target, address.ip())?;
-        if self.allows_address(address.ip(), address.port()) {
+        // A network that tailnet addresses are in is no leave to send packets for them into the container's own.
+        let is_named = self.allow.iter().any(|rule| rule.is_address(address.ip(), address.port()));
+        let belongs_inside = forbidden(address.ip()) == Some(Forbidden::Tailnet);
+        if is_named || (!belongs_inside && self.allows_address(address.ip(), address.port())) {
             return Ok(());
         }
         // A name in `allow` does not open the way to what must never be reached: it may resolve to anything.
@@ -86,6 +89,11 @@ impl Policy {
             return Err(DialError::Policy(format!("{target}: {reason}")));
         }
         Ok(())
+    }
+
+    /// Whether `deny` names this address.
+    pub fn denies(&self, address: IpAddr, port: u16) -> bool {
+        self.deny.iter().any(|rule| rule.covers_address(address, port))
     }
 
     fn allows_name(&self, target: &Target) -> bool {

@@ -68,11 +68,15 @@ impl Dialer {
         if let Dialled::Outside(address) = self.dial_on("udp", target).await? {
             return Ok(Place::Outside(address));
         }
-        let resolved = tokio::net::lookup_host((name, target.port)).await;
-        let resolved = resolved.map(|found| found.map(|address| address.ip()).collect()).unwrap_or_default();
-        let mut inside = self.inside(resolved, target.port).await?;
+        let mut inside = Vec::new();
+        // By an exit node everything leads into the tailnet, and nothing may be asked past it.
+        if !self.goes_by_exit_node() {
+            let resolved = tokio::net::lookup_host((name, target.port)).await;
+            let resolved = resolved.map(|found| found.map(|address| address.ip()).collect()).unwrap_or_default();
+            inside = self.inside(resolved, target.port).await?;
+        }
         if inside.is_empty() {
-            // A record that the tailnet's administrator has added for a domain of others.
+            // The exit node's answer, or a record that the tailnet's administrator has added for a domain of others.
             inside = self.inside(self.records(name).await?, target.port).await?;
         }
         if inside.is_empty() {

@@ -40,3 +40,23 @@ fn an_address_in_allow_is_reached_by_name_too() {
     assert_eq!(reply_code("web", 81), 2);
     assert_eq!(reply_code("localhost", 80), 2);
 }
+
+#[test]
+fn another_form_of_an_address_is_no_way_around_a_rule() {
+    let scene = Scene::new();
+    let _server = Server::http(80).expect("server");
+    let daemon = scene.daemon().env("TETHERD_DENY", "127.0.0.0/8,::1,100.64.0.1");
+    let _daemon = start_ready(daemon);
+    for host in ["0.0.0.0", "::", "::ffff:0.0.0.0", "::ffff:127.0.0.1", "::ffff:100.64.0.1", "web"] {
+        assert_eq!(reply_code(host, 80), 2, "{host}");
+    }
+}
+
+#[test]
+fn a_network_in_allow_sends_no_packet_for_a_tailnet_address_past_the_tunnel() {
+    let scene = Scene::new();
+    let _server = Server::http(80).expect("server");
+    let _daemon = start_ready(scene.daemon().env("TETHERD_ALLOW", "100.64.0.0/10"));
+    connect("::ffff:100.64.0.1", 80).expect("a node in another form");
+    assert_eq!(reply_code("100.64.0.77", 80), 2);
+}
