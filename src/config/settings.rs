@@ -12,7 +12,9 @@ use super::key::{self, Key};
 use super::layers::Layers;
 use super::node::{NodeSettings, SocketPath};
 use super::rule::Rule;
-use super::value::{ControlUrl, Direct, Forward, Hostname, Limit, Listen, LogFormat, LogLevel, Logout, Value, Words};
+use super::value::{
+    ControlUrl, Direct, Forward, Hostname, Limit, Listen, LogFormat, LogLevel, Logout, OnFailure, Value, Words,
+};
 use crate::secret::{MASK, Secret, SecretSource, looks_like_a_key, mask_keys};
 
 /// Who may use the SOCKS5 listeners.
@@ -36,6 +38,8 @@ pub struct Settings {
     pub auth_key: Option<SecretSource>,
     pub control_url: Option<ControlUrl>,
     pub ca_file: Option<PathBuf>,
+    /// A directory of more roots, that the runtime has.
+    pub more_roots: Option<PathBuf>,
     pub hostname: Option<Hostname>,
     pub node: NodeSettings,
     pub socks_listen: Vec<Listen>,
@@ -59,6 +63,8 @@ pub struct Settings {
     pub log_upload: bool,
     pub state_dir: Option<PathBuf>,
     pub logout: Logout,
+    /// Whether metrics go to the log of a Lambda function.
+    pub lambda_metrics: bool,
     pub log_level: LogLevel,
     pub log_format: LogFormat,
 }
@@ -80,21 +86,24 @@ pub(super) struct Reader {
     pub faults: Vec<Fault>,
     pub shown: Vec<Shown>,
     pub health_listen: Option<SocketAddr>,
+    pub lambda_on_failure: Option<OnFailure>,
 }
 
 impl Reader {
     pub(super) fn new(mut layers: Layers) -> Self {
         let faults = std::mem::take(&mut layers.faults);
-        Self { layers, faults, shown: Vec::new(), health_listen: None }
+        Self { layers, faults, shown: Vec::new(), health_listen: None, lambda_on_failure: None }
     }
 
     /// The settings; `None` when a value without which they cannot be built is unusable.
     pub(super) fn settings(&mut self) -> Option<Settings> {
         self.health_listen = self.value("health_listen");
+        self.lambda_on_failure = self.value("lambda_on_failure");
         let settings = Settings {
             auth_key: self.secret("auth_key"),
             control_url: self.value("control_url"),
             ca_file: self.roots("ca_file"),
+            more_roots: None,
             hostname: self.value("hostname"),
             node: self.node(),
             socks_listen: self.filled_list("socks_listen"),
@@ -118,6 +127,7 @@ impl Reader {
             log_upload: self.value("log_upload").unwrap_or(false),
             state_dir: self.value("state_dir"),
             logout: self.value("logout").unwrap_or(Logout::Auto),
+            lambda_metrics: self.value("lambda_metrics").unwrap_or(false),
             log_level: self.value("log_level").unwrap_or(LogLevel::Info),
             log_format: self.value("log_format").unwrap_or(LogFormat::Text),
         };

@@ -235,6 +235,9 @@ words!(
 words!(
     /// Whether the node leaves the tailnet at exit.
     Logout, "auto, always or never": Auto = "auto", Always = "always", Never = "never");
+words!(
+    /// What a Lambda function does whose extension fails.
+    OnFailure, "fail or continue": Fail = "fail", Continue = "continue");
 words!(LogLevel, "error, warn, info, debug or trace":
     Error = "error", Warn = "warn", Info = "info", Debug = "debug", Trace = "trace");
 words!(LogFormat, "text or json": Text = "text", Json = "json");

@@ -2,10 +2,13 @@
 
 mod kubernetes;
 mod lambda;
+mod platform;
 
 use std::path::PathBuf;
 
 use crate::config::Environment;
+
+pub use platform::{Platform, StopRequest};
 
 /// The places the daemon knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,10 +47,10 @@ impl Runtime {
     }
 
     /// Settings whose default differs from the built-in one here.
-    pub fn implied(self) -> Vec<(&'static str, String)> {
+    pub fn implied(self, environment: &Environment) -> Vec<(&'static str, String)> {
         let logs = ("log_format", "json".to_owned());
         match self {
-            Self::Lambda => vec![logs, ("drain_timeout", "300ms".to_owned())],
+            Self::Lambda => lambda::implied(environment),
             Self::Ecs => vec![logs, ("drain_timeout", "20s".to_owned())],
             Self::Kubernetes => kubernetes::implied(logs),
             Self::Plain => Vec::new(),
@@ -61,6 +64,11 @@ impl Runtime {
             Self::Kubernetes => kubernetes::direct_hosts(environment),
             Self::Ecs | Self::Plain => Vec::new(),
         }
+    }
+
+    /// A directory of more roots to trust, where there is one.
+    pub fn roots(self) -> Option<PathBuf> {
+        (self == Self::Lambda).then(lambda::roots).filter(|directory| directory.is_dir())
     }
 
     /// A file that takes the reason of a failed end, beside stderr.

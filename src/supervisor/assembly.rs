@@ -1,6 +1,6 @@
 //! Puts the parts together, listeners first: they are open before tailscaled is even looked for.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
@@ -98,8 +98,8 @@ fn launch(
     let search = environment.get("PATH").map(String::as_str);
     let program = tailscaled::find(settings.tailscaled_path.as_deref(), search)?;
     learn_secrets(settings, redactor);
-    let roots = settings.ca_file.as_deref().map(|file| roots(directory, file)).transpose()?;
-    let environment = tailscaled::environment(environment, directory.private(), roots.as_deref(), redactor);
+    let roots = roots(settings, environment, directory)?;
+    let environment = tailscaled::environment(environment, directory.private(), &roots, redactor);
     let mut launch = Launch::new(program, directory.state(), socket, environment, redactor.clone());
     if !settings.log_upload {
         launch = launch.without_log_upload();
@@ -107,10 +107,12 @@ fn launch(
     Ok(launch.with_arguments(&settings.tailscaled_args.0))
 }
 
-fn roots(directory: &StateDir, ca_file: &Path) -> Result<std::path::PathBuf, Fatal> {
-    directory
-        .with_roots(ca_file)
-        .map_err(|error| Fatal::Configuration(format!("ca_file {} cannot be used: {error}", ca_file.display())))
+fn roots(settings: &Settings, environment: &Environment, directory: &StateDir) -> Result<Vec<PathBuf>, Fatal> {
+    let (file, place) = (settings.ca_file.as_deref(), settings.more_roots.as_deref());
+    tailscaled::roots(directory, file, place, environment).map_err(|error| {
+        let file = file.map_or_else(String::new, |file| format!("ca_file {}: ", file.display()));
+        Fatal::Configuration(format!("{file}the roots to trust cannot be put together: {error}"))
+    })
 }
 
 /// Before tailscaled's first line, so that none can hold one of them.

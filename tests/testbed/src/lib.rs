@@ -2,11 +2,14 @@
 //! and what tests need around it: target servers, a SOCKS5 client, and the daemon under test as a child process.
 
 pub mod admin;
+pub mod black_hole;
 mod ca;
+pub mod cgroup;
 pub mod daemon;
 pub mod descendants;
 pub mod flows;
 pub mod http;
+pub mod lambda;
 pub mod names;
 pub mod netns;
 pub mod node;
