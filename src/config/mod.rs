@@ -42,7 +42,9 @@ pub fn load(environment: &Environment, config: Option<&str>, flags: &Flags) -> C
     let layers = Layers::new(runtime.name(), &runtime.implied(environment)).read(environment, file.as_ref(), flags);
     let mut reader = Reader::new(layers);
     reader.faults.extend(fault);
-    let settings = reader.settings().map(|settings| Settings { more_roots: runtime.roots(), ..settings });
+    let settings = reader.settings();
+    let metrics_of_function = runtime.function(environment).filter(|_| reader.lambda_metrics);
+    let settings = settings.map(|settings| Settings { more_roots: runtime.roots(), metrics_of_function, ..settings });
     reader.shown.push(Shown { key: "runtime", value: runtime.name().into(), origin });
     let health_listen = reader.health_listen;
     let lambda_on_failure = reader.lambda_on_failure.unwrap_or(OnFailure::Fail);

@@ -13,7 +13,7 @@ use super::layers::Layers;
 use super::node::{NodeSettings, SocketPath};
 use super::rule::Rule;
 use super::value::{
-    ControlUrl, Direct, Forward, Hostname, Limit, Listen, LogFormat, LogLevel, Logout, OnFailure, Value, Words,
+    ControlUrl, Direct, Forward, Hostname, Limit, Listen, LogFormat, LogLevel, Logout, Memory, OnFailure, Value, Words,
 };
 use crate::secret::{MASK, Secret, SecretSource, looks_like_a_key, mask_keys};
 
@@ -62,9 +62,10 @@ pub struct Settings {
     pub tailscaled_socket: Option<SocketPath>,
     pub log_upload: bool,
     pub state_dir: Option<PathBuf>,
+    pub memory_limit: Option<Memory>,
     pub logout: Logout,
-    /// Whether metrics go to the log of a Lambda function.
-    pub lambda_metrics: bool,
+    /// The Lambda function to whose log metrics go.
+    pub metrics_of_function: Option<String>,
     pub log_level: LogLevel,
     pub log_format: LogFormat,
 }
@@ -87,18 +88,20 @@ pub(super) struct Reader {
     pub shown: Vec<Shown>,
     pub health_listen: Option<SocketAddr>,
     pub lambda_on_failure: Option<OnFailure>,
+    pub lambda_metrics: bool,
 }
 
 impl Reader {
     pub(super) fn new(mut layers: Layers) -> Self {
         let faults = std::mem::take(&mut layers.faults);
-        Self { layers, faults, shown: Vec::new(), health_listen: None, lambda_on_failure: None }
+        Self { layers, faults, shown: Vec::new(), health_listen: None, lambda_on_failure: None, lambda_metrics: false }
     }
 
     /// The settings; `None` when a value without which they cannot be built is unusable.
     pub(super) fn settings(&mut self) -> Option<Settings> {
         self.health_listen = self.value("health_listen");
         self.lambda_on_failure = self.value("lambda_on_failure");
+        self.lambda_metrics = self.value("lambda_metrics").unwrap_or(false);
         let settings = Settings {
             auth_key: self.secret("auth_key"),
             control_url: self.value("control_url"),
@@ -126,8 +129,9 @@ impl Reader {
             tailscaled_socket: self.value("tailscaled_socket"),
             log_upload: self.value("log_upload").unwrap_or(false),
             state_dir: self.value("state_dir"),
+            memory_limit: self.value("memory_limit"),
             logout: self.value("logout").unwrap_or(Logout::Auto),
-            lambda_metrics: self.value("lambda_metrics").unwrap_or(false),
+            metrics_of_function: None,
             log_level: self.value("log_level").unwrap_or(LogLevel::Info),
             log_format: self.value("log_format").unwrap_or(LogFormat::Text),
         };

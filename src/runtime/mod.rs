@@ -66,6 +66,11 @@ impl Runtime {
         }
     }
 
+    /// The name of the function that the daemon serves, where it serves one.
+    pub fn function(self, environment: &Environment) -> Option<String> {
+        if self == Self::Lambda { environment.get("AWS_LAMBDA_FUNCTION_NAME").cloned() } else { None }
+    }
+
     /// A directory of more roots to trust, where there is one.
     pub fn roots(self) -> Option<PathBuf> {
         (self == Self::Lambda).then(lambda::roots).filter(|directory| directory.is_dir())

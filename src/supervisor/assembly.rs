@@ -8,6 +8,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::embedded_metrics::Journal;
 use super::inspector::Inspector;
 use super::listeners::bind;
 use super::serving::{ProxyListeners, Serving, connector, proxy};
@@ -56,6 +57,11 @@ pub(super) async fn assemble(
         accepting: accepting.clone(),
     };
     serving.accept_on(listeners);
+    let journal = settings.metrics_of_function.clone().map(|function| {
+        let journal = Journal::new(function, counters.clone(), Arc::clone(&restarts), publisher.watch());
+        tokio::spawn(journal.clone().keep());
+        journal
+    });
     let inspector =
         Inspector { api: api.clone(), counters, restarts: Arc::clone(&restarts), thaw: thaw.clone(), max_connections };
     tokio::spawn(health::serve(health_listener, View::new(publisher.watch(), inspector)));
@@ -86,6 +92,7 @@ pub(super) async fn assemble(
         redactor,
         proxy: proxy_address,
         credentials: settings.socks_credentials.clone(),
+        journal,
     })
 }
 
@@ -99,7 +106,11 @@ fn launch(
     let program = tailscaled::find(settings.tailscaled_path.as_deref(), search)?;
     learn_secrets(settings, redactor);
     let roots = roots(settings, environment, directory)?;
-    let environment = tailscaled::environment(environment, directory.private(), &roots, redactor);
+    let mut environment = tailscaled::environment(environment, directory.private(), &roots, redactor);
+    if let Some(limit) = settings.memory_limit {
+        // Heeded by Go's garbage collector. Set by the user it stays.
+        environment.entry("GOMEMLIMIT".into()).or_insert_with(|| limit.0.to_string());
+    }
     let mut launch = Launch::new(program, directory.state(), socket, environment, redactor.clone());
     if !settings.log_upload {
         launch = launch.without_log_upload();

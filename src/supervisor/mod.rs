@@ -3,6 +3,7 @@
 
 mod assembly;
 mod companion;
+mod embedded_metrics;
 mod exec;
 mod inspector;
 mod limits;
@@ -31,6 +32,7 @@ use crate::secret::Redactor;
 use crate::state::{Phase, Publisher, Watcher};
 use crate::tailscaled::{SocketPlace, StateDir};
 pub use companion::Job;
+use embedded_metrics::Journal;
 use signals::Listening;
 pub use signals::Signals;
 
@@ -90,6 +92,8 @@ struct Life {
     /// The first TCP listener of the proxy.
     proxy: Option<SocketAddr>,
     credentials: Option<Credentials>,
+    /// Where metrics go to the log.
+    journal: Option<Journal>,
 }
 
 impl Life {
@@ -170,6 +174,9 @@ impl Life {
             if tokio::time::timeout(longest, self.connections.wait()).await.is_err() {
                 tracing::warn!(open = self.connections.len(), "drain_timeout is over; connections are cut");
             }
+        }
+        if let Some(journal) = &self.journal {
+            journal.write();
         }
         self.keeping.cancel();
         if !self.keeper.is_finished() {

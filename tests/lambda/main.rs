@@ -5,5 +5,6 @@ mod failures;
 mod layer;
 mod lifecycle;
 mod memory;
+mod metrics;
 mod scene;
 mod thaw;
