@@ -71,8 +71,8 @@ fn round(tailnet: &Tailnet, layer: &Path, key: &str) -> Result<Round> {
     let shell = first_answer(&environment)?;
     sleep(SETTLE);
     let shell_pss = self::pss(&environment)?;
+    tailnet.delete_node("shell").with_context(|| environment.log())?;
     drop(environment);
-    tailnet.delete_node("shell")?;
     Ok(Round { alone, layer, shell, stop, pss, shell_pss })
 }
 
@@ -87,11 +87,13 @@ fn shell_extension(tailnet: &Tailnet) -> Result<Builder> {
     fs::create_dir_all(builder.layer().join("extensions"))?;
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/lambda/shell_extension");
     fs::copy(script, builder.layer().join("extensions/shell_extension"))?;
-    let path = format!("{}:{}", parts::directory()?.display(), env::var("PATH")?);
+    fs::create_dir_all(builder.layer().join("bin"))?;
+    for program in ["tailscaled", "tailscale"] {
+        fs::copy(parts::find(program)?, builder.layer().join("bin").join(program))?;
+    }
     let authority = builder.layer().join("ca.pem");
     fs::copy(tailnet.ca_file(), &authority)?;
     Ok(builder
-        .env("PATH", &path)
         .env("TETHERD_CONTROL_URL", &tailnet.control_url())
         .env("SSL_CERT_FILE", "/opt/ca.pem")
         .env("KEY_URL", "http://127.0.0.1:8100/"))
