@@ -115,6 +115,42 @@ fn error_type(fatal: &Fatal) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    /// Answers one request with `answer` and returns its text.
+    async fn exchange(listener: &TcpListener, answer: &str) -> String {
+        let (mut stream, _) = listener.accept().await.expect("a client");
+        let (mut request, mut buffer) = (String::new(), [0; 4096]);
+        while !request.contains("}") {
+            let read = stream.read(&mut buffer).await.expect("reads");
+            request.push_str(&String::from_utf8_lossy(&buffer[..read]));
+        }
+        stream.write_all(answer.as_bytes()).await.expect("writes");
+        request
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn a_failure_is_reported_with_its_type_in_the_phase_it_comes_in() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address").to_string();
+        let lifecycle = Lifecycle::new(address, "tetherd".into());
+        let registered = "HTTP/1.1 200 OK\r\nLambda-Extension-Identifier: id-1\r\nContent-Length: 2\r\n\r\n{}";
+        let (result, request) = tokio::join!(lifecycle.register(), exchange(&listener, registered));
+        result.expect("registers");
+        assert!(request.starts_with("POST /2020-01-01/extension/register ") && request.contains("[\"SHUTDOWN\"]"));
+        let fatal = Fatal::KeyRefused("used up".into());
+        for (initialised, path) in [(false, "init/error"), (true, "exit/error")] {
+            lifecycle.change(|standing| standing.initialised = initialised);
+            let accepted = "HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n";
+            let ((), request) = tokio::join!(lifecycle.fail(&fatal), exchange(&listener, accepted));
+            let head = request.to_ascii_lowercase();
+            assert!(request.starts_with(&format!("POST /2020-01-01/extension/{path} ")), "{request}");
+            assert!(head.contains("lambda-extension-identifier: id-1"), "{request}");
+            assert!(head.contains("lambda-extension-function-error-type: tetherd.authkeyrefused"), "{request}");
+            assert!(request.contains("used up"), "{request}");
+        }
+    }
 
     #[test]
     fn the_deadline_is_the_events_within_reason() {
