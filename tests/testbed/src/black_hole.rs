@@ -1,5 +1,6 @@
 //! What an expired entry of a NAT does to a process that slept: packets of the flows it had vanish, new flows work.
 
+use std::io::Write;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
@@ -12,6 +13,13 @@ pub fn relay_only() -> Result<()> {
     nft("add table inet testbed
          add chain inet testbed out { type filter hook output priority 0; }
          add rule inet testbed out udp dport != { 53, 3478 } udp sport != { 53, 3478 } drop\n")
+}
+
+/// Drops, from now on, every packet to the control server, of flows old and new.
+pub fn swallow_control() -> Result<()> {
+    nft("add table inet expired
+         add chain inet expired out { type filter hook output priority 0; }
+         add rule inet expired out tcp dport 8443 drop\n")
 }
 
 /// Drops, from now on, every packet of the flows that the process `pid` has to the control server. Returns how many.
@@ -33,7 +41,6 @@ pub fn swallow_flows_of(pid: i32) -> Result<usize> {
 }
 
 fn nft(rules: &str) -> Result<()> {
-    use std::io::Write;
     let mut nft = Command::new("nft")
         .args(["-f", "-"])
         .stdin(Stdio::piped())
