@@ -89,6 +89,19 @@ LAYER := $(CARGO_TARGET_DIR)/layer
 layer: lambda-parts
 	lambda-layer/build.sh $(CURDIR)/$(PARTS) $(LAYER) $(CARGO_TARGET_DIR)
 
+# The linters of AWS for the template, at the version that the emulator comes with.
+CFN_LINT_VERSION := 1.58.0
+AWS_TOOLS := $(TOOLS)/aws-$(SAM_VERSION)-$(CFN_LINT_VERSION)
+.PHONY: lint-template
+lint-template: $(AWS_TOOLS)/installed
+	$(AWS_TOOLS)/bin/cfn-lint lambda-layer/template.yaml
+	SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=eu-central-1 $(AWS_TOOLS)/bin/sam validate --lint --template lambda-layer/template.yaml
+
+$(AWS_TOOLS)/installed: | system-packages
+	python3 -m venv --clear $(@D)
+	$(@D)/bin/pip install --quiet --only-binary :all: aws-sam-cli==$(SAM_VERSION) cfn-lint==$(CFN_LINT_VERSION)
+	@touch $@
+
 # --- The two commands for everybody -----------------------------------------------------------------------------
 
 demo: parts check-ip
@@ -96,7 +109,7 @@ demo: parts check-ip
 	cargo build -p testbed --bin demo
 	$(CARGO_TARGET_DIR)/debug/demo --tetherd $(CARGO_TARGET_DIR)/release/tetherd $(if $(ONCE),--once)
 
-test: system-packages parts clients layer lint
+test: system-packages parts clients layer lint lint-template
 	cargo test --workspace
 
 lint: $(CARGO_DENY)
