@@ -59,6 +59,15 @@ $(CLIENTS)/node/installed: parts/clients/package.json parts/clients/package-lock
 $(CLIENTS)/fetch: tests/clients/programs/fetch.go | check-tools
 	go build -trimpath -o $@ $<
 
+# AWS on loopback, for the tests of keys.
+MOTO := moto[server]==5.2.5
+.PHONY: moto
+moto: $(PARTS)/moto/bin/moto_server
+
+$(PARTS)/moto/bin/moto_server:
+	python3 -m venv $(PARTS)/moto
+	$(PARTS)/moto/bin/pip install --quiet --disable-pip-version-check '$(MOTO)'
+
 # --- The two commands for everybody -----------------------------------------------------------------------------
 
 demo: parts check-ip
@@ -66,7 +75,7 @@ demo: parts check-ip
 	cargo build -p testbed --bin demo
 	$(CARGO_TARGET_DIR)/debug/demo --tetherd $(CARGO_TARGET_DIR)/release/tetherd $(if $(ONCE),--once)
 
-test: system-packages parts clients lint
+test: system-packages parts moto clients lint
 	cargo test --workspace
 
 lint: $(CARGO_DENY)

@@ -155,8 +155,8 @@ impl AuthKeys {
             (Kind::ClientSecret(credential), Some(remote)) => remote.api.by_client(None, credential).await,
             (Kind::HeadscaleApiKey(credential), Some(remote)) => remote.headscale.create_key(credential).await,
             (Kind::TailscaleApiKey, _) => Err(KeyFailure::Misconfigured(
-                "the secret is a person's API key (tskey-api-…), which can do far more than join: create an auth key \
-                 (tskey-auth-…) or an OAuth client with the scope auth_keys (tskey-client-…)"
+                "the secret is a person's API key, which can do far more than join: create an auth key, or an OAuth \
+                 client with the scope auth_keys, and put its secret there"
                     .into(),
             )),
             _ => Ok(fetched),

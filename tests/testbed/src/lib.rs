@@ -2,11 +2,13 @@
 //! and what tests need around it: target servers, a SOCKS5 client, and the daemon under test as a child process.
 
 pub mod admin;
+pub mod api;
 mod ca;
 pub mod daemon;
 pub mod descendants;
 pub mod flows;
 pub mod http;
+pub mod moto;
 pub mod names;
 pub mod netns;
 pub mod node;
@@ -17,6 +19,7 @@ pub mod relay;
 pub mod server;
 pub mod socks;
 pub mod tailnet;
+pub mod tailscale_api;
 pub mod transcript;
 pub mod wait;
 
