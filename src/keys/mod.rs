@@ -16,6 +16,7 @@ mod secrets_manager;
 mod tailscale_api;
 
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Instant, SystemTime};
 
@@ -60,6 +61,8 @@ pub struct AuthKeys {
     expiries: Expiries,
     /// What is asked over a network; `None` for a source that cannot need it.
     remote: Option<Remote>,
+    /// The latest key was made here, with the tags.
+    tagged: Arc<AtomicBool>,
     ahead: Arc<Mutex<Option<JoinHandle<Result<Secret, KeyFailure>>>>>,
 }
 
@@ -75,7 +78,15 @@ impl AuthKeys {
     pub fn new(source: AuthSource, surroundings: Surroundings<'_>) -> Self {
         let redactor = surroundings.redactor.clone();
         let remote = source.may_need_network().then(|| Remote::new(surroundings));
-        Self { source: Arc::new(source), redactor, expiries: Expiries::default(), remote, ahead: Arc::default() }
+        let tagged = matches!(source, AuthSource::Client { .. } | AuthSource::Identity { .. });
+        Self {
+            source: Arc::new(source),
+            redactor,
+            expiries: Expiries::default(),
+            remote,
+            tagged: Arc::new(tagged.into()),
+            ahead: Arc::default(),
+        }
     }
 
     /// Begins to fetch a key now, for the next [`Self::fresh`]. To be called inside the event loop.
@@ -107,6 +118,11 @@ impl AuthKeys {
     /// Whether it takes time to get one.
     pub fn is_remote(&self) -> bool {
         self.remote.is_some()
+    }
+
+    /// Whether keys from here bring the node's tags with them.
+    pub fn carry_tags(&self) -> bool {
+        self.tagged.load(Ordering::Relaxed)
     }
 
     pub fn expiries(&self) -> Expiries {
@@ -151,7 +167,9 @@ impl AuthKeys {
 
     /// A key to join with, made where what was fetched is a credential to make one from.
     async fn resolve(&self, fetched: Fetched, remote: Option<&Remote>) -> Result<Fetched, KeyFailure> {
-        match (Kind::of(&fetched.secret)?, remote) {
+        let kind = Kind::of(&fetched.secret)?;
+        self.tagged.store(matches!(kind, Kind::ClientSecret(_) | Kind::HeadscaleApiKey(_)), Ordering::Relaxed);
+        match (kind, remote) {
             (Kind::ClientSecret(credential), Some(remote)) => remote.api.by_client(None, credential).await,
             (Kind::HeadscaleApiKey(credential), Some(remote)) => remote.headscale.create_key(credential).await,
             (Kind::TailscaleApiKey, _) => Err(KeyFailure::Misconfigured(

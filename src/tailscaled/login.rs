@@ -44,10 +44,11 @@ impl Login {
 
     /// For a new login. Without a key tailscaled asks for one in a browser.
     pub async fn fresh(&self) -> Result<Value, KeyFailure> {
+        let Some(keys) = &self.keys else { return Ok(self.resume()) };
+        let key = keys.fresh().await?;
+        // After the key is there: whether it carries the tags decides what the node asks for.
         let mut options = self.resume();
-        if let Some(keys) = &self.keys {
-            options["AuthKey"] = keys.fresh().await?.expose().into();
-        }
+        options["AuthKey"] = key.expose().into();
         Ok(options)
     }
 
@@ -72,6 +73,8 @@ impl Login {
 
     fn preferences(&self) -> Value {
         let wanted = &self.preferences;
+        // Headscale refuses a node that asks for tags with a key; a key that was made with tags has them anyway.
+        let tags = if self.keys.as_ref().is_some_and(AuthKeys::carry_tags) { &[][..] } else { &wanted.tags };
         // They replace all that there were: what is not here is at its zero value.
         json!({
             "ControlURL": wanted.control_url,
@@ -80,7 +83,7 @@ impl Login {
             "RouteAll": wanted.accept_routes,
             "CorpDNS": wanted.accept_dns,
             "ShieldsUp": wanted.shields_up,
-            "AdvertiseTags": wanted.tags,
+            "AdvertiseTags": tags,
             "AdvertiseRoutes": wanted.advertise_routes,
             "ExitNodeID": wanted.exit_node.id(),
         })
