@@ -83,7 +83,7 @@ lint: $(CARGO_DENY)
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	$(CARGO_DENY) check licenses bans sources
 
-bench: parts check-ip
+bench: parts moto check-ip
 	cargo bench --bench start
 
 $(CARGO_DENY):

@@ -1,9 +1,11 @@
 //! Where the auth key comes from: the settings that say so, of which one source may be given, and its type.
 
 use std::fmt;
+use std::net::IpAddr;
 
 use super::fault::Fault;
 use super::settings::{NOT_SET, Reader};
+use super::value::ControlUrl;
 use crate::secret::{SecretSource, looks_like_a_key};
 
 /// The field of a JSON secret that holds the key, unless another is named.
@@ -106,6 +108,21 @@ impl Reader {
         }
     }
 
+    /// Credentials go there: in the clear on this machine alone.
+    pub(super) fn api_url(&mut self) -> ControlUrl {
+        let url = self.value("api_url").unwrap_or_else(|| ControlUrl(String::new()));
+        let host =
+            url.0.strip_prefix("http://").and_then(|_| url.0.parse::<hyper::Uri>().ok()?.host().map(str::to_owned));
+        let is_loopback = |host: &str| {
+            let address: Option<IpAddr> = host.trim_matches(['[', ']']).parse().ok();
+            host == "localhost" || address.is_some_and(|address| address.is_loopback())
+        };
+        if host.is_some_and(|host| !is_loopback(&host)) {
+            self.auth_fault("api_url", "would send credentials in the clear: use https://");
+        }
+        url
+    }
+
     fn stored(&mut self) -> Option<StoredSecret> {
         let field = self.value("auth_secret_field").unwrap_or_else(|| DEFAULT_FIELD.to_owned());
         let stage = self.value("auth_secret_stage").unwrap_or_else(|| "AWSCURRENT".to_owned());
@@ -137,5 +154,35 @@ impl Reader {
     fn auth_fault(&mut self, key: &'static str, problem: &str) {
         let origin = self.origin(key);
         self.faults.push(Fault::new(key, &origin, problem));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::{Environment, load};
+
+    fn fault(pairs: &[(&str, &str)]) -> Option<String> {
+        let environment: Environment = pairs.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
+        load(&environment, None, &vec![]).settings.err().map(|faults| faults.to_string())
+    }
+
+    #[test]
+    fn credentials_never_go_in_the_clear_over_a_network() {
+        assert!(fault(&[("TETHERD_API_URL", "http://api.example")]).is_some_and(|text| text.contains("https://")));
+        for url in ["http://127.0.0.1:1", "http://[::1]:1", "http://localhost", "https://api.example"] {
+            assert_eq!(fault(&[("TETHERD_API_URL", url)]), None, "{url}");
+        }
+    }
+
+    #[test]
+    fn names_of_lambda_samples_and_of_tailscales_image_are_sources() {
+        for pairs in [
+            &[("SECRET_NAME", "ts")][..],
+            &[("TS_SECRET_API_KEY", "arn:aws:secretsmanager:eu-west-1:123456789012:secret:ts")],
+            &[("TS_CLIENT_SECRET", "tskey-client-a-b"), ("TETHERD_TAGS", "tag:web")],
+            &[("TS_CLIENT_ID", "a"), ("TS_AUDIENCE", "b"), ("TS_EXTRA_ARGS", "--advertise-tags=tag:web")],
+        ] {
+            assert_eq!(fault(pairs), None, "{pairs:?}");
+        }
     }
 }

@@ -98,7 +98,7 @@ impl Reader {
         let node = self.node();
         let settings = Settings {
             auth: self.auth(!node.tags.is_empty()),
-            api_url: self.value("api_url").unwrap_or_else(|| ControlUrl(String::new())),
+            api_url: self.api_url(),
             tailnet: self.value("tailnet").unwrap_or_default(),
             control_url: self.value("control_url"),
             ca_file: self.roots("ca_file"),
