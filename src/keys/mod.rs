@@ -17,7 +17,7 @@ mod tailscale_api;
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime};
 
 use tokio::task::JoinHandle;
@@ -53,6 +53,9 @@ pub struct Surroundings<'a> {
     pub redactor: Redactor,
 }
 
+/// A fetch under way.
+type Fetching = JoinHandle<Result<Secret, KeyFailure>>;
+
 /// Where auth keys come from. Cheap to clone; clones share the one that was fetched ahead.
 #[derive(Clone)]
 pub struct AuthKeys {
@@ -63,7 +66,7 @@ pub struct AuthKeys {
     remote: Option<Remote>,
     /// The latest key was made here, with the tags.
     tagged: Arc<AtomicBool>,
-    ahead: Arc<Mutex<Option<JoinHandle<Result<Secret, KeyFailure>>>>>,
+    ahead: Arc<Mutex<Option<Fetching>>>,
 }
 
 #[derive(Clone)]
@@ -181,7 +184,7 @@ impl AuthKeys {
         }
     }
 
-    fn ahead(&self) -> std::sync::MutexGuard<'_, Option<JoinHandle<Result<Secret, KeyFailure>>>> {
+    fn ahead(&self) -> MutexGuard<'_, Option<Fetching>> {
         self.ahead.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
