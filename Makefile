@@ -102,6 +102,15 @@ $(AWS_TOOLS)/installed: | system-packages
 	$(@D)/bin/pip install --quiet --only-binary :all: aws-sam-cli==$(SAM_VERSION) cfn-lint==$(CFN_LINT_VERSION)
 	@touch $@
 
+# AWS on loopback, for the tests of keys.
+MOTO := moto[server]==5.2.5
+.PHONY: moto
+moto: $(PARTS)/moto/bin/moto_server
+
+$(PARTS)/moto/bin/moto_server:
+	python3 -m venv $(PARTS)/moto
+	$(PARTS)/moto/bin/pip install --quiet --disable-pip-version-check '$(MOTO)'
+
 # --- The two commands for everybody -----------------------------------------------------------------------------
 
 demo: parts check-ip
@@ -109,7 +118,7 @@ demo: parts check-ip
 	cargo build -p testbed --bin demo
 	$(CARGO_TARGET_DIR)/debug/demo --tetherd $(CARGO_TARGET_DIR)/release/tetherd $(if $(ONCE),--once)
 
-test: system-packages parts clients layer lint lint-template
+test: system-packages parts moto clients layer lint lint-template
 	cargo test --workspace
 
 lint: $(CARGO_DENY)
@@ -117,7 +126,7 @@ lint: $(CARGO_DENY)
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	$(CARGO_DENY) check licenses bans sources
 
-bench: parts layer check-ip
+bench: parts moto layer check-ip
 	cargo bench --bench start
 	cargo bench --bench lambda
 

@@ -10,6 +10,8 @@ mod daemon;
 mod entry_point;
 #[path = "start/report.rs"]
 mod report;
+#[path = "start/secret.rs"]
+mod secret;
 
 use std::env;
 use std::fs;
@@ -17,6 +19,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use testbed::moto::Moto;
 use testbed::{KeyOptions, Node, NodeOptions, Tailnet, netns};
 
 use daemon::Life;
@@ -32,6 +35,7 @@ struct Round {
     tetherd: Life,
     bare: Duration,
     entry_point: Duration,
+    secret: Duration,
 }
 
 fn main() -> Result<()> {
@@ -42,9 +46,10 @@ fn main() -> Result<()> {
     let binary = env::var_os("BENCH_TETHERD").map_or_else(|| env!("CARGO_BIN_EXE_tetherd").into(), PathBuf::from);
     netns::enter_new()?;
     let tailnet = Tailnet::start()?;
+    let moto = secret::store(&tailnet)?;
     let mut measured = Vec::new();
     for number in 0..=rounds {
-        let round = round(&tailnet, &binary, number).with_context(|| format!("in round {number}"))?;
+        let round = round(&tailnet, &moto, &binary, number).with_context(|| format!("in round {number}"))?;
         if number > 0 {
             measured.push(round);
         }
@@ -54,12 +59,13 @@ fn main() -> Result<()> {
     report.save(&results()?)
 }
 
-fn round(tailnet: &Tailnet, binary: &Path, number: usize) -> Result<Round> {
+fn round(tailnet: &Tailnet, moto: &Moto, binary: &Path, number: usize) -> Result<Round> {
     let tetherd = daemon::live(tailnet, binary, &format!("tetherd-{number}"))?;
     let bare = bare(tailnet, &format!("bare-{number}"))?;
     let entry_point = entry_point::join(tailnet, &format!("shell-{number}"))?;
+    let secret = secret::in_hand(tailnet, moto, binary)?;
     eprintln!("round {number}: tetherd {:?}, bare {bare:?}, shell {entry_point:?}", tetherd.ready);
-    Ok(Round { tetherd, bare, entry_point })
+    Ok(Round { tetherd, bare, entry_point, secret })
 }
 
 /// From exec of tailscaled to Running, over LocalAPI alone, in the environment that tetherd makes for it.
@@ -87,16 +93,18 @@ fn evaluate(rounds: &[Round], size: u64) -> Result<Report> {
     let tetherd = milliseconds("tetherd, exec to /readyz 200", |round| round.tetherd.ready)?;
     let bare = milliseconds("bare tailscaled, exec to Running", |round| round.bare)?;
     let shell = milliseconds("tailscaled & tailscale up, exec to its end", |round| round.entry_point)?;
+    let secret = milliseconds("tetherd, exec to secret in hand (moto)", |round| round.secret)?;
     let stop = milliseconds("tetherd, SIGTERM to exit, node gone", |round| round.tetherd.stop)?;
     let rss = kib("tetherd, VmRSS when idle", |round| Some(round.tetherd.rss))?;
     let rows = vec![
         Row::at_most("start / bare tailscaled over LocalAPI", 1.25, "", tetherd.median() / bare.median()),
         Row::at_most("start / tailscaled & tailscale up", 0.4, "", tetherd.median() / shell.median()),
+        Row::under("exec to secret in hand", 60.0, "ms", secret.median()),
         Row::under("SIGTERM to exit, node gone", 500.0, "ms", stop.median()),
         Row::under("idle RSS of tetherd", 10.0, "MiB", rss.median() / 1024.0),
         Row::under("release binary", 5.0, "MB", size as f64 / 1e6),
     ];
-    let mut series = vec![tetherd, bare, shell, stop, rss];
+    let mut series = vec![tetherd, bare, shell, secret, stop, rss];
     // Not there where the kernel lets nobody look: tetherd forbids it to other processes of its user.
     series.extend(kib("tetherd, Pss when idle", |round| round.tetherd.pss).ok());
     Ok(Report { rows, series })

@@ -2,7 +2,7 @@
 //!
 //! The map, in the order in which one module uses the next:
 //! [`cli`] reads the arguments → [`supervisor`] puts one life together → [`runtime`], [`tailscaled`], [`proxy`],
-//! [`health`] do the work → [`config`], [`state`], [`secret`] are what they share. [`dial`] is the seam between the
+//! [`health`] do the work, [`keys`] gets auth keys → [`config`], [`state`], [`secret`] are what they share. [`dial`] is the seam between the
 //! proxy and tailscaled, [`status`] what a person wants to know, [`http`] one request over one connection, [`text`] the
 //! text of others, [`fatal`] the reasons to end. [`child`] and [`inherited`] are what all children have in common,
 //! [`proxy_env`] the variables by which programs find the proxy, [`reachable`] where a listener is.
@@ -15,6 +15,7 @@ pub mod fatal;
 pub mod health;
 pub mod http;
 pub mod inherited;
+pub mod keys;
 pub mod proxy;
 pub mod proxy_env;
 pub mod reachable;

@@ -4,8 +4,10 @@ use std::io::stderr;
 use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
 
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use super::log_queue::LogQueue;
 use super::output::complain;
@@ -37,9 +39,11 @@ pub(super) fn start(level: LogLevel, format: LogFormat) {
         Err(_) => BoxMakeWriter::new(stderr),
     };
     let subscriber = tracing_subscriber::fmt().log_internal_errors(false).with_max_level(level).with_writer(writer);
+    // Libraries that log by `tracing` stay silent as well: the AWS SDK shows requests and answers.
+    let own = Targets::new().with_target("tetherd", level).with_target("tailscaled", level);
     match format {
-        LogFormat::Text => subscriber.init(),
-        LogFormat::Json => subscriber.json().flatten_event(true).init(),
+        LogFormat::Text => subscriber.finish().with(own).init(),
+        LogFormat::Json => subscriber.json().flatten_event(true).finish().with(own).init(),
     }
     // As it comes, a panic is written at once, and waits for a reader that has stalled.
     std::panic::set_hook(Box::new(|panic| tracing::error!("{panic}; please report this")));

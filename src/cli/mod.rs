@@ -4,6 +4,7 @@
 mod arguments;
 mod check;
 mod client;
+mod conceal;
 mod env;
 mod log_queue;
 mod logging;
@@ -32,11 +33,13 @@ pub fn main() -> ExitCode {
     let inherited: Vec<(OsString, OsString)> = std::env::vars_os().collect();
     let text = |bytes: &OsString| bytes.to_string_lossy().into_owned();
     let environment: Environment = inherited.iter().map(|(name, value)| (text(name), text(value))).collect();
-    let mut given = std::env::args_os().skip(1);
-    if let Some(program) = given.next().filter(|first| wrapper::is_meant(first)) {
-        return wrapper::become_program(&program, given, &environment);
+    let mut words = std::env::args_os().skip(1);
+    if let Some(program) = words.next().filter(|first| wrapper::is_meant(first)) {
+        return wrapper::become_program(&program, words, &environment);
     }
-    let arguments = match arguments::parse(std::env::args_os()) {
+    let given: Vec<OsString> = std::env::args_os().collect();
+    conceal::conceal(&given.iter().map(text).collect::<Vec<_>>(), &environment);
+    let arguments = match arguments::parse(given) {
         Ok(arguments) => arguments,
         Err(end) => return end,
     };
@@ -67,7 +70,7 @@ fn run(config: &Config, environment: &Environment, signals: Result<Signals, Fata
     let platform = Platform::of(config.runtime, environment, &program, outlasts);
     let result = signals.and_then(|signals| {
         let settings = prepared(config)?;
-        supervisor::run(settings, environment, signals, &platform)
+        supervisor::run(settings, (config.runtime, environment), signals, &platform)
     });
     let failure = result.as_ref().err().cloned();
     let code = end(config, result.map(|()| 0));
@@ -101,7 +104,7 @@ fn exec(
             direct: config.runtime.direct_hosts(environment),
             limits,
         };
-        supervisor::exec(settings, environment, signals, job)
+        supervisor::exec(settings, (config.runtime, environment), signals, job)
     });
     end(config, result)
 }

@@ -15,10 +15,14 @@ pub(super) const KEYS: &[&str] = &[
     "shields_up",
     "advertise_routes",
     "exit_node",
+    "oauth_client_id",
+    "oauth_client_secret",
+    "id_token",
+    "id_token_audience",
 ];
 
 /// The flags, each with its key.
-const FLAGS: [(&str, &str); 10] = [
+const FLAGS: [(&str, &str); 14] = [
     ("auth-key", "auth_key"),
     ("authkey", "auth_key"),
     ("login-server", "control_url"),
@@ -29,6 +33,10 @@ const FLAGS: [(&str, &str); 10] = [
     ("shields-up", "shields_up"),
     ("advertise-routes", "advertise_routes"),
     ("exit-node", "exit_node"),
+    ("client-id", "oauth_client_id"),
+    ("client-secret", "oauth_client_secret"),
+    ("id-token", "id_token"),
+    ("audience", "id_token_audience"),
 ];
 
 /// Go's flags of truth values take no word of their own: `--accept-dns false` means true, and a stray word.

@@ -67,6 +67,29 @@ pub const KEYS: &[Key] = &[
         .also(&["TS_AUTHKEY", "TS_AUTH_KEY"])
         .secret(),
     key("auth_key_file", "PATH", None, "file that holds the auth key; read anew whenever a login is needed"),
+    key("auth_secret", "NAME", None, "name or ARN of an AWS Secrets Manager secret that holds the auth key")
+        .also(&["SECRET_NAME", "TS_SECRET_API_KEY"]),
+    key("auth_secret_field", "NAME", Some("key"), "field of auth_secret that holds the key, when it is JSON"),
+    key("auth_secret_stage", "LABEL", Some("AWSCURRENT"), "version of auth_secret, by its staging label"),
+    key("oauth_client_id", "ID", None, "OAuth client or federated identity of Tailscale that makes auth keys")
+        .also(&["TS_CLIENT_ID"]),
+    key("oauth_client_secret", "SECRET", None, "secret of the OAuth client; tags are required with it")
+        .also(&["TS_CLIENT_SECRET"])
+        .secret(),
+    key("oauth_client_secret_file", "PATH", None, "file that holds the OAuth client's secret"),
+    key("id_token", "TOKEN", None, "identity token for oauth_client_id; a file is better, since tokens expire")
+        .also(&["TS_ID_TOKEN"])
+        .secret(),
+    key("id_token_file", "PATH", None, "file that holds the identity token; read anew whenever a login is needed"),
+    key(
+        "id_token_audience",
+        "TEXT",
+        None,
+        "get the identity token from GitHub Actions, AWS or Google, for this audience",
+    )
+    .also(&["TS_AUDIENCE"]),
+    key("api_url", "URL", Some("https://api.tailscale.com"), "Tailscale's API, which makes auth keys"),
+    key("tailnet", "NAME", Some("-"), "tailnet that auth keys are made for; - is the credential's own"),
     key("control_url", "URL", None, "control server, such as Headscale's address; Tailscale's when not given"),
     key("ca_file", "PATH", None, "PEM file of roots to trust beside the system's"),
     key("hostname", "NAME", None, "the node's name in the tailnet; the container's host name when not given")

@@ -1,5 +1,6 @@
 //! Settings: read once from all their sources into typed values, every fault reported with its key and origin.
 
+pub mod auth;
 mod extra_args;
 mod fault;
 pub mod key;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use figment::value::Value as Raw;
 
+use super::auth::AuthSource;
 use super::fault::Fault;
 use super::key::{self, Key};
 use super::layers::Layers;
@@ -35,7 +36,10 @@ impl Credentials {
 /// Everything the daemon can be told.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    pub auth_key: Option<SecretSource>,
+    pub auth: Option<AuthSource>,
+    /// Where the Tailscale API is.
+    pub api_url: ControlUrl,
+    pub tailnet: String,
     pub control_url: Option<ControlUrl>,
     pub ca_file: Option<PathBuf>,
     /// A directory of more roots, that the runtime has.
@@ -102,13 +106,16 @@ impl Reader {
         self.health_listen = self.value("health_listen");
         self.lambda_on_failure = self.value("lambda_on_failure");
         self.lambda_metrics = self.value("lambda_metrics").unwrap_or(false);
+        let node = self.node();
         let settings = Settings {
-            auth_key: self.secret("auth_key"),
+            auth: self.auth(!node.tags.is_empty()),
+            api_url: self.api_url(),
+            tailnet: self.value("tailnet").unwrap_or_default(),
             control_url: self.value("control_url"),
             ca_file: self.roots("ca_file"),
             more_roots: None,
             hostname: self.value("hostname"),
-            node: self.node(),
+            node,
             socks_listen: self.filled_list("socks_listen"),
             socks_credentials: self.credentials(),
             udp: self.value("udp").unwrap_or(false),
@@ -191,7 +198,7 @@ impl Reader {
 
     /// A secret from the key itself, its `file:` form or its `_file` twin. A file must be readable now; its content
     /// is read when it is needed.
-    fn secret(&mut self, name: &'static str) -> Option<SecretSource> {
+    pub(super) fn secret(&mut self, name: &'static str) -> Option<SecretSource> {
         let twin = key::find(&format!("{name}_file")).map(|key| key.name);
         let file = twin.and_then(|twin| self.value::<std::path::PathBuf>(twin).map(|path| (twin, path)));
         let inline = self.value::<String>(name);

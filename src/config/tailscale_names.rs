@@ -47,8 +47,6 @@ const PROXY_INSTEAD: &str = "have programs connect through the proxy of socks_li
 const SERVE_INSTEAD: &str = "forward the ports with a serve_config";
 const OPERATOR: &str = "is meant for the proxies of Tailscale's Kubernetes operator";
 const NO_OPERATOR: &str = "leave it out; what comes in is forwarded by a serve_config";
-const NO_MINTING: &str = "asks for a key made from other credentials, which is not there yet";
-const KEY_INSTEAD: &str = "create an auth key and give it in auth_key, auth_key_file or TS_AUTHKEY";
 
 /// All of them but those in [`KEYS`].
 pub const NAMES: &[Name] = &[
@@ -79,10 +77,6 @@ pub const NAMES: &[Name] = &[
         "switches an experiment of Tailscale's image, which tetherd does not have",
         "leave it out and use the settings that `tetherd --help` lists",
     ),
-    refused("TS_CLIENT_ID", Fine::Empty, NO_MINTING, KEY_INSTEAD),
-    refused("TS_CLIENT_SECRET", Fine::Empty, NO_MINTING, KEY_INSTEAD),
-    refused("TS_ID_TOKEN", Fine::Empty, NO_MINTING, KEY_INSTEAD),
-    refused("TS_AUDIENCE", Fine::Empty, NO_MINTING, KEY_INSTEAD),
 ];
 
 /// Every variable of the image with the keys it sets; none for those that set nothing.

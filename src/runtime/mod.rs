@@ -76,6 +76,11 @@ impl Runtime {
         (self == Self::Lambda).then(lambda::roots).filter(|directory| directory.is_dir())
     }
 
+    /// Whether AWS's instance metadata may be what gives credentials here: Lambda and ECS hand them out otherwise.
+    pub fn has_instance_metadata(self) -> bool {
+        matches!(self, Self::Kubernetes | Self::Plain)
+    }
+
     /// A file that takes the reason of a failed end, beside stderr.
     pub fn termination_log(self) -> Option<PathBuf> {
         (self == Self::Kubernetes).then(kubernetes::termination_log)

@@ -14,11 +14,14 @@ use super::listeners::bind;
 use super::serving::{ProxyListeners, Serving, connector, proxy};
 use super::{Life, limits, orphans, readiness};
 use crate::child::OwnChildren;
+use crate::config::auth::AuthSource;
 use crate::config::value::{Hostname, Logout, Value};
 use crate::config::{Environment, Settings};
 use crate::fatal::Fatal;
 use crate::health::{self, View};
+use crate::keys::{self, AuthKeys, Surroundings};
 use crate::proxy::Counters;
+use crate::runtime::Runtime;
 use crate::secret::Redactor;
 use crate::state::Publisher;
 use crate::tailscaled::{
@@ -29,7 +32,7 @@ use crate::tailscaled::{
 /// Starts everything. To be called inside the event loop.
 pub(super) async fn assemble(
     settings: &Settings,
-    environment: &Environment,
+    (runtime, environment): (Runtime, &Environment),
     directory: &StateDir,
     socket: &Path,
 ) -> Result<Life, Fatal> {
@@ -62,11 +65,18 @@ pub(super) async fn assemble(
         tokio::spawn(journal.clone().keep());
         journal
     });
-    let inspector =
-        Inspector { api: api.clone(), counters, restarts: Arc::clone(&restarts), thaw: thaw.clone(), max_connections };
+    let redactor = Redactor::default();
+    let keys = keys(settings, runtime, environment, &redactor);
+    let inspector = Inspector {
+        api: api.clone(),
+        counters,
+        restarts: Arc::clone(&restarts),
+        thaw: thaw.clone(),
+        max_connections,
+        expiries: keys.as_ref().map(AuthKeys::expiries).unwrap_or_default(),
+    };
     tokio::spawn(health::serve(health_listener, View::new(publisher.watch(), inspector)));
 
-    let redactor = Redactor::default();
     let children = OwnChildren::default();
     let mut launch = launch(settings, environment, (directory, socket), &redactor)?.among(children.clone());
     if settings.udp {
@@ -75,11 +85,15 @@ pub(super) async fn assemble(
     orphans::reap_if_first_process(children.clone());
     let exit_node = ChosenExitNode::default();
     let obstacle = attend_to_node(settings, &api, &exit_node, &publisher);
-    let (login, control) = (login(settings, exit_node, redactor.clone()), control(settings, environment));
+    let (login, control) = (login(settings, exit_node, keys.clone(), &redactor), control(settings, environment));
+    let expiry_api = api.clone();
     let (keeper, reports) = Keeper::new(launch, api, login, (path, thaw), control, directory.state());
     tokio::spawn(readiness::publish(reports, obstacle, Arc::clone(&publisher), restarts));
     let keeping = CancellationToken::new();
     let keeper = tokio::spawn(keeper.run(keeping.clone(), at_end(settings, directory)));
+    if let Some(keys) = keys {
+        attend_to_keys(&keys, directory, expiry_api);
+    }
     Ok(Life {
         publisher,
         keeper,
@@ -128,7 +142,9 @@ fn roots(settings: &Settings, environment: &Environment, directory: &StateDir) -
 
 /// Before tailscaled's first line, so that none can hold one of them.
 fn learn_secrets(settings: &Settings, redactor: &Redactor) {
-    if let Some(key) = settings.auth_key.as_ref().and_then(|source| source.read().ok()) {
+    if let Some(AuthSource::Key(source) | AuthSource::Client { secret: source, .. }) = &settings.auth
+        && let Ok(key) = source.read()
+    {
         redactor.learn(&key);
     }
     if let Some(credentials) = &settings.socks_credentials {
@@ -162,7 +178,32 @@ fn attend_to_node(
     if node.exit_node_required { obstacle } else { nothing }
 }
 
-fn login(settings: &Settings, exit_node: ChosenExitNode, redactor: Redactor) -> Login {
+fn keys(settings: &Settings, runtime: Runtime, environment: &Environment, redactor: &Redactor) -> Option<AuthKeys> {
+    let surroundings = Surroundings {
+        environment,
+        ca_file: settings.ca_file.as_deref(),
+        api_url: &settings.api_url.0,
+        tailnet: &settings.tailnet,
+        control_url: settings.control_url.as_ref().map(|url| url.0.as_str()),
+        tags: settings.node.tags.iter().map(|tag| tag.0.clone()).collect(),
+        imds: runtime.has_instance_metadata(),
+        redactor: redactor.clone(),
+    };
+    settings.auth.clone().map(|source| AuthKeys::new(source, surroundings))
+}
+
+/// Fetches the first key while tailscaled starts, unless the node is known already; warns before one expires.
+fn attend_to_keys(keys: &AuthKeys, directory: &StateDir, api: LocalApi) {
+    if !tailscaled::is_known(directory.state()) {
+        keys.begin();
+    }
+    tokio::spawn(keys::watch_expiry(keys.expiries(), move || {
+        let api = api.clone();
+        async move { api.status(false).await.ok()?.node?.key_expiry }
+    }));
+}
+
+fn login(settings: &Settings, exit_node: ChosenExitNode, keys: Option<AuthKeys>, redactor: &Redactor) -> Login {
     let node = &settings.node;
     let preferences = Preferences {
         control_url: settings.control_url.as_ref().map_or_else(String::new, |url| url.0.clone()),
@@ -174,7 +215,7 @@ fn login(settings: &Settings, exit_node: ChosenExitNode, redactor: Redactor) -> 
         advertise_routes: node.advertise_routes.iter().map(|route| route.0.to_string()).collect(),
         exit_node,
     };
-    Login::new(preferences, settings.auth_key.clone(), redactor)
+    Login::new(preferences, keys, redactor.clone())
 }
 
 fn control(settings: &Settings, environment: &Environment) -> Control {

@@ -9,6 +9,7 @@ use tokio::time::timeout;
 
 use super::measures::{self, Found};
 use crate::health::{Inspect, Measured};
+use crate::keys::Expiries;
 use crate::proxy::Counters;
 use crate::state::State;
 use crate::status::{Node, Snapshot};
@@ -24,6 +25,7 @@ pub(super) struct Inspector {
     pub restarts: Arc<AtomicU64>,
     pub thaw: Thaw,
     pub max_connections: usize,
+    pub expiries: Expiries,
 }
 
 impl Inspect for Inspector {
@@ -53,7 +55,7 @@ impl Inspect for Inspector {
             node_key_expiry: expiry.and_then(|expiry| humantime::parse_rfc3339(expiry).ok()),
             tailscaled_version: status.map(|status| status.version),
             max_connections: self.max_connections,
-            ..Found::default()
+            auth_key_expiry: self.expiries.key(),
         };
         measures::register(&mut own, state, &found);
         self.counters.register(&mut own);

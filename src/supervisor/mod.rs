@@ -27,7 +27,7 @@ use tokio_util::task::TaskTracker;
 use crate::child::OwnChildren;
 use crate::config::{Credentials, Environment, Settings};
 use crate::fatal::Fatal;
-use crate::runtime::{Platform, StopRequest};
+use crate::runtime::{Platform, Runtime, StopRequest};
 use crate::secret::Redactor;
 use crate::state::{Phase, Publisher, Watcher};
 use crate::tailscaled::{SocketPlace, StateDir};
@@ -39,21 +39,29 @@ pub use signals::Signals;
 /// Of the time until a deadline, kept for logging out.
 const LOGOUT: Duration = Duration::from_millis(700);
 
+/// Where the daemon runs.
+pub type Surroundings<'a> = (Runtime, &'a Environment);
+
 /// Runs the daemon to its end. `signals` were registered before anything else happened.
-pub fn run(settings: &Settings, environment: &Environment, signals: Signals, platform: &Platform) -> Result<(), Fatal> {
-    begin(settings, environment, platform, async |life| life.live(signals, platform).await)
+pub fn run(
+    settings: &Settings,
+    surroundings: Surroundings<'_>,
+    signals: Signals,
+    platform: &Platform,
+) -> Result<(), Fatal> {
+    begin(settings, surroundings, platform, async |life| life.live(signals, platform).await)
 }
 
 /// Runs the daemon and a command, both to their ends. Returns the exit code of the command.
-pub fn exec(settings: &Settings, environment: &Environment, signals: Signals, job: Job) -> Result<u8, Fatal> {
-    begin(settings, environment, &Platform::default(), async |life| {
-        exec::accompany(life, job, environment, signals).await
+pub fn exec(settings: &Settings, surroundings: Surroundings<'_>, signals: Signals, job: Job) -> Result<u8, Fatal> {
+    begin(settings, surroundings, &Platform::default(), async |life| {
+        exec::accompany(life, job, surroundings.1, signals).await
     })
 }
 
 fn begin<T>(
     settings: &Settings,
-    environment: &Environment,
+    (runtime, environment): Surroundings<'_>,
     platform: &Platform,
     live: impl AsyncFnOnce(Life) -> Result<T, Fatal>,
 ) -> Result<T, Fatal> {
@@ -69,7 +77,7 @@ fn begin<T>(
         .build()
         .map_err(|error| Fatal::Configuration(format!("the event loop cannot be set up: {error}")))?;
     event_loop.block_on(async {
-        let assembled = assembly::assemble(settings, environment, &directory, socket.path());
+        let assembled = assembly::assemble(settings, (runtime, environment), &directory, socket.path());
         let (arrived, life) = tokio::join!(platform.arrive(), assembled);
         arrived?;
         live(life?).await

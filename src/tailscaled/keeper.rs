@@ -21,6 +21,9 @@ use super::thaw::Thaw;
 use crate::fatal::Fatal;
 use crate::state::Phase;
 
+/// Where tailscaled keeps the node's identity, in its state directory.
+const STATE_FILE: &str = "tailscaled.state";
+
 /// Logging out takes one exchange with the control server; the node is not worth more waiting than this at a stop.
 const LOGOUT_TIMEOUT: Duration = Duration::from_millis(1500);
 
@@ -97,7 +100,7 @@ impl Keeper {
         state: &Path,
     ) -> (Self, mpsc::UnboundedReceiver<Report>) {
         let (sender, reports) = mpsc::unbounded_channel();
-        let state_file = state.join("tailscaled.state");
+        let state_file = state.join(STATE_FILE);
         let login_pending = watch::Sender::new(false);
         (Self { launch, api, login, path, thaw, reports: Reports(sender), control, state_file, login_pending }, reports)
     }
@@ -223,6 +226,11 @@ async fn log_out(leaving: impl Future<Output = Result<(), LocalApiError>>) -> Le
         Err(_) => tracing::warn!("the control server did not confirm the logout; the node stays until it is removed"),
     }
     Left::Asked
+}
+
+/// Whether a node's identity is kept in `state` already.
+pub fn is_known(state: &Path) -> bool {
+    has_content(&state.join(STATE_FILE))
 }
 
 fn has_content(state_file: &Path) -> bool {

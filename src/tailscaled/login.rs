@@ -1,10 +1,11 @@
-//! What tailscaled is told when it starts: preferences, and where a login is needed the auth key, read from its
+//! What tailscaled is told when it starts: preferences, and where a login is needed the auth key, fetched from its
 //! source each time.
 
 use serde_json::{Value, json};
 
 use super::exit_node::ChosenExitNode;
-use crate::secret::{Redactor, SecretError, SecretSource};
+use crate::keys::{AuthKeys, KeyFailure};
+use crate::secret::Redactor;
 
 /// The node's preferences (`ipn.Prefs`).
 #[derive(Clone, Debug, Default)]
@@ -27,13 +28,13 @@ pub struct Preferences {
 #[derive(Clone)]
 pub struct Login {
     preferences: Preferences,
-    key: Option<SecretSource>,
+    keys: Option<AuthKeys>,
     redactor: Redactor,
 }
 
 impl Login {
-    pub fn new(preferences: Preferences, key: Option<SecretSource>, redactor: Redactor) -> Self {
-        Self { preferences, key, redactor }
+    pub fn new(preferences: Preferences, keys: Option<AuthKeys>, redactor: Redactor) -> Self {
+        Self { preferences, keys, redactor }
     }
 
     /// For a node that the control server knows.
@@ -42,18 +43,27 @@ impl Login {
     }
 
     /// For a new login. Without a key tailscaled asks for one in a browser.
-    pub fn fresh(&self) -> Result<Value, SecretError> {
+    pub async fn fresh(&self) -> Result<Value, KeyFailure> {
+        let Some(keys) = &self.keys else { return Ok(self.resume()) };
+        let key = keys.fresh().await?;
+        // After the key is there: whether it carries the tags decides what the node asks for.
         let mut options = self.resume();
-        if let Some(source) = &self.key {
-            let key = source.read()?;
-            self.redactor.learn(&key);
-            options["AuthKey"] = key.expose().into();
-        }
+        options["AuthKey"] = key.expose().into();
         Ok(options)
     }
 
     pub fn has_key(&self) -> bool {
-        self.key.is_some()
+        self.keys.is_some()
+    }
+
+    /// Where the key comes from, when getting one takes time.
+    pub fn far_origin(&self) -> Option<String> {
+        self.keys.as_ref().filter(|keys| keys.is_remote()).map(AuthKeys::origin)
+    }
+
+    /// Where a new key is to be put.
+    pub fn origin(&self) -> String {
+        self.keys.as_ref().map_or_else(|| "auth_key".to_owned(), AuthKeys::origin)
     }
 
     /// Without secrets that a text of others may hold.
@@ -63,6 +73,8 @@ impl Login {
 
     fn preferences(&self) -> Value {
         let wanted = &self.preferences;
+        // Headscale refuses a node that asks for tags with a key; a key that was made with tags has them anyway.
+        let tags = if self.keys.as_ref().is_some_and(AuthKeys::carry_tags) { &[][..] } else { &wanted.tags };
         // They replace all that there were: what is not here is at its zero value.
         json!({
             "ControlURL": wanted.control_url,
@@ -71,7 +83,7 @@ impl Login {
             "RouteAll": wanted.accept_routes,
             "CorpDNS": wanted.accept_dns,
             "ShieldsUp": wanted.shields_up,
-            "AdvertiseTags": wanted.tags,
+            "AdvertiseTags": tags,
             "AdvertiseRoutes": wanted.advertise_routes,
             "ExitNodeID": wanted.exit_node.id(),
         })
@@ -81,30 +93,44 @@ impl Login {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::secret::Secret;
+    use crate::config::Environment;
+    use crate::config::auth::AuthSource;
+    use crate::keys::Surroundings;
+    use crate::secret::{Secret, SecretSource};
 
-    fn login(key: Option<SecretSource>) -> Login {
+    fn login(source: SecretSource) -> Login {
         let preferences =
             Preferences { control_url: "https://h.example".into(), hostname: "app".into(), ..Preferences::default() };
-        Login::new(preferences, key, Redactor::default())
+        let surroundings = Surroundings {
+            environment: &Environment::new(),
+            ca_file: None,
+            api_url: "",
+            tailnet: "-",
+            control_url: None,
+            tags: Vec::new(),
+            imds: false,
+            redactor: Redactor::default(),
+        };
+        let keys = AuthKeys::new(AuthSource::Key(source), surroundings);
+        Login::new(preferences, Some(keys), Redactor::default())
     }
 
     #[test]
     fn a_known_node_resumes_without_a_key() {
-        let options = login(Some(SecretSource::Inline(Secret::new("k")))).resume();
+        let options = login(SecretSource::Inline(Secret::new("k"))).resume();
         assert!(options.get("AuthKey").is_none());
         assert_eq!(options["UpdatePrefs"]["Hostname"], "app");
     }
 
-    #[test]
-    fn a_file_is_read_at_every_login() {
+    #[tokio::test(flavor = "current_thread")]
+    async fn a_file_is_read_at_every_login() {
         let file = std::env::temp_dir().join(format!("tetherd-login-{}", std::process::id()));
         std::fs::write(&file, "first\n").expect("written");
-        let login = login(Some(SecretSource::File(file.clone())));
-        assert_eq!(login.fresh().expect("is read")["AuthKey"], "first");
+        let login = login(SecretSource::File(file.clone()));
+        assert_eq!(login.fresh().await.expect("is read")["AuthKey"], "first");
         std::fs::write(&file, "second").expect("written");
-        assert_eq!(login.fresh().expect("is read")["AuthKey"], "second");
+        assert_eq!(login.fresh().await.expect("is read")["AuthKey"], "second");
         std::fs::remove_file(file).expect("removed");
-        assert!(login.fresh().is_err());
+        assert!(login.fresh().await.is_err());
     }
 }

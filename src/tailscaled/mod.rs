@@ -32,7 +32,7 @@ pub use dialer::{Dialer, SocksPort};
 pub use directory::{StateDir, StateDirError};
 pub use environment::for_tailscaled as environment;
 pub use exit_node::{ChosenExitNode, ExitNodeWatch, Obstacle};
-pub use keeper::{AtEnd, Keeper, Report};
+pub use keeper::{AtEnd, Keeper, Report, is_known};
 pub use local_api::{LocalApi, Node, Status};
 pub use login::{Login, Preferences};
 pub use path_watch::PathWatch;

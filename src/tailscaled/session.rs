@@ -13,10 +13,12 @@ use super::keeper::Reports;
 use super::local_api::{ANSWER_TIMEOUT, LocalApi, LocalApiError};
 use super::login::Login;
 use super::path_watch::PathWatch;
+use super::restart::jittered;
 use super::standing::{LISTEN_TIMEOUT, Progress, SessionEnd, Standing};
 use super::thaw::Thaw;
 use super::verification::Verdict;
 use crate::fatal::Fatal;
+use crate::keys::KeyFailure;
 use crate::state::Phase;
 
 /// How often tailscaled is asked whether it still answers.
@@ -25,6 +27,8 @@ const ALIVE_EVERY: Duration = Duration::from_secs(2);
 const FROZEN_AFTER: Duration = Duration::from_secs(1);
 /// Waits between logins that fail, doubling.
 const LOGIN_RETRY: Duration = Duration::from_secs(2);
+/// The first wait where the key's source is in trouble: a function that starts has few seconds in all.
+const KEY_RETRY: Duration = Duration::from_millis(250);
 const LOGIN_RETRY_LONGEST: Duration = Duration::from_secs(60);
 
 /// The session.
@@ -85,7 +89,10 @@ impl Session<'_> {
     async fn log_in(&mut self) -> Result<(), SessionEnd> {
         self.progress.retry_at = None;
         self.progress.verification.end();
-        match self.login.fresh() {
+        if let Some(origin) = self.login.far_origin().filter(|_| !self.progress.needs_login) {
+            self.reports.send(Phase::Starting, &format!("waiting for the auth key from {origin}"));
+        }
+        match self.login.fresh().await {
             Ok(options) => {
                 self.progress.login_pending = true;
                 self.standing.login_asked = true;
@@ -98,16 +105,31 @@ impl Session<'_> {
                     self.progress.verification.begin();
                 }
             }
-            Err(error) => self.retry_login(&format!("the auth key {error}")),
+            Err(failure) => self.without_key(&failure)?,
         }
         Ok(())
     }
 
+    /// What waiting does not mend ends the daemon at its start; later it may be mended where the key is kept.
+    fn without_key(&mut self, failure: &KeyFailure) -> Result<(), SessionEnd> {
+        if let Some(fatal) = failure.fatal().filter(|_| !self.standing.ever_ready) {
+            return Err(fatal.into());
+        }
+        let first = if matches!(failure, KeyFailure::Passing(_)) { KEY_RETRY } else { LOGIN_RETRY };
+        tracing::warn!(%failure, "no auth key");
+        self.retry_login_after(first, &failure.to_string());
+        Ok(())
+    }
+
     fn retry_login(&mut self, reason: &str) {
+        self.retry_login_after(LOGIN_RETRY, reason);
+    }
+
+    fn retry_login_after(&mut self, first: Duration, reason: &str) {
         self.progress.login_pending = true;
         self.progress.verification.end();
         self.login_pending.send_replace(false);
-        let wait = (LOGIN_RETRY * 2_u32.pow(self.progress.failed_logins.min(8))).min(LOGIN_RETRY_LONGEST);
+        let wait = jittered((first * 2_u32.pow(self.progress.failed_logins.min(10))).min(LOGIN_RETRY_LONGEST));
         self.progress.failed_logins += 1;
         self.progress.retry_at = Some(Instant::now() + wait);
         self.needs_login(reason);
@@ -211,7 +233,8 @@ impl Session<'_> {
             return Ok(());
         }
         let reason = format!(
-            "the control server refused the auth key: {message}; create a new key and put it where auth_key comes from"
+            "the control server refused the auth key: {message}; create a new key and put it where {} comes from",
+            self.login.origin()
         );
         if !self.standing.ever_ready {
             return Err(Fatal::KeyRefused(reason).into());

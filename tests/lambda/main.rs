@@ -7,4 +7,5 @@ mod lifecycle;
 mod memory;
 mod metrics;
 mod scene;
+mod secrets;
 mod thaw;

@@ -118,6 +118,11 @@ impl Tailnet {
         self.tell(&["policy", "set", "--file", &file.path().to_string_lossy()])
     }
 
+    /// An API key, as an administrator makes one.
+    pub fn create_api_key(&self) -> Result<String> {
+        self.ask(&["apikeys", "create"])
+    }
+
     pub(crate) fn create_user(&self) -> Result<()> {
         self.tell(&["users", "create", USER])
     }

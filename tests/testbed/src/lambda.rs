@@ -92,6 +92,11 @@ impl Builder {
         self
     }
 
+    pub fn env_remove(mut self, name: &str) -> Self {
+        self.env.remove(name);
+        self
+    }
+
     /// The layer's directory, to change what is in it.
     pub fn layer(&self) -> &Path {
         self.layer.path()

@@ -2,6 +2,7 @@
 //! and what tests need around it: target servers, a SOCKS5 client, and the daemon under test as a child process.
 
 pub mod admin;
+pub mod api;
 pub mod black_hole;
 mod ca;
 pub mod cgroup;
@@ -10,6 +11,7 @@ pub mod descendants;
 pub mod flows;
 pub mod http;
 pub mod lambda;
+pub mod moto;
 pub mod names;
 pub mod netns;
 pub mod node;
@@ -20,6 +22,7 @@ pub mod relay;
 pub mod server;
 pub mod socks;
 pub mod tailnet;
+pub mod tailscale_api;
 pub mod transcript;
 pub mod wait;
 

@@ -1,0 +1,104 @@
+//! The one HTTP client for APIs beyond this machine: HTTP/1.1, TLS by rustls with ring, one connection a request. The
+//! AWS SDK uses it, too.
+
+use std::path::Path;
+use std::time::Duration;
+
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{HOST, HeaderValue};
+use hyper::{Request, Response, StatusCode, Uri};
+use thiserror::Error;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::pki_types::ServerName;
+
+use super::proxy::{Proxy, bare};
+use super::roots;
+use crate::config::Environment;
+use crate::http::{self, HttpError};
+
+/// For one connection, TLS included.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// For a whole exchange.
+const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The request could not be sent or its answer not be read.
+#[derive(Debug, Error)]
+pub(super) enum HttpsError {
+    #[error("no answer within {} s", .0.as_secs_f32())]
+    TimedOut(Duration),
+    #[error("{0}; if its certificate comes from a CA of your own, set ca_file")]
+    Untrusted(std::io::Error),
+    #[error("{0}")]
+    Connection(#[from] std::io::Error),
+    #[error("{0}")]
+    Http(#[from] HttpError),
+    #[error("{0} is no address")]
+    NoAddress(String),
+    #[error("TLS cannot be set up: {0}")]
+    Tls(String),
+}
+
+/// Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Https {
+    tls: Result<TlsConnector, String>,
+    proxy: Proxy,
+}
+
+impl Https {
+    pub(super) fn new(ca_file: Option<&Path>, environment: &Environment) -> Self {
+        let tls = roots::connector(ca_file).map_err(|error| error.to_string());
+        Self { tls, proxy: Proxy::from(environment) }
+    }
+
+    /// One exchange with its whole answer.
+    pub(super) async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<(StatusCode, Bytes), HttpsError> {
+        let exchange = async { Ok(http::read(self.send(request, CONNECT_TIMEOUT).await?).await?) };
+        timeout(EXCHANGE_TIMEOUT, exchange).await.unwrap_or(Err(HttpsError::TimedOut(EXCHANGE_TIMEOUT)))
+    }
+
+    /// Sends a request to its absolute address and returns the head of the answer.
+    pub(super) async fn send(
+        &self,
+        mut request: Request<Full<Bytes>>,
+        connect_timeout: Duration,
+    ) -> Result<Response<Incoming>, HttpsError> {
+        let uri = request.uri().clone();
+        let (Some(host), Some(authority)) = (uri.host().map(bare), uri.authority()) else {
+            return Err(HttpsError::NoAddress(uri.to_string()));
+        };
+        if let Ok(authority) = HeaderValue::from_str(authority.as_str()) {
+            request.headers_mut().entry(HOST).or_insert(authority);
+        }
+        *request.uri_mut() = origin_form(&uri);
+        let is_plain = uri.scheme_str() == Some("http");
+        let port = uri.port_u16().unwrap_or(if is_plain { 80 } else { 443 });
+        let late = |_| HttpsError::TimedOut(connect_timeout);
+        if is_plain {
+            let stream = timeout(connect_timeout, TcpStream::connect((host, port))).await.map_err(late)??;
+            return Ok(http::send(stream, request).await?);
+        }
+        let connect = async {
+            let stream = self.proxy.connect(host, port).await?;
+            stream.set_nodelay(true)?;
+            let name = ServerName::try_from(host.to_owned()).map_err(|_| HttpsError::NoAddress(host.to_owned()))?;
+            let tls = self.tls.as_ref().map_err(|error| HttpsError::Tls(error.clone()))?;
+            tls.connect(name, stream).await.map_err(untrusted)
+        };
+        let stream = timeout(connect_timeout, connect).await.map_err(late)??;
+        Ok(http::send(stream, request).await?)
+    }
+}
+
+fn untrusted(error: std::io::Error) -> HttpsError {
+    if error.to_string().contains("certificate") { HttpsError::Untrusted(error) } else { error.into() }
+}
+
+/// The part of an address that HTTP/1.1 sends.
+fn origin_form(uri: &Uri) -> Uri {
+    let path = uri.path_and_query().map_or("/", |path| path.as_str());
+    path.parse().unwrap_or_default()
+}

@@ -1,0 +1,215 @@
+//! Auth keys from where they are kept: each time a login is needed the source is asked for a fresh one. Sources are a
+//! text or file, AWS Secrets Manager, an OAuth client, a federated identity and Headscale's API.
+
+mod answers;
+mod aws;
+mod aws_http;
+mod expiry;
+mod failure;
+mod headscale;
+mod https;
+mod kind;
+mod platform_token;
+mod proxy;
+mod roots;
+mod secrets_manager;
+mod tailscale_api;
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Instant, SystemTime};
+
+use tokio::task::JoinHandle;
+
+use crate::config::Environment;
+use crate::config::auth::{AuthSource, IdentityToken};
+use crate::secret::{Redactor, Secret, SecretSource};
+use aws::Aws;
+pub use expiry::{Expiries, watch_expiry};
+pub use failure::KeyFailure;
+use headscale::Headscale;
+use https::Https;
+use kind::{Kind, credential};
+use platform_token::PlatformToken;
+use tailscale_api::TailscaleApi;
+
+/// A secret, and when it stops working where that is known.
+pub(crate) struct Fetched {
+    pub secret: Secret,
+    pub expires: Option<SystemTime>,
+}
+
+/// What fetching needs to know beside the source.
+pub struct Surroundings<'a> {
+    pub environment: &'a Environment,
+    pub ca_file: Option<&'a Path>,
+    pub api_url: &'a str,
+    pub tailnet: &'a str,
+    pub control_url: Option<&'a str>,
+    pub tags: Vec<String>,
+    /// Whether AWS's instance metadata may be asked.
+    pub imds: bool,
+    pub redactor: Redactor,
+}
+
+/// A fetch under way.
+type Fetching = JoinHandle<Result<Secret, KeyFailure>>;
+
+/// Where auth keys come from. Cheap to clone; clones share the one that was fetched ahead.
+#[derive(Clone)]
+pub struct AuthKeys {
+    source: Arc<AuthSource>,
+    redactor: Redactor,
+    expiries: Expiries,
+    /// What is asked over a network; `None` for a source that cannot need it.
+    remote: Option<Remote>,
+    /// The latest key was made here, with the tags.
+    tagged: Arc<AtomicBool>,
+    ahead: Arc<Mutex<Option<Fetching>>>,
+}
+
+#[derive(Clone)]
+struct Remote {
+    aws: Aws,
+    api: TailscaleApi,
+    headscale: Headscale,
+    platform: PlatformToken,
+}
+
+impl AuthKeys {
+    pub fn new(source: AuthSource, surroundings: Surroundings<'_>) -> Self {
+        let redactor = surroundings.redactor.clone();
+        let remote = source.may_need_network().then(|| Remote::new(surroundings));
+        let tagged = matches!(source, AuthSource::Client { .. } | AuthSource::Identity { .. });
+        Self {
+            source: Arc::new(source),
+            redactor,
+            expiries: Expiries::default(),
+            remote,
+            tagged: Arc::new(tagged.into()),
+            ahead: Arc::default(),
+        }
+    }
+
+    /// Begins to fetch a key now, for the next [`Self::fresh`]. To be called inside the event loop.
+    pub fn begin(&self) {
+        if self.remote.is_some() {
+            let keys = self.clone();
+            *self.ahead() = Some(tokio::spawn(async move { keys.fetch().await }));
+        }
+    }
+
+    /// An auth key to join with now.
+    pub async fn fresh(&self) -> Result<Secret, KeyFailure> {
+        let ahead = self.ahead().take();
+        match ahead {
+            // A task that panicked or was cancelled has no key.
+            Some(task) => match task.await {
+                Ok(result) => result,
+                Err(_) => self.fetch().await,
+            },
+            None => self.fetch().await,
+        }
+    }
+
+    /// Where the key comes from, for a person.
+    pub fn origin(&self) -> String {
+        self.source.to_string()
+    }
+
+    /// Whether it takes time to get one.
+    pub fn is_remote(&self) -> bool {
+        self.remote.is_some()
+    }
+
+    /// Whether keys from here bring the node's tags with them.
+    pub fn carry_tags(&self) -> bool {
+        self.tagged.load(Ordering::Relaxed)
+    }
+
+    pub fn expiries(&self) -> Expiries {
+        self.expiries.clone()
+    }
+
+    async fn fetch(&self) -> Result<Secret, KeyFailure> {
+        let begun = Instant::now();
+        let key = self.get().await.map_err(|failure| failure.map(|text| self.redactor.redact(text)))?;
+        self.redactor.learn(&key.secret);
+        self.expiries.set_key(key.expires);
+        tracing::debug!(origin = self.origin(), ms = begun.elapsed().as_millis(), "auth key in hand");
+        Ok(key.secret)
+    }
+
+    async fn get(&self) -> Result<Fetched, KeyFailure> {
+        let Some(remote) = &self.remote else {
+            let AuthSource::Key(source) = &*self.source else { unreachable!("only texts and files need no network") };
+            return self.resolve(read("the auth key", source)?, None).await;
+        };
+        match &*self.source {
+            AuthSource::Key(source) => self.resolve(read("the auth key", source)?, Some(remote)).await,
+            AuthSource::Stored(stored) => {
+                let fetched = secrets_manager::fetch(&remote.aws, stored).await?;
+                self.redactor.learn(&fetched.secret);
+                self.resolve(fetched, Some(remote)).await
+            }
+            AuthSource::Client { id, secret } => {
+                let secret = read("oauth_client_secret", secret)?.secret;
+                self.redactor.learn(&secret);
+                remote.api.by_client(id.as_deref(), credential(secret.expose())?).await
+            }
+            AuthSource::Identity { client, token } => {
+                let token = match token {
+                    IdentityToken::Given(source) => read("the identity token", source)?.secret,
+                    IdentityToken::For(audience) => remote.platform.get(audience).await?,
+                };
+                remote.api.by_identity(credential(client)?, &token).await
+            }
+        }
+    }
+
+    /// A key to join with, made where what was fetched is a credential to make one from.
+    async fn resolve(&self, fetched: Fetched, remote: Option<&Remote>) -> Result<Fetched, KeyFailure> {
+        let kind = Kind::of(&fetched.secret)?;
+        self.tagged.store(matches!(kind, Kind::ClientSecret(_) | Kind::HeadscaleApiKey(_)), Ordering::Relaxed);
+        match (kind, remote) {
+            (Kind::ClientSecret(credential), Some(remote)) => remote.api.by_client(None, credential).await,
+            (Kind::HeadscaleApiKey(credential), Some(remote)) => remote.headscale.create_key(credential).await,
+            (Kind::TailscaleApiKey, _) => Err(KeyFailure::Misconfigured(
+                "the secret is a person's API key, which can do far more than join: create an auth key, or an OAuth \
+                 client with the scope auth_keys, and put its secret there"
+                    .into(),
+            )),
+            _ => Ok(fetched),
+        }
+    }
+
+    fn ahead(&self) -> MutexGuard<'_, Option<Fetching>> {
+        self.ahead.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Remote {
+    fn new(surroundings: Surroundings<'_>) -> Self {
+        let Surroundings { environment, tags, redactor, .. } = surroundings;
+        let https = Https::new(surroundings.ca_file, environment);
+        let aws = Aws { https: https.clone(), imds: surroundings.imds };
+        let api = TailscaleApi {
+            https: https.clone(),
+            url: surroundings.api_url.to_owned(),
+            tailnet: surroundings.tailnet.to_owned(),
+            tags: tags.clone(),
+            redactor: redactor.clone(),
+        };
+        let url = surroundings.control_url.map(str::to_owned);
+        let headscale = Headscale { https, url, tags, redactor };
+        let platform = PlatformToken::new(environment, aws.clone());
+        Self { aws, api, headscale, platform }
+    }
+}
+
+/// A file that is gone or empty for a while may be about to be replaced.
+fn read(what: &str, source: &SecretSource) -> Result<Fetched, KeyFailure> {
+    let secret = source.read().map_err(|error| KeyFailure::Passing(format!("{what} {error}")))?;
+    Ok(Fetched { secret, expires: None })
+}

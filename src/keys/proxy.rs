@@ -1,0 +1,110 @@
+//! The HTTP proxy on the way to an API: `HTTPS_PROXY` and `NO_PROXY`, in either case, as Go's programs read them.
+//! Plain HTTP, which is metadata and credential endpoints, never takes one.
+
+use std::net::IpAddr;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use hyper::Uri;
+use ipnet::IpNet;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::config::Environment;
+
+/// More than any answer to CONNECT.
+const LONGEST_HEAD: usize = 16 * 1024;
+
+/// Where connections go through, and which do not.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Proxy {
+    place: Option<(String, u16)>,
+    /// The value of Proxy-Authorization.
+    credentials: Option<crate::secret::Secret>,
+    direct: Vec<String>,
+}
+
+impl Proxy {
+    pub(super) fn from(environment: &Environment) -> Self {
+        let get = |names: [&str; 2]| {
+            names.iter().find_map(|name| environment.get(*name)).filter(|value| !value.is_empty()).cloned()
+        };
+        let Some(text) = get(["HTTPS_PROXY", "https_proxy"]) else { return Self::default() };
+        let text = if text.contains("://") { text } else { format!("http://{text}") };
+        let Ok(uri) = text.parse::<Uri>() else { return Self::default() };
+        let user = uri.authority().and_then(|authority| Some(authority.as_str().rsplit_once('@')?.0.to_owned()));
+        let direct = get(["NO_PROXY", "no_proxy"]).unwrap_or_default();
+        Self {
+            place: uri.host().map(|host| (bare(host).to_owned(), uri.port_u16().unwrap_or(80))),
+            credentials: user.map(|user| crate::secret::Secret::new(format!("Basic {}", STANDARD.encode(user)))),
+            direct: direct.split(',').map(|entry| entry.trim().to_lowercase()).collect(),
+        }
+    }
+
+    /// A connection to `host`, through the proxy or not.
+    pub(super) async fn connect(&self, host: &str, port: u16) -> std::io::Result<TcpStream> {
+        let Some((proxy, proxy_port)) = self.place.as_ref().filter(|_| !self.is_direct(host)) else {
+            return TcpStream::connect((host, port)).await;
+        };
+        let mut stream = TcpStream::connect((proxy.as_str(), *proxy_port)).await?;
+        let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
+        let credentials = self.credentials.as_ref();
+        let credentials =
+            credentials.map_or_else(String::new, |text| format!("Proxy-Authorization: {}\r\n", text.expose()));
+        let request = format!("CONNECT {host}:{port} HTTP/1.1\r\nHost: {host}:{port}\r\n{credentials}\r\n");
+        stream.write_all(request.as_bytes()).await?;
+        answered(&mut stream).await?;
+        Ok(stream)
+    }
+
+    fn is_direct(&self, host: &str) -> bool {
+        let host = host.to_lowercase();
+        let address = host.parse::<IpAddr>().ok();
+        let matches = |entry: &String| match (entry.parse::<IpNet>(), address) {
+            _ if entry == "*" || *entry == host => true,
+            (Ok(network), Some(address)) => network.contains(&address),
+            _ => {
+                let suffix = entry.trim_start_matches("*.").trim_start_matches('.');
+                !suffix.is_empty() && host.strip_suffix(suffix).is_some_and(|name| name.ends_with('.'))
+            }
+        };
+        host == "localhost" || address.is_some_and(|address| address.is_loopback()) || self.direct.iter().any(matches)
+    }
+}
+
+/// An IPv6 address without its brackets.
+pub(super) fn bare(host: &str) -> &str {
+    host.trim_matches(['[', ']'])
+}
+
+/// Reads the proxy's answer and not a byte more.
+async fn answered(stream: &mut TcpStream) -> std::io::Result<()> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") && head.len() < LONGEST_HEAD {
+        head.push(stream.read_u8().await?);
+    }
+    let line = String::from_utf8_lossy(head.split(|byte| *byte == b'\r').next().unwrap_or_default()).into_owned();
+    if line.split(' ').nth(1) == Some("200") {
+        return Ok(());
+    }
+    Err(std::io::Error::other(format!("the proxy of HTTPS_PROXY answered {line:?}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loopback_and_what_no_proxy_names_is_direct() {
+        let environment = [("https_proxy", "proxy:3128"), ("NO_PROXY", ".internal, 10.0.0.0/8,api.example")];
+        let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        let proxy = Proxy::from(&environment);
+        assert_eq!(proxy.place, Some(("proxy".to_owned(), 3128)));
+        for host in ["127.0.0.1", "::1", "localhost", "a.internal", "10.1.2.3", "api.example", "x.api.example"] {
+            assert!(proxy.is_direct(host), "{host}");
+        }
+        for host in ["internal.example", "192.0.2.1", "myapi.example", "api.tailscale.com"] {
+            assert!(!proxy.is_direct(host), "{host}");
+        }
+    }
+}

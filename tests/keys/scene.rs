@@ -1,0 +1,73 @@
+//! A tailnet in a namespace, and daemons that get their key from somewhere.
+
+use std::time::Duration;
+
+use testbed::admin::KeyOptions;
+use testbed::daemon::{Builder, Daemon};
+use testbed::moto::{Moto, REGION};
+use testbed::tailnet::Tailnet;
+use testbed::tailscale_api::{TAG, TailscaleApi};
+
+/// Far more than joining takes, also on a machine with other work.
+pub const READY: Duration = Duration::from_secs(60);
+pub const END: Duration = Duration::from_secs(30);
+
+pub const AWS_SECRET: &str = "wJalrXUtnFEMIK7MDENGbPxRfiCYEXAMPLEKEY";
+
+/// A tailnet where the one user owns the tag.
+pub fn tailnet() -> Tailnet {
+    testbed::netns::enter_new().expect("a network namespace");
+    let tailnet = Tailnet::start().expect("a tailnet");
+    let policy =
+        format!(r#"{{"tagOwners":{{"{TAG}":["tester@"]}},"acls":[{{"action":"accept","src":["*"],"dst":["*:*"]}}]}}"#);
+    tailnet.set_policy(&policy).expect("a policy");
+    tailnet
+}
+
+/// An auth key for one ephemeral node.
+pub fn key(tailnet: &Tailnet) -> String {
+    tailnet.auth_key(KeyOptions { reusable: false, ephemeral: true }).expect("a key")
+}
+
+/// The daemon with everything but a key.
+pub fn keyless(tailnet: &Tailnet, hostname: &str) -> Builder {
+    bare()
+        .env("TETHERD_CONTROL_URL", &tailnet.control_url())
+        .env("TETHERD_CA_FILE", &tailnet.ca_file().to_string_lossy())
+        .env("TETHERD_HOSTNAME", hostname)
+}
+
+/// The daemon with nothing set.
+pub fn bare() -> Builder {
+    Daemon::builder(env!("CARGO_BIN_EXE_tetherd"))
+}
+
+/// With this secret of moto's, and credentials as Lambda gives them.
+pub fn stored(builder: Builder, moto: &Moto, name: &str) -> Builder {
+    with_credentials(in_aws(builder, moto).env("TETHERD_AUTH_SECRET", name))
+}
+
+pub fn in_aws(builder: Builder, moto: &Moto) -> Builder {
+    builder.env("AWS_ENDPOINT_URL", &moto.url()).env("AWS_REGION", REGION)
+}
+
+pub fn with_credentials(builder: Builder) -> Builder {
+    let builder = builder.env("AWS_ACCESS_KEY_ID", "AKIAIOSFODNN7EXAMPLE");
+    builder.env("AWS_SECRET_ACCESS_KEY", AWS_SECRET).env("AWS_SESSION_TOKEN", "session-token-0123456789")
+}
+
+/// With Tailscale's API in the place of its own.
+pub fn with_api(builder: Builder, api: &TailscaleApi) -> Builder {
+    builder.env("TETHERD_API_URL", &api.api.url()).env("TETHERD_TAGS", TAG)
+}
+
+/// Joins, leaves, and returns all that was written.
+pub fn live(tailnet: &Tailnet, builder: Builder, hostname: &str) -> String {
+    let mut daemon = builder.start().expect("starts");
+    daemon.wait_ready(READY).unwrap_or_else(|error| panic!("{error}\n{}", tailnet.log()));
+    let node = tailnet.node(hostname).expect("nodes").unwrap_or_else(|| panic!("no node {hostname}"));
+    assert!(node.is_ephemeral(), "{node:?}");
+    daemon.terminate().expect("SIGTERM");
+    assert!(daemon.wait_exit(END).expect("ends").success(), "{}", daemon.output());
+    daemon.output()
+}
