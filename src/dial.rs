@@ -123,6 +123,9 @@ pub enum DialError {
 pub trait Dial: Send + Sync + 'static {
     fn dial(&self, target: &Target) -> impl Future<Output = Result<Dialled, DialError>> + Send;
 
+    /// The domain of the tailnet's own names; empty where there is none.
+    fn domain(&self) -> impl Future<Output = Result<String, DialError>> + Send;
+
     /// What the name of `target` stands for. Unless `by_address`, names of the tailnet's own are left to tailscaled.
     fn locate(&self, target: &Target, by_address: bool) -> impl Future<Output = Result<Place, DialError>> + Send;
 

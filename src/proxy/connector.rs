@@ -65,7 +65,7 @@ impl<D: Dial> Connector<D> {
     /// A connection to `target`, or the reason why there is none.
     pub async fn connect(&self, target: &Target) -> Result<Connection, DialError> {
         let deadline = Instant::now() + self.timeout;
-        self.policy.judge_target(target)?;
+        self.judge_as_given(target, deadline).await?;
         let place = self.judged_place(target, deadline).await?;
         let dialled = match &place {
             Some(Judged::Outside(address)) => Dialled::Outside(*address),
@@ -104,8 +104,8 @@ impl<D: Dial> Connector<D> {
 
     /// Judges the target of a datagram. The answer is where to send it: what was judged is what is reached.
     pub async fn judge_datagram(&self, target: &Target) -> Result<Target, DialError> {
-        self.policy.judge_target(target)?;
         let deadline = Instant::now() + self.timeout;
+        self.judge_as_given(target, deadline).await?;
         let place = self.judged_place(target, deadline).await?;
         let judged = match &place {
             Some(Judged::Outside(outside)) => &Target::from(*outside),
@@ -118,6 +118,21 @@ impl<D: Dial> Connector<D> {
             Route::Tailnet if place.is_none() => self.policy.judge_unseen(target).map(|()| target.clone()),
             Route::Tailnet => Ok(judged.clone()),
         }
+    }
+
+    /// A node has two names, one of them with the tailnet's domain: a rule about either is about the node.
+    async fn judge_as_given(&self, target: &Target, deadline: Instant) -> Result<(), DialError> {
+        if matches!(target.host, Host::Name(_)) && self.policy.has_rules_about_names() {
+            let mut state = self.state.clone();
+            loop {
+                self.ready(&mut state, deadline).await?;
+                match self.by(deadline, "asking for the tailnet's domain", self.dial.domain()).await {
+                    Err(DialError::Tailscaled(_)) => sleep(RETRY).await,
+                    domain => break self.policy.learn_domain(domain?),
+                }
+            }
+        }
+        self.policy.judge_target(target)
     }
 
     /// Where the target is a name: what to dial instead, so that what was judged is what is reached. A name of others may
@@ -302,6 +317,10 @@ mod tests {
                 Ok(_) => Err(DialError::Tailscaled("connection reset".into())),
                 Err(_) => Ok(Dialled::Outside(self.1)),
             }
+        }
+
+        async fn domain(&self) -> Result<String, DialError> {
+            Ok(String::new())
         }
 
         async fn locate(&self, _: &Target, _: bool) -> Result<Place, DialError> {

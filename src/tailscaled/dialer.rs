@@ -112,6 +112,10 @@ impl Dial for Dialer {
         self.dial_on("tcp", target).await
     }
 
+    async fn domain(&self) -> Result<String, DialError> {
+        self.names.domain(&self.api).await
+    }
+
     async fn locate(&self, target: &Target, by_address: bool) -> Result<Place, DialError> {
         let Host::Name(name) = &target.host else { return Ok(Place::Name) };
         if !self.names.is_own(name, &self.api).await? {

@@ -33,14 +33,14 @@ impl OwnNames {
         if !name.contains('.') {
             return Ok(true);
         }
-        Ok(is_within(name, &self.suffix(api).await?))
+        Ok(is_within(name, &self.domain(api).await?))
     }
 
-    async fn suffix(&self, api: &LocalApi) -> Result<String, DialError> {
+    pub(super) async fn domain(&self, api: &LocalApi) -> Result<String, DialError> {
         if let Some(suffix) = self.remembered() {
             return Ok(suffix);
         }
-        let suffix = api.status(false).await.map_err(unreachable)?.suffix;
+        let suffix = api.status(false).await.map_err(unreachable)?.suffix.trim_matches('.').to_ascii_lowercase();
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), suffix.clone()));
         Ok(suffix)
     }
