@@ -122,15 +122,16 @@ fn secrets_manager() {
 #[test]
 fn credentials_and_region() {
     testbed::netns::enter_new().expect("a network namespace");
-    let lambda = ("TETHERD_RUNTIME", "lambda".to_owned());
+    // Where no instance metadata is asked.
+    let task = ("TETHERD_RUNTIME", "ecs".to_owned());
     let limit = ("TETHERD_START_TIMEOUT", "4s".to_owned());
     let named = ("TETHERD_AUTH_SECRET", "ts".to_owned());
     let keys = [("AWS_ACCESS_KEY_ID", "AKIA".to_owned()), ("AWS_SECRET_ACCESS_KEY", AWS_SECRET.to_owned())];
     let [id, secret] = keys;
     let cases: [(_, _, &'static [&'static str]); 3] = [
-        ("no credentials", vec![lambda.clone(), ("TETHERD_AUTH_SECRET", ARN.to_owned())], &["no AWS credentials", ARN]),
+        ("no credentials", vec![task.clone(), ("TETHERD_AUTH_SECRET", ARN.to_owned())], &["no AWS credentials", ARN]),
         ("none on a plain host", vec![("TETHERD_AUTH_SECRET", ARN.to_owned())], &["no AWS credentials", ARN]),
-        ("no region", vec![lambda, named, id, secret], &["AWS_REGION", "auth_secret ts"]),
+        ("no region", vec![task, named, id, secret], &["AWS_REGION", "auth_secret ts"]),
     ];
     for (name, settings, parts) in cases {
         let settings = settings.into_iter().chain([limit.clone(), ("HOME", "/nowhere".to_owned())]).collect();
