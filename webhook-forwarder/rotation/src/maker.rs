@@ -63,12 +63,13 @@ impl Maker {
         }
     }
 
-    /// Deletes what an earlier attempt at the same version made and could not store. Headscale's keys bear no mark:
-    /// there such a key stays, unknown to everybody, until it expires.
-    pub async fn delete_lost(&self, credentials: &Credentials, mark: &str) -> Result<(), ApiError> {
-        match self {
-            Self::Tailscale(api) => api.delete_marked(credentials, mark).await,
-            Self::Headscale(_) => Ok(()),
+    /// Deletes what an earlier attempt at the same version made and could not store. A rotation does not fail over
+    /// tidying up. Headscale's keys bear no mark: there such a key stays, known to nobody, until it expires.
+    pub async fn delete_lost(&self, credentials: &Credentials, mark: &str) {
+        if let Self::Tailscale(api) = self
+            && let Err(error) = api.delete_marked(credentials, mark).await
+        {
+            tracing::warn!(%error, "keys of earlier attempts were not looked for");
         }
     }
 }

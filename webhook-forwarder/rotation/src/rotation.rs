@@ -88,7 +88,7 @@ impl Rotation {
         }
         let (credentials, purpose) = (self.credentials(store.client).await?, purpose(secret)?);
         let wanted = Wanted { purpose, tag: self.settings.tag.clone(), mark: mark(&secret.arn, version) };
-        self.maker.delete_lost(&credentials, &wanted.mark).await?;
+        self.maker.delete_lost(&credentials, &wanted.mark).await;
         let key = self.maker.create(&credentials, &wanted).await?;
         if store.put_pending(version, &key).await? {
             return Ok("a new key is stored");
