@@ -68,6 +68,18 @@ $(PARTS)/moto/bin/moto_server:
 	python3 -m venv $(PARTS)/moto
 	$(PARTS)/moto/bin/pip install --quiet --disable-pip-version-check '$(MOTO)'
 
+# The linters of AWS for the webhook forwarder's template.
+WEBHOOK_LINT := $(TOOLS)/webhook-lint
+.PHONY: lint-webhook
+lint-webhook: $(WEBHOOK_LINT)/installed
+	$(WEBHOOK_LINT)/bin/cfn-lint webhook-forwarder/template.yaml
+	SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=eu-central-1 $(WEBHOOK_LINT)/bin/sam validate --lint --template webhook-forwarder/template.yaml
+
+$(WEBHOOK_LINT)/installed:
+	python3 -m venv $(WEBHOOK_LINT)
+	$(WEBHOOK_LINT)/bin/pip install --quiet aws-sam-cli==1.170.0 cfn-lint==1.58.0
+	@touch $@
+
 # --- The two commands for everybody -----------------------------------------------------------------------------
 
 demo: parts check-ip
