@@ -88,7 +88,7 @@ fn target_v2(event: &Event) -> String {
 }
 
 fn target_v1(event: &Event) -> String {
-    let single = || event.query_string_parameters.iter().map(|(name, value)| (name, value)).collect::<Vec<_>>();
+    let single = || event.query_string_parameters.iter().collect::<Vec<_>>();
     let many = event.multi_value_query_string_parameters.as_ref().map(|map| {
         map.iter().flat_map(|(name, values)| values.iter().map(move |value| (name, value))).collect::<Vec<_>>()
     });

@@ -82,7 +82,7 @@ impl Scene {
         serde_json::from_str(&self.current()).expect("JSON")
     }
 
-    fn ask(&self, action: &str, body: &Value) -> Result<Value, String> {
+    pub fn ask(&self, action: &str, body: &Value) -> Result<Value, String> {
         let scope = format!("Credential=test/20260101/{REGION}/secretsmanager/aws4_request");
         let output = Command::new("curl")
             .args(["--silent", "--show-error", "--fail-with-body", "--max-time", "20", "--cacert"])

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use testbed::lambda::Environment;
 
 use crate::control_api::{CLIENT_ID, CLIENT_SECRET, ControlApi};
-use crate::scene::{STEPS, Scene, step};
+use crate::scene::{SECRET, STEPS, Scene, step};
 
 fn scene(purpose: &str) -> (Scene, ControlApi) {
     let scene = Scene::new().stored(json!({ "id": CLIENT_ID, "key": CLIENT_SECRET }), purpose);
@@ -161,4 +161,18 @@ fn an_empty_version_or_a_strange_one_never_becomes_current() {
     let error = step(&function, "finishSecret", "00000000-0000-4000-8000-999999999999").expect_err("strange");
     assert!(error.contains("AWSPENDING"), "{error}");
     assert_eq!(scene.current(), "by hand");
+}
+
+#[test]
+fn a_key_in_use_is_not_deleted_because_an_old_version_holds_it_too() {
+    let (mut scene, api) = scene("Cattle");
+    let function = start(&scene, &api);
+    scene.rotate(&function);
+    let old = "00000000-0000-4000-8000-aaaaaaaaaaaa";
+    let copy = json!({ "SecretId": SECRET, "ClientRequestToken": old, "SecretString": scene.current(), "VersionStages": ["COPY"] });
+    scene.ask("PutSecretValue", &copy).expect("a copy");
+    let unstaged = json!({ "SecretId": SECRET, "VersionStage": "COPY", "RemoveFromVersionId": old });
+    scene.ask("UpdateSecretVersionStage", &unstaged).expect("no stage");
+    scene.rotate(&function);
+    assert_eq!(api.keys(), ["k1CNTRL", "k2CNTRL"]);
 }
