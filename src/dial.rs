@@ -8,6 +8,7 @@ use hyper::body::Bytes;
 use thiserror::Error;
 use tokio::net::{TcpStream, UnixStream};
 
+use crate::address::reached;
 use crate::text::printable;
 
 /// A host as the client named it.
@@ -30,14 +31,16 @@ impl Target {
         let literal = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
         // A zone (`fe80::1%eth0`) means something on the client's machine only.
         let literal = literal.split_once('%').map_or(literal, |(address, _)| address);
-        let host = literal.parse().map_or_else(|_| Host::Name(host.to_owned()), Host::Ip);
-        Self { host, port }
+        match literal.parse() {
+            Ok(address) => SocketAddr::new(address, port).into(),
+            Err(_) => Self { host: Host::Name(host.to_owned()), port },
+        }
     }
 }
 
 impl From<SocketAddr> for Target {
     fn from(address: SocketAddr) -> Self {
-        Self { host: Host::Ip(address.ip()), port: address.port() }
+        Self { host: Host::Ip(reached(address.ip())), port: address.port() }
     }
 }
 
@@ -120,6 +123,9 @@ pub enum DialError {
 pub trait Dial: Send + Sync + 'static {
     fn dial(&self, target: &Target) -> impl Future<Output = Result<Dialled, DialError>> + Send;
 
+    /// The domain of the tailnet's own names; empty where there is none.
+    fn domain(&self) -> impl Future<Output = Result<String, DialError>> + Send;
+
     /// What the name of `target` stands for. Unless `by_address`, names of the tailnet's own are left to tailscaled.
     fn locate(&self, target: &Target, by_address: bool) -> impl Future<Output = Result<Place, DialError>> + Send;
 
@@ -139,6 +145,9 @@ mod tests {
         assert_eq!(Target::new("100.64.0.1", 80).host, Host::Ip("100.64.0.1".parse().expect("address")));
         assert_eq!(Target::new("[fd7a::1]", 80).to_string(), "[fd7a::1]:80");
         assert_eq!(Target::new("fe80::1%lo", 80).to_string(), "[fe80::1]:80");
+        assert_eq!(Target::new("::ffff:100.64.0.1", 80).to_string(), "100.64.0.1:80");
+        assert_eq!(Target::new("0.0.0.0", 80).to_string(), "127.0.0.1:80");
+        assert_eq!(Target::new("::", 80).to_string(), "[::1]:80");
         assert_eq!(Target::new("web", 80).to_string(), "web:80");
         assert_eq!(Target::new("a\nb", 80).to_string(), "a\\nb:80");
     }

@@ -5,8 +5,9 @@
 //! [`health`] do the work, [`keys`] gets auth keys → [`config`], [`state`], [`secret`] are what they share. [`dial`] is the seam between the
 //! proxy and tailscaled, [`status`] what a person wants to know, [`http`] one request over one connection, [`text`] the
 //! text of others, [`fatal`] the reasons to end. [`child`] and [`inherited`] are what all children have in common,
-//! [`proxy_env`] the variables by which programs find the proxy, [`reachable`] where a listener is.
+//! [`proxy_env`] the variables by which programs find the proxy, [`reachable`] where a listener is, [`address`] the one form of addresses.
 
+pub mod address;
 pub mod child;
 pub mod cli;
 pub mod config;

@@ -25,7 +25,7 @@ pub struct Connections {
     pub open: u64,
     /// Accepted since the start.
     pub accepted: u64,
-    /// Of these, ended without reaching their target.
+    /// Connections, and requests of HTTP clients, that did not reach their target.
     pub failed: u64,
     /// From clients to targets.
     pub sent_bytes: u64,

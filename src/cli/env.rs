@@ -31,6 +31,17 @@ impl Form {
 }
 
 pub(super) fn run(settings: &Settings, runtime: Runtime, environment: &Environment, form: Form) -> Result<(), Fatal> {
+    let variables = variables(settings, runtime, environment)?;
+    super::output::say(written(&variables, form).trim_end());
+    Ok(())
+}
+
+/// The variables that lead to the daemon with these settings.
+pub(super) fn variables(
+    settings: &Settings,
+    runtime: Runtime,
+    environment: &Environment,
+) -> Result<ProxyVariables, Fatal> {
     let unknown = |why: &str| Fatal::Configuration(format!("the proxy's address is not known: {why}"));
     let listener = settings.socks_listen.iter().find_map(Listen::tcp);
     let listener =
@@ -39,9 +50,7 @@ pub(super) fn run(settings: &Settings, runtime: Runtime, environment: &Environme
         return Err(unknown("socks_listen has port 0, which is another at every start; choose a port"));
     }
     let direct = runtime.direct_hosts(environment);
-    let variables = ProxyVariables::new(listener, settings.socks_credentials.as_ref(), &direct, environment);
-    super::output::say(written(&variables, form).trim_end());
-    Ok(())
+    Ok(ProxyVariables::new(listener, settings.socks_credentials.as_ref(), &direct, environment))
 }
 
 fn written(variables: &ProxyVariables, form: Form) -> String {

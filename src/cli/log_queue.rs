@@ -94,9 +94,13 @@ impl Shared {
 
     fn next(&self) -> Entry {
         let nothing = |queue: &mut Queue| queue.entries.is_empty();
-        let mut queue = self.changed.wait_while(self.lock(), nothing).unwrap_or_else(PoisonError::into_inner);
+        let (mut queue, entry) = loop {
+            let mut queue = self.changed.wait_while(self.lock(), nothing).unwrap_or_else(PoisonError::into_inner);
+            if let Some(entry) = queue.entries.pop_front() {
+                break (queue, entry);
+            }
+        };
         queue.writing = true;
-        let entry = queue.entries.pop_front().unwrap_or(Entry::Lost(0));
         if let Entry::Line(line) = &entry {
             queue.bytes = queue.bytes.saturating_sub(line.len());
         }

@@ -1,5 +1,6 @@
 //! Log lines on stderr, as text or as JSON, and the last line of a failed end.
 
+use std::backtrace::{Backtrace, BacktraceStatus};
 use std::io::stderr;
 use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
@@ -46,7 +47,12 @@ pub(super) fn start(level: LogLevel, format: LogFormat) {
         LogFormat::Json => subscriber.json().flatten_event(true).finish().with(own).init(),
     }
     // As it comes, a panic is written at once, and waits for a reader that has stalled.
-    std::panic::set_hook(Box::new(|panic| tracing::error!("{panic}; please report this")));
+    std::panic::set_hook(Box::new(|panic| {
+        let backtrace = Backtrace::capture();
+        let backtrace =
+            if backtrace.status() == BacktraceStatus::Captured { backtrace.to_string() } else { String::new() };
+        tracing::error!("{panic}; please report this {backtrace}");
+    }));
 }
 
 /// Says why the daemon ends, in the form of the other lines and behind them.

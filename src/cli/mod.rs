@@ -10,6 +10,7 @@ mod log_queue;
 mod logging;
 mod output;
 mod questions;
+mod wrapper;
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -20,8 +21,10 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use output::say;
 
 use crate::child::SoftLimits;
+use crate::config::value::OnFailure;
 use crate::config::{self, Config, Environment};
 use crate::fatal::Fatal;
+use crate::runtime::Platform;
 use crate::supervisor::{self, Job, Signals};
 use crate::tailscaled;
 
@@ -30,6 +33,10 @@ pub fn main() -> ExitCode {
     let inherited: Vec<(OsString, OsString)> = std::env::vars_os().collect();
     let text = |bytes: &OsString| bytes.to_string_lossy().into_owned();
     let environment: Environment = inherited.iter().map(|(name, value)| (text(name), text(value))).collect();
+    let mut words = std::env::args_os().skip(1);
+    if let Some(program) = words.next().filter(|first| wrapper::is_meant(first)) {
+        return wrapper::become_program(&program, words, &environment);
+    }
     let given: Vec<OsString> = std::env::args_os().collect();
     conceal::conceal(&given.iter().map(text).collect::<Vec<_>>(), &environment);
     let arguments = match arguments::parse(given) {
@@ -58,11 +65,23 @@ pub fn main() -> ExitCode {
 }
 
 fn run(config: &Config, environment: &Environment, signals: Result<Signals, Fatal>) -> ExitCode {
+    let program = std::env::args().next().unwrap_or_default();
+    let outlasts = config.lambda_on_failure == OnFailure::Continue;
+    let platform = Platform::of(config.runtime, environment, &program, outlasts);
     let result = signals.and_then(|signals| {
         let settings = prepared(config)?;
-        supervisor::run(settings, (config.runtime, environment), signals)
+        supervisor::run(settings, (config.runtime, environment), signals, &platform)
     });
-    end(config, result.map(|()| 0))
+    let failure = result.as_ref().err().cloned();
+    let code = end(config, result.map(|()| 0));
+    if let Some(fatal) = failure {
+        // Nothing is left to be said where even this fails.
+        let _ = client::block_on(async {
+            platform.failed(&fatal).await;
+            Ok(())
+        });
+    }
+    code
 }
 
 fn exec(

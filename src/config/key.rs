@@ -148,8 +148,21 @@ pub const KEYS: &[Key] = &[
     key("log_upload", "BOOL", Some("false"), "let tailscaled upload its logs to Tailscale"),
     key("state_dir", "DIR", None, "where the node's identity is kept; a temporary directory when not given")
         .also(&["TS_STATE_DIR"]),
+    key("memory_limit", "SIZE", None, "memory that tailscaled keeps to if it can, such as 100MiB"),
     key("logout", "auto|always|never", Some("auto"), "leave the tailnet at exit; auto: when the state is temporary"),
     key("runtime", "NAME", Some("auto"), "auto, lambda, ecs, kubernetes or plain"),
+    key(
+        "lambda_on_failure",
+        "fail|continue",
+        Some("fail"),
+        "without a tailnet the Lambda function does not start, or starts and is told why connections fail",
+    ),
+    key(
+        "lambda_metrics",
+        "BOOL",
+        Some("true"),
+        "write metrics to the log of the Lambda function, in CloudWatch's form",
+    ),
     key("log_level", "LEVEL", Some("info"), "error, warn, info, debug or trace"),
     key("log_format", "text|json", Some("text"), "form of the log lines on stderr"),
 ];

@@ -20,6 +20,7 @@ pub use settings::{Credentials, Settings, Shown};
 use crate::runtime::Runtime;
 use layers::{ConfigFile, Layers};
 use settings::Reader;
+use value::OnFailure;
 
 /// What reading the configuration gave.
 #[derive(Debug)]
@@ -28,6 +29,8 @@ pub struct Config {
     pub runtime: Runtime,
     /// Where the running daemon can be asked, also when another setting is at fault; `None` when this one is.
     pub health_listen: Option<std::net::SocketAddr>,
+    /// What a failed start means in Lambda, also when another setting is at fault.
+    pub lambda_on_failure: OnFailure,
     pub settings: Result<Settings, Faults>,
     /// Every value with its origin, for `check`.
     pub shown: Vec<Shown>,
@@ -37,14 +40,17 @@ pub struct Config {
 pub fn load(environment: &Environment, config: Option<&str>, flags: &Flags) -> Config {
     let file = ConfigFile::read(environment, config);
     let (runtime, origin, fault) = runtime(environment, file.as_ref(), flags);
-    let layers = Layers::new(runtime.name(), &runtime.implied()).read(environment, file.as_ref(), flags);
+    let layers = Layers::new(runtime.name(), &runtime.implied(environment)).read(environment, file.as_ref(), flags);
     let mut reader = Reader::new(layers);
     reader.faults.extend(fault);
     let settings = reader.settings();
+    let metrics_of_function = runtime.function(environment).filter(|_| reader.lambda_metrics);
+    let settings = settings.map(|settings| Settings { more_roots: runtime.roots(), metrics_of_function, ..settings });
     reader.shown.push(Shown { key: "runtime", value: runtime.name().into(), origin });
     let health_listen = reader.health_listen;
+    let lambda_on_failure = reader.lambda_on_failure.unwrap_or(OnFailure::Fail);
     let shown = in_table_order(reader.shown);
-    Config { runtime, health_listen, settings: settings.ok_or(Faults(reader.faults)), shown }
+    Config { runtime, health_listen, lambda_on_failure, settings: settings.ok_or(Faults(reader.faults)), shown }
 }
 
 /// The runtime comes first, since it implies values of other settings.

@@ -7,6 +7,7 @@ use std::ops::RangeInclusive;
 use ipnet::IpNet;
 
 use super::value::Value;
+use crate::address::{meant, reached};
 
 /// What a rule is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,9 +42,15 @@ impl Rule {
         covers && self.ports.contains(&port)
     }
 
+    /// Whether it names this one address, and no network around it.
+    pub fn is_address(&self, address: IpAddr, port: u16) -> bool {
+        let whole = matches!(&self.hosts, Hosts::Network(network) if network.prefix_len() == network.max_prefix_len());
+        whole && self.covers_address(address, port)
+    }
+
     pub fn covers_address(&self, address: IpAddr, port: u16) -> bool {
         match &self.hosts {
-            Hosts::Network(network) => network.contains(&address.to_canonical()) && self.ports.contains(&port),
+            Hosts::Network(network) => network.contains(&reached(address)) && self.ports.contains(&port),
             Hosts::Name(_) | Hosts::Below(_) => false,
         }
     }
@@ -76,10 +83,10 @@ fn split(text: &str) -> Option<(&str, Option<&str>)> {
 
 fn hosts(host: &str) -> Option<Hosts> {
     if let Ok(network) = host.parse::<IpNet>() {
-        return Some(Hosts::Network(network.trunc()));
+        return Some(Hosts::Network(meant(network)));
     }
     if let Ok(address) = host.parse::<IpAddr>() {
-        return Some(Hosts::Network(address.to_canonical().into()));
+        return Some(Hosts::Network(reached(address).into()));
     }
     let name = host.strip_prefix("*.").unwrap_or(host).trim_end_matches('.').to_ascii_lowercase();
     let is_name = !name.is_empty()

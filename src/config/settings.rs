@@ -13,7 +13,9 @@ use super::key::{self, Key};
 use super::layers::Layers;
 use super::node::{NodeSettings, SocketPath};
 use super::rule::Rule;
-use super::value::{ControlUrl, Direct, Forward, Hostname, Limit, Listen, LogFormat, LogLevel, Logout, Value, Words};
+use super::value::{
+    ControlUrl, Direct, Forward, Hostname, Limit, Listen, LogFormat, LogLevel, Logout, Memory, OnFailure, Value, Words,
+};
 use crate::secret::{MASK, Secret, SecretSource, looks_like_a_key, mask_keys};
 
 /// Who may use the SOCKS5 listeners.
@@ -40,6 +42,8 @@ pub struct Settings {
     pub tailnet: String,
     pub control_url: Option<ControlUrl>,
     pub ca_file: Option<PathBuf>,
+    /// A directory of more roots, that the runtime has.
+    pub more_roots: Option<PathBuf>,
     pub hostname: Option<Hostname>,
     pub node: NodeSettings,
     pub socks_listen: Vec<Listen>,
@@ -62,7 +66,10 @@ pub struct Settings {
     pub tailscaled_socket: Option<SocketPath>,
     pub log_upload: bool,
     pub state_dir: Option<PathBuf>,
+    pub memory_limit: Option<Memory>,
     pub logout: Logout,
+    /// The Lambda function to whose log metrics go.
+    pub metrics_of_function: Option<String>,
     pub log_level: LogLevel,
     pub log_format: LogFormat,
 }
@@ -84,17 +91,21 @@ pub(super) struct Reader {
     pub faults: Vec<Fault>,
     pub shown: Vec<Shown>,
     pub health_listen: Option<SocketAddr>,
+    pub lambda_on_failure: Option<OnFailure>,
+    pub lambda_metrics: bool,
 }
 
 impl Reader {
     pub(super) fn new(mut layers: Layers) -> Self {
         let faults = std::mem::take(&mut layers.faults);
-        Self { layers, faults, shown: Vec::new(), health_listen: None }
+        Self { layers, faults, shown: Vec::new(), health_listen: None, lambda_on_failure: None, lambda_metrics: false }
     }
 
     /// The settings; `None` when a value without which they cannot be built is unusable.
     pub(super) fn settings(&mut self) -> Option<Settings> {
         self.health_listen = self.value("health_listen");
+        self.lambda_on_failure = self.value("lambda_on_failure");
+        self.lambda_metrics = self.value("lambda_metrics").unwrap_or(false);
         let node = self.node();
         let settings = Settings {
             auth: self.auth(!node.tags.is_empty()),
@@ -102,6 +113,7 @@ impl Reader {
             tailnet: self.value("tailnet").unwrap_or_default(),
             control_url: self.value("control_url"),
             ca_file: self.roots("ca_file"),
+            more_roots: None,
             hostname: self.value("hostname"),
             node,
             socks_listen: self.filled_list("socks_listen"),
@@ -124,7 +136,9 @@ impl Reader {
             tailscaled_socket: self.value("tailscaled_socket"),
             log_upload: self.value("log_upload").unwrap_or(false),
             state_dir: self.value("state_dir"),
+            memory_limit: self.value("memory_limit"),
             logout: self.value("logout").unwrap_or(Logout::Auto),
+            metrics_of_function: None,
             log_level: self.value("log_level").unwrap_or(LogLevel::Info),
             log_format: self.value("log_format").unwrap_or(LogFormat::Text),
         };

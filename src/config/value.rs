@@ -235,9 +235,29 @@ words!(
 words!(
     /// Whether the node leaves the tailnet at exit.
     Logout, "auto, always or never": Auto = "auto", Always = "always", Never = "never");
+words!(
+    /// What a Lambda function does whose extension fails.
+    OnFailure, "fail or continue": Fail = "fail", Continue = "continue");
 words!(LogLevel, "error, warn, info, debug or trace":
     Error = "error", Warn = "warn", Info = "info", Debug = "debug", Trace = "trace");
 words!(LogFormat, "text or json": Text = "text", Json = "json");
+
+/// An amount of memory in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Memory(pub u64);
+
+const UNITS: [(&str, u64); 6] =
+    [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30), ("kB", 1_000), ("MB", 1_000_000), ("GB", 1_000_000_000)];
+
+impl Value for Memory {
+    const EXPECTED: &'static str = "an amount of memory such as 100MiB";
+
+    fn parse(text: &str) -> Option<Self> {
+        let (number, unit) = UNITS.iter().find_map(|(name, unit)| Some((text.strip_suffix(name)?, *unit)))?;
+        let bytes = number.trim().parse::<u64>().ok()?.checked_mul(unit)?;
+        (bytes > 0).then_some(Self(bytes))
+    }
+}
 
 #[cfg(test)]
 mod tests {
@@ -251,6 +271,14 @@ mod tests {
         assert_eq!(Duration::parse("500000000000years"), None);
         assert_eq!(Limit::parse("off"), Some(Limit(None)));
         assert_eq!(Duration::parse("off"), None);
+    }
+
+    #[test]
+    fn memory_needs_a_unit() {
+        assert_eq!(Memory::parse("100MiB"), Some(Memory(100 << 20)));
+        assert_eq!(Memory::parse("1 GB"), Some(Memory(1_000_000_000)));
+        assert_eq!(Memory::parse("100"), None);
+        assert_eq!(Memory::parse("99999999999999GiB"), None);
     }
 
     #[test]

@@ -63,8 +63,11 @@ impl<D: Dial> Proxy<D> {
     /// Serves one client of a port that leads to `target`.
     pub async fn forward(&self, stream: Stream, from: &str, target: &Target) {
         let open = self.counters.open();
-        match self.connect(Protocol::Forward, target).await {
-            Ok(connection) => self.relay(stream, connection, &[]).await,
+        match self.connect(target).await {
+            Ok(connection) => {
+                self.counters.connected(Protocol::Forward);
+                self.relay(stream, connection, &[]).await;
+            }
             Err(error) => {
                 self.unserved(from, Protocol::Forward, Outcome::from(&error), &format!("{target}: {error}"));
             }
@@ -72,8 +75,8 @@ impl<D: Dial> Proxy<D> {
         drop(open);
     }
 
-    /// A connection to `target`, counted and timed.
-    pub(super) async fn connect(&self, protocol: Protocol, target: &Target) -> Result<Connection, DialError> {
+    /// A connection to `target`, timed.
+    pub(super) async fn connect(&self, target: &Target) -> Result<Connection, DialError> {
         let asked = Instant::now();
         let connection = self.connector.connect(target).await?;
         let path = match &connection {
@@ -81,7 +84,6 @@ impl<D: Dial> Proxy<D> {
             Connection::Direct(_) => Path::Direct,
         };
         self.counters.dialled(path, asked.elapsed());
-        self.counters.connected(protocol);
         Ok(connection)
     }
 

@@ -6,9 +6,11 @@ use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use hyper::body::Bytes;
 use tokio::net::{TcpStream, UnixStream};
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::beside::{Heard, dial_beside};
 use super::policy::{Policy, judge_unknown};
@@ -21,6 +23,9 @@ const RETRY: Duration = Duration::from_millis(20);
 /// So long after its start tailscaled may not have heard of every node.
 const KNOWS_NODES_AFTER: Duration = Duration::from_secs(1);
 
+/// Between the dials to several addresses of one name: as tailscaled and Go have it (RFC 8305 recommends 250 ms).
+const NEXT_ADDRESS_AFTER: Duration = Duration::from_millis(300);
+
 /// A connection to a target.
 #[derive(Debug)]
 pub enum Connection {
@@ -31,7 +36,8 @@ pub enum Connection {
 
 /// What a name stands for, and may be reached.
 enum Judged {
-    Tailnet(Target),
+    /// At least one.
+    Tailnet(Vec<Target>),
     Outside(SocketAddr),
 }
 
@@ -59,11 +65,11 @@ impl<D: Dial> Connector<D> {
     /// A connection to `target`, or the reason why there is none.
     pub async fn connect(&self, target: &Target) -> Result<Connection, DialError> {
         let deadline = Instant::now() + self.timeout;
-        self.policy.judge_target(target)?;
+        self.judge_as_given(target, deadline).await?;
         let place = self.judged_place(target, deadline).await?;
         let dialled = match &place {
             Some(Judged::Outside(address)) => Dialled::Outside(*address),
-            Some(Judged::Tailnet(address)) => self.dial_when_ready(address, deadline).await?,
+            Some(Judged::Tailnet(addresses)) => self.dial_first_of(addresses, deadline).await?,
             None => self.dial_when_ready(target, deadline).await?,
         };
         match dialled {
@@ -98,12 +104,12 @@ impl<D: Dial> Connector<D> {
 
     /// Judges the target of a datagram. The answer is where to send it: what was judged is what is reached.
     pub async fn judge_datagram(&self, target: &Target) -> Result<Target, DialError> {
-        self.policy.judge_target(target)?;
         let deadline = Instant::now() + self.timeout;
+        self.judge_as_given(target, deadline).await?;
         let place = self.judged_place(target, deadline).await?;
         let judged = match &place {
-            Some(Judged::Outside(outside)) => return Ok((*outside).into()),
-            Some(Judged::Tailnet(address)) => address,
+            Some(Judged::Outside(outside)) => &Target::from(*outside),
+            Some(Judged::Tailnet(addresses)) => addresses.first().unwrap_or(target),
             None => target,
         };
         let route = self.dial.route_datagrams(judged);
@@ -114,47 +120,93 @@ impl<D: Dial> Connector<D> {
         }
     }
 
+    /// A node has two names, one of them with the tailnet's domain: a rule about either is about the node.
+    async fn judge_as_given(&self, target: &Target, deadline: Instant) -> Result<(), DialError> {
+        if matches!(target.host, Host::Name(_)) && self.policy.has_rules_about_names() {
+            let mut state = self.state.clone();
+            loop {
+                self.ready(&mut state, deadline).await?;
+                match self.by(deadline, "asking for the tailnet's domain", self.dial.domain()).await {
+                    Err(DialError::Tailscaled(_)) => sleep(RETRY).await,
+                    domain => break self.policy.learn_domain(domain?),
+                }
+            }
+        }
+        self.policy.judge_target(target)
+    }
+
     /// Where the target is a name: what to dial instead, so that what was judged is what is reached. A name of others may
     /// stand for several addresses, and for other ones the next time it is asked for. `None` where tailscaled is to be
     /// given the target as it is.
     async fn judged_place(&self, target: &Target, deadline: Instant) -> Result<Option<Judged>, DialError> {
         let Host::Name(_) = target.host else { return Ok(None) };
         let mut state = self.state.clone();
-        let located = async {
-            loop {
-                wait_until_dialable(&mut state).await?;
-                match self.dial.locate(target, self.policy.needs_addresses()).await {
-                    Err(DialError::Tailscaled(_)) => sleep(RETRY).await,
-                    result => return result,
+        let located = loop {
+            self.ready(&mut state, deadline).await?;
+            let located = self.dial.locate(target, self.policy.needs_addresses());
+            match self.by(deadline, "looking up the name", located).await {
+                Err(DialError::Tailscaled(_)) => sleep(RETRY).await,
+                Err(error @ DialError::TimedOut(_)) => {
+                    (self.observe)(Heard::Silence);
+                    return Err(error);
                 }
+                result => break result?,
             }
         };
-        let located = timeout_at(deadline, located).await;
-        match located.unwrap_or_else(|_| Err(self.too_late(&why_waiting(&self.state))))? {
+        match located {
             Place::Name => Ok(None),
             Place::Outside(address) => {
                 self.policy.judge_outside(target, address).map(|()| Some(Judged::Outside(address)))
             }
-            Place::Tailnet(addresses) => self.first_allowed(target, &addresses).map(Some),
+            Place::Tailnet(addresses) => self.allowed(target, &addresses).map(Some),
         }
     }
 
-    fn first_allowed(&self, target: &Target, addresses: &[IpAddr]) -> Result<Judged, DialError> {
+    fn allowed(&self, target: &Target, addresses: &[IpAddr]) -> Result<Judged, DialError> {
         let mut refusal = DialError::Host(format!("{target} has no address"));
+        let mut allowed = Vec::new();
         for address in addresses {
             match self.policy.judge_address(target, *address) {
-                Ok(()) => return Ok(Judged::Tailnet(Target { host: Host::Ip(*address), port: target.port })),
+                Ok(()) => allowed.push(Target { host: Host::Ip(*address), port: target.port }),
+                // Another address of a host that is denied is no way around it.
+                Err(error) if self.policy.denies(*address, target.port) => return Err(error),
                 Err(error) => refusal = error,
             }
         }
-        Err(refusal)
+        if allowed.is_empty() { Err(refusal) } else { Ok(Judged::Tailnet(allowed)) }
+    }
+
+    /// Dials one address after the other: the next one when one fails, or beside it when it is silent for a while.
+    async fn dial_first_of(&self, addresses: &[Target], deadline: Instant) -> Result<Dialled, DialError> {
+        let mut failure = DialError::Host("the name has no address".into());
+        let mut dials = FuturesUnordered::new();
+        for address in addresses {
+            dials.push(self.dial_when_ready(address, deadline));
+            match timeout(NEXT_ADDRESS_AFTER, dials.next()).await {
+                Ok(Some(Ok(dialled))) => return Ok(dialled),
+                Ok(Some(Err(error))) => failure = error,
+                Ok(None) | Err(_) => {}
+            }
+        }
+        while let Some(result) = dials.next().await {
+            match result {
+                Ok(dialled) => return Ok(dialled),
+                Err(error) => failure = error,
+            }
+        }
+        Err(failure)
+    }
+
+    /// Ends when a dial makes sense, or with the reason why none does by the deadline.
+    async fn ready(&self, state: &mut Watcher, deadline: Instant) -> Result<(), DialError> {
+        let ready = timeout_at(deadline, wait_until_dialable(state)).await;
+        ready.unwrap_or_else(|_| Err(self.too_late(&why_waiting(state))))
     }
 
     async fn dial_when_ready(&self, target: &Target, deadline: Instant) -> Result<Dialled, DialError> {
         let mut state = self.state.clone();
         loop {
-            let ready = timeout_at(deadline, wait_until_dialable(&mut state)).await;
-            ready.unwrap_or_else(|_| Err(self.too_late(&why_waiting(&state))))?;
+            self.ready(&mut state, deadline).await?;
             let error = match self.by(deadline, "no answer through the tailnet", self.dial_beside(target)).await {
                 Ok(dialled) => {
                     if matches!(dialled, Dialled::Tailnet(..)) {
@@ -265,6 +317,10 @@ mod tests {
                 Ok(_) => Err(DialError::Tailscaled("connection reset".into())),
                 Err(_) => Ok(Dialled::Outside(self.1)),
             }
+        }
+
+        async fn domain(&self) -> Result<String, DialError> {
+            Ok(String::new())
         }
 
         async fn locate(&self, _: &Target, _: bool) -> Result<Place, DialError> {

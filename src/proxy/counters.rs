@@ -11,7 +11,6 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::label::{Direction, Outcome, Path, Protocol, Refuser};
-use crate::dial::DialError;
 use crate::status::Connections;
 
 /// Upper bounds in seconds. A connection through a warm path takes 1-2 ms; `connect_timeout` is 15 s.
@@ -128,8 +127,8 @@ impl Counters {
     }
 
     /// A datagram was not sent on.
-    pub fn dropped(&self, error: &DialError) {
-        if let Some(by) = Outcome::from(error).refuser() {
+    pub fn dropped(&self, outcome: Outcome) {
+        if let Some(by) = outcome.refuser() {
             self.refusals.get_or_create(&Refusal { by }).inc();
         }
     }

@@ -24,7 +24,7 @@ const REFUSED: u8 = 0xff;
 
 /// The methods of RFC 1928, section 3.
 const NO_AUTHENTICATION: u8 = 0;
-const USER_AND_PASSWORD: u8 = 2;
+pub(super) const USER_AND_PASSWORD: u8 = 2;
 
 /// What a client asks for.
 #[derive(Debug)]
@@ -37,7 +37,9 @@ pub(super) struct Request {
 #[derive(Debug, Error)]
 pub(super) enum Malformed {
     #[error("greeting: {0}")]
-    Greeting(#[from] SocksServerError),
+    Greeting(SocksServerError),
+    #[error("greeting: the client does not offer method {wanted}")]
+    NoMethod { wanted: u8 },
     #[error("user or password is wrong")]
     Credentials,
     #[error("SOCKS version {0} in the request")]
@@ -46,13 +48,6 @@ pub(super) enum Malformed {
     Address(#[from] AddrError),
     #[error("it broke off: {0}")]
     Broken(#[from] io::Error),
-}
-
-impl Malformed {
-    /// Whether the client did not prove who it is.
-    pub(super) fn is_unauthorized(&self) -> bool {
-        matches!(self, Self::Credentials | Self::Greeting(SocksServerError::AuthMethodUnacceptable(_)))
-    }
 }
 
 /// A method that ends once it is chosen, and leaves the rest to the caller.
@@ -77,7 +72,11 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let method = Method(if credentials.is_some() { USER_AND_PASSWORD } else { NO_AUTHENTICATION });
-    Socks5ServerProtocol::start(&mut *client).negotiate_auth(&[method]).await?;
+    let negotiated = Socks5ServerProtocol::start(&mut *client).negotiate_auth(&[method]).await;
+    negotiated.map_err(|error| match error {
+        SocksServerError::AuthMethodUnacceptable(_) => Malformed::NoMethod { wanted: method.0 },
+        error => Malformed::Greeting(error),
+    })?;
     if let Some(credentials) = credentials {
         authenticate(client, credentials).await?;
     }

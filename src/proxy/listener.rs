@@ -54,10 +54,11 @@ impl Listener {
             if !metadata.file_type().is_socket() {
                 return Err(io::Error::new(io::ErrorKind::AlreadyExists, "a file that is not a socket is there"));
             }
-            if UnixStream::connect(path).await.is_ok() {
-                return Err(io::ErrorKind::AddrInUse.into());
+            // Any other answer, such as that of a socket for datagrams or of one without leave, comes from one that lives.
+            match UnixStream::connect(path).await {
+                Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path)?,
+                _ => return Err(io::ErrorKind::AddrInUse.into()),
             }
-            fs::remove_file(path)?;
         }
         let listener = UnixListener::bind(path)?;
         fs::set_permissions(path, fs::Permissions::from_mode(0o660))?;

@@ -1,6 +1,7 @@
 //! Where a connection may go that tailscaled does not carry.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::{PoisonError, RwLock};
 
 use super::forbidden::{Forbidden, forbidden};
 use crate::config::rule::Rule;
@@ -9,16 +10,18 @@ use crate::dial::{DialError, Host, Target};
 
 /// What may be reached. `deny` wins over `allow`; with an `allow` nothing else may be reached; an address that `allow`
 /// names is reached even where it would never be otherwise.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Policy {
     direct: Direct,
     allow: Vec<Rule>,
     deny: Vec<Rule>,
+    /// Of the tailnet's own names; empty until it is known.
+    domain: RwLock<String>,
 }
 
 impl Policy {
     pub fn new(direct: Direct, allow: Vec<Rule>, deny: Vec<Rule>) -> Self {
-        Self { direct, allow, deny }
+        Self { direct, allow, deny, domain: RwLock::default() }
     }
 
     /// Whether names say too little: there are rules about addresses.
@@ -26,12 +29,35 @@ impl Policy {
         self.allow.iter().chain(&self.deny).any(Rule::is_network)
     }
 
+    pub fn has_rules_about_names(&self) -> bool {
+        !self.allow.iter().chain(&self.deny).all(Rule::is_network)
+    }
+
+    /// The domain of the tailnet's own names, in lower case and without dots around it.
+    pub fn learn_domain(&self, domain: String) {
+        *self.domain.write().unwrap_or_else(PoisonError::into_inner) = domain;
+    }
+
+    /// Whether `rule` is about this name, or about the other one of the same node.
+    fn covers_name(&self, rule: &Rule, name: &str, port: u16) -> bool {
+        let domain = self.domain.read().unwrap_or_else(PoisonError::into_inner);
+        let name = name.trim_end_matches('.').to_ascii_lowercase();
+        let short = name.strip_suffix(domain.as_str()).and_then(|label| label.strip_suffix('.'));
+        let other = match short {
+            Some(label) => label.to_owned(),
+            None if name.contains('.') => String::new(),
+            None => format!("{name}.{domain}"),
+        };
+        let other_counts = !domain.is_empty() && !other.is_empty();
+        rule.covers_name(&name, port) || (other_counts && rule.covers_name(&other, port))
+    }
+
     /// Judges a target as the client gave it, before anything is dialled. A name that no rule names may still be
     /// allowed by its address.
     pub fn judge_target(&self, target: &Target) -> Result<(), DialError> {
         match &target.host {
             Host::Ip(address) => self.judge_address(target, *address),
-            Host::Name(name) if self.deny.iter().any(|rule| rule.covers_name(name, target.port)) => {
+            Host::Name(name) if self.deny.iter().any(|rule| self.covers_name(rule, name, target.port)) => {
                 Err(DialError::Policy(format!("{target} is in deny")))
             }
             Host::Name(_) => {
@@ -45,7 +71,7 @@ impl Policy {
     /// Judges the address that `target` stands for.
     pub fn judge_address(&self, target: &Target, address: IpAddr) -> Result<(), DialError> {
         let port = target.port;
-        if self.deny.iter().any(|rule| rule.covers_address(address, port)) {
+        if self.denies(address, port) {
             return Err(DialError::Policy(format!("{address} port {port} is in deny")));
         }
         if self.allows_address(address, port) {
@@ -64,7 +90,10 @@ impl Policy {
     /// Judges an address that is about to be dialled past the tailnet: the one that a name resolved to, not the name.
     pub fn judge_outside(&self, target: &Target, address: SocketAddr) -> Result<(), DialError> {
         self.judge_address(target, address.ip())?;
-        if self.allows_address(address.ip(), address.port()) {
+        // A network that tailnet addresses are in is no leave to send packets for them into the container's own.
+        let is_named = self.allow.iter().any(|rule| rule.is_address(address.ip(), address.port()));
+        let belongs_inside = forbidden(address.ip()) == Some(Forbidden::Tailnet);
+        if is_named || (!belongs_inside && self.allows_address(address.ip(), address.port())) {
             return Ok(());
         }
         // A name in `allow` does not open the way to what must never be reached: it may resolve to anything.
@@ -88,9 +117,14 @@ impl Policy {
         Ok(())
     }
 
+    /// Whether `deny` names this address.
+    pub fn denies(&self, address: IpAddr, port: u16) -> bool {
+        self.deny.iter().any(|rule| rule.covers_address(address, port))
+    }
+
     fn allows_name(&self, target: &Target) -> bool {
         let Host::Name(name) = &target.host else { return false };
-        self.allow.iter().any(|rule| rule.covers_name(name, target.port))
+        self.allow.iter().any(|rule| self.covers_name(rule, name, target.port))
     }
 
     fn allows_address(&self, address: IpAddr, port: u16) -> bool {

@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 use super::client::Proxy;
 use super::connector::Connection;
-use super::handshake::{self, Malformed, Request};
+use super::handshake::{self, Malformed, Request, USER_AND_PASSWORD};
 use super::label::{Outcome, Protocol};
 use super::reply::reply_to;
 use super::stream::Stream;
@@ -46,8 +46,9 @@ impl Unserved {
 
     fn outcome(&self) -> Outcome {
         match self {
-            Self::Handshake(error) if error.is_unauthorized() => Outcome::Unauthorized,
-            Self::Command(_) => Outcome::Unsupported,
+            Self::Handshake(Malformed::Credentials) => Outcome::Unauthorized,
+            Self::Handshake(Malformed::NoMethod { wanted: USER_AND_PASSWORD }) => Outcome::Unauthorized,
+            Self::Handshake(Malformed::NoMethod { .. }) | Self::Command(_) => Outcome::Unsupported,
             Self::Handshake(_) => Outcome::Malformed,
             Self::TooSlow => Outcome::TooSlow,
             Self::Socket(_) => Outcome::Failed,
@@ -79,8 +80,9 @@ async fn answer<D: Dial>(proxy: &Proxy<D>, client: &mut Stream) -> Result<Served
     let asked = timeout(proxy.handshake_timeout, handshake::read(client, proxy.credentials.as_ref())).await;
     let Request { command, target } = asked.map_err(|_| Unserved::TooSlow)??;
     let (served, truth, bound) = match (command, near) {
-        (SOCKS5_CMD_TCP_CONNECT, _) => match proxy.connect(Protocol::Socks5, &target).await {
+        (SOCKS5_CMD_TCP_CONNECT, _) => match proxy.connect(&target).await {
             Ok(connection) => {
+                proxy.counters.connected(Protocol::Socks5);
                 let bound = bind_address(&connection);
                 (Ok(Served::Connection(connection)), ReplyError::Succeeded, bound)
             }

@@ -13,6 +13,8 @@ use tokio::net::UdpSocket;
 use tokio::time::{Instant, sleep_until};
 
 use super::client::Proxy;
+use super::counters::Open;
+use super::label::{Outcome, Protocol};
 use super::patience::Carried;
 use super::stream::Stream;
 use crate::dial::{Association, Dial, Host, Target};
@@ -30,7 +32,6 @@ const REMEMBERED: usize = 256;
 /// Serves the association until the client ends its connection, or is idle.
 pub(super) async fn serve<D: Dial>(proxy: &Proxy<D>, mut control: Stream, socket: UdpSocket) {
     let Some(client) = control.peer_ip() else { return };
-    let open = proxy.counters.associated();
     let mut datagrams = Datagrams {
         proxy,
         socket,
@@ -39,17 +40,17 @@ pub(super) async fn serve<D: Dial>(proxy: &Proxy<D>, mut control: Stream, socket
         headers: HashMap::new(),
         buffer: vec![0; LARGEST],
         carried: Carried::within(&proxy.counters),
+        open: None,
     };
     tokio::select! {
         () = ended(&mut control) => {}
         result = datagrams.carry() => {
             if let Err(error) = result {
-                tracing::info!(%client, %error, "UDP association broke");
+                datagrams.broke(&error);
             }
         }
         () = proxy.patience.draining.cancelled() => {}
     }
-    drop(open);
 }
 
 /// The target of a request or of a datagram.
@@ -73,10 +74,12 @@ struct Datagrams<'a, D> {
     client: IpAddr,
     /// The client's port, by its first datagram.
     port: Option<u16>,
-    /// For each target the header to send its datagrams on with; none where they may not be sent.
-    headers: HashMap<Target, Option<Vec<u8>>>,
+    /// For each target the header to send its datagrams on with, or why they may not be sent.
+    headers: HashMap<Target, Result<Vec<u8>, Outcome>>,
     buffer: Vec<u8>,
     carried: Carried,
+    /// Counts it from the time when tailscaled has its part of it.
+    open: Option<Open>,
 }
 
 impl<D: Dial> Datagrams<'_, D> {
@@ -87,6 +90,7 @@ impl<D: Dial> Datagrams<'_, D> {
         loop {
             let Association { mut control, relay } =
                 self.proxy.connector.associate().await.map_err(io::Error::other)?;
+            self.open.get_or_insert_with(|| self.proxy.counters.associated());
             let far = UdpSocket::bind((relay.ip(), 0)).await?;
             far.connect(relay).await?;
             // The route to a target may be another one now.
@@ -112,38 +116,54 @@ impl<D: Dial> Datagrams<'_, D> {
         }
     }
 
+    fn broke(&self, error: &io::Error) {
+        let (client, reason) = (self.client.to_string(), format!("UDP association: {error}"));
+        match self.open {
+            Some(_) => tracing::info!(client, reason, "association broke"),
+            None => self.proxy.unserved(&client, Protocol::Socks5Udp, Outcome::Failed, &reason),
+        }
+    }
+
     /// Sends the client's datagram on; whether it was one to be sent.
     async fn send_on(&mut self, length: usize, from: SocketAddr, far: &UdpSocket) -> bool {
         if from.ip().to_canonical() != self.client.to_canonical() || self.port.is_some_and(|port| port != from.port()) {
             return false;
         }
-        self.port = Some(from.port());
         let datagram = self.buffer[..length].to_vec();
         let Ok((0, addressed, payload)) = parse_udp_request(&datagram).await else { return false };
+        self.port = Some(from.port());
         let Some(header) = self.header(target(addressed)).await else { return false };
         let sent = far.send(&[header, payload].concat()).await.is_ok();
         self.carried.sent.add(payload.len());
         sent
     }
 
-    /// The header that leads datagrams to `target`.
+    /// The header that leads datagrams to `target`. Only what the rules say of it is remembered: anything else may be
+    /// another thing with the next datagram.
     async fn header(&mut self, target: Target) -> Option<&[u8]> {
         if !self.headers.contains_key(&target) {
-            let judged = self.proxy.connector.judge_datagram(&target).await;
-            let header = match judged {
-                Ok(judged) => new_udp_header(address_of(&judged)).ok(),
+            let header = match self.proxy.connector.judge_datagram(&target).await {
+                Ok(judged) => new_udp_header(address_of(&judged)).map_err(|_| Outcome::Malformed),
                 Err(error) => {
-                    self.proxy.counters.dropped(&error);
                     tracing::info!(client = %self.client, %target, %error, "datagram not sent on");
-                    None
+                    Err(Outcome::from(&error))
                 }
             };
+            if !matches!(header, Ok(_) | Err(Outcome::Policy)) {
+                return None;
+            }
             if self.headers.len() >= REMEMBERED {
                 self.headers.clear();
             }
             self.headers.insert(target.clone(), header);
         }
-        self.headers.get(&target)?.as_deref()
+        match self.headers.get(&target)? {
+            Ok(header) => Some(header),
+            Err(outcome) => {
+                self.proxy.counters.dropped(*outcome);
+                None
+            }
+        }
     }
 
     async fn send_back(&mut self, datagram: &[u8]) {

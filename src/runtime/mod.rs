@@ -2,10 +2,13 @@
 
 mod kubernetes;
 mod lambda;
+mod platform;
 
 use std::path::PathBuf;
 
 use crate::config::Environment;
+
+pub use platform::{Platform, StopRequest};
 
 /// The places the daemon knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,10 +47,10 @@ impl Runtime {
     }
 
     /// Settings whose default differs from the built-in one here.
-    pub fn implied(self) -> Vec<(&'static str, String)> {
+    pub fn implied(self, environment: &Environment) -> Vec<(&'static str, String)> {
         let logs = ("log_format", "json".to_owned());
         match self {
-            Self::Lambda => vec![logs, ("drain_timeout", "300ms".to_owned())],
+            Self::Lambda => lambda::implied(environment),
             Self::Ecs => vec![logs, ("drain_timeout", "20s".to_owned())],
             Self::Kubernetes => kubernetes::implied(logs),
             Self::Plain => Vec::new(),
@@ -61,6 +64,16 @@ impl Runtime {
             Self::Kubernetes => kubernetes::direct_hosts(environment),
             Self::Ecs | Self::Plain => Vec::new(),
         }
+    }
+
+    /// The name of the function that the daemon serves, where it serves one.
+    pub fn function(self, environment: &Environment) -> Option<String> {
+        if self == Self::Lambda { environment.get("AWS_LAMBDA_FUNCTION_NAME").cloned() } else { None }
+    }
+
+    /// A directory of more roots to trust, where there is one.
+    pub fn roots(self) -> Option<PathBuf> {
+        (self == Self::Lambda).then(lambda::roots).filter(|directory| directory.is_dir())
     }
 
     /// Whether AWS's instance metadata may be what gives credentials here: Lambda and ECS hand them out otherwise.

@@ -1,6 +1,6 @@
 //! Puts the parts together, listeners first: they are open before tailscaled is even looked for.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
@@ -8,6 +8,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::embedded_metrics::Journal;
 use super::inspector::Inspector;
 use super::listeners::bind;
 use super::serving::{ProxyListeners, Serving, connector, proxy};
@@ -59,6 +60,11 @@ pub(super) async fn assemble(
         accepting: accepting.clone(),
     };
     serving.accept_on(listeners);
+    let journal = settings.metrics_of_function.clone().map(|function| {
+        let journal = Journal::new(function, counters.clone(), Arc::clone(&restarts), publisher.watch());
+        tokio::spawn(journal.clone().keep());
+        journal
+    });
     let redactor = Redactor::default();
     let keys = keys(settings, runtime, environment, &redactor);
     let inspector = Inspector {
@@ -100,6 +106,7 @@ pub(super) async fn assemble(
         redactor,
         proxy: proxy_address,
         credentials: settings.socks_credentials.clone(),
+        journal,
     })
 }
 
@@ -112,8 +119,12 @@ fn launch(
     let search = environment.get("PATH").map(String::as_str);
     let program = tailscaled::find(settings.tailscaled_path.as_deref(), search)?;
     learn_secrets(settings, redactor);
-    let roots = settings.ca_file.as_deref().map(|file| roots(directory, file)).transpose()?;
-    let environment = tailscaled::environment(environment, directory.private(), roots.as_deref(), redactor);
+    let roots = roots(settings, environment, directory)?;
+    let mut environment = tailscaled::environment(environment, directory.private(), &roots, redactor);
+    if let Some(limit) = settings.memory_limit {
+        // Heeded by Go's garbage collector. Set by the user it stays.
+        environment.entry("GOMEMLIMIT".into()).or_insert_with(|| limit.0.to_string());
+    }
     let mut launch = Launch::new(program, directory.state(), socket, environment, redactor.clone());
     if !settings.log_upload {
         launch = launch.without_log_upload();
@@ -121,10 +132,12 @@ fn launch(
     Ok(launch.with_arguments(&settings.tailscaled_args.0))
 }
 
-fn roots(directory: &StateDir, ca_file: &Path) -> Result<std::path::PathBuf, Fatal> {
-    directory
-        .with_roots(ca_file)
-        .map_err(|error| Fatal::Configuration(format!("ca_file {} cannot be used: {error}", ca_file.display())))
+fn roots(settings: &Settings, environment: &Environment, directory: &StateDir) -> Result<Vec<PathBuf>, Fatal> {
+    let (file, place) = (settings.ca_file.as_deref(), settings.more_roots.as_deref());
+    tailscaled::roots(directory, file, place, environment).map_err(|error| {
+        let file = file.map_or_else(String::new, |file| format!("ca_file {}: ", file.display()));
+        Fatal::Configuration(format!("{file}the roots to trust cannot be put together: {error}"))
+    })
 }
 
 /// Before tailscaled's first line, so that none can hold one of them.

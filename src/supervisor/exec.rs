@@ -13,6 +13,7 @@ use super::signals::{Listening, Signals};
 use crate::config::Environment;
 use crate::fatal::Fatal;
 use crate::proxy_env::{ProxyVariables, without_those_set};
+use crate::runtime::StopRequest;
 use crate::state::{Phase, State};
 
 /// What shells add to a signal's number.
@@ -40,7 +41,10 @@ pub(super) async fn accompany(
         Err(fatal) => Err(fatal),
     };
     match &ended {
-        Ok(ended) => life.leave(Ok(&ended.why), &mut signals, ended.asked).await,
+        Ok(ended) => {
+            let request = StopRequest { reason: ended.why.clone(), deadline: None };
+            life.leave(Ok(&request), &mut signals, ended.asked).await;
+        }
         Err(fatal) => life.leave(Err(fatal), &mut signals, true).await,
     }
     ended.map(|ended| ended.code)

@@ -3,6 +3,7 @@
 
 mod assembly;
 mod companion;
+mod embedded_metrics;
 mod exec;
 mod inspector;
 mod limits;
@@ -14,40 +15,54 @@ mod serving;
 mod signals;
 
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::child::OwnChildren;
 use crate::config::{Credentials, Environment, Settings};
 use crate::fatal::Fatal;
-use crate::runtime::Runtime;
+use crate::runtime::{Platform, Runtime, StopRequest};
 use crate::secret::Redactor;
-use crate::state::{Phase, Publisher};
+use crate::state::{Phase, Publisher, Watcher};
 use crate::tailscaled::{SocketPlace, StateDir};
 pub use companion::Job;
+use embedded_metrics::Journal;
 use signals::Listening;
 pub use signals::Signals;
+
+/// Of the time until a deadline, kept for logging out.
+const LOGOUT: Duration = Duration::from_millis(700);
 
 /// Where the daemon runs.
 pub type Surroundings<'a> = (Runtime, &'a Environment);
 
 /// Runs the daemon to its end. `signals` were registered before anything else happened.
-pub fn run(settings: &Settings, surroundings: Surroundings<'_>, signals: Signals) -> Result<(), Fatal> {
-    begin(settings, surroundings, async |life| life.live(signals).await)
+pub fn run(
+    settings: &Settings,
+    surroundings: Surroundings<'_>,
+    signals: Signals,
+    platform: &Platform,
+) -> Result<(), Fatal> {
+    begin(settings, surroundings, platform, async |life| life.live(signals, platform).await)
 }
 
 /// Runs the daemon and a command, both to their ends. Returns the exit code of the command.
 pub fn exec(settings: &Settings, surroundings: Surroundings<'_>, signals: Signals, job: Job) -> Result<u8, Fatal> {
-    begin(settings, surroundings, async |life| exec::accompany(life, job, surroundings.1, signals).await)
+    begin(settings, surroundings, &Platform::default(), async |life| {
+        exec::accompany(life, job, surroundings.1, signals).await
+    })
 }
 
 fn begin<T>(
     settings: &Settings,
     (runtime, environment): Surroundings<'_>,
+    platform: &Platform,
     live: impl AsyncFnOnce(Life) -> Result<T, Fatal>,
 ) -> Result<T, Fatal> {
     let temporary = environment.get("TMPDIR").map(String::as_str);
@@ -62,8 +77,10 @@ fn begin<T>(
         .build()
         .map_err(|error| Fatal::Configuration(format!("the event loop cannot be set up: {error}")))?;
     event_loop.block_on(async {
-        let life = assembly::assemble(settings, (runtime, environment), &directory, socket.path()).await?;
-        live(life).await
+        let assembled = assembly::assemble(settings, (runtime, environment), &directory, socket.path());
+        let (arrived, life) = tokio::join!(platform.arrive(), assembled);
+        arrived?;
+        live(life?).await
     })
 }
 
@@ -83,17 +100,41 @@ struct Life {
     /// The first TCP listener of the proxy.
     proxy: Option<SocketAddr>,
     credentials: Option<Credentials>,
+    /// Where metrics go to the log.
+    journal: Option<Journal>,
 }
 
 impl Life {
-    async fn live(mut self, signals: Signals) -> Result<(), Fatal> {
+    async fn live(mut self, signals: Signals, platform: &Platform) -> Result<(), Fatal> {
         let mut signals = signals.listen()?;
-        let ended = tokio::select! {
-            caught = signals.next() => Ok(format!("{} was received", caught.signal)),
-            fatal = self.failure() => Err(fatal),
-        };
-        self.leave(ended.as_deref(), &mut signals, true).await;
+        let ended = self.serve(&mut signals, platform).await;
+        self.leave(ended.as_ref(), &mut signals, true).await;
         ended.map(drop)
+    }
+
+    /// Serves until a stop is asked for, or the daemon cannot go on.
+    async fn serve(&mut self, signals: &mut Listening, platform: &Platform) -> Result<StopRequest, Fatal> {
+        // Where the place goes on without a tailnet, the time to start bounds only how long it is kept waiting.
+        let patience = if platform.outlasts_failure() { self.start_timeout.take() } else { None };
+        let stop = platform.stop_request(settled(self.publisher.watch(), patience));
+        let mut asked = pin!(async {
+            tokio::select! {
+                caught = signals.next() => {
+                    StopRequest { reason: format!("{} was received", caught.signal), deadline: None }
+                }
+                request = stop => request,
+            }
+        });
+        let fatal = tokio::select! {
+            request = &mut asked => return Ok(request),
+            fatal = self.failure() => fatal,
+        };
+        if !platform.outlasts_failure() {
+            return Err(fatal);
+        }
+        tracing::error!("{fatal}");
+        self.publisher.publish(Phase::Failed, &fatal.to_string());
+        Ok(asked.await)
     }
 
     /// Ends when the daemon cannot go on.
@@ -106,10 +147,10 @@ impl Life {
 
     /// Refuses new connections and parts from the tailnet. `asked`: a stop was asked for already; asked for once
     /// more, it ends at once.
-    async fn leave(&mut self, why: Result<&str, &Fatal>, signals: &mut Listening, mut asked: bool) {
+    async fn leave(&mut self, why: Result<&StopRequest, &Fatal>, signals: &mut Listening, mut asked: bool) {
         self.accepting.cancel();
         match why {
-            Ok(reason) => self.publisher.publish(Phase::Draining, reason),
+            Ok(request) => self.publisher.publish(Phase::Draining, &request.reason),
             Err(fatal) => self.publisher.publish(Phase::Failed, &fatal.to_string()),
         }
         let asked_again = async {
@@ -120,21 +161,30 @@ impl Life {
                 }
             }
         };
+        let deadline = why.ok().and_then(|request| request.deadline);
         tokio::select! {
-            () = self.part(why.is_ok()) => {}
+            () = self.part(why.is_ok(), deadline) => {}
             signal = asked_again => {
                 tracing::warn!(%signal, "ending at once; the node stays in the tailnet until it is removed");
+            }
+            () = passed(deadline) => {
+                tracing::warn!("the time to stop is over; the node stays in the tailnet until it is removed");
             }
         }
     }
 
     /// Lets running connections finish, then has tailscaled log out and end.
-    async fn part(&mut self, drain: bool) {
+    async fn part(&mut self, drain: bool, deadline: Option<Instant>) {
         if drain {
             self.connections.close();
-            if tokio::time::timeout(self.drain_timeout, self.connections.wait()).await.is_err() {
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now() + LOGOUT));
+            let longest = left.map_or(self.drain_timeout, |left| left.min(self.drain_timeout));
+            if tokio::time::timeout(longest, self.connections.wait()).await.is_err() {
                 tracing::warn!(open = self.connections.len(), "drain_timeout is over; connections are cut");
             }
+        }
+        if let Some(journal) = &self.journal {
+            journal.write();
         }
         self.keeping.cancel();
         if !self.keeper.is_finished() {
@@ -147,6 +197,22 @@ impl Life {
         let state = watcher.borrow();
         let time = humantime::format_duration(self.start_timeout.unwrap_or_default());
         Fatal::NotReady(format!("not ready within start_timeout ({time}): {:?}, {}", state.phase, state.reason))
+    }
+}
+
+/// Ends when the daemon is ready or has failed, or after `patience`.
+async fn settled(mut state: Watcher, patience: Option<Duration>) {
+    let settled = state.wait_for(|state| state.is_ready() || state.phase == Phase::Failed);
+    match patience {
+        Some(patience) => drop(tokio::time::timeout(patience, settled).await),
+        None => drop(settled.await),
+    }
+}
+
+async fn passed(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => std::future::pending().await,
     }
 }
 

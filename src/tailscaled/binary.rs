@@ -9,6 +9,9 @@ use crate::fatal::Fatal;
 
 const NAME: &str = "tailscaled";
 
+/// Where it may be as seen from this program's directory. A Lambda layer has the one in `extensions`, the other in `bin`.
+const BESIDE: [&str; 2] = [".", "../bin"];
+
 /// The configured one, or the first of: beside this program, on `search` (a PATH).
 pub fn find(configured: Option<&Path>, search: Option<&str>) -> Result<PathBuf, Fatal> {
     if let Some(path) = configured {
@@ -19,9 +22,11 @@ pub fn find(configured: Option<&Path>, search: Option<&str>) -> Result<PathBuf, 
             ))
         });
     }
-    let beside = std::env::current_exe().ok().and_then(|own| Some(own.parent()?.join(NAME)));
+    let own = std::env::current_exe().ok();
+    let own = own.as_deref().and_then(Path::parent);
+    let beside = own.into_iter().flat_map(|own| BESIDE.map(|place| own.join(place).join(NAME)));
     let on_path = search.into_iter().flat_map(std::env::split_paths).map(|directory| directory.join(NAME));
-    beside.into_iter().chain(on_path).find(|path| is_program(path)).ok_or_else(|| {
+    beside.chain(on_path).find(|path| is_program(path)).ok_or_else(|| {
         Fatal::TailscaledUnusable(
             "tailscaled was found neither beside tetherd nor on PATH; install it or set tailscaled_path".into(),
         )

@@ -59,6 +59,10 @@ impl Dialer {
         Self { exit: ExitRule::OnlyByExitNode, ..self }
     }
 
+    pub(super) fn goes_by_exit_node(&self) -> bool {
+        self.exit == ExitRule::OnlyByExitNode
+    }
+
     async fn nodes(&self) -> Result<Vec<Node>, DialError> {
         let status = self.api.status(true).await.map_err(|error| DialError::Tailscaled(error.to_string()))?;
         Ok(status.node.into_iter().chain(status.peer.unwrap_or_default().into_values()).collect())
@@ -106,6 +110,10 @@ impl Dialer {
 impl Dial for Dialer {
     async fn dial(&self, target: &Target) -> Result<Dialled, DialError> {
         self.dial_on("tcp", target).await
+    }
+
+    async fn domain(&self) -> Result<String, DialError> {
+        self.names.domain(&self.api).await
     }
 
     async fn locate(&self, target: &Target, by_address: bool) -> Result<Place, DialError> {

@@ -1,6 +1,6 @@
 //! The environment tailscaled gets: the daemon's own, without what bears a secret, with what userspace mode needs.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::config::Environment;
 use crate::inherited::bears_secret;
@@ -9,18 +9,19 @@ use crate::secret::Redactor;
 /// Where Go looks for roots beside the bundle file, unless `SSL_CERT_DIR` is set (crypto/x509/root_linux.go).
 const GO_ROOTS: &str = "/etc/ssl/certs:/etc/pki/tls/certs";
 
-/// Builds it. `logs` is a directory for tailscaled's log buffers; `roots` one of additional roots.
-pub fn for_tailscaled(own: &Environment, logs: &Path, roots: Option<&Path>, redactor: &Redactor) -> Environment {
+/// Builds it. `logs` is a directory for tailscaled's log buffers; `roots` are those of additional roots.
+pub fn for_tailscaled(own: &Environment, logs: &Path, roots: &[PathBuf], redactor: &Redactor) -> Environment {
     let mut environment: Environment =
         own.iter().filter(|(name, value)| !bears_secret(name, value, redactor)).map(owned).collect();
     // The port mapper waits 0.5 s for a gateway's answer that a container never gets.
     environment.entry("TS_DISABLE_PORTMAPPER".into()).or_insert_with(|| "1".into());
     // Otherwise tailscaled writes to /var/lib/tailscale, wherever its state is.
     environment.entry("TS_LOGS_DIR".into()).or_insert_with(|| logs.display().to_string());
-    if let Some(roots) = roots {
+    if !roots.is_empty() {
         // Adds to the roots. SSL_CERT_FILE would replace them.
-        let others = own.get("SSL_CERT_DIR").map_or(GO_ROOTS, String::as_str);
-        environment.insert("SSL_CERT_DIR".into(), format!("{others}:{}", roots.display()));
+        let others = own.get("SSL_CERT_DIR").map_or(GO_ROOTS, String::as_str).to_owned();
+        let all = roots.iter().fold(others, |all, more| format!("{all}:{}", more.display()));
+        environment.insert("SSL_CERT_DIR".into(), all);
     }
     environment
 }
@@ -52,14 +53,14 @@ mod tests {
         .into_iter()
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .collect();
-        let names: Vec<String> = for_tailscaled(&own, Path::new("/logs"), None, &redactor).into_keys().collect();
+        let names: Vec<String> = for_tailscaled(&own, Path::new("/logs"), &[], &redactor).into_keys().collect();
         assert_eq!(names, ["HTTPS_PROXY", "SSL_CERT_FILE", "TS_DEBUG_MTU", "TS_DISABLE_PORTMAPPER", "TS_LOGS_DIR"]);
     }
 
     #[test]
     fn more_roots_add_to_those_there_are() {
         let own = Environment::from([("SSL_CERT_DIR".to_owned(), "/a".to_owned())]);
-        let environment = for_tailscaled(&own, Path::new("/logs"), Some(Path::new("/b")), &Redactor::default());
-        assert_eq!(environment.get("SSL_CERT_DIR").map(String::as_str), Some("/a:/b"));
+        let environment = for_tailscaled(&own, Path::new("/logs"), &["/b".into(), "/c".into()], &Redactor::default());
+        assert_eq!(environment.get("SSL_CERT_DIR").map(String::as_str), Some("/a:/b:/c"));
     }
 }

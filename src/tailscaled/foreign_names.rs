@@ -33,14 +33,14 @@ impl OwnNames {
         if !name.contains('.') {
             return Ok(true);
         }
-        Ok(is_within(name, &self.suffix(api).await?))
+        Ok(is_within(name, &self.domain(api).await?))
     }
 
-    async fn suffix(&self, api: &LocalApi) -> Result<String, DialError> {
+    pub(super) async fn domain(&self, api: &LocalApi) -> Result<String, DialError> {
         if let Some(suffix) = self.remembered() {
             return Ok(suffix);
         }
-        let suffix = api.status(false).await.map_err(unreachable)?.suffix;
+        let suffix = api.status(false).await.map_err(unreachable)?.suffix.trim_matches('.').to_ascii_lowercase();
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), suffix.clone()));
         Ok(suffix)
     }
@@ -68,11 +68,15 @@ impl Dialer {
         if let Dialled::Outside(address) = self.dial_on("udp", target).await? {
             return Ok(Place::Outside(address));
         }
-        let resolved = tokio::net::lookup_host((name, target.port)).await;
-        let resolved = resolved.map(|found| found.map(|address| address.ip()).collect()).unwrap_or_default();
-        let mut inside = self.inside(resolved, target.port).await?;
+        let mut inside = Vec::new();
+        // By an exit node everything leads into the tailnet, and nothing may be asked past it.
+        if !self.goes_by_exit_node() {
+            let resolved = tokio::net::lookup_host((name, target.port)).await;
+            let resolved = resolved.map(|found| found.map(|address| address.ip()).collect()).unwrap_or_default();
+            inside = self.inside(resolved, target.port).await?;
+        }
         if inside.is_empty() {
-            // A record that the tailnet's administrator has added for a domain of others.
+            // The exit node's answer, or a record that the tailnet's administrator has added for a domain of others.
             inside = self.inside(self.records(name).await?, target.port).await?;
         }
         if inside.is_empty() {

@@ -27,6 +27,9 @@ const STATE_FILE: &str = "tailscaled.state";
 /// Logging out takes one exchange with the control server; the node is not worth more waiting than this at a stop.
 const LOGOUT_TIMEOUT: Duration = Duration::from_millis(1500);
 
+/// A control server that is there answers within one round trip or two.
+const LOGOUT_PATIENCE: Duration = Duration::from_millis(400);
+
 /// How long a login under way may take to come to its end at a stop.
 const SETTLE_TIMEOUT: Duration = Duration::from_millis(500);
 
@@ -164,7 +167,7 @@ impl Keeper {
     /// Ends tailscaled in order.
     async fn finish(&self, mut process: Process, standing: &Standing, at_end: AtEnd) -> Result<(), Fatal> {
         if at_end == AtEnd::LogOut && standing.may_be_in_the_tailnet() {
-            let left = log_out(self.api.logout()).await;
+            let left = log_out(self.logout()).await;
             // Nothing is left to be saved.
             process.kill().await;
             if left == Left::Unasked {
@@ -174,6 +177,17 @@ impl Keeper {
             process.end().await;
         }
         Ok(())
+    }
+
+    /// After a pause of the whole container the connection to the control server may be dead without tailscaled's
+    /// knowing: without an answer it is told to start again, which makes a new one.
+    async fn logout(&self) -> Result<(), LocalApiError> {
+        if let Ok(result) = tokio::time::timeout(LOGOUT_PATIENCE, self.api.logout()).await {
+            return result;
+        }
+        tracing::debug!("the control server does not confirm the logout; asking over a new connection");
+        self.api.start(&self.login.resume()).await?;
+        self.api.logout().await
     }
 
     /// Where tailscaled ended just before the stop, as when both got a signal, a new one takes the node out.

@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::time::{Duration, Instant};
 use std::{fs, thread};
 
@@ -42,7 +42,10 @@ fn a_file_or_a_socket_of_others_is_never_replaced() {
     let (file, taken) = (directory.path().join("file"), directory.path().join("taken.sock"));
     fs::write(&file, "precious").expect("written");
     let _other = UnixListener::bind(&taken).expect("a socket that is listened on");
-    for (path, reason) in [(&file, "not a socket"), (&taken, "another program listens there")] {
+    let datagrams = directory.path().join("log.sock");
+    let _datagrams = UnixDatagram::bind(&datagrams).expect("a socket for datagrams");
+    let lives = "another program listens there";
+    for (path, reason) in [(&file, "not a socket"), (&taken, lives), (&datagrams, lives)] {
         let listen = format!("unix:{}", path.display());
         let mut daemon = scene.daemon().env("TETHERD_SOCKS_LISTEN", &listen).start().expect("starts");
         assert_eq!(daemon.wait_exit(END).expect("ends").code(), Some(78));
@@ -50,6 +53,7 @@ fn a_file_or_a_socket_of_others_is_never_replaced() {
     }
     assert_eq!(fs::read_to_string(&file).expect("is there"), "precious");
     UnixStream::connect(&taken).expect("is listened on still");
+    UnixDatagram::unbound().and_then(|socket| socket.connect(&datagrams)).expect("is there still");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! `/metrics`: each count is there, moves when what it counts happens, and no client can add labels.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
@@ -133,12 +133,18 @@ fn metrics_count_associations_and_direct_dials() {
 fn clients_cannot_make_the_metrics_grow() {
     let scene = Scene::new();
     let daemon = scene.ready();
+    let own = || metrics(&daemon).into_keys().filter(|name| name.starts_with("tetherd_")).collect::<BTreeSet<_>>();
     reply_code("web", 999);
-    let series = metrics(&daemon).len();
-    for port in 1000..1050 {
-        reply_code("web", port);
+    TcpStream::connect(SOCKS).expect("connects").write_all(b"\0").expect("sent");
+    await_value(&daemon, &asked("unknown", "malformed"), 1.0);
+    let series = own();
+    for number in 1000..1050_u16 {
+        reply_code("web", number);
+        let mut odd = TcpStream::connect(SOCKS).expect("connects");
+        odd.write_all(&[0, number as u8]).expect("sent");
     }
-    assert_eq!(metrics(&daemon).len(), series);
+    await_value(&daemon, &asked("unknown", "malformed"), 51.0);
+    assert_eq!(own(), series);
 }
 
 #[test]

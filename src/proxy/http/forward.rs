@@ -91,15 +91,23 @@ impl Upstream {
             reusable = Some(sender);
         }
         let mut sender = match reusable {
-            Some(sender) => {
-                proxy.counters.connected(Protocol::Http);
-                sender
-            }
-            None => open(proxy.connect(Protocol::Http, target).await?).await?,
+            Some(sender) => sender,
+            None => open(proxy.connect(target).await?).await?,
         };
         let sent = proxy.counters.bytes(Direction::Sent);
         let request = next_hop(request)?.map(|body| counted(body, sent));
-        let mut response = sender.send_request(request).await?;
+        let mut response = match sender.try_send_request(request).await {
+            Ok(response) => response,
+            // The target had closed the connection that was kept; the request has not left.
+            Err(mut failure) => match failure.take_message() {
+                Some(request) => {
+                    sender = open(proxy.connect(target).await?).await?;
+                    sender.send_request(request).await?
+                }
+                None => return Err(failure.into_error().into()),
+            },
+        };
+        proxy.counters.connected(Protocol::Http);
         *kept = Some((target.clone(), sender));
         headers::pass_on(response.headers_mut());
         *response.version_mut() = Version::HTTP_11;
@@ -126,7 +134,9 @@ fn next_hop(request: Request<Incoming>) -> Result<Request<Incoming>, hyper::http
     if let Some(host) = host {
         parts.headers.insert(HOST, host);
     }
-    parts.uri = parts.uri.path_and_query().map_or("/", |path| path.as_str()).parse()?;
+    let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
+    // `http://web?x=1` has an empty path (RFC 9112, section 3.2.1).
+    parts.uri = if path.starts_with('?') { format!("/{path}").parse()? } else { path.parse()? };
     parts.version = Version::HTTP_11;
     Ok(Request::from_parts(parts, body))
 }

@@ -9,7 +9,7 @@ mod watched;
 use std::convert::Infallible;
 use std::pin::pin;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use hyper::body::{Bytes, Incoming};
 use hyper::server::conn::http1;
@@ -44,8 +44,9 @@ struct Exchange<'a, D> {
     from: &'a str,
     upstream: Upstream,
     tunnel: Mutex<Option<Tunnel>>,
-    /// It was answered once: that it then says no more is no failure.
-    answered: AtomicBool,
+    /// Requests, and those of them that have their answer.
+    asked: AtomicU64,
+    answered: AtomicU64,
 }
 
 /// Serves one client to the end: request after request, or as a tunnel.
@@ -55,9 +56,10 @@ pub(super) async fn serve<D: Dial>(proxy: &Proxy<D>, stream: Stream, from: &str)
         from,
         upstream: Upstream::default(),
         tunnel: Mutex::new(None),
-        answered: AtomicBool::new(false),
+        asked: AtomicU64::new(0),
+        answered: AtomicU64::new(0),
     };
-    let service = service_fn(|request| async { Ok::<_, Infallible>(exchange.answer(request).await) });
+    let service = service_fn(|request| async { Ok::<_, Infallible>(exchange.counted(request).await) });
     let stream = Watched::new(stream);
     let watch = stream.watch();
     let connection = http1::Builder::new()
@@ -81,12 +83,9 @@ pub(super) async fn serve<D: Dial>(proxy: &Proxy<D>, stream: Stream, from: &str)
         }
     };
     let failure = tokio::select! {
-        ended = ended => {
-            let answered = exchange.answered.load(Ordering::Relaxed);
-            ended.err().filter(|error| !(answered && error.is_timeout())).map(|error| (broken(&error), error.to_string()))
-        }
-        () = watch.abandoned(&proxy.patience) => Some((Outcome::Failed, "the client has gone, and its target is silent".into())),
-        () = idle(watch.carried(), proxy.patience.idle) => Some((Outcome::TooSlow, "idle".into())),
+        ended = ended => ended.err().and_then(|error| Some((exchange.failure(&error)?, error.to_string()))),
+        () = watch.abandoned(&proxy.patience) => exchange.unanswered("the client has gone, and its target is silent"),
+        () = idle(watch.carried(), proxy.patience.idle) => exchange.unanswered("idle"),
     };
     drop(watch);
     if let Some((outcome, failure)) = failure {
@@ -108,9 +107,34 @@ async fn carry<D: Dial>(proxy: &Proxy<D>, tunnel: Tunnel) {
 }
 
 impl<D: Dial> Exchange<'_, D> {
+    /// How the end of the exchange counts; `None` where the client has had its answer, or has left within it.
+    fn failure(&self, error: &hyper::Error) -> Option<Outcome> {
+        if error.is_parse() {
+            return Some(Outcome::Malformed);
+        }
+        let outcome = if error.is_timeout() { Outcome::TooSlow } else { Outcome::Malformed };
+        self.has_asked_nothing().then_some(outcome)
+    }
+
+    /// A client that was let go on, if it has no answer.
+    fn unanswered(&self, reason: &str) -> Option<(Outcome, String)> {
+        let waits = self.asked.load(Ordering::Relaxed) > self.answered.load(Ordering::Relaxed);
+        (waits || self.has_asked_nothing()).then(|| (Outcome::Failed, reason.to_owned()))
+    }
+
+    fn has_asked_nothing(&self) -> bool {
+        self.asked.load(Ordering::Relaxed) == 0
+    }
+
+    async fn counted(&self, request: Request<Incoming>) -> Response<Body> {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        let answer = self.answer(request).await;
+        self.answered.fetch_add(1, Ordering::Relaxed);
+        answer
+    }
+
     async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
         let connects = request.method() == Method::CONNECT;
-        self.answered.store(true, Ordering::Relaxed);
         if let Some(credentials) = &self.proxy.credentials
             && !headers::authorized(request.headers(), credentials)
         {
@@ -127,8 +151,9 @@ impl<D: Dial> Exchange<'_, D> {
             let reason = "CONNECT needs a host and a port";
             return self.refuse(Protocol::HttpConnect, StatusCode::BAD_REQUEST, Outcome::Malformed, reason);
         };
-        match self.proxy.connect(Protocol::HttpConnect, &target).await {
+        match self.proxy.connect(&target).await {
             Ok(connection) => {
+                self.proxy.counters.connected(Protocol::HttpConnect);
                 let tunnel = Tunnel { client: hyper::upgrade::on(&mut request), target: connection };
                 *self.tunnel.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(tunnel);
                 Response::new(answer::whole(Bytes::new()))
@@ -160,9 +185,4 @@ impl<D: Dial> Exchange<'_, D> {
         self.proxy.unserved(self.from, protocol, outcome, &format!("HTTP {}: {reason}", status.as_u16()));
         refusal(status, reason)
     }
-}
-
-/// What it means that the exchange with a client broke.
-fn broken(error: &hyper::Error) -> Outcome {
-    if error.is_timeout() { Outcome::TooSlow } else { Outcome::Malformed }
 }

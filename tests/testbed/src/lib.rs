@@ -3,11 +3,14 @@
 
 pub mod admin;
 pub mod api;
+pub mod black_hole;
 mod ca;
+pub mod cgroup;
 pub mod daemon;
 pub mod descendants;
 pub mod flows;
 pub mod http;
+pub mod lambda;
 pub mod moto;
 pub mod names;
 pub mod netns;

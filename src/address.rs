@@ -1,0 +1,44 @@
+//! Addresses and networks in the one form that counts, whichever they are written in.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use ipnet::{IpNet, Ipv4Net};
+
+/// The address that is reached in the end, whichever form it is written in: an IPv4 address within an IPv6 one
+/// (RFC 4291, section 2.5.5.2), and the unspecified address, by which Linux reaches the machine itself.
+pub fn reached(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(Ipv4Addr::UNSPECIFIED) => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(Ipv6Addr::UNSPECIFIED) => Ipv6Addr::LOCALHOST.into(),
+        address => address,
+    }
+}
+
+/// A network of IPv4 addresses within IPv6 ones as that of the IPv4 addresses.
+pub fn meant(network: IpNet) -> IpNet {
+    let IpNet::V6(v6) = network.trunc() else { return network.trunc() };
+    let within = v6.addr().to_ipv4_mapped().zip(v6.prefix_len().checked_sub(96));
+    within.and_then(|(v4, length)| Ipv4Net::new(v4, length).ok()).map_or(network.trunc(), IpNet::V4)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn networks_within_ipv6_are_those_of_ipv4() {
+        let meant = |text: &str| meant(text.parse().expect("a network")).to_string();
+        assert_eq!(meant("::ffff:127.0.0.0/104"), "127.0.0.0/8");
+        assert_eq!(meant("10.1.2.3/8"), "10.0.0.0/8");
+        assert_eq!(meant("fd7a::/16"), "fd7a::/16");
+        assert_eq!(meant("::/0"), "::/0");
+    }
+
+    #[test]
+    fn the_unspecified_address_is_the_machine_itself() {
+        let reached = |text: &str| reached(text.parse().expect("an address")).to_string();
+        assert_eq!(reached("::ffff:0.0.0.0"), "127.0.0.1");
+        assert_eq!(reached("::"), "::1");
+        assert_eq!(reached("::ffff:192.0.2.1"), "192.0.2.1");
+    }
+}

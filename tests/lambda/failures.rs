@@ -1,0 +1,81 @@
+//! A start that fails: the function's log names the cause and the mend, and Lambda is told. The emulator does not show
+//! the error type; `src/runtime/lambda/lifecycle.rs` has a test of it.
+
+use serde_json::json;
+use testbed::lambda::Builder;
+
+use crate::scene::{Scene, function, with_extension};
+
+/// Runs to the failure of the init, and returns the log.
+fn failed(builder: Builder) -> String {
+    let environment = builder.start().expect("starts");
+    // The emulator answers an init that fails with nothing, or with its own error.
+    let _ = environment.invoke(&json!({}));
+    environment.wait_for_log("Init failed").expect("the init fails");
+    let log = environment.log();
+    // Reported, and not just ended: that would be Extension.Crash alone.
+    assert!(log.contains("Extension.InitError"), "{log}");
+    log
+}
+
+fn assert_says(log: &str, parts: &[&str]) {
+    for part in parts {
+        assert!(log.contains(part), "{part:?} is missing in {log}");
+    }
+}
+
+#[test]
+fn a_refused_key_is_named() {
+    let scene = Scene::new();
+    let log = failed(scene.python().env("TETHERD_AUTH_KEY", "hskey-auth-wrong"));
+    assert_says(&log, &["the control server refused the auth key", "create a new key"]);
+    assert!(!log.contains("hskey-auth-wrong"), "{log}");
+}
+
+#[test]
+fn an_unreachable_control_server_is_named_before_lambdas_own_limit() {
+    let mut scene = Scene::new();
+    let builder = scene.python();
+    scene.tailnet.stop_control();
+    let log = failed(builder);
+    assert_says(&log, &["not ready within start_timeout (8s)", "check control_url"]);
+}
+
+#[test]
+fn a_missing_tailscaled_is_named() {
+    let scene = Scene::new();
+    let builder = scene.python();
+    std::fs::remove_file(builder.layer().join("bin/tailscaled")).expect("removed");
+    let builder = builder.env("PATH", "/usr/bin:/bin:/opt/bin");
+    assert_says(&failed(builder), &["tailscaled was found neither beside tetherd nor on PATH", "tailscaled_path"]);
+}
+
+#[test]
+fn a_setting_that_is_wrong_is_named() {
+    testbed::netns::enter_new().expect("a network namespace");
+    let builder = with_extension(function("python3", "function.py")).env("TETHERD_SOKS_LISTEN", "x");
+    assert_says(&failed(builder), &["TETHERD_SOKS_LISTEN", "did you mean socks_listen?"]);
+}
+
+#[test]
+fn with_continue_the_function_starts_and_each_connection_is_told_why() {
+    let scene = Scene::new();
+    let builder = scene.python().env("TETHERD_LAMBDA_ON_FAILURE", "continue").env("TETHERD_AUTH_KEY", "wrong-key");
+    let environment = builder.start().expect("starts");
+    let answer = environment.invoke(&json!({ "get": crate::scene::URL })).expect("answers");
+    assert_eq!(answer["status"], 502, "{answer}");
+    assert!(answer["body"].as_str().expect("text").contains("refused the auth key"), "{answer}");
+    assert_says(&environment.log(), &["create a new key"]);
+    environment.shut_down().expect("ends");
+}
+
+#[test]
+fn with_continue_a_wrong_setting_does_not_keep_the_function_from_starting() {
+    testbed::netns::enter_new().expect("a network namespace");
+    let builder = with_extension(function("python3", "function.py"))
+        .env("TETHERD_LAMBDA_ON_FAILURE", "continue")
+        .env("TETHERD_SOKS_LISTEN", "x");
+    let environment = builder.start().expect("starts");
+    assert_eq!(environment.invoke(&json!({})).expect("answers")["hello"], "world");
+    assert_says(&environment.log(), &["did you mean socks_listen?"]);
+}

@@ -1,0 +1,108 @@
+//! The layer as `make layer` has built it: what is in it, that it runs where Lambda runs, and in what size.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::json;
+use testbed::parts;
+use zip::ZipArchive;
+
+use crate::scene::{Scene, URL, function};
+
+/// glibc of Amazon Linux 2.
+const OLDEST: (u32, u32) = (2, 26);
+const LARGEST: u64 = 10_000_000;
+
+fn zip() -> PathBuf {
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("the target directory");
+    let zip = target.join("layer/tetherd-layer-x86_64.zip");
+    assert!(zip.is_file(), "{} is missing: run `make layer`", zip.display());
+    zip
+}
+
+fn unpacked() -> tempfile::TempDir {
+    let directory = tempfile::tempdir().expect("a directory");
+    let mut archive = ZipArchive::new(File::open(zip()).expect("opens")).expect("a zip");
+    archive.extract(directory.path()).expect("unpacks");
+    directory
+}
+
+#[test]
+fn it_is_small_and_has_the_extension_tailscaled_the_wrapper_and_the_licences() {
+    assert!(fs::metadata(zip()).expect("is there").len() <= LARGEST);
+    let layer = unpacked();
+    for file in
+        ["extensions/tetherd", "bin/tailscaled", "share/tetherd/LICENSE", "share/tetherd/third-party-x86_64.txt"]
+    {
+        assert!(fs::symlink_metadata(layer.path().join(file)).expect(file).is_file(), "{file}");
+    }
+    let link = fs::read_link(layer.path().join("bin/tetherd")).expect("a link");
+    assert_eq!(link, Path::new("../extensions/tetherd"));
+    // Whatever stands in extensions/ is started by Lambda.
+    assert_eq!(fs::read_dir(layer.path().join("extensions")).expect("is there").count(), 1);
+    let licences = fs::read_to_string(layer.path().join("share/tetherd/third-party-x86_64.txt")).expect("text");
+    for linked in ["hyper ", "tokio ", "tailscale.com ", "gvisor.dev/gvisor "] {
+        assert!(licences.lines().any(|line| line.starts_with(linked)), "{linked}");
+    }
+}
+
+#[test]
+fn it_needs_no_glibc_newer_than_that_of_amazon_linux_2() {
+    let layer = unpacked();
+    let needed = |program: &str| {
+        let output =
+            Command::new("readelf").args(["--wide", "--version-info"]).arg(layer.path().join(program)).output();
+        let text = String::from_utf8(output.expect("readelf runs").stdout).expect("text");
+        let versions: Vec<(u32, u32)> = text.split("GLIBC_").skip(1).filter_map(version).collect();
+        versions
+    };
+    let tetherd = needed("extensions/tetherd");
+    assert!(!tetherd.is_empty(), "it is linked with glibc");
+    assert!(tetherd.iter().all(|version| *version <= OLDEST), "{tetherd:?}");
+    assert_eq!(needed("bin/tailscaled"), [], "it is static");
+}
+
+/// `2.17` of `2.17 (4)`; `None` for GLIBC_PRIVATE.
+fn version(text: &str) -> Option<(u32, u32)> {
+    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let mut parts = text[..end].split('.');
+    Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
+}
+
+#[test]
+fn the_same_input_packs_to_the_same_bytes() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("lambda-layer/pack.py");
+    let layer = unpacked();
+    let pack = |name: &str, copy: &Path| {
+        let zip = directory.path().join(name);
+        let packed =
+            Command::new("python3").arg(&script).arg(&zip).arg(copy).arg("/bin/true").arg("/bin/false").status();
+        assert!(packed.expect("runs").success());
+        fs::read(zip).expect("is there")
+    };
+    let tetherd = layer.path().join("extensions/tetherd");
+    let copy = directory.path().join("copy");
+    fs::write(&copy, fs::read(&tetherd).expect("reads")).expect("writes");
+    assert_eq!(pack("one.zip", &tetherd), pack("two.zip", &copy), "times and modes of the input do not count");
+    assert_ne!(pack("one.zip", &tetherd), pack("two.zip", Path::new("/bin/true")));
+}
+
+#[test]
+fn tailscaled_has_the_features_that_the_extension_needs() {
+    let layer = unpacked();
+    let small = fs::metadata(layer.path().join("bin/tailscaled")).expect("is there").len();
+    let stock = fs::metadata(parts::find("tailscaled").expect("make parts")).expect("is there").len();
+    assert!(small * 4 < stock * 3, "{small} of {stock} bytes");
+    let scene = Scene::new();
+    let environment = function("python3", "function.py")
+        .layer_of(layer.path())
+        .and_then(|builder| builder.joining(&scene.tailnet))
+        .and_then(|builder| builder.start())
+        .expect("starts");
+    let answer = environment.invoke(&json!({ "get": URL })).expect("answers");
+    assert_eq!(answer["status"], 200, "{}", environment.log());
+    environment.shut_down().expect("ends");
+    assert!(scene.tailnet.node("my-function").expect("headscale answers").is_none());
+}

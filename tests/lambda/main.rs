@@ -1,0 +1,11 @@
+//! The daemon as an AWS Lambda extension: the real runtime interface emulator with real functions, real tailscaled in the
+//! layer's small build, real headscale, each test in a network namespace of its own.
+
+mod failures;
+mod layer;
+mod lifecycle;
+mod memory;
+mod metrics;
+mod scene;
+mod secrets;
+mod thaw;
