@@ -89,13 +89,16 @@ LAYER := $(CARGO_TARGET_DIR)/layer
 layer: lambda-parts
 	lambda-layer/build.sh $(CURDIR)/$(PARTS) $(LAYER) $(CARGO_TARGET_DIR)
 
-# The linters of AWS for the template, at the version that the emulator comes with.
+TEMPLATES := lambda-layer/template.yaml webhook-forwarder/template.yaml
+# The linters of AWS for the templates, at the version that the emulator comes with.
 CFN_LINT_VERSION := 1.58.0
 AWS_TOOLS := $(TOOLS)/aws-$(SAM_VERSION)-$(CFN_LINT_VERSION)
 .PHONY: lint-template
 lint-template: $(AWS_TOOLS)/installed
-	$(AWS_TOOLS)/bin/cfn-lint lambda-layer/template.yaml
-	SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=eu-central-1 $(AWS_TOOLS)/bin/sam validate --lint --template lambda-layer/template.yaml
+	$(AWS_TOOLS)/bin/cfn-lint $(TEMPLATES)
+	for template in $(TEMPLATES); do \
+		SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=eu-central-1 $(AWS_TOOLS)/bin/sam validate --lint --template $$template || exit 1; \
+	done
 
 $(AWS_TOOLS)/installed: | system-packages
 	python3 -m venv --clear $(@D)

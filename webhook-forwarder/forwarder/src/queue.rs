@@ -1,0 +1,64 @@
+//! Asynchronous mode: the event goes on an SQS queue as it is, and comes back as a message of it.
+
+use aws_sdk_sqs::error::ProvideErrorMetadata;
+use aws_sdk_sqs::{Client, Config};
+use serde::Serialize;
+use tokio::sync::OnceCell;
+use webhook_outbound::aws::{Access, BehaviorVersion, Missing, cause, endpoint};
+
+use crate::failure::Failure;
+
+/// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html>
+const LIMIT: usize = 1_048_576;
+
+/// Where events wait.
+pub struct Queue {
+    url: String,
+    client: OnceCell<Client>,
+}
+
+/// Which messages of a batch come again (ReportBatchItemFailures).
+#[derive(Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BatchResponse {
+    pub batch_item_failures: Vec<ItemFailure>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ItemFailure {
+    pub item_identifier: String,
+}
+
+impl Queue {
+    pub fn new(url: String) -> Self {
+        Self { url, client: OnceCell::new() }
+    }
+
+    /// When it returns, SQS has the event.
+    pub async fn put(&self, event: &str) -> Result<(), Failure> {
+        let size = event.len();
+        if size > LIMIT {
+            return Err(Failure::TooLargeForQueue { size, limit: LIMIT });
+        }
+        let client = self.client.get_or_try_init(|| async { client() }).await;
+        let client = client.map_err(|missing| Failure::NotQueued(missing.to_string()))?;
+        let sent = client.send_message().queue_url(&self.url).message_body(event).send().await;
+        sent.map(drop).map_err(|error| {
+            let said = error.code().map(|code| format!("{code}: {}", error.message().unwrap_or_default()));
+            Failure::NotQueued(said.unwrap_or_else(|| cause(&error)))
+        })
+    }
+}
+
+fn client() -> Result<Client, Missing> {
+    let access = Access::of_the_function()?;
+    let mut config = Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(access.region)
+        .credentials_provider(access.credentials)
+        .http_client(access.http)
+        .timeout_config(access.timeouts);
+    config.set_endpoint_url(endpoint("SQS"));
+    Ok(Client::from_conf(config.build()))
+}

@@ -1,0 +1,78 @@
+//! Settings as the environment has them.
+
+use super::*;
+
+fn read(pairs: &[(&str, &str)]) -> Result<Settings, String> {
+    let found = |name: &str| pairs.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
+    Settings::read(found).map_err(|faults| faults.to_string())
+}
+
+fn faults(pairs: &[(&str, &str)]) -> String {
+    read(pairs).err().expect("unusable")
+}
+
+#[test]
+fn a_target_alone_is_enough() {
+    let settings = read(&[("TS_TARGET", "web")]).expect("usable");
+    let target = settings.target.expect("a target");
+    assert_eq!((target.authority.as_str(), target.host.to_str().expect("text")), ("web:80", "web"));
+    assert_eq!((target.scheme, target.base_path.as_str()), (Scheme::HTTP, ""));
+    assert_eq!(settings.socks.expect("through the tailnet").to_string(), "127.0.0.1:1055");
+    assert!(settings.signature.is_none() && settings.queue_url.is_none());
+}
+
+#[test]
+fn port_scheme_base_path_and_host_header_are_taken() {
+    let set = [
+        ("TS_TARGET", "web.tail1234.ts.net"),
+        ("TS_PORT", "8443"),
+        ("TS_SCHEME", "HTTPS"),
+        ("TS_BASE_PATH", "/a%2Fb/"),
+    ];
+    let target = read(&set).expect("usable").target.expect("a target");
+    assert_eq!(target.authority.as_str(), "web.tail1234.ts.net:8443");
+    assert_eq!(target.host, "web.tail1234.ts.net:8443");
+    assert_eq!(target.base_path, "/a%2Fb");
+    let set = [("TS_TARGET", "fd7a:115c:a1e0::1"), ("TS_HOST_HEADER", "shop.example.com")];
+    let target = read(&set).expect("usable").target.expect("a target");
+    assert_eq!(
+        (target.authority.as_str(), target.host.to_str().expect("text")),
+        ("[fd7a:115c:a1e0::1]:80", "shop.example.com")
+    );
+}
+
+#[test]
+fn everything_wrong_is_named_at_once() {
+    let wrong =
+        faults(&[("TS_TARGET", "http://web"), ("TS_SOCKS_PROXY", "nowhere"), ("SIGNATURE_HEADER", "X-Signature")]);
+    for name in ["TS_TARGET", "TS_SOCKS_PROXY", "SIGNATURE_SECRET_ARN"] {
+        assert!(wrong.contains(name), "{wrong}");
+    }
+    assert!(faults(&[]).contains("TS_TARGET is not set"));
+    for (name, value) in [
+        ("TS_PORT", "0"),
+        ("TS_PORT", "http"),
+        ("TS_SCHEME", "ftp"),
+        ("TS_BASE_PATH", "hooks"),
+        ("TS_BASE_PATH", "/a?b=c"),
+        ("TS_HOST_HEADER", "a b"),
+    ] {
+        assert!(faults(&[("TS_TARGET", "web"), (name, value)]).contains(name), "{name}={value}");
+    }
+}
+
+#[test]
+fn a_function_that_only_fills_the_queue_needs_no_target() {
+    let settings = read(&[("QUEUE_URL", "https://sqs.eu-west-1.amazonaws.com/123456789012/hooks"), ("TS_TARGET", "")]);
+    assert!(settings.expect("usable").target.is_none());
+}
+
+#[test]
+fn a_signature_needs_a_scheme_or_a_header() {
+    let arn = ("SIGNATURE_SECRET_ARN", "arn:aws:secretsmanager:eu-west-1:123456789012:secret:hook");
+    let target = ("TS_TARGET", "web");
+    assert!(read(&[target, arn, ("SIGNATURE_SCHEME", "Stripe")]).expect("usable").signature.is_some());
+    assert!(read(&[target, arn, ("SIGNATURE_HEADER", "X-Signature")]).expect("usable").signature.is_some());
+    assert!(faults(&[target, arn]).contains("SIGNATURE_SCHEME"));
+    assert!(faults(&[target, arn, ("SIGNATURE_SCHEME", "gitlab")]).contains("gitlab"));
+}

@@ -1,0 +1,11 @@
+//! The forwarder as a function in AWS's runtime interface emulator, asked as API Gateway and SQS ask it.
+
+mod aws;
+mod byte_for_byte;
+mod failures;
+mod function;
+mod gateway;
+mod queued;
+mod response_modes;
+mod signed;
+mod target;

@@ -1,0 +1,15 @@
+//! Rotates the auth key of a secret in Secrets Manager.
+//!
+//! The map: [`settings`] says how, [`step`] is what Secrets Manager asks, [`rotation`] does it, [`store`] is the secret
+//! with its versions, [`key`] what one version holds and how good it is. Keys are made by a [`maker`]: [`tailscale`] or
+//! [`headscale`], both over [`api`].
+
+pub mod api;
+pub mod headscale;
+pub mod key;
+pub mod maker;
+pub mod rotation;
+pub mod settings;
+pub mod step;
+pub mod store;
+pub mod tailscale;

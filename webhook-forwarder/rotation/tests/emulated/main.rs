@@ -1,0 +1,6 @@
+//! The rotation as a function in AWS's runtime interface emulator, with moto as Secrets Manager.
+
+mod control_api;
+mod headscale;
+mod scene;
+mod tailscale;
