@@ -1,7 +1,7 @@
 # The commands of this project. `make demo` shows the main job, `make test` installs what the tests need and runs all
 # of them; both start from nothing but Rust and Go.
 
-.PHONY: demo test bench build parts clients lambda-parts layer lint check-tools clean help
+.PHONY: demo test bench build parts clients lambda-parts layer image image-layer lint check-tools clean help
 
 DENY_VERSION := 0.20.2
 PARTS := parts/bin
@@ -21,6 +21,7 @@ help:
 	@echo "make build         the release binary, target/release/tetherd"
 	@echo "make clients       the programs of docs/clients.md for the tests, into $(PARTS)/clients"
 	@echo "make layer         the layer for AWS Lambda, target/layer/tetherd-layer-*.zip"
+	@echo "make image         the container image, tetherd:VERSION; needs a Docker engine"
 	@echo "make parts         tailscaled, tailscale and headscale, into $(PARTS)"
 
 build: check-tools
@@ -90,12 +91,13 @@ layer: lambda-parts
 	lambda-layer/build.sh $(CURDIR)/$(PARTS) $(LAYER) $(CARGO_TARGET_DIR)
 
 TEMPLATES := lambda-layer/template.yaml webhook-forwarder/template.yaml
+ECS_TEMPLATES := ecs/template.yaml ecs/gateway.yaml
 # The linters of AWS for the templates, at the version that the emulator comes with.
 CFN_LINT_VERSION := 1.58.0
 AWS_TOOLS := $(TOOLS)/aws-$(SAM_VERSION)-$(CFN_LINT_VERSION)
 .PHONY: lint-template
 lint-template: $(AWS_TOOLS)/installed
-	$(AWS_TOOLS)/bin/cfn-lint $(TEMPLATES)
+	$(AWS_TOOLS)/bin/cfn-lint $(TEMPLATES) $(ECS_TEMPLATES)
 	for template in $(TEMPLATES); do \
 		SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=eu-central-1 $(AWS_TOOLS)/bin/sam validate --lint --template $$template || exit 1; \
 	done
@@ -114,6 +116,18 @@ $(PARTS)/moto/bin/moto_server:
 	python3 -m venv $(PARTS)/moto
 	$(PARTS)/moto/bin/pip install --quiet --disable-pip-version-check '$(MOTO)'
 
+# The container image, from one layer that is packed without Docker: $(IMAGE)/ARCH/rootfs.tar.
+IMAGE := $(CARGO_TARGET_DIR)/docker
+IMAGE_ARCH := $(shell uname -m | sed 's/x86_64/amd64/; s/aarch64/arm64/')
+VERSION := $(shell awk -F '"' '$$1 == "version = " { print $$2; exit }' Cargo.toml)
+
+image-layer: $(PARTS)/lambda-$(IMAGE_ARCH:amd64=x86_64)/tailscaled
+	docker/build.sh $(IMAGE_ARCH) $(PARTS) $(IMAGE) $(CARGO_TARGET_DIR)
+
+image: image-layer
+	@docker version >/dev/null 2>&1 || { echo "no Docker engine answers; the image's layer is $(IMAGE)/$(IMAGE_ARCH)/rootfs.tar" >&2; exit 1; }
+	docker build --file docker/Dockerfile.local --build-arg VERSION=$(VERSION) --tag tetherd --tag tetherd:$(VERSION) $(IMAGE)/$(IMAGE_ARCH)
+
 # --- The two commands for everybody -----------------------------------------------------------------------------
 
 demo: parts check-ip
@@ -121,7 +135,7 @@ demo: parts check-ip
 	cargo build -p testbed --bin demo
 	$(CARGO_TARGET_DIR)/debug/demo --tetherd $(CARGO_TARGET_DIR)/release/tetherd $(if $(ONCE),--once)
 
-test: system-packages parts moto clients layer lint lint-template
+test: system-packages parts moto clients layer image-layer lint lint-template
 	cargo test --workspace
 
 lint: $(CARGO_DENY)
@@ -175,6 +189,9 @@ system-packages:
 	[ -x /usr/sbin/dnsmasq ] || missing="$$missing dnsmasq-base"; \
 	ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing="$$missing postgresql"; \
 	command -v pip3 >/dev/null || missing="$$missing python3-pip"; \
+	[ -x /usr/sbin/dockerd ] || missing="$$missing docker.io"; \
+	command -v docker-compose >/dev/null || missing="$$missing docker-compose"; \
+	command -v busybox >/dev/null || missing="$$missing busybox-static"; \
 	[ -z "$$missing" ] && exit 0; \
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing; \

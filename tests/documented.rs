@@ -69,3 +69,26 @@ fn help_lists_every_setting_and_no_other() {
     let others = BTreeSet::from(["config", "help", "version"].map(str::to_owned));
     assert_eq!(flags.difference(&others).cloned().collect::<BTreeSet<_>>(), table());
 }
+
+/// Names of tetherd's variables, of two words and more.
+fn variables(document: &str) -> BTreeSet<String> {
+    let words = document.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    words.filter_map(|word| word.strip_prefix("TETHERD_")).map(str::to_lowercase).collect()
+}
+
+#[test]
+fn what_is_deployed_names_no_setting_that_does_not_exist() {
+    let documents = [
+        ("docker/compose.yaml", include_str!("../docker/compose.yaml"), &["image"][..]),
+        ("ecs/task-definition.json", include_str!("../ecs/task-definition.json"), &[]),
+        ("ecs/template.yaml", include_str!("../ecs/template.yaml"), &[]),
+        ("ecs/gateway.yaml", include_str!("../ecs/gateway.yaml"), &[]),
+        ("docs/containers.md", include_str!("../docs/containers.md"), &[]),
+    ];
+    for (name, document, others) in documents {
+        let mut found = variables(document);
+        assert!(found.contains("memory_limit"), "{name} names {found:?}");
+        found.retain(|variable| !others.contains(&variable.as_str()));
+        assert_eq!(found.difference(&table()).cloned().collect::<Vec<_>>(), Vec::<String>::new(), "{name}");
+    }
+}

@@ -1,5 +1,6 @@
 //! Where the daemon runs, found from the environment, and what that place implies. Nothing else asks.
 
+mod ecs;
 mod kubernetes;
 mod lambda;
 mod platform;
@@ -19,12 +20,21 @@ pub enum Runtime {
     Plain,
 }
 
+/// What the place says that this container is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Identity {
+    /// For the node, where the settings name none.
+    pub hostname: Option<String>,
+    /// For the metrics.
+    pub labels: Vec<(&'static str, String)>,
+}
+
 impl Runtime {
     pub fn detect(environment: &Environment) -> Self {
         let has = |name| environment.contains_key(name);
         if has("AWS_LAMBDA_RUNTIME_API") {
             Self::Lambda
-        } else if has("ECS_CONTAINER_METADATA_URI_V4") {
+        } else if has(ecs::METADATA) {
             Self::Ecs
         } else if has("KUBERNETES_SERVICE_HOST") {
             Self::Kubernetes
@@ -51,7 +61,7 @@ impl Runtime {
         let logs = ("log_format", "json".to_owned());
         match self {
             Self::Lambda => lambda::implied(environment),
-            Self::Ecs => vec![logs, ("drain_timeout", "20s".to_owned())],
+            Self::Ecs => vec![logs, ("drain_timeout", ecs::DRAIN_TIMEOUT.to_owned())],
             Self::Kubernetes => kubernetes::implied(logs),
             Self::Plain => Vec::new(),
         }
@@ -64,6 +74,11 @@ impl Runtime {
             Self::Kubernetes => kubernetes::direct_hosts(environment),
             Self::Ecs | Self::Plain => Vec::new(),
         }
+    }
+
+    /// Asks the place what this container is, where there is something to ask. Takes two seconds at most.
+    pub async fn identity(self, environment: &Environment) -> Identity {
+        if self == Self::Ecs { ecs::identity(environment).await } else { Identity::default() }
     }
 
     /// The name of the function that the daemon serves, where it serves one.

@@ -1,8 +1,8 @@
 //! Puts the parts together, listeners first: they are open before tailscaled is even looked for.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, OnceLock};
 
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
@@ -12,16 +12,16 @@ use super::embedded_metrics::Journal;
 use super::inspector::Inspector;
 use super::listeners::bind;
 use super::serving::{ProxyListeners, Serving, connector, proxy};
-use super::{Life, limits, orphans, readiness};
+use super::{Life, Surroundings, limits, orphans, readiness};
 use crate::child::OwnChildren;
 use crate::config::auth::AuthSource;
 use crate::config::value::{Hostname, Logout, Value};
 use crate::config::{Environment, Settings};
 use crate::fatal::Fatal;
 use crate::health::{self, View};
-use crate::keys::{self, AuthKeys, Surroundings};
+use crate::keys::{self, AuthKeys};
 use crate::proxy::Counters;
-use crate::runtime::Runtime;
+use crate::runtime::{Identity, Runtime};
 use crate::secret::Redactor;
 use crate::state::Publisher;
 use crate::tailscaled::{
@@ -32,7 +32,7 @@ use crate::tailscaled::{
 /// Starts everything. To be called inside the event loop.
 pub(super) async fn assemble(
     settings: &Settings,
-    (runtime, environment): (Runtime, &Environment),
+    (runtime, environment): Surroundings<'_>,
     directory: &StateDir,
     socket: &Path,
 ) -> Result<Life, Fatal> {
@@ -67,6 +67,7 @@ pub(super) async fn assemble(
     });
     let redactor = Redactor::default();
     let keys = keys(settings, runtime, environment, &redactor);
+    let identity = Arc::new(OnceLock::new());
     let inspector = Inspector {
         api: api.clone(),
         counters,
@@ -74,6 +75,7 @@ pub(super) async fn assemble(
         thaw: thaw.clone(),
         max_connections,
         expiries: keys.as_ref().map(AuthKeys::expiries).unwrap_or_default(),
+        identity: Arc::clone(&identity),
     };
     tokio::spawn(health::serve(health_listener, View::new(publisher.watch(), inspector)));
 
@@ -85,7 +87,10 @@ pub(super) async fn assemble(
     orphans::reap_if_first_process(children.clone());
     let exit_node = ChosenExitNode::default();
     let obstacle = attend_to_node(settings, &api, &exit_node, &publisher);
-    let (login, control) = (login(settings, exit_node, keys.clone(), &redactor), control(settings, environment));
+    // The listeners are open: who asks meanwhile is heard.
+    let found = runtime.identity(environment).await;
+    let login = login(settings, identity.get_or_init(|| found), exit_node, (keys.clone(), &redactor));
+    let control = control(settings, environment);
     let expiry_api = api.clone();
     let (keeper, reports) = Keeper::new(launch, api, login, (path, thaw), control, directory.state());
     tokio::spawn(readiness::publish(reports, obstacle, Arc::clone(&publisher), restarts));
@@ -179,7 +184,7 @@ fn attend_to_node(
 }
 
 fn keys(settings: &Settings, runtime: Runtime, environment: &Environment, redactor: &Redactor) -> Option<AuthKeys> {
-    let surroundings = Surroundings {
+    let surroundings = keys::Surroundings {
         environment,
         ca_file: settings.ca_file.as_deref(),
         api_url: &settings.api_url.0,
@@ -203,11 +208,16 @@ fn attend_to_keys(keys: &AuthKeys, directory: &StateDir, api: LocalApi) {
     }));
 }
 
-fn login(settings: &Settings, exit_node: ChosenExitNode, keys: Option<AuthKeys>, redactor: &Redactor) -> Login {
+fn login(
+    settings: &Settings,
+    identity: &Identity,
+    exit_node: ChosenExitNode,
+    (keys, redactor): (Option<AuthKeys>, &Redactor),
+) -> Login {
     let node = &settings.node;
     let preferences = Preferences {
         control_url: settings.control_url.as_ref().map_or_else(String::new, |url| url.0.clone()),
-        hostname: settings.hostname.as_ref().map_or_else(own_hostname, |name| name.0.clone()),
+        hostname: hostname(settings, identity),
         tags: node.tags.iter().map(|tag| tag.0.clone()).collect(),
         accept_routes: node.accept_routes,
         accept_dns: node.accept_dns,
@@ -221,6 +231,11 @@ fn login(settings: &Settings, exit_node: ChosenExitNode, keys: Option<AuthKeys>,
 fn control(settings: &Settings, environment: &Environment) -> Control {
     let url = settings.control_url.as_ref().map_or("", |url| url.0.as_str());
     Control::new(url, |name| environment.contains_key(name))
+}
+
+fn hostname(settings: &Settings, identity: &Identity) -> String {
+    let wanted = settings.hostname.as_ref().map(|name| name.0.clone());
+    wanted.or_else(|| identity.hostname.clone()).unwrap_or_else(own_hostname)
 }
 
 /// The container's host name as one DNS label; empty, where it cannot be one, leaves the name to tailscaled.

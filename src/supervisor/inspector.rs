@@ -1,7 +1,7 @@
 //! Looks into the running parts for the status document and for the metrics.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use prometheus_client::registry::Registry;
@@ -11,6 +11,7 @@ use super::measures::{self, Found};
 use crate::health::{Inspect, Measured};
 use crate::keys::Expiries;
 use crate::proxy::Counters;
+use crate::runtime::Identity;
 use crate::state::State;
 use crate::status::{Node, Snapshot};
 use crate::tailscaled::{self, LocalApi, Thaw};
@@ -26,6 +27,8 @@ pub(super) struct Inspector {
     pub thaw: Thaw,
     pub max_connections: usize,
     pub expiries: Expiries,
+    /// As soon as it is known.
+    pub identity: Arc<OnceLock<Identity>>,
 }
 
 impl Inspect for Inspector {
@@ -56,6 +59,7 @@ impl Inspect for Inspector {
             tailscaled_version: status.map(|status| status.version),
             max_connections: self.max_connections,
             auth_key_expiry: self.expiries.key(),
+            place: self.identity.get().map(|identity| identity.labels.clone()).unwrap_or_default(),
         };
         measures::register(&mut own, state, &found);
         self.counters.register(&mut own);

@@ -25,6 +25,7 @@ pub(super) struct Found {
     pub node_key_expiry: Option<SystemTime>,
     pub auth_key_expiry: Option<SystemTime>,
     pub max_connections: usize,
+    pub place: Vec<(&'static str, String)>,
 }
 
 /// Adds the metrics of the daemon as a whole to `registry`.
@@ -33,6 +34,9 @@ pub(super) fn register(registry: &mut Registry, state: &State, found: &Found) {
     versions.extend(found.tailscaled_version.clone().map(|version| ("tailscaled", version)));
     registry.register("build", "Versions of tetherd and of the tailscaled that runs", Info::new(versions));
 
+    if !found.place.is_empty() {
+        registry.register("place", "The task or container that this is", Info::new(found.place.clone()));
+    }
     let phases = Family::<InPhase, Gauge>::default();
     for (phase, name) in Phase::ALL {
         phases.get_or_create(&InPhase { phase: name }).set((phase == state.phase).into());
@@ -98,6 +102,14 @@ mod tests {
         assert_eq!(after.matches("tetherd_phase{").count(), 6, "{after}");
         assert_eq!(after.matches("\"} 1\n").count(), 2, "the phase and the build: {after}");
         assert!(after.contains("\ntetherd_time_to_ready_seconds 0."), "{after}");
+    }
+
+    #[test]
+    fn the_place_is_named_where_it_is_known() {
+        let found = Found { place: vec![("cluster", "a".into()), ("task", "b".into())], ..Found::default() };
+        let with = document(&Publisher::new(), &found);
+        assert!(with.contains("tetherd_place_info{cluster=\"a\",task=\"b\"} 1\n"), "{with}");
+        assert!(!document(&Publisher::new(), &Found::default()).contains("place"));
     }
 
     #[test]

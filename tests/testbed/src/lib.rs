@@ -8,6 +8,7 @@ mod ca;
 pub mod cgroup;
 pub mod daemon;
 pub mod descendants;
+pub mod docker;
 pub mod flows;
 pub mod http;
 pub mod lambda;

@@ -1,0 +1,144 @@
+//! Amazon ECS: the task's metadata endpoint, imitated, names the node and its metrics; a stop keeps within stopTimeout; the
+//! task definition is what AWS takes.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::process::{Command, Output};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use testbed::daemon::{Builder, Daemon, SOCKS};
+use testbed::server::Server;
+use testbed::{Node, Tailnet, parts, socks, wait_until};
+
+use crate::scene::{READY, repository};
+
+const PATH: &str = "/v4/0206b271-b33f-47ab-86c6-a0ba208a70a9";
+/// From AWS's documentation.
+const TASK: &str = r#"{
+    "Cluster": "arn:aws:ecs:us-west-2:111122223333:cluster/default",
+    "TaskARN": "arn:aws:ecs:us-west-2:111122223333:task/default/158d1c8083dd49d6b527399fd6414f5c",
+    "Family": "my_shop", "ServiceName": "MyService", "Revision": "26", "DesiredStatus": "RUNNING", "KnownStatus": "RUNNING",
+    "PullStartedAt": "2020-10-02T00:43:06.202617438Z", "AvailabilityZone": "us-west-2d", "LaunchType": "FARGATE",
+    "Containers": [{"DockerId": "598cba581fe3f939459eaba1e071d5c93bb2c49b7d1ba7db6bb19deeb70d8e38", "Name": "tetherd"}]
+}"#;
+const NAME: &str = "my-shop-158d1c80";
+/// What ECS gives a container between SIGTERM and SIGKILL unless told otherwise.
+const STOP_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Answers a question for the task, after `refusals` with "too many requests", as AWS's own does under load.
+fn metadata(refusals: usize) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address");
+    thread::spawn(move || {
+        for (number, stream) in listener.incoming().enumerate() {
+            let Ok(mut stream) = stream else { return };
+            let mut line = String::new();
+            let _ = BufReader::new(&stream).read_line(&mut line);
+            let (status, body) = match line.trim_end() {
+                _ if number < refusals => ("429 Too Many Requests", ""),
+                line if line == format!("GET {PATH}/task HTTP/1.1") => ("200 OK", TASK),
+                _ => ("404 Not Found", ""),
+            };
+            let length = body.len();
+            let _ = write!(stream, "HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}");
+        }
+    });
+    address
+}
+
+fn scene() -> Tailnet {
+    testbed::netns::enter_new().expect("a network namespace");
+    Tailnet::start().expect("a tailnet")
+}
+
+/// The daemon in a task whose metadata are at `endpoint`; without a name of its own.
+fn in_task(tailnet: &Tailnet, endpoint: SocketAddr) -> Builder {
+    Daemon::builder(env!("CARGO_BIN_EXE_tetherd"))
+        .joining(tailnet, "unused")
+        .expect("an auth key")
+        .env_remove("TETHERD_HOSTNAME")
+        .env("ECS_CONTAINER_METADATA_URI_V4", &format!("http://{endpoint}{PATH}"))
+}
+
+fn ready(builder: Builder) -> Daemon {
+    let mut daemon = builder.start().expect("starts");
+    daemon.wait_ready(READY).expect("is ready");
+    daemon
+}
+
+#[test]
+fn the_node_and_the_metrics_are_named_after_the_task() {
+    let tailnet = scene();
+    let daemon = ready(in_task(&tailnet, metadata(1)));
+    assert!(tailnet.node(NAME).expect("nodes").is_some(), "{}", daemon.output());
+    let metrics = daemon.http_get("/metrics").expect("answers").text();
+    let info = metrics.lines().find(|line| line.starts_with("tetherd_place_info{")).expect("the place");
+    for label in
+        ["cluster=\"default\"", "task=\"158d1c8083dd49d6b527399fd6414f5c\"", "family=\"my_shop\"", "revision=\"26\""]
+    {
+        assert!(info.contains(label), "{label} is missing in {info}");
+    }
+    let log = daemon.stderr();
+    let first = log.lines().next().expect("a line");
+    serde_json::from_str::<Value>(first).unwrap_or_else(|error| panic!("the log is not JSON: {error}: {first}"));
+}
+
+#[test]
+fn a_name_that_is_set_wins() {
+    let tailnet = scene();
+    let _daemon = ready(in_task(&tailnet, metadata(0)).env("TETHERD_HOSTNAME", "chosen"));
+    assert!(tailnet.node("chosen").expect("nodes").is_some());
+}
+
+#[test]
+fn an_endpoint_that_never_answers_costs_two_seconds_and_no_connection() {
+    let tailnet = scene();
+    let _web = Node::join(&tailnet, "web").expect("a second node");
+    let _server = Server::echo(7).expect("server");
+    let silent = Server::silent(0).expect("server");
+    let mut daemon = in_task(&tailnet, silent.address()).start().expect("starts");
+    let early = wait_until("the proxy listens", READY, || socks::connect(SOCKS, "web", 7, None).ok());
+    early.expect("a connection that comes meanwhile waits");
+    daemon.wait_ready(READY).expect("is ready");
+    assert!(daemon.stderr().contains("the task's metadata cannot be had"), "{}", daemon.stderr());
+}
+
+#[test]
+fn a_stop_with_a_connection_that_never_ends_keeps_within_stop_timeout() {
+    let tailnet = scene();
+    let _web = Node::join(&tailnet, "web").expect("a second node");
+    let _server = Server::silent(91).expect("server");
+    let mut daemon = ready(in_task(&tailnet, metadata(0)));
+    let _open = socks::connect(SOCKS, "web", 91, None).expect("connects");
+    daemon.terminate().expect("SIGTERM");
+    let asked = Instant::now();
+    assert_eq!(daemon.wait_exit(STOP_TIMEOUT).expect("ends in time").code(), Some(0), "{}", daemon.stderr());
+    assert!(asked.elapsed() >= Duration::from_secs(20), "connections get 20 s, these {:?}", asked.elapsed());
+    assert!(tailnet.node(NAME).expect("nodes").is_none());
+}
+
+/// Python of the environment that `make moto` makes.
+fn python() -> Command {
+    let program = parts::directory().expect("parts").join("moto/bin/python");
+    assert!(program.is_file(), "{} is missing: run `make moto`", program.display());
+    Command::new(program)
+}
+
+fn text(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+#[test]
+fn aws_takes_the_task_definition() {
+    let file = repository("ecs/task-definition.json");
+    let output = python().arg(repository("tests/containers/register.py")).arg(&file).output().expect("runs");
+    assert!(output.status.success(), "{}", text(&output));
+    let registered: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let [tetherd, app] = [0, 1].map(|index| &registered["containerDefinitions"][index]);
+    assert_eq!(registered["status"], "ACTIVE");
+    assert_eq!(tetherd["healthCheck"]["command"], serde_json::json!(["CMD", "/tetherd", "healthcheck"]));
+    assert_eq!((&tetherd["user"], &tetherd["readonlyRootFilesystem"]), (&"65532:65532".into(), &true.into()));
+    assert_eq!(app["dependsOn"][0]["condition"], "HEALTHY");
+}

@@ -1,0 +1,9 @@
+//! The container image and what is deployed with it: a real Docker engine, real headscale, each test in a network
+//! namespace of its own. `make image-layer` builds what is tested here.
+
+mod compose;
+mod ecs;
+mod image;
+mod names;
+mod running;
+mod scene;

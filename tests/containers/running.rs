@@ -1,0 +1,138 @@
+//! The image as users are told to run it: read-only, without capabilities, as an ordinary user, in 256 MB.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use testbed::daemon::{HEALTH, SOCKS};
+use testbed::netns::Handle;
+use testbed::server::{PAGE, Server, SlowAnswer, pattern};
+use testbed::{http, socks, wait_until};
+
+use crate::scene::{READY, Scene};
+
+const STREAMS: usize = 32;
+const EACH: usize = 20_000_000;
+
+fn page(host: &str, port: u16) -> String {
+    let stream = socks::connect(SOCKS, host, port, None).expect("connects");
+    http::get(stream, host, "/").expect("answers").text()
+}
+
+fn status() -> serde_json::Value {
+    let stream = TcpStream::connect(HEALTH).expect("health listens");
+    serde_json::from_slice(&http::get(stream, "localhost", "/status").expect("answers").body).expect("JSON")
+}
+
+/// Lines of /proc/PID/status of the container's first process.
+fn process(scene: &Scene) -> String {
+    let pid = &scene.engine.inspect("app").expect("is there")["State"]["Pid"];
+    fs::read_to_string(format!("/proc/{pid}/status")).expect("runs")
+}
+
+#[test]
+fn it_runs_with_no_right_that_it_could_lose_and_writes_nothing() {
+    let scene = Scene::new();
+    let _server = Server::http(80).expect("server");
+    scene.run_healthy(&[]);
+    assert_eq!(page("web", 80), PAGE);
+    let status = process(&scene);
+    for line in ["Uid:\t65532\t65532\t65532\t65532", "CapEff:\t0000000000000000", "CapBnd:\t0000000000000000"] {
+        assert!(status.contains(line), "{line} is missing in {status}");
+    }
+    assert!(status.contains("NoNewPrivs:\t1"), "{status}");
+    // The place where the test has mounted the authority.
+    assert_eq!(scene.engine.docker(&["diff", "app"]).expect("differences"), "A /ca.pem", "files changed");
+    assert!(scene.engine.docker(&["exec", "app", "/tetherd", "status"]).expect("answers").contains("app.tail.test"));
+    // No shell for who gets in.
+    scene.engine.docker(&["exec", "app", "sh", "-c", "true"]).expect_err("has no shell");
+}
+
+#[test]
+fn a_stop_without_connections_takes_less_than_a_second_and_the_node_is_gone() {
+    let scene = Scene::new();
+    scene.run_healthy(&[]);
+    let asked = Instant::now();
+    scene.engine.docker(&["stop", "app"]).expect("stops");
+    let took = asked.elapsed();
+    assert_eq!(scene.exit_code(), 0, "{}", scene.engine.logs("app"));
+    assert!(scene.tailnet.node("app").expect("nodes").is_none());
+    eprintln!("docker stop took {took:?}");
+    assert!(took < Duration::from_secs(1), "{took:?}");
+}
+
+#[test]
+fn a_stop_lets_a_running_answer_finish() {
+    let how = SlowAnswer { after_half_close: false, bytes: 1 << 20, parts: 20, pause: Duration::from_millis(100) };
+    let scene = Scene::new();
+    let _server = Server::slow_answer(90, how).expect("server");
+    scene.run_healthy(&[]);
+    let mut running = socks::connect(SOCKS, "web", 90, None).expect("connects");
+    running.write_all(b"question\n").expect("sent");
+    let client = thread::spawn(move || {
+        let mut answer = Vec::new();
+        running.read_to_end(&mut answer).expect("answers");
+        answer
+    });
+    scene.engine.docker(&["stop", "app"]).expect("stops");
+    assert!(client.join().expect("client") == pattern(how.bytes), "the answer is not whole");
+    assert_eq!(scene.exit_code(), 0);
+    assert!(scene.tailnet.node("app").expect("nodes").is_none());
+}
+
+#[test]
+fn thirty_two_streams_fit_into_256_mb() {
+    let scene = Scene::new();
+    let _server = Server::http(80).expect("server");
+    scene.run_healthy(&[]);
+    let namespace = Handle::current().expect("a namespace");
+    let clients: Vec<_> = (0..STREAMS)
+        .map(|_| {
+            let namespace = namespace.clone();
+            thread::spawn(move || {
+                namespace.enter().expect("entered");
+                let stream = socks::connect(SOCKS, "web", 80, None).expect("connects");
+                http::get(stream, "web", &format!("/bytes/{EACH}")).expect("answers").body.len()
+            })
+        })
+        .collect();
+    for client in clients {
+        assert_eq!(client.join().expect("client"), EACH);
+    }
+    let state = &scene.engine.inspect("app").expect("is there")["State"];
+    assert_eq!((&state["Running"], &state["OOMKilled"]), (&true.into(), &false.into()), "{state}");
+    assert_eq!(status()["restarts"], 0, "{}", scene.engine.logs("app"));
+}
+
+#[test]
+fn a_volume_keeps_the_node_over_a_new_container() {
+    let scene = Scene::new();
+    let kept = ["--volume=state:/var/lib/tetherd", "--env=TETHERD_STATE_DIR=/var/lib/tetherd"];
+    let key = scene.tailnet.auth_key(testbed::KeyOptions::default()).expect("a key for one node");
+    let key = format!("--env=TETHERD_AUTH_KEY={key}");
+    scene.run_with_key(&key, &kept);
+    scene.engine.wait_healthy("app", READY).expect("is healthy");
+    let before = scene.tailnet.node("app").expect("nodes").expect("has joined");
+    scene.engine.docker(&["stop", "app"]).expect("stops");
+    scene.engine.docker(&["rm", "app"]).expect("is removed");
+    scene.run_with_key(&key, &kept);
+    scene.engine.wait_healthy("app", READY).expect("is healthy again");
+    let after = scene.tailnet.node("app").expect("nodes").expect("is still there");
+    assert_eq!((after.id, after.addresses), (before.id, before.addresses));
+}
+
+#[test]
+fn health_fails_while_the_tailnet_is_away() {
+    let mut scene = Scene::new();
+    let key = format!("--env=TETHERD_AUTH_KEY={}", scene.key());
+    scene.tailnet.stop_control();
+    scene.run_with_key(&key, &["--health-start-period=1s", "--health-retries=1"]);
+    let health = || scene.engine.inspect("app").ok().map(|found| found["State"]["Health"].clone());
+    let unhealthy = wait_until("unhealthy", READY, || health().filter(|health| health["Status"] == "unhealthy"));
+    let log = unhealthy.expect("the check fails")["Log"][0].clone();
+    assert_eq!(log["ExitCode"], 1, "{log}");
+    let socks: SocketAddr = SOCKS;
+    TcpStream::connect(socks).expect("connections are accepted and wait");
+}
