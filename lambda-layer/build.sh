@@ -11,11 +11,16 @@ mkdir -p "$out"
 GLIBC=2.26
 ZIGBUILD=0.24.1
 ZIG=0.17.1
+ZOPFLI=0.4.3
 tools="$target/tools/zig"
 if [ ! -x "$tools/bin/cargo-zigbuild" ]; then
     pip3 install --quiet --root-user-action=ignore --target "$tools" "cargo-zigbuild==$ZIGBUILD" "ziglang==$ZIG"
 fi
-export PYTHONPATH="$tools" PATH="$tools/bin:$PATH" CARGO_TARGET_DIR="$target"
+packer="$target/tools/zopfli"
+if [ ! -d "$packer/zopfli" ]; then
+    pip3 install --quiet --root-user-action=ignore --only-binary :all: --target "$packer" "zopfli==$ZOPFLI"
+fi
+export PYTHONPATH="$tools:$packer" PATH="$tools/bin:$PATH" CARGO_TARGET_DIR="$target"
 # Paths of this machine would make its bytes differ from those of others.
 export RUSTFLAGS="--remap-path-prefix=$PWD=/tetherd --remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo"
 

@@ -1,8 +1,28 @@
 """Packs a layer: pack.py ZIP TETHERD TAILSCALED LICENCE… The same input gives the same bytes: order, times and modes
-are fixed. Lambda unpacks it to /opt."""
+are fixed. Lambda unpacks it to /opt. zopfli (PyPI) deflates to 3 % less than zlib at its best, in a minute."""
 import os
 import sys
 import zipfile
+
+from zopfli import zlib as zopfli
+
+
+class Deflate:
+    """zopfli in the place of zlib's compressor: without the two bytes before its stream and the four behind it."""
+
+    def __init__(self):
+        self.content = b""
+
+    def compress(self, content):
+        self.content += content
+        return b""
+
+    def flush(self):
+        return zopfli.compress(self.content, numiterations=1)[2:-4]
+
+
+STORED = zipfile._get_compressor
+zipfile._get_compressor = lambda kind, level=None: Deflate() if kind == zipfile.ZIP_DEFLATED else STORED(kind, level)
 
 # The earliest time that a zip can hold.
 TIME = (1980, 1, 1, 0, 0, 0)
@@ -14,7 +34,7 @@ def add(archive, name, mode, content):
     entry.create_system = 3  # Unix: the modes count
     entry.external_attr = mode << 16
     entry.compress_type = zipfile.ZIP_STORED if mode == LINK else zipfile.ZIP_DEFLATED
-    archive.writestr(entry, content, compresslevel=9)
+    archive.writestr(entry, content)
 
 
 def read(path):
