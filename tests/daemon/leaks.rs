@@ -6,6 +6,7 @@ use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::process::{Command, Stdio};
 
 use testbed::daemon::SOCKS;
+use testbed::flows::nft;
 use testbed::names::NoNames;
 use testbed::server::{PAGE, Server};
 use testbed::socks;
@@ -87,7 +88,7 @@ fn the_counter_counts() {
 fn count_packets() {
     let _ = std::fs::write("/proc/sys/net/ipv6/conf/out/disable_ipv6", "0");
     run("ip", &["-6", "-batch", "-"], ROUTES);
-    run("nft", &["-f", "-"], RULES);
+    nft(RULES).expect("counts");
     the_counter_counts();
 }
 

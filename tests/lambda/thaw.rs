@@ -4,10 +4,13 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use serde_json::json;
-use testbed::black_hole;
 use testbed::lambda::Environment;
+use testbed::{black_hole, flows};
 
 use crate::scene::{Scene, URL};
+
+/// Where headscale and its embedded relay listen.
+const CONTROL_PORT: u16 = 8443;
 
 /// The first request after `pause`, in which the flows of before were lost.
 fn first_after(pause: Duration) {
@@ -28,7 +31,7 @@ fn first_after(pause: Duration) {
 fn freeze(environment: &Environment, pause: Duration) {
     let tailscaled = environment.pid_of("tailscaled").expect("runs");
     environment.freeze().expect("freezes");
-    black_hole::swallow_flows_of(tailscaled).expect("flows are lost");
+    flows::black_hole(tailscaled, CONTROL_PORT).expect("flows are lost");
     sleep(pause);
     environment.thaw().expect("thaws");
 }
