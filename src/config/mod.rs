@@ -5,6 +5,7 @@ mod extra_args;
 mod fault;
 pub mod key;
 mod layers;
+mod listening;
 pub mod node;
 pub mod rule;
 pub mod serve;
@@ -149,6 +150,31 @@ mod tests {
             ("TETHERD_SOCKS_PASSWORD", "secret"),
         ]);
         assert!(load(&guarded, None, &vec![]).settings.is_ok());
+    }
+
+    #[test]
+    fn no_address_is_listened_on_twice() {
+        let text = faults(&[("TETHERD_SOCKS_LISTEN", "127.0.0.1:1,127.0.0.1:1")], &vec![]);
+        assert!(text.contains("listens on 127.0.0.1:1, and so does socks_listen"), "{text}");
+        let text = faults(&[("TETHERD_FORWARDS", "127.0.0.1:9002=db:1,unix:/a=b:1,unix:/a=b:2")], &vec![]);
+        assert!(text.contains("listens on 127.0.0.1:9002, and so does health_listen"), "{text}");
+        assert!(text.contains("listens on unix:/a, and so does forwards"), "{text}");
+        let free = environment(&[("TETHERD_SOCKS_LISTEN", "127.0.0.1:0,127.0.0.1:0")]);
+        assert!(load(&free, None, &vec![]).settings.is_ok());
+    }
+
+    #[test]
+    fn user_and_password_fit_into_both_protocols() {
+        let given = |user: &str, password: &str| {
+            load(&environment(&[("TETHERD_SOCKS_USER", user), ("TETHERD_SOCKS_PASSWORD", password)]), None, &vec![])
+        };
+        let fault = |user: &str, password: &str| given(user, password).settings.expect_err("is faulty").to_string();
+        assert!(given("app", "a:b").settings.is_ok());
+        assert!(fault("a:b", "c").contains("socks_user (from TETHERD_SOCKS_USER) has a colon"));
+        assert!(fault(&"a".repeat(256), "c").contains("socks_user (from TETHERD_SOCKS_USER) is longer than"));
+        let text = fault("app", &"c".repeat(256));
+        assert!(text.contains("socks_password (from TETHERD_SOCKS_PASSWORD) is longer than"), "{text}");
+        assert!(!text.contains("ccc"), "{text}");
     }
 
     #[test]

@@ -89,8 +89,10 @@ fn hosts(host: &str) -> Option<Hosts> {
         return Some(Hosts::Network(reached(address).into()));
     }
     let name = host.strip_prefix("*.").unwrap_or(host).trim_end_matches('.').to_ascii_lowercase();
-    let is_name = !name.is_empty()
-        && name.split('.').all(|label| !label.is_empty())
+    let last = name.rsplit('.').next().unwrap_or_default();
+    let is_name = name.split('.').all(|label| !label.is_empty())
+        // 010.0.0.1 and 1.2.3 are addresses to some programs, other ones to others, and names to none.
+        && !last.chars().all(|c| c.is_ascii_digit())
         && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'));
     let below = host.starts_with("*.");
     is_name.then(|| if below { Hosts::Below(format!(".{name}")) } else { Hosts::Name(name) })
@@ -144,6 +146,8 @@ mod tests {
     fn what_is_no_rule_is_refused() {
         for text in
             ["", "*", "*.", "db:", "db:x", "db:9-1", "db:70000", "10.0.0.0/33", "a b", "[fd00::1]80", ".db", "*.*.db"]
+                .into_iter()
+                .chain(["010.0.0.1", "1.2.3", "10", "*.1"])
         {
             assert_eq!(Rule::parse(text), None, "{text}");
         }

@@ -143,6 +143,7 @@ impl Reader {
             log_format: self.value("log_format").unwrap_or(LogFormat::Text),
         };
         self.no_open_proxy(&settings);
+        self.no_address_twice(&settings);
         // A stand-in above is never used: it is there only where a fault was noted.
         self.faults.is_empty().then_some(settings)
     }
@@ -221,23 +222,6 @@ impl Reader {
         None
     }
 
-    fn credentials(&mut self) -> Option<Credentials> {
-        let user = self.value::<String>("socks_user");
-        let password = self.secret("socks_password");
-        match (user, password) {
-            (Some(user), Some(source)) => Some(Credentials { user, password: source.read().ok()? }),
-            (None, None) => None,
-            (Some(_), None) => self.half_credentials("socks_user", "socks_password"),
-            (None, Some(_)) => self.half_credentials("socks_password", "socks_user"),
-        }
-    }
-
-    fn half_credentials(&mut self, given: &'static str, missing: &str) -> Option<Credentials> {
-        let origin = self.origin(given);
-        self.faults.push(Fault::new(given, &origin, format!("needs {missing} beside it")));
-        None
-    }
-
     fn roots(&mut self, name: &'static str) -> Option<PathBuf> {
         let path: PathBuf = self.value(name)?;
         let problem = match std::fs::read_to_string(&path) {
@@ -248,29 +232,6 @@ impl Reader {
         let origin = self.origin(name);
         self.faults.push(Fault::new(name, &origin, problem));
         None
-    }
-
-    fn no_open_proxy(&mut self, settings: &Settings) {
-        if self.value("allow_open_proxy").unwrap_or(false) {
-            return;
-        }
-        let open = settings.socks_listen.iter().find(|listen| !listen.is_private());
-        if let Some(listen) = open.filter(|_| settings.socks_credentials.is_none()) {
-            let mend = "set socks_user and socks_password, listen on 127.0.0.1";
-            self.open("socks_listen", listen, mend);
-        }
-        // Programs that know no proxy know no password for one either.
-        if let Some(forward) = settings.forwards.iter().find(|forward| !forward.listen.is_private()) {
-            self.open("forwards", &forward.listen, "listen on 127.0.0.1");
-        }
-    }
-
-    fn open(&mut self, key: &'static str, listen: &Listen, mend: &str) {
-        let origin = self.origin(key);
-        let problem = format!(
-            "{listen} can be reached by others, who could use the tailnet: {mend}, or set allow_open_proxy = true"
-        );
-        self.faults.push(Fault::new(key, &origin, problem));
     }
 
     pub(super) fn origin(&self, name: &str) -> String {

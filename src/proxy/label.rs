@@ -4,65 +4,80 @@ use prometheus_client::encoding::{EncodeLabelValue, LabelValueEncoder};
 
 use crate::dial::DialError;
 
-/// How a client asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Protocol {
-    Socks5,
-    /// UDP ASSOCIATE.
-    Socks5Udp,
-    /// An absolute-form request.
-    Http,
-    HttpConnect,
-    /// A port of `forwards`.
-    Forward,
-    /// It said nothing, or nothing that is known.
-    Unknown,
+/// Declares a label with its values as the metrics have them.
+macro_rules! label {
+    ($(#[$doc:meta])* $name:ident: $($(#[$about:meta])* $variant:ident = $word:literal),+ $(,)?) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum $name { $($(#[$about])* $variant),+ }
+
+        impl EncodeLabelValue for $name {
+            fn encode(&self, encoder: &mut LabelValueEncoder) -> std::fmt::Result {
+                match self { $(Self::$variant => $word),+ }.encode(encoder)
+            }
+        }
+    };
 }
 
-/// What came of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Outcome {
-    Connected,
-    /// Refused by `allow`, `deny`, `direct` or the rules that always hold.
-    Policy,
-    /// User and password were wrong or missing.
-    Unauthorized,
-    /// Not what the protocol says, or nothing.
-    Malformed,
-    /// Nothing complete within `handshake_timeout`.
-    TooSlow,
-    /// A command that is not served.
-    Unsupported,
-    Network,
-    Host,
-    /// The target refused.
-    Refused,
-    TimedOut,
-    /// tailscaled, or the target in the midst of an answer, failed.
-    Failed,
-}
+label!(
+    /// How a client asked.
+    Protocol:
+        Socks5 = "socks5",
+        /// UDP ASSOCIATE.
+        Socks5Udp = "socks5_udp",
+        /// An absolute-form request.
+        Http = "http",
+        HttpConnect = "http_connect",
+        /// A port of `forwards`.
+        Forward = "forward",
+        /// It said nothing, or nothing that is known.
+        Unknown = "unknown",
+);
 
-/// Which rule of tetherd itself stood against a client.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Refuser {
-    Policy,
-    Authentication,
-    Protocol,
-}
+label!(
+    /// What came of it.
+    Outcome:
+        Connected = "connected",
+        /// Refused by `allow`, `deny`, `direct` or the rules that always hold.
+        Policy = "policy",
+        /// User and password were wrong or missing.
+        Unauthorized = "unauthorized",
+        /// Not what the protocol says, or nothing.
+        Malformed = "malformed",
+        /// Nothing complete within `handshake_timeout`.
+        TooSlow = "too_slow",
+        /// A command that is not served.
+        Unsupported = "unsupported",
+        Network = "network",
+        Host = "host",
+        /// The target refused.
+        Refused = "refused",
+        TimedOut = "timed_out",
+        /// tailscaled, or the target in the midst of an answer, failed.
+        Failed = "failed",
+);
 
-/// How a target is reached.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Path {
-    Tailnet,
-    Direct,
-}
+label!(
+    /// Which rule of tetherd itself stood against a client.
+    Refuser:
+        Policy = "policy",
+        Authentication = "authentication",
+        Protocol = "protocol",
+);
 
-/// From the client's side.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Direction {
-    Sent,
-    Received,
-}
+label!(
+    /// How a target is reached.
+    Path:
+        Tailnet = "tailnet",
+        Direct = "direct",
+);
+
+label!(
+    /// From the client's side.
+    Direction:
+        Sent = "sent",
+        Received = "received",
+);
 
 impl Protocol {
     /// Those that lead to a connection.
@@ -91,69 +106,5 @@ impl From<&DialError> for Outcome {
             DialError::TimedOut(_) => Self::TimedOut,
             DialError::Tailscaled(_) | DialError::Other(_) => Self::Failed,
         }
-    }
-}
-
-impl EncodeLabelValue for Protocol {
-    fn encode(&self, encoder: &mut LabelValueEncoder) -> std::fmt::Result {
-        match self {
-            Self::Socks5 => "socks5",
-            Self::Socks5Udp => "socks5_udp",
-            Self::Http => "http",
-            Self::HttpConnect => "http_connect",
-            Self::Forward => "forward",
-            Self::Unknown => "unknown",
-        }
-        .encode(encoder)
-    }
-}
-
-impl EncodeLabelValue for Outcome {
-    fn encode(&self, encoder: &mut LabelValueEncoder) -> std::fmt::Result {
-        match self {
-            Self::Connected => "connected",
-            Self::Policy => "policy",
-            Self::Unauthorized => "unauthorized",
-            Self::Malformed => "malformed",
-            Self::TooSlow => "too_slow",
-            Self::Unsupported => "unsupported",
-            Self::Network => "network",
-            Self::Host => "host",
-            Self::Refused => "refused",
-            Self::TimedOut => "timed_out",
-            Self::Failed => "failed",
-        }
-        .encode(encoder)
-    }
-}
-
-impl EncodeLabelValue for Refuser {
-    fn encode(&self, encoder: &mut LabelValueEncoder) -> std::fmt::Result {
-        match self {
-            Self::Policy => "policy",
-            Self::Authentication => "authentication",
-            Self::Protocol => "protocol",
-        }
-        .encode(encoder)
-    }
-}
-
-impl EncodeLabelValue for Path {
-    fn encode(&self, encoder: &mut LabelValueEncoder) -> std::fmt::Result {
-        match self {
-            Self::Tailnet => "tailnet",
-            Self::Direct => "direct",
-        }
-        .encode(encoder)
-    }
-}
-
-impl EncodeLabelValue for Direction {
-    fn encode(&self, encoder: &mut LabelValueEncoder) -> std::fmt::Result {
-        match self {
-            Self::Sent => "sent",
-            Self::Received => "received",
-        }
-        .encode(encoder)
     }
 }
