@@ -42,6 +42,19 @@ $(PARTS)/headscale: parts/headscale/go.mod parts/headscale/go.sum | check-tools
 	cd parts/headscale && go build -mod=readonly -trimpath -ldflags '-s -w' -o ../bin/ tool
 	@touch $@
 
+# Stamped as its own makefile does, or it takes itself for one of Kubernetes 1.20.
+HELM_VERSION := $(shell awk '$$1 == "helm.sh/helm/v3" { print $$2 }' parts/helm/go.mod)
+HELM_KUBERNETES := $(shell awk -F . '/k8s.io\/client-go v0/ { print $$3 }' parts/helm/go.mod)
+HELM_STAMP := -X helm.sh/helm/v3/internal/version.version=$(HELM_VERSION) \
+	-X helm.sh/helm/v3/pkg/chartutil.k8sVersionMajor=1 -X helm.sh/helm/v3/pkg/chartutil.k8sVersionMinor=$(HELM_KUBERNETES)
+.PHONY: helm
+helm: $(PARTS)/helm
+
+$(PARTS)/helm: parts/helm/go.mod parts/helm/go.sum | check-tools
+	@echo "building helm (some minutes, once)"
+	cd parts/helm && go build -mod=readonly -trimpath -ldflags '-s -w $(HELM_STAMP)' -o ../bin/ tool
+	@touch $@
+
 # --- Programs that people use, pinned, for tests/clients --------------------------------------------------------
 
 CLIENTS := $(PARTS)/clients
