@@ -81,6 +81,8 @@ pub fn render_example(tetherd: &Value) -> Vec<Value> {
     let charts = app.join("charts");
     let _ = fs::remove_dir_all(&charts);
     copy(&repository("helm/tetherd"), &charts.join("tetherd"));
+    // Without the example's own source of keys.
+    let tetherd = with(json!({ "auth": { "existingSecret": "" } }), tetherd.clone());
     documents(template(&app, KUBERNETES, &json!({ "tetherd": tetherd })))
 }
 
