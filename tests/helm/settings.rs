@@ -123,7 +123,7 @@ fn every_setting_arrives_in_the_sidecar_as_it_was_given() {
     let others: BTreeSet<&str> = all.difference(&of_sources).copied().collect();
     let password = BTreeSet::from(["socks_user", "socks_password"]);
     let mut seen = arrived(&others.iter().chain(&password).copied().chain(["auth_key"]).collect());
-    for source in SOURCES.iter().chain(&MORE_SOURCES).copied() {
+    for source in SOURCES.iter().chain(&MORE_SOURCES) {
         let mut keys: BTreeSet<&str> = source.iter().copied().chain(["tags"]).collect();
         if keys.contains("socks_user") {
             keys.insert("auth_key");
