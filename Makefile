@@ -20,6 +20,7 @@ help:
 	@echo "make bench         time to ready, memory and size, beside what people use instead"
 	@echo "make build         the release binary, target/release/tetherd"
 	@echo "make clients       the programs of docs/clients.md for the tests, into $(PARTS)/clients"
+	@echo "make chart-tools   what tests the Helm chart, into $(PARTS)"
 	@echo "make layer         the layer for AWS Lambda, target/layer/tetherd-layer-*.zip"
 	@echo "make functions     the webhook forwarder's functions, target/webhook/ARCH/*.zip, by sam build"
 	@echo "make image         the container image, tetherd:VERSION; needs a Docker engine"
@@ -41,6 +42,36 @@ $(PARTS)/tailscaled: parts/tailscaled/go.mod parts/tailscaled/go.sum | check-too
 $(PARTS)/headscale: parts/headscale/go.mod parts/headscale/go.sum | check-tools
 	@echo "building headscale (some minutes, once)"
 	cd parts/headscale && go build -mod=readonly -trimpath -ldflags '-s -w' -o ../bin/ tool
+	@touch $@
+
+# Stamped as its own makefile does, or it takes itself for one of Kubernetes 1.20.
+HELM_VERSION := $(shell awk '$$1 == "helm.sh/helm/v3" { print $$2 }' parts/helm/go.mod)
+HELM_KUBERNETES := $(shell awk -F . '/k8s.io\/client-go v0/ { print $$3 }' parts/helm/go.mod)
+HELM_STAMP := -X helm.sh/helm/v3/internal/version.version=$(HELM_VERSION) \
+	-X helm.sh/helm/v3/pkg/chartutil.k8sVersionMajor=1 -X helm.sh/helm/v3/pkg/chartutil.k8sVersionMinor=$(HELM_KUBERNETES)
+# What tests the chart: helm, the API server's own code, schemas of all versions of Kubernetes, models of custom resources.
+KUBERNETES_VALIDATE := kubernetes-validate==1.37.0
+.PHONY: chart-tools
+chart-tools: $(PARTS)/helm $(PARTS)/admission $(PARTS)/chart/python/installed $(PARTS)/chart/node/installed
+
+$(PARTS)/admission: $(wildcard parts/admission/*.go) parts/admission/go.mod parts/admission/go.sum | check-tools
+	cd parts/admission && go build -mod=readonly -trimpath -ldflags '-s -w' -o ../bin/ .
+	@touch $@
+
+$(PARTS)/chart/python/installed: | system-packages
+	@mkdir -p $(PARTS)/chart
+	python3 -m venv --clear $(@D)
+	$(@D)/bin/pip install --quiet --disable-pip-version-check '$(KUBERNETES_VALIDATE)'
+	@touch $@
+
+$(PARTS)/chart/node/installed: parts/chart/package.json parts/chart/package-lock.json | check-node
+	@mkdir -p $(@D) && cp $^ $(@D)
+	cd $(@D) && npm ci --silent --ignore-scripts
+	@touch $@
+
+$(PARTS)/helm: parts/helm/go.mod parts/helm/go.sum | check-tools
+	@echo "building helm (some minutes, once)"
+	cd parts/helm && go build -mod=readonly -trimpath -ldflags '-s -w $(HELM_STAMP)' -o ../bin/ tool
 	@touch $@
 
 # --- Programs that people use, pinned, for tests/clients --------------------------------------------------------
@@ -158,7 +189,7 @@ demo: parts check-ip
 	cargo build -p testbed --bin demo
 	$(CARGO_TARGET_DIR)/debug/demo --tetherd $(CARGO_TARGET_DIR)/release/tetherd $(if $(ONCE),--once)
 
-test: system-packages parts moto clients layer image-layer functions webhook-template lint lint-template lint-workflows
+test: system-packages parts moto clients chart-tools layer image-layer functions webhook-template lint lint-template lint-workflows
 	cargo test --workspace
 
 lint: $(CARGO_DENY)

@@ -181,6 +181,9 @@ impl Value for ControlUrl {
     }
 }
 
+/// RFC 1035, section 2.3.4.
+pub const LONGEST_LABEL: usize = 63;
+
 /// A node's host name: one DNS label.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hostname(pub String);
@@ -189,7 +192,7 @@ impl Value for Hostname {
     const EXPECTED: &'static str = "one name of letters, digits and dashes, at most 63, without dots";
 
     fn parse(text: &str) -> Option<Self> {
-        let fits = (1..=63).contains(&text.len())
+        let fits = (1..=LONGEST_LABEL).contains(&text.len())
             && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
             && !text.starts_with('-')
             && !text.ends_with('-');

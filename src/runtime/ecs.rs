@@ -14,7 +14,7 @@ use tokio::time::{sleep, timeout};
 
 use super::Identity;
 use crate::config::Environment;
-use crate::config::value::{Hostname, Value};
+use crate::config::value::{Hostname, LONGEST_LABEL, Value};
 use crate::http;
 
 /// <https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-metadata-endpoint-v4-fargate.html>
@@ -27,8 +27,6 @@ const PAUSE: Duration = Duration::from_millis(200);
 
 /// Of a task's 32 hexadecimal digits, as many as tell the tasks of a service apart.
 const ID_DIGITS: usize = 8;
-/// RFC 1035, section 2.3.4.
-const LONGEST_LABEL: usize = 63;
 
 /// SIGKILL follows SIGTERM after 30 s unless the task definition says otherwise (`stopTimeout`): this and what logging
 /// out takes at most, 6 s, end before.

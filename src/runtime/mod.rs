@@ -78,7 +78,11 @@ impl Runtime {
 
     /// Asks the place what this container is, where there is something to ask. Takes two seconds at most.
     pub async fn identity(self, environment: &Environment) -> Identity {
-        if self == Self::Ecs { ecs::identity(environment).await } else { Identity::default() }
+        match self {
+            Self::Ecs => ecs::identity(environment).await,
+            Self::Kubernetes => kubernetes::identity(environment),
+            Self::Lambda | Self::Plain => Identity::default(),
+        }
     }
 
     /// The name of the function that the daemon serves, where it serves one.

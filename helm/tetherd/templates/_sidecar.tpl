@@ -1,0 +1,81 @@
+{{/*
+For other charts, which list this one as a dependency. Each takes this chart's context:
+
+  spec:
+    initContainers:
+      {{- include "tetherd.sidecar" .Subcharts.tetherd | nindent 6 }}
+    containers:
+      - name: app
+        env:
+          {{- include "tetherd.env" .Subcharts.tetherd | nindent 10 }}
+    volumes:
+      {{- include "tetherd.volumes" .Subcharts.tetherd | nindent 6 }}
+*/}}
+
+{{/* A native sidecar, to stand first in a pod's `initContainers`: it starts before the application and ends after it. */}}
+{{- define "tetherd.sidecar" -}}
+{{- include "tetherd.requireOneKey" . -}}
+{{- $context := dict "Values" .Values "Chart" .Chart "Release" .Release "role" "sidecar" "resources" .Values.resources -}}
+- {{ include "tetherd.container" $context | nindent 2 | trim }}
+  restartPolicy: Always
+  ports:
+    - name: tetherd-health
+      containerPort: {{ include "tetherd.healthPort" . }}
+  {{- with .Values.resources }}
+  resources:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+{{- end -}}
+
+{{/* What is never dialled for others, and the cluster's own: what `tetherd env` says in Kubernetes. */}}
+{{- define "tetherd.noProxy" -}}
+localhost,127.0.0.1,127.0.0.0/8,::1,169.254.169.254,169.254.170.2,169.254.170.23,fd00:ec2::254,fd00:ec2::23,.svc,.cluster.local,$(KUBERNETES_SERVICE_HOST)
+{{- range .Values.noProxy }},{{ . }}{{ end }}
+{{- end -}}
+
+{{/* Address of the sidecar's proxy as the application reaches it. */}}
+{{- define "tetherd.proxyAddress" -}}
+{{- $address := "" -}}
+{{- range (include "tetherd.text" (.Values.config.socks_listen | default "127.0.0.1:1055") | splitList ",") -}}
+{{- if and (not $address) (not (hasPrefix "unix:" .)) -}}{{- $address = . -}}{{- end -}}
+{{- end -}}
+{{- if not $address -}}
+{{- fail "config.socks_listen: tetherd.env needs a TCP address in it, such as 127.0.0.1:1055" -}}
+{{- end -}}
+{{- regexReplaceAll "^(\\*|localhost|0\\.0\\.0\\.0|\\[::\\])?:([0-9]+)$" $address "127.0.0.1:${2}" -}}
+{{- end -}}
+
+{{/* The proxy variables, to stand in the `env` of the application's container. */}}
+{{- define "tetherd.env" -}}
+{{- include "tetherd.proxyVariables" . | trim -}}
+{{- end -}}
+
+{{- define "tetherd.proxyVariables" -}}
+{{- $address := include "tetherd.proxyAddress" . -}}
+{{- $user := "" -}}
+{{- $secret := .Values.proxyAuth.existingSecret -}}
+{{- if or $secret .Values.config.socks_password }}
+{{- $user = "$(PROXY_USER):$(PROXY_PASSWORD)@" }}
+# Within an address only letters, digits and - . _ ~ stand for themselves.
+- name: PROXY_USER
+  {{- if $secret }}
+  valueFrom:
+    secretKeyRef:
+      name: {{ $secret }}
+      key: username
+  {{- else }}
+  value: {{ .Values.config.socks_user | quote }}
+  {{- end }}
+- name: PROXY_PASSWORD
+  valueFrom:
+    secretKeyRef:
+      name: {{ $secret | default (include "tetherd.secretName" .) }}
+      key: {{ ternary "password" "socks_password" (not (empty $secret)) }}
+{{- end }}
+{{- range $name, $value := dict "ALL_PROXY" (printf "socks5h://%s%s" $user $address) "HTTP_PROXY" (printf "http://%s%s" $user $address) "HTTPS_PROXY" (printf "http://%s%s" $user $address) "NO_PROXY" (include "tetherd.noProxy" $) }}
+{{- range list $name (lower $name) }}
+- name: {{ . }}
+  value: {{ $value | quote }}
+{{- end }}
+{{- end }}
+{{- end -}}

@@ -1,0 +1,145 @@
+{{/* What Deployment and StatefulSet of the gateway have in common. */}}
+
+{{- define "tetherd.gatewayLabels" -}}
+{{ include "tetherd.selectorLabels" . }}
+app.kubernetes.io/component: gateway
+{{- end -}}
+
+{{/* The port of the first address of `config.socks_listen`. */}}
+{{- define "tetherd.gatewayPort" -}}
+{{- include "tetherd.text" (.Values.config.socks_listen | default "[::]:1055") | splitList "," | first | splitList ":" | last -}}
+{{- end -}}
+
+{{/* Who can reach the gateway could use the tailnet: never without a password. */}}
+{{- define "tetherd.requirePassword" -}}
+{{- $config := .Values.config -}}
+{{- $password := or $config.socks_password $config.socks_password_file -}}
+{{- if and .Values.proxyAuth.existingSecret (or $config.socks_user $password) -}}
+{{- fail "proxyAuth.existingSecret and config.socks_user or config.socks_password are given: the password comes from one place" -}}
+{{- end -}}
+{{- if not (or .Values.proxyAuth.existingSecret (and $config.socks_user $password)) -}}
+{{- fail "gateway: needs a user and a password: set proxyAuth.existingSecret, or config.socks_user and config.socks_password" -}}
+{{- end -}}
+{{- if $config.allow_open_proxy -}}
+{{- fail "config.allow_open_proxy: a gateway asks for a password" -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Seconds of a time such as 20s or 2m; nothing for another form. */}}
+{{- define "tetherd.seconds" -}}
+{{- if regexMatch "^[0-9]+s$" . -}}{{ trimSuffix "s" . }}
+{{- else if regexMatch "^[0-9]+m$" . -}}{{ mul (trimSuffix "m" .) 60 }}
+{{- else if regexMatch "^[0-9]+ms$" . -}}1
+{{- end -}}
+{{- end -}}
+
+{{/* The hook, the drain, up to 6 s for leaving the tailnet, and some to spare. */}}
+{{- define "tetherd.gracePeriod" -}}
+{{- $drain := include "tetherd.seconds" (.Values.config.drain_timeout | default "20s") -}}
+{{- $given := .Values.gateway.terminationGracePeriodSeconds -}}
+{{- if $drain -}}
+{{- $needed := add .Values.gateway.preStopSeconds $drain 6 | int -}}
+{{- if and $given (lt (int $given) $needed) -}}
+{{- fail (printf "gateway.terminationGracePeriodSeconds: %d is too short: preStopSeconds, config.drain_timeout and 6 s for leaving the tailnet make %d" (int $given) $needed) -}}
+{{- end -}}
+{{- $given | default (add $needed 9) | int -}}
+{{- else -}}
+{{- required "gateway.terminationGracePeriodSeconds: needed with this form of config.drain_timeout" $given | int -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "tetherd.gatewayPod" -}}
+{{- include "tetherd.requireOneKey" . -}}
+{{- include "tetherd.requirePassword" . -}}
+{{- $gateway := .Values.gateway -}}
+{{- $context := dict "Values" .Values "Chart" .Chart "Release" .Release "role" "gateway" "resources" $gateway.resources -}}
+metadata:
+  labels:
+    {{- include "tetherd.labels" . | nindent 4 }}
+    app.kubernetes.io/component: gateway
+    {{- with $gateway.podLabels }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
+  annotations:
+    kubectl.kubernetes.io/default-container: tetherd
+    {{- if .Values.serveConfig }}
+    checksum/serve: {{ toJson .Values.serveConfig | sha256sum }}
+    {{- end }}
+    {{- with $gateway.podAnnotations }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
+spec:
+  serviceAccountName: {{ include "tetherd.serviceAccountName" . }}
+  automountServiceAccountToken: {{ .Values.serviceAccount.automountToken }}
+  # Variables of Services are none of tetherd's settings.
+  enableServiceLinks: false
+  terminationGracePeriodSeconds: {{ include "tetherd.gracePeriod" . }}
+  securityContext:
+    runAsNonRoot: true
+    runAsUser: 65532
+    runAsGroup: 65532
+    fsGroup: 65532
+    fsGroupChangePolicy: OnRootMismatch
+    seccompProfile:
+      type: RuntimeDefault
+  containers:
+    - {{ include "tetherd.container" $context | nindent 6 | trim }}
+      ports:
+        - name: proxy
+          containerPort: {{ include "tetherd.gatewayPort" . }}
+        - name: tetherd-health
+          containerPort: {{ include "tetherd.healthPort" . }}
+      {{- if $gateway.preStopSeconds }}
+      # Until every node has heard that the pod is leaving, connections still come, and are served.
+      lifecycle:
+        preStop:
+          sleep:
+            seconds: {{ int64 $gateway.preStopSeconds }}
+      {{- end }}
+      {{- with $gateway.resources }}
+      resources:
+        {{- toYaml . | nindent 8 }}
+      {{- end }}
+  volumes:
+    {{- include "tetherd.volumes" . | nindent 4 }}
+  {{- include "tetherd.placement" . | nindent 2 }}
+{{- end -}}
+
+{{/* On which nodes the pods run. */}}
+{{- define "tetherd.placement" -}}
+{{- $gateway := .Values.gateway -}}
+topologySpreadConstraints:
+{{- with $gateway.topologySpreadConstraints }}
+  {{- toYaml . | nindent 2 }}
+{{- else }}
+  {{- range list "topology.kubernetes.io/zone" "kubernetes.io/hostname" }}
+  - maxSkew: 1
+    topologyKey: {{ . }}
+    whenUnsatisfiable: ScheduleAnyway
+    labelSelector:
+      matchLabels:
+        {{- include "tetherd.gatewayLabels" $ | nindent 8 }}
+    # The pods of a roll-out are spread among themselves.
+    matchLabelKeys: [{{ ternary "controller-revision-hash" "pod-template-hash" (eq $gateway.kind "StatefulSet") }}]
+  {{- end }}
+{{- end }}
+{{- with $gateway.nodeSelector }}
+nodeSelector:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with $gateway.tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with $gateway.affinity }}
+affinity:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with $gateway.priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- with $gateway.imagePullSecrets }}
+imagePullSecrets:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}

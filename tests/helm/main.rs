@@ -1,0 +1,12 @@
+//! The Helm chart: rendered by helm in every mode, judged by schemas of Kubernetes, by the API server's own code, and by tetherd
+//! itself. `make chart-tools` builds what these tests need.
+
+mod adapter;
+mod chart;
+mod gateway;
+mod injection;
+mod keys;
+mod schema;
+mod settings;
+mod sidecar;
+mod valid;
