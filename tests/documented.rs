@@ -83,11 +83,11 @@ fn what_is_deployed_names_no_setting_that_does_not_exist() {
         ("ecs/task-definition.json", include_str!("../ecs/task-definition.json"), &[]),
         ("ecs/template.yaml", include_str!("../ecs/template.yaml"), &[]),
         ("ecs/gateway.yaml", include_str!("../ecs/gateway.yaml"), &[]),
-        ("docs/containers.md", include_str!("../docs/containers.md"), &[]),
         ("docs/kubernetes.md", include_str!("../docs/kubernetes.md"), &["settings"]),
         ("helm/tetherd/README.md", include_str!("../helm/tetherd/README.md"), &["settings"]),
         ("lambda-layer/template.yaml", include_str!("../lambda-layer/template.yaml"), &[]),
         ("webhook-forwarder/template.yaml", include_str!("../webhook-forwarder/template.yaml"), &[]),
+        ("docs/docker.md", include_str!("../docs/docker.md"), &[]),
     ];
     for (name, document, others) in documents {
         let mut found = variables(document);

@@ -9,10 +9,11 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use testbed::daemon::{Builder, Daemon, SOCKS};
+use testbed::image::repository;
 use testbed::server::Server;
 use testbed::{Node, Tailnet, parts, socks, wait_until};
 
-use crate::scene::{READY, repository};
+use crate::scene::READY;
 
 const PATH: &str = "/v4/0206b271-b33f-47ab-86c6-a0ba208a70a9";
 /// From AWS's documentation.

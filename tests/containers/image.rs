@@ -6,9 +6,10 @@ use std::os::unix::fs::MetadataExt;
 use std::process::Command;
 
 use serde_json::json;
+use testbed::image::{IMAGE, build, repository};
 use testbed::parts;
 
-use crate::scene::{IMAGE, build, engine, layer, repository};
+use crate::scene::{engine, layer};
 
 const LARGEST: usize = 13_000_000;
 /// In no image that has these can a stranger do much.
@@ -128,7 +129,7 @@ fn the_same_programs_give_the_same_layer() {
     let mut arguments = vec![script.as_str(), &again];
     arguments.extend(inputs.iter().map(String::as_str));
     tool("python3", &arguments);
-    build(&engine, again.as_ref(), "again");
+    build(&engine, again.as_ref(), "again").expect("builds");
     let layers = |tag: &str| engine.inspect(tag).expect("is there")["RootFS"]["Layers"].clone();
     assert_eq!(layers("again"), layers(IMAGE));
     assert_eq!(layers(IMAGE).as_array().map(Vec::len), Some(1));

@@ -3,6 +3,7 @@
 
 mod compose;
 mod ecs;
+mod gateway;
 mod image;
 mod names;
 mod running;

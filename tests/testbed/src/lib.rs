@@ -11,6 +11,8 @@ pub mod descendants;
 pub mod docker;
 pub mod flows;
 pub mod http;
+pub mod image;
+pub mod kubernetes;
 pub mod lambda;
 pub mod moto;
 pub mod names;
