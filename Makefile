@@ -182,7 +182,7 @@ test: system-packages parts moto clients chart-tools layer image-layer kubelet l
 	cargo test --workspace
 
 # Real pods on a real kubelet; a part of `make test`.
-test-kubelet: system-packages parts image-layer kubelet
+test-kubelet: system-packages parts image-layer kubelet helm
 	cargo test --test kubelet
 
 lint: $(CARGO_DENY)

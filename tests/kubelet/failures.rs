@@ -6,7 +6,7 @@ use crate::scene::{Scene, state};
 #[test]
 fn a_refused_key_is_in_the_termination_message() {
     let scene = Scene::new();
-    scene.keep("auth-key", "not-a-key-of-this-tailnet");
+    scene.keep("auth_key", "not-a-key-of-this-tailnet");
     scene.apply();
     let ended = scene.wait("tetherd has ended", |pod| {
         let tetherd = state(pod, TETHERD);

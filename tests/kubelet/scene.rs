@@ -49,7 +49,7 @@ impl Scene {
         let ca = fs::read_to_string(scene.tailnet.ca_file()).expect("reads");
         scene.keep("ca.pem", &ca);
         let key = scene.tailnet.auth_key(KeyOptions { reusable: true, ephemeral: true }).expect("a key");
-        scene.keep("auth-key", &key);
+        scene.keep("auth_key", &key);
         scene
     }
 
