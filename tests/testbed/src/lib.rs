@@ -26,6 +26,7 @@ pub mod server;
 pub mod socks;
 pub mod tailnet;
 pub mod tailscale_api;
+pub mod throttle;
 pub mod transcript;
 pub mod wait;
 
