@@ -85,6 +85,15 @@ $(PARTS)/kubelet: parts/kubelet/go.mod parts/kubelet/go.sum | check-tools
 		-ldflags '-s -w -X k8s.io/component-base/version.gitVersion=$(KUBERNETES_VERSION)' -o ../bin/ tool
 	@touch $@
 
+# Checkers of what hosts/ has: podman's generator of units, of workflows for GitHub, of HCL.
+HOST_TOOLS := quadlet actionlint hclfmt
+.PHONY: host-tools
+host-tools: $(HOST_TOOLS:%=$(PARTS)/%)
+
+$(HOST_TOOLS:%=$(PARTS)/%): $(PARTS)/%: parts/%/go.mod parts/%/go.sum | check-tools
+	cd parts/$* && go build -mod=readonly -trimpath -ldflags '-s -w' -o ../bin/ tool
+	@touch $@
+
 # --- Programs that people use, pinned, for tests/clients --------------------------------------------------------
 
 CLIENTS := $(PARTS)/clients
@@ -178,7 +187,7 @@ demo: parts check-ip
 	cargo build -p testbed --bin demo
 	$(CARGO_TARGET_DIR)/debug/demo --tetherd $(CARGO_TARGET_DIR)/release/tetherd $(if $(ONCE),--once)
 
-test: system-packages parts moto clients chart-tools layer image-layer kubelet lint lint-template
+test: system-packages parts moto clients chart-tools layer image-layer host-tools kubelet lint lint-template
 	cargo test --workspace
 
 # Real pods on a real kubelet; a part of `make test`.
@@ -239,6 +248,9 @@ system-packages:
 	[ -x /usr/sbin/dockerd ] || missing="$$missing docker.io"; \
 	[ -x /usr/bin/containerd ] || missing="$$missing containerd"; \
 	command -v runc >/dev/null || [ -x /usr/sbin/runc ] || missing="$$missing runc"; \
+	command -v systemd-analyze >/dev/null || missing="$$missing systemd"; \
+	command -v podman >/dev/null || missing="$$missing podman"; \
+	command -v catatonit >/dev/null || missing="$$missing catatonit"; \
 	[ -x /usr/sbin/haproxy ] || missing="$$missing haproxy"; \
 	command -v docker-compose >/dev/null || missing="$$missing docker-compose"; \
 	command -v busybox >/dev/null || missing="$$missing busybox-static"; \

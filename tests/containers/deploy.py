@@ -1,7 +1,9 @@
 """Deploys a template, given as a file, in moto's AWS: what it needs of a VPC is made, its parameters get values. Prints the
 service and the task definition that come of it."""
+import ast
 import json
 import os
+import re
 import sys
 
 os.environ.update(AWS_ACCESS_KEY_ID="x", AWS_SECRET_ACCESS_KEY="x", AWS_DEFAULT_REGION="eu-west-1")
@@ -20,9 +22,23 @@ def network():
     return {"Vpc": vpc, "Subnets": ",".join(subnets), "ClientCidr": "10.0.0.0/16"}
 
 
+def without_load_balancer(template):
+    """moto takes no listener for TCP."""
+    for name in ("LoadBalancer", "Targets", "Listener", "Proxy"):
+        template = re.sub(rf"\n  {name}:\n(?:(?:    .*)?\n)+?(?=  \S|\S)", "\n", template)
+    template = re.sub(r"      LoadBalancers:\n(?:        .*\n)+", "", template)
+    return template.replace("    DependsOn: Listener\n", "")
+
+
+def statements(document):
+    # moto gives back what CloudFormation gave it as Python prints it.
+    document = ast.literal_eval(document) if isinstance(document, str) else document
+    return document["Statement"]
+
+
 def main(path):
     with open(path, encoding="utf-8") as file:
-        template = file.read()
+        template = without_load_balancer(file.read())
     cloud, ecs = boto3.client("cloudformation"), boto3.client("ecs")
     ecs.create_cluster(clusterName="default")
     values = {**network(), "TetherdImage": "registry.example/tetherd", "AppImage": "registry.example/app"}
@@ -39,8 +55,8 @@ def main(path):
     for role in roles.list_roles()["Roles"]:
         name = role["RoleName"]
         for policy in roles.list_role_policies(RoleName=name)["PolicyNames"]:
-            document = roles.get_role_policy(RoleName=name, PolicyName=policy)["PolicyDocument"]
-            policies[policy] = (json.loads(document) if isinstance(document, str) else document)["Statement"]
+            answer = roles.get_role_policy(RoleName=name, PolicyName=policy)
+            policies[policy] = statements(answer["PolicyDocument"])
     found = {"service": service["services"][0], "taskDefinition": definition, "policies": policies}
     print(json.dumps(found, default=str))
 

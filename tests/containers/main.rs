@@ -4,7 +4,9 @@
 mod compose;
 mod ecs;
 mod gateway;
+mod hosts;
 mod image;
 mod names;
+mod podman;
 mod running;
 mod scene;
