@@ -24,11 +24,13 @@ impl Podman {
     fn new(scene: &Scene) -> Self {
         let podman = Self(tempfile::Builder::new().prefix("tb-podman-").tempdir().expect("a directory"));
         let archive = podman.place("images.tar");
-        let (tetherd, busybox) = (format!("localhost/{IMAGE}:latest"), format!("{HUB}/{BUSYBOX}"));
-        scene.engine.docker(&["tag", IMAGE, &tetherd]).expect("tagged");
-        scene.engine.docker(&["tag", BUSYBOX, &busybox]).expect("tagged");
-        scene.engine.docker(&["save", "--output", &archive, &tetherd, &busybox]).expect("saved");
-        podman.run(&["load", "--input", &archive]).expect("loaded");
+        scene.engine.docker(&["save", "--output", &archive, IMAGE, BUSYBOX]).expect("saved");
+        let loaded = podman.run(&["load", "--input", &archive]).expect("loaded");
+        for (image, name) in [(IMAGE, format!("localhost/{IMAGE}:latest")), (BUSYBOX, format!("{HUB}/{BUSYBOX}"))] {
+            let mut names = loaded.lines().filter_map(|line| line.strip_prefix("Loaded image: "));
+            let found = names.find(|name| name.contains(image)).expect("a name that podman gave it");
+            podman.run(&["tag", found, &name]).expect("tagged");
+        }
         podman
     }
 
@@ -96,6 +98,10 @@ fn podman_plays_the_pod_whose_application_reaches_the_tailnet_by_name() {
     let fetched = wait_until("the application has the page", READY, || podman.logs("app").contains(PAGE).then_some(()));
     fetched.unwrap_or_else(|error| panic!("{error}\n{}\n{}", podman.logs("app"), podman.logs("tetherd")));
     assert!(scene.tailnet.node(POD).expect("nodes").is_some());
+    // Taken down at once, the pod is killed.
+    podman.run(&["pod", "stop", "--time=20", POD]).expect("stops");
+    let code = podman.run(&["inspect", "--format={{.State.ExitCode}}", &format!("{POD}-tetherd")]).expect("is there");
+    assert_eq!(code, "0\n");
     podman.run(&["kube", "down", &manifest]).expect("stops");
     assert!(scene.tailnet.node(POD).expect("nodes").is_none(), "it has left the tailnet");
 }
