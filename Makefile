@@ -1,7 +1,7 @@
 # The commands of this project. `make demo` shows the main job, `make test` installs what the tests need and runs all
 # of them; both start from nothing but Rust and Go.
 
-.PHONY: demo test test-kubelet bench build parts clients lambda-parts layer image image-layer lint check-tools clean help
+.PHONY: demo test test-kubelet bench build parts clients lambda-parts layer image image-layer functions webhook-template lint check-tools clean help
 
 DENY_VERSION := 0.20.2
 PARTS := parts/bin
@@ -23,6 +23,7 @@ help:
 	@echo "make clients       the programs of docs/clients.md for the tests, into $(PARTS)/clients"
 	@echo "make chart-tools   what tests the Helm chart, into $(PARTS)"
 	@echo "make layer         the layer for AWS Lambda, target/layer/tetherd-layer-*.zip"
+	@echo "make functions     the webhook forwarder's functions, target/webhook/ARCH/*.zip, by sam build"
 	@echo "make image         the container image, tetherd:VERSION; needs a Docker engine"
 	@echo "make parts         tailscaled, tailscale and headscale, into $(PARTS)"
 
@@ -85,10 +86,10 @@ $(PARTS)/kubelet: parts/kubelet/go.mod parts/kubelet/go.sum | check-tools
 		-ldflags '-s -w -X k8s.io/component-base/version.gitVersion=$(KUBERNETES_VERSION)' -o ../bin/ tool
 	@touch $@
 
-# Checkers of what hosts/ has: podman's generator of units, of workflows for GitHub, of HCL.
-HOST_TOOLS := quadlet actionlint hclfmt
+# Checkers of what hosts/ has: podman's generator of units, of HCL, of workflows for GitHub.
+HOST_TOOLS := quadlet hclfmt
 .PHONY: host-tools
-host-tools: $(HOST_TOOLS:%=$(PARTS)/%)
+host-tools: $(HOST_TOOLS:%=$(PARTS)/%) $(PARTS)/actionlint
 
 $(HOST_TOOLS:%=$(PARTS)/%): $(PARTS)/%: parts/%/go.mod parts/%/go.sum | check-tools
 	cd parts/$* && go build -mod=readonly -trimpath -ldflags '-s -w' -o ../bin/ tool
@@ -144,19 +145,41 @@ layer: lambda-parts
 
 TEMPLATES := lambda-layer/template.yaml webhook-forwarder/template.yaml
 ECS_TEMPLATES := ecs/template.yaml ecs/gateway.yaml
-# The linters of AWS for the templates, at the version that the emulator comes with.
+WEBHOOK_TEMPLATES := webhook-forwarder/demo-target.yaml webhook-forwarder/deploy-role.yaml
+# The linters of AWS for the templates, at the version that the emulator comes with, and what `sam build` builds Rust with.
 CFN_LINT_VERSION := 1.58.0
-AWS_TOOLS := $(TOOLS)/aws-$(SAM_VERSION)-$(CFN_LINT_VERSION)
+CARGO_LAMBDA_VERSION := 1.9.2
+AWS_TOOLS := $(TOOLS)/aws-$(SAM_VERSION)-$(CFN_LINT_VERSION)-$(CARGO_LAMBDA_VERSION)
 .PHONY: lint-template
 lint-template: $(AWS_TOOLS)/installed
-	$(AWS_TOOLS)/bin/cfn-lint $(TEMPLATES) $(ECS_TEMPLATES)
+	$(AWS_TOOLS)/bin/cfn-lint $(TEMPLATES) $(ECS_TEMPLATES) $(WEBHOOK_TEMPLATES)
 	for template in $(TEMPLATES); do \
 		SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=eu-central-1 $(AWS_TOOLS)/bin/sam validate --lint --template $$template || exit 1; \
 	done
 
 $(AWS_TOOLS)/installed: | system-packages
 	python3 -m venv --clear $(@D)
-	$(@D)/bin/pip install --quiet --only-binary :all: aws-sam-cli==$(SAM_VERSION) cfn-lint==$(CFN_LINT_VERSION)
+	$(@D)/bin/pip install --quiet --only-binary :all: aws-sam-cli==$(SAM_VERSION) cfn-lint==$(CFN_LINT_VERSION) \
+		cargo-lambda==$(CARGO_LAMBDA_VERSION)
+	@touch $@
+
+# The webhook forwarder: its functions as they are deployed, and its template as CloudFormation gets it.
+WEBHOOK := $(CARGO_TARGET_DIR)/webhook
+functions: $(AWS_TOOLS)/installed
+	webhook-forwarder/build.sh $(WEBHOOK) $(CARGO_TARGET_DIR) $(AWS_TOOLS)/bin
+
+webhook-template: $(WEBHOOK)/template.json
+$(WEBHOOK)/template.json: webhook-forwarder/template.yaml webhook-forwarder/stack/expand.py $(AWS_TOOLS)/installed
+	mkdir -p $(@D)
+	$(AWS_TOOLS)/bin/python webhook-forwarder/stack/expand.py $< $@
+
+# The workflows of GitHub.
+.PHONY: lint-workflows
+lint-workflows: $(PARTS)/actionlint
+	$(PARTS)/actionlint
+
+$(PARTS)/actionlint: parts/actionlint/go.mod parts/actionlint/go.sum | check-tools
+	cd parts/actionlint && go build -mod=readonly -trimpath -o ../bin/ tool
 	@touch $@
 
 # AWS on loopback, for the tests of keys.
@@ -187,7 +210,8 @@ demo: parts check-ip
 	cargo build -p testbed --bin demo
 	$(CARGO_TARGET_DIR)/debug/demo --tetherd $(CARGO_TARGET_DIR)/release/tetherd $(if $(ONCE),--once)
 
-test: system-packages parts moto clients chart-tools layer image-layer host-tools kubelet lint lint-template
+test: system-packages parts moto clients chart-tools layer image-layer host-tools kubelet functions webhook-template \
+		lint lint-template lint-workflows
 	cargo test --workspace
 
 # Real pods on a real kubelet; a part of `make test`.
@@ -199,9 +223,11 @@ lint: $(CARGO_DENY)
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	$(CARGO_DENY) check licenses bans sources
 
-bench: parts moto layer check-ip
+bench: parts moto layer functions check-ip
 	cargo bench --bench start
 	cargo bench --bench lambda
+	# What is measured is built; the rest is as for the tests.
+	cargo bench --workspace --profile dev --bench functions
 
 $(CARGO_DENY):
 	cargo install --locked --root $(TOOLS) --version $(DENY_VERSION) cargo-deny

@@ -37,12 +37,14 @@ where
     Ok(sender.send_request(request).await?)
 }
 
-/// Reads the whole body.
+/// Reads the whole answer.
 pub async fn read(response: Response<Incoming>) -> Result<(StatusCode, Bytes), HttpError> {
     let status = response.status();
-    let body = Limited::new(response.into_body(), LARGEST_ANSWER)
-        .collect()
-        .await
-        .map_err(|error| HttpError::Body(error.to_string()))?;
-    Ok((status, body.to_bytes()))
+    Ok((status, read_body(response.into_body()).await?))
+}
+
+/// Reads a whole body.
+pub async fn read_body(body: Incoming) -> Result<Bytes, HttpError> {
+    let collected = Limited::new(body, LARGEST_ANSWER).collect().await;
+    Ok(collected.map_err(|error| HttpError::Body(error.to_string()))?.to_bytes())
 }

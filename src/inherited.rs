@@ -4,7 +4,8 @@ use crate::config::key::KEYS;
 use crate::secret::Redactor;
 
 /// Bear secrets, or point at them.
-const SECRET_BEARING: [&str; 9] = [
+const SECRET_BEARING: [&str; 10] = [
+    "ACTIONS_ID_TOKEN_REQUEST_TOKEN",
     "AWS_ACCESS_KEY_ID",
     "AWS_SECRET_ACCESS_KEY",
     "AWS_SESSION_TOKEN",

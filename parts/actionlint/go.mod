@@ -1,7 +1,7 @@
-// Pins the checker of GitHub workflows, for hosts/github-actions.
+// Pins the linter of GitHub workflows.
 module tetherd.invalid/parts/actionlint
 
-go 1.26.0
+go 1.25.0
 
 tool github.com/rhysd/actionlint/cmd/actionlint
 

@@ -6,10 +6,13 @@ use std::net::IpAddr;
 use super::fault::Fault;
 use super::settings::{NOT_SET, Reader};
 use super::value::ControlUrl;
-use crate::secret::{SecretSource, looks_like_a_key};
+use crate::secret::{CLIENT_SECRET_PREFIX, HEADSCALE_API_KEY_PREFIX, SecretSource, looks_like_a_key};
 
 /// The field of a JSON secret that holds the key, unless another is named.
 pub const DEFAULT_FIELD: &str = "key";
+
+/// The label of the version of a secret that is in use.
+pub const CURRENT: &str = "AWSCURRENT";
 
 /// One source of auth keys.
 #[derive(Clone, Debug)]
@@ -46,12 +49,12 @@ pub enum IdentityToken {
 }
 
 impl AuthSource {
-    /// A text is known now; a file may hold another kind of key later.
-    pub fn may_need_network(&self) -> bool {
+    /// Whether it takes a network to get a key, as things are now: a file may hold another kind of key later.
+    pub fn needs_network(&self) -> bool {
         match self {
             Self::Key(source) => {
-                let makes_keys = |text: &str| text.starts_with("tskey-client-") || text.starts_with("hskey-api-");
-                source.read().is_ok_and(|secret| makes_keys(secret.expose()))
+                let prefixes = [CLIENT_SECRET_PREFIX, HEADSCALE_API_KEY_PREFIX];
+                source.read().is_ok_and(|secret| prefixes.iter().any(|prefix| secret.expose().starts_with(prefix)))
             }
             Self::Stored(_) | Self::Client { .. } | Self::Identity { .. } => true,
         }
@@ -125,7 +128,7 @@ impl Reader {
 
     fn stored(&mut self) -> Option<StoredSecret> {
         let field = self.value("auth_secret_field").unwrap_or_else(|| DEFAULT_FIELD.to_owned());
-        let stage = self.value("auth_secret_stage").unwrap_or_else(|| "AWSCURRENT".to_owned());
+        let stage = self.value("auth_secret_stage").unwrap_or_else(|| CURRENT.to_owned());
         let id: String = self.value("auth_secret")?;
         if looks_like_a_key(&id) {
             self.auth_fault("auth_secret", "names a secret of AWS Secrets Manager, but is a key: give it as auth_key");

@@ -4,7 +4,7 @@
 use super::fault::Fault;
 use super::settings::{Credentials, Reader, Settings};
 use super::value::Listen;
-use crate::secret::{Secret, SecretSource};
+use crate::secret::SecretSource;
 
 /// Of user and password each (RFC 1929, section 2).
 const LONGEST_CREDENTIAL: usize = 255;

@@ -1,15 +1,18 @@
 //! JSON over [`Https`], and what a bad answer of an API means: the same for Tailscale's and for Headscale's.
 
+use std::fmt::Write;
+
 use http_body_util::Full;
 use hyper::body::Bytes;
 use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, USER_AGENT};
 use hyper::{Method, Request, StatusCode};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use zeroize::Zeroizing;
 
 use super::failure::KeyFailure;
 use super::https::Https;
-use crate::secret::Secret;
+use crate::secret::{Secret, zeroed_when_sent};
 use crate::text::printable;
 
 /// As much of an answer's message is repeated.
@@ -48,7 +51,7 @@ impl Question {
         let (kind, body) = match &self.body {
             Body::None => (None, Bytes::new()),
             Body::Json(value) => (Some("application/json"), value.to_string().into()),
-            Body::Form(fields) => (Some("application/x-www-form-urlencoded"), form(fields).into()),
+            Body::Form(fields) => (Some("application/x-www-form-urlencoded"), zeroed_when_sent(form(fields))),
         };
         let mut request = Request::builder().method(&self.method).uri(&self.url).header(ACCEPT, "application/json");
         request = request.header(USER_AGENT, concat!("tetherd/", env!("CARGO_PKG_VERSION")));
@@ -59,7 +62,8 @@ impl Question {
             request = request.header(CONTENT_TYPE, kind);
         }
         if let Some(token) = &self.bearer {
-            let mut value = HeaderValue::from_str(&format!("Bearer {}", token.expose())).ok()?;
+            let mut value =
+                HeaderValue::from_maybe_shared(zeroed_when_sent(format!("Bearer {}", token.expose()))).ok()?;
             value.set_sensitive(true);
             request = request.header(AUTHORIZATION, value);
         }
@@ -67,23 +71,22 @@ impl Question {
     }
 }
 
-/// Asks. `whom` names the API in failures; `explain` says what a status means there.
+/// Asks. `whom` names the API in failures; `explain` says what a status means there. The answer may hold a secret.
 pub(super) async fn ask(
     https: &Https,
     question: Question,
     whom: &str,
     explain: impl FnOnce(StatusCode) -> Option<KeyFailure>,
-) -> Result<Bytes, KeyFailure> {
+) -> Result<Zeroizing<Vec<u8>>, KeyFailure> {
     let request = question
         .request()
         .ok_or_else(|| KeyFailure::Misconfigured(format!("{whom}: the credential or address cannot be sent")))?;
     let place = request.uri().authority().map_or_else(String::new, ToString::to_string);
-    let (status, body) = https
-        .exchange(request)
-        .await
-        .map_err(|error| KeyFailure::Passing(format!("{whom} at {place} cannot be asked: {error}")))?;
+    let (status, body) = https.exchange(request).await.map_err(|error| {
+        KeyFailure::of_exchange(error.passes(), format!("{whom} at {place} cannot be asked: {error}"))
+    })?;
     if status.is_success() {
-        return Ok(body);
+        return Ok(Zeroizing::new(body.into()));
     }
     let message = message(&body);
     let answered = format!("{whom} answered {}: {message}", status.as_u16());
@@ -112,19 +115,38 @@ fn message(body: &[u8]) -> String {
     if text.is_empty() { "no message".into() } else { printable(&text) }
 }
 
-/// `application/x-www-form-urlencoded`.
+/// `application/x-www-form-urlencoded`. Written in one piece: moved to make room, it would leave a copy behind.
 fn form(fields: &[(&'static str, Secret)]) -> String {
-    let pairs = fields.iter().map(|(name, value)| format!("{name}={}", encoded(value.expose())));
-    pairs.collect::<Vec<_>>().join("&")
+    let escaped = |text: &str| 3 * text.len();
+    let room = fields.iter().map(|(name, value)| name.len() + escaped(value.expose()) + "&=".len()).sum();
+    let mut form = String::with_capacity(room);
+    for (name, value) in fields {
+        if !form.is_empty() {
+            form.push('&');
+        }
+        form.push_str(name);
+        form.push('=');
+        push_encoded(&mut form, value.expose());
+    }
+    form
 }
 
 /// With all but the unreserved characters of RFC 3986 escaped.
 pub(super) fn encoded(text: &str) -> String {
-    let escape = |byte: u8| match byte {
-        b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
-        _ => format!("%{byte:02X}"),
-    };
-    text.bytes().map(escape).collect()
+    let mut encoded = String::with_capacity(text.len());
+    push_encoded(&mut encoded, text);
+    encoded
+}
+
+fn push_encoded(to: &mut String, text: &str) {
+    for byte in text.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => to.push(char::from(byte)),
+            _ => {
+                let _ = write!(to, "%{byte:02X}");
+            }
+        }
+    }
 }
 
 #[cfg(test)]

@@ -1,32 +1,28 @@
-//! AWS: which region, and whose credentials. The SDK's standard chain, but for the instance metadata service: it is
-//! asked last, never in Lambda and ECS, whose own credentials come another way, and waited for one second at most.
+//! AWS: which region, and whose credentials, by the SDK's standard chain. The instance metadata service comes last in
+//! it and is not asked in Lambda and ECS, whose own credentials come another way.
 
+use std::error::Error;
 use std::time::Duration;
 
-use aws_config::ecs::EcsCredentialsProvider;
-use aws_config::environment::{EnvironmentVariableCredentialsProvider, EnvironmentVariableRegionProvider};
-use aws_config::imds::credentials::ImdsCredentialsProvider;
-use aws_config::imds::region::ImdsRegionProvider;
-use aws_config::meta::credentials::CredentialsProviderChain;
-use aws_config::meta::region::RegionProviderChain;
-use aws_config::profile::{ProfileFileCredentialsProvider, ProfileFileRegionProvider};
-use aws_config::provider_config::ProviderConfig;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
-use aws_config::web_identity_token::WebIdentityTokenCredentialsProvider;
-use aws_config::{BehaviorVersion, Region, SdkConfig, imds};
+use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
-use aws_credential_types::provider::{ProvideCredentials, error::CredentialsError};
+use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider, error::CredentialsError};
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::display::DisplayErrorContext;
+use tokio::time::timeout;
 
 use super::aws_http::AwsHttp;
 use super::failure::KeyFailure;
-use super::https::Https;
+use super::https::{Https, HttpsError};
+use crate::secret::{Redactor, Secret};
 
-/// It answers within milliseconds where it is there at all; in a container behind a hop limit it never does.
-const IMDS_TIMEOUT: Duration = Duration::from_secs(1);
 /// For one operation, the answer included.
 const OPERATION_TIMEOUT: Duration = Duration::from_secs(10);
+/// For region and credentials: programs of `credential_process` and roles that lead to others take their time.
+const CREDENTIALS_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// How AWS is reached from here.
 #[derive(Clone)]
@@ -34,87 +30,114 @@ pub(super) struct Aws {
     pub https: Https,
     /// Whether the instance metadata service may be what this place gets its credentials from.
     pub imds: bool,
+    pub redactor: Redactor,
 }
 
 impl Aws {
-    /// What a client needs: region, credentials as they are now, and endpoints as the environment sets them. The
-    /// region of an ARN counts more than the environment's: a secret is nowhere else.
+    /// What a client needs: region, credentials as they are now, and endpoints as environment and profile set them.
+    /// The region of an ARN counts more than theirs: a secret is nowhere else.
     pub(super) async fn config(&self, arn_region: Option<&str>) -> Result<SdkConfig, KeyFailure> {
-        let http = AwsHttp(self.https.clone());
-        let provider = ProviderConfig::without_region().with_http_client(http.clone());
-        let region = self.region(arn_region, &provider).await?;
-        let credentials = self.credentials(&provider.with_region(Some(region.clone()))).await?;
-        let timeouts = TimeoutConfig::builder().operation_timeout(OPERATION_TIMEOUT).build();
-        let config = aws_config::defaults(BehaviorVersion::latest())
-            .http_client(http)
-            .region(region)
-            .credentials_provider(credentials)
-            // The daemon tries again itself, and says so meanwhile.
-            .retry_config(RetryConfig::disabled())
-            .timeout_config(timeouts);
-        Ok(config.load().await)
-    }
-
-    async fn region(&self, arn: Option<&str>, provider: &ProviderConfig) -> Result<Region, KeyFailure> {
-        let chain = RegionProviderChain::first_try(arn.map(|region| Region::new(region.to_owned())))
-            .or_else(EnvironmentVariableRegionProvider::new())
-            .or_else(ProfileFileRegionProvider::builder().configure(provider).build());
-        let chain = if self.imds {
-            chain.or_else(ImdsRegionProvider::builder().imds_client(instance_metadata(provider)).build())
-        } else {
-            chain
-        };
-        chain.region().await.ok_or_else(|| {
-            let text = "the AWS region is not known: set AWS_REGION, or give auth_secret as a whole ARN";
-            KeyFailure::Misconfigured(text.into())
+        timeout(CREDENTIALS_TIMEOUT, self.load(arn_region)).await.unwrap_or_else(|_| {
+            let seconds = CREDENTIALS_TIMEOUT.as_secs();
+            Err(KeyFailure::Passing(format!("no AWS credentials within {seconds} s")))
         })
     }
 
-    async fn credentials(&self, provider: &ProviderConfig) -> Result<Credentials, KeyFailure> {
-        let chain = CredentialsProviderChain::first_try("Environment", EnvironmentVariableCredentialsProvider::new())
-            .or_else("Profile", ProfileFileCredentialsProvider::builder().configure(provider).build())
-            .or_else("WebIdentity", WebIdentityTokenCredentialsProvider::builder().configure(provider).build())
-            .or_else("Container", EcsCredentialsProvider::builder().configure(provider).build());
-        let chain = if self.imds {
-            let instance = ImdsCredentialsProvider::builder().configure(provider);
-            chain.or_else("Instance", instance.imds_client(instance_metadata(provider)).build())
-        } else {
-            chain
+    async fn load(&self, arn_region: Option<&str>) -> Result<SdkConfig, KeyFailure> {
+        let timeouts = TimeoutConfig::builder().operation_timeout(OPERATION_TIMEOUT).build();
+        let loader = aws_config::defaults(BehaviorVersion::latest())
+            .http_client(AwsHttp { https: self.https.clone(), imds: self.imds })
+            // The daemon tries again itself, and says so meanwhile.
+            .retry_config(RetryConfig::disabled())
+            .timeout_config(timeouts);
+        let loader = match arn_region {
+            Some(region) => loader.region(Region::new(region.to_owned())),
+            None => loader,
         };
-        chain.provide_credentials().await.map_err(|error| no_credentials(&error))
+        let config = loader.load().await;
+        if config.region().is_none() {
+            let text = "the AWS region is not known: set AWS_REGION, or name the secret by its whole ARN";
+            return Err(KeyFailure::Misconfigured(text.into()));
+        }
+        let provider = config.credentials_provider().ok_or_else(none_found)?;
+        let credentials = provider.provide_credentials().await.map_err(|error| no_credentials(&error))?;
+        self.learn(&credentials);
+        Ok(config.into_builder().credentials_provider(SharedCredentialsProvider::new(credentials)).build())
+    }
+
+    /// AWS repeats what was signed in its answer to a wrong signature, a session's token included.
+    fn learn(&self, credentials: &Credentials) {
+        self.redactor.learn(&Secret::new(credentials.secret_access_key()));
+        if let Some(token) = credentials.session_token() {
+            self.redactor.learn(&Secret::new(token));
+        }
     }
 }
 
-fn instance_metadata(provider: &ProviderConfig) -> imds::Client {
-    let client = imds::Client::builder().configure(provider).max_attempts(1);
-    client.connect_timeout(IMDS_TIMEOUT).read_timeout(IMDS_TIMEOUT).build()
+fn none_found() -> KeyFailure {
+    KeyFailure::Misconfigured(
+        "no AWS credentials were found: give the function, task or pod a role (or set AWS_ACCESS_KEY_ID and \
+         AWS_SECRET_ACCESS_KEY)"
+            .into(),
+    )
 }
 
 fn no_credentials(error: &CredentialsError) -> KeyFailure {
     let cause = DisplayErrorContext(error).to_string();
     let denied = ["AccessDenied", "InvalidIdentityToken", "ExpiredToken"].iter().find(|code| cause.contains(**code));
     match (error, denied) {
-        (CredentialsError::CredentialsNotLoaded(_), _) => KeyFailure::Misconfigured(
-            "no AWS credentials were found: give the function, task or pod a role (or set AWS_ACCESS_KEY_ID and \
-             AWS_SECRET_ACCESS_KEY)"
-                .into(),
-        ),
+        (CredentialsError::CredentialsNotLoaded(_), _) => none_found(),
         (_, Some(code)) => KeyFailure::Refused(format!(
-            "AWS refused credentials for the role ({code}): check the role's trust policy against the pod's service \
-             account (sts:AssumeRoleWithWebIdentity)"
+            "AWS refused credentials for the role ({code}): check the role's trust policy (sts:AssumeRole; for a pod's \
+             service account sts:AssumeRoleWithWebIdentity)"
         )),
         (CredentialsError::InvalidConfiguration(_), _) => {
             KeyFailure::Misconfigured(format!("the configuration of AWS credentials is unusable: {cause}"))
         }
-        _ => KeyFailure::Passing(format!("no AWS credentials yet: {}", cause_of(error))),
+        _ => of_cause(error, "no AWS credentials yet"),
     }
 }
 
-/// The innermost cause that an SDK error names.
-pub(super) fn cause_of(error: &(dyn std::error::Error + 'static)) -> String {
+/// For an error of the SDK that is no answer of AWS.
+pub(super) fn unanswered<E: Error + 'static>(error: &SdkError<E, HttpResponse>, what: &str) -> KeyFailure {
+    let not_sent = match error {
+        SdkError::ConstructionFailure(_) => true,
+        // What the connection itself failed for is of another kind.
+        SdkError::DispatchFailure(failure) => failure.is_other(),
+        _ => false,
+    };
+    match of_cause(error, what) {
+        // Settings that exclude each other, such as FIPS at an endpoint of one's own.
+        KeyFailure::Passing(text) if not_sent => KeyFailure::Misconfigured(text),
+        failure => failure,
+    }
+}
+
+fn of_cause(error: &(dyn Error + 'static), what: &str) -> KeyFailure {
     let mut cause = error;
     while let Some(inner) = cause.source() {
         cause = inner;
     }
-    cause.to_string()
+    let passes = cause.downcast_ref().is_none_or(HttpsError::passes);
+    KeyFailure::of_exchange(passes, format!("{what}: {cause}"))
+}
+
+/// Whether an answer of AWS means that asking later may help.
+pub(super) fn is_passing(status: u16, code: &str) -> bool {
+    status == 429 || status >= 500 || code.contains("Throttling") || code == "TooManyRequestsException"
+}
+
+/// Whether an answer of AWS means that these credentials are of no use.
+pub(super) fn is_about_credentials(code: &str) -> bool {
+    matches!(
+        code,
+        "UnrecognizedClientException"
+            | "InvalidClientTokenId"
+            | "ExpiredToken"
+            | "ExpiredTokenException"
+            | "InvalidSignatureException"
+            | "SignatureDoesNotMatch"
+            | "IncompleteSignature"
+            | "MissingAuthenticationToken"
+    )
 }

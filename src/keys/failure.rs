@@ -28,6 +28,11 @@ impl KeyFailure {
         }
     }
 
+    /// Of an exchange that did not come about.
+    pub(super) fn of_exchange(passes: bool, text: String) -> Self {
+        if passes { Self::Passing(text) } else { Self::Misconfigured(text) }
+    }
+
     /// The same with its text changed.
     pub(super) fn map(self, change: impl FnOnce(&str) -> String) -> Self {
         match self {

@@ -35,7 +35,7 @@ struct Created {
 
 #[derive(Deserialize)]
 struct PreAuthKey {
-    key: String,
+    key: Secret,
 }
 
 #[derive(Deserialize)]
@@ -70,7 +70,7 @@ impl Headscale {
         let question = Question::post(format!("{url}/api/v1/preauthkey"), Body::Json(body)).bearer(&api_key.secret);
         let body = ask(&self.https, question, WHOM, refused).await?;
         let key = understand::<Created>(&body, WHOM)?.pre_auth_key.key;
-        Ok(Fetched { secret: Secret::new(key), expires: None })
+        Ok(Fetched { secret: key, expires: None })
     }
 
     async fn only_user(&self, url: &str, api_key: &Secret) -> Result<String, KeyFailure> {

@@ -1,7 +1,8 @@
 //! The one HTTP client for APIs beyond this machine: HTTP/1.1, TLS by rustls with ring, one connection a request. The
 //! AWS SDK uses it, too.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use http_body_util::Full;
@@ -12,6 +13,8 @@ use thiserror::Error;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls;
+use tokio_rustls::rustls::CertificateError;
 use tokio_rustls::rustls::pki_types::ServerName;
 
 use super::proxy::{Proxy, bare};
@@ -29,29 +32,39 @@ const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(10);
 pub(super) enum HttpsError {
     #[error("no answer within {} s", .0.as_secs_f32())]
     TimedOut(Duration),
-    #[error("{0}; if its certificate comes from a CA of your own, set ca_file")]
-    Untrusted(std::io::Error),
+    #[error("its certificate comes from an authority that is not trusted: set ca_file if that is your own")]
+    UnknownAuthority,
     #[error("{0}")]
     Connection(#[from] std::io::Error),
     #[error("{0}")]
     Http(#[from] HttpError),
+    #[error("{0}")]
+    Malformed(String),
     #[error("{0} is no address")]
     NoAddress(String),
     #[error("TLS cannot be set up: {0}")]
-    Tls(String),
+    Tls(rustls::Error),
+}
+
+impl HttpsError {
+    /// Whether asking again may help; otherwise the settings are at fault.
+    pub(super) fn passes(&self) -> bool {
+        !matches!(self, Self::UnknownAuthority | Self::Malformed(_) | Self::NoAddress(_) | Self::Tls(_))
+    }
 }
 
 /// Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Https {
-    tls: Result<TlsConnector, String>,
+    ca_file: Option<PathBuf>,
+    /// Made when it is needed first: reading the system's roots takes milliseconds and memory.
+    tls: Arc<OnceLock<Result<TlsConnector, rustls::Error>>>,
     proxy: Proxy,
 }
 
 impl Https {
     pub(super) fn new(ca_file: Option<&Path>, environment: &Environment) -> Self {
-        let tls = roots::connector(ca_file).map_err(|error| error.to_string());
-        Self { tls, proxy: Proxy::from(environment) }
+        Self { ca_file: ca_file.map(Path::to_owned), tls: Arc::default(), proxy: Proxy::from(environment) }
     }
 
     /// One exchange with its whole answer.
@@ -85,16 +98,23 @@ impl Https {
             let stream = self.proxy.connect(host, port).await?;
             stream.set_nodelay(true)?;
             let name = ServerName::try_from(host.to_owned()).map_err(|_| HttpsError::NoAddress(host.to_owned()))?;
-            let tls = self.tls.as_ref().map_err(|error| HttpsError::Tls(error.clone()))?;
-            tls.connect(name, stream).await.map_err(untrusted)
+            self.tls()?.connect(name, stream).await.map_err(in_handshake)
         };
         let stream = timeout(connect_timeout, connect).await.map_err(late)??;
         Ok(http::send(stream, request).await?)
     }
+
+    fn tls(&self) -> Result<&TlsConnector, HttpsError> {
+        let made = self.tls.get_or_init(|| roots::connector(self.ca_file.as_deref()));
+        made.as_ref().map_err(|error| HttpsError::Tls(error.clone()))
+    }
 }
 
-fn untrusted(error: std::io::Error) -> HttpsError {
-    if error.to_string().contains("certificate") { HttpsError::Untrusted(error) } else { error.into() }
+fn in_handshake(error: std::io::Error) -> HttpsError {
+    match error.get_ref().and_then(|cause| cause.downcast_ref()) {
+        Some(rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer)) => HttpsError::UnknownAuthority,
+        _ => error.into(),
+    }
 }
 
 /// The part of an address that HTTP/1.1 sends.

@@ -3,7 +3,7 @@
 
 use super::failure::KeyFailure;
 use crate::config::value::{ControlUrl, Value};
-use crate::secret::Secret;
+use crate::secret::{CLIENT_SECRET_PREFIX, HEADSCALE_API_KEY_PREFIX, Secret};
 
 /// What a secret is for.
 pub(super) enum Kind {
@@ -33,9 +33,9 @@ pub(super) struct Wanted {
 impl Kind {
     pub(super) fn of(secret: &Secret) -> Result<Self, KeyFailure> {
         let text = secret.expose();
-        Ok(if text.starts_with("tskey-client-") {
+        Ok(if text.starts_with(CLIENT_SECRET_PREFIX) {
             Self::ClientSecret(credential(text)?)
-        } else if text.starts_with("hskey-api-") {
+        } else if text.starts_with(HEADSCALE_API_KEY_PREFIX) {
             Self::HeadscaleApiKey(credential(text)?)
         } else if text.starts_with("tskey-api-") {
             Self::TailscaleApiKey

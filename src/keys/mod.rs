@@ -26,7 +26,7 @@ use crate::config::Environment;
 use crate::config::auth::{AuthSource, IdentityToken};
 use crate::secret::{Redactor, Secret, SecretSource};
 use aws::Aws;
-pub use expiry::{Expiries, watch_expiry};
+pub use expiry::{KeyExpiry, expiry_of, watch_expiry};
 pub use failure::KeyFailure;
 use headscale::Headscale;
 use https::Https;
@@ -61,14 +61,16 @@ type Fetching = JoinHandle<Result<Secret, KeyFailure>>;
 pub struct AuthKeys {
     source: Arc<AuthSource>,
     redactor: Redactor,
-    expiries: Expiries,
-    /// What is asked over a network; `None` for a source that cannot need it.
-    remote: Option<Remote>,
+    expiry: KeyExpiry,
+    /// It takes a network to get one, as far as can be told at the start.
+    is_remote: bool,
+    remote: Remote,
     /// The latest key was made here, with the tags.
     tagged: Arc<AtomicBool>,
     ahead: Arc<Mutex<Option<Fetching>>>,
 }
 
+/// What is asked over a network.
 #[derive(Clone)]
 struct Remote {
     aws: Aws,
@@ -80,13 +82,13 @@ struct Remote {
 impl AuthKeys {
     pub fn new(source: AuthSource, surroundings: Surroundings<'_>) -> Self {
         let redactor = surroundings.redactor.clone();
-        let remote = source.may_need_network().then(|| Remote::new(surroundings));
         let tagged = matches!(source, AuthSource::Client { .. } | AuthSource::Identity { .. });
         Self {
+            is_remote: source.needs_network(),
             source: Arc::new(source),
             redactor,
-            expiries: Expiries::default(),
-            remote,
+            expiry: KeyExpiry::default(),
+            remote: Remote::new(surroundings),
             tagged: Arc::new(tagged.into()),
             ahead: Arc::default(),
         }
@@ -94,7 +96,7 @@ impl AuthKeys {
 
     /// Begins to fetch a key now, for the next [`Self::fresh`]. To be called inside the event loop.
     pub fn begin(&self) {
-        if self.remote.is_some() {
+        if self.is_remote {
             let keys = self.clone();
             *self.ahead() = Some(tokio::spawn(async move { keys.fetch().await }));
         }
@@ -120,7 +122,7 @@ impl AuthKeys {
 
     /// Whether it takes time to get one.
     pub fn is_remote(&self) -> bool {
-        self.remote.is_some()
+        self.is_remote
     }
 
     /// Whether keys from here bring the node's tags with them.
@@ -128,30 +130,27 @@ impl AuthKeys {
         self.tagged.load(Ordering::Relaxed)
     }
 
-    pub fn expiries(&self) -> Expiries {
-        self.expiries.clone()
+    pub fn expiry(&self) -> KeyExpiry {
+        self.expiry.clone()
     }
 
     async fn fetch(&self) -> Result<Secret, KeyFailure> {
         let begun = Instant::now();
         let key = self.get().await.map_err(|failure| failure.map(|text| self.redactor.redact(text)))?;
         self.redactor.learn(&key.secret);
-        self.expiries.set_key(key.expires);
+        self.expiry.set(key.expires);
         tracing::debug!(origin = self.origin(), ms = begun.elapsed().as_millis(), "auth key in hand");
         Ok(key.secret)
     }
 
     async fn get(&self) -> Result<Fetched, KeyFailure> {
-        let Some(remote) = &self.remote else {
-            let AuthSource::Key(source) = &*self.source else { unreachable!("only texts and files need no network") };
-            return self.resolve(read("the auth key", source)?, None).await;
-        };
+        let remote = &self.remote;
         match &*self.source {
-            AuthSource::Key(source) => self.resolve(read("the auth key", source)?, Some(remote)).await,
+            AuthSource::Key(source) => self.resolve(read("the auth key", source)?).await,
             AuthSource::Stored(stored) => {
                 let fetched = secrets_manager::fetch(&remote.aws, stored).await?;
                 self.redactor.learn(&fetched.secret);
-                self.resolve(fetched, Some(remote)).await
+                self.resolve(fetched).await
             }
             AuthSource::Client { id, secret } => {
                 let secret = read("oauth_client_secret", secret)?.secret;
@@ -169,18 +168,18 @@ impl AuthKeys {
     }
 
     /// A key to join with, made where what was fetched is a credential to make one from.
-    async fn resolve(&self, fetched: Fetched, remote: Option<&Remote>) -> Result<Fetched, KeyFailure> {
+    async fn resolve(&self, fetched: Fetched) -> Result<Fetched, KeyFailure> {
         let kind = Kind::of(&fetched.secret)?;
         self.tagged.store(matches!(kind, Kind::ClientSecret(_) | Kind::HeadscaleApiKey(_)), Ordering::Relaxed);
-        match (kind, remote) {
-            (Kind::ClientSecret(credential), Some(remote)) => remote.api.by_client(None, credential).await,
-            (Kind::HeadscaleApiKey(credential), Some(remote)) => remote.headscale.create_key(credential).await,
-            (Kind::TailscaleApiKey, _) => Err(KeyFailure::Misconfigured(
+        match kind {
+            Kind::AuthKey => Ok(fetched),
+            Kind::ClientSecret(credential) => self.remote.api.by_client(None, credential).await,
+            Kind::HeadscaleApiKey(credential) => self.remote.headscale.create_key(credential).await,
+            Kind::TailscaleApiKey => Err(KeyFailure::Misconfigured(
                 "the secret is a person's API key, which can do far more than join: create an auth key, or an OAuth \
                  client with the scope auth_keys, and put its secret there"
                     .into(),
             )),
-            _ => Ok(fetched),
         }
     }
 
@@ -193,7 +192,7 @@ impl Remote {
     fn new(surroundings: Surroundings<'_>) -> Self {
         let Surroundings { environment, tags, redactor, .. } = surroundings;
         let https = Https::new(surroundings.ca_file, environment);
-        let aws = Aws { https: https.clone(), imds: surroundings.imds };
+        let aws = Aws { https: https.clone(), imds: surroundings.imds, redactor: redactor.clone() };
         let api = TailscaleApi {
             https: https.clone(),
             url: surroundings.api_url.to_owned(),

@@ -1,17 +1,28 @@
 //! An identity token from the platform, for an audience: GitHub Actions, AWS (sts:GetWebIdentityToken), Google's
-//! metadata server. The environment tells which; where it says nothing, Google's is asked, then AWS.
+//! metadata server. The environment tells which; where it says nothing, Google's is looked for, then AWS asked.
 
-use aws_sdk_sts::error::ProvideErrorMetadata;
+use std::time::Duration;
+
+use aws_sdk_sts::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_sts::operation::get_web_identity_token::GetWebIdentityTokenError;
 use serde::Deserialize;
+use tokio::net::lookup_host;
+use tokio::time::timeout;
 
 use super::answers::{Question, ask, encoded, understand};
-use super::aws::{Aws, cause_of};
+use super::aws::{Aws, is_about_credentials, is_passing, unanswered};
 use super::failure::KeyFailure;
 use crate::config::Environment;
 use crate::secret::Secret;
 
-/// Where Google's metadata server is, unless `GCE_METADATA_HOST` says so.
+/// Where Google's metadata server is, unless `GCE_METADATA_HOST` says so. The name is known at Google alone.
 const GOOGLE: &str = "metadata.google.internal";
+
+/// For looking that name up.
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The token is exchanged at once.
+const AWS_TOKEN_SECONDS: i32 = 300;
 
 /// Any of these means that AWS gives out credentials here.
 const AWS_SIGNS: [&str; 6] = [
@@ -26,9 +37,15 @@ const AWS_SIGNS: [&str; 6] = [
 /// Which platform is asked.
 #[derive(Clone)]
 enum Platform {
-    GitHub { url: String, token: Secret },
+    GitHub {
+        url: String,
+        token: Secret,
+    },
     Aws,
+    /// With its host.
     Google(String),
+    /// The environment does not tell.
+    Unknown,
 }
 
 /// Gets tokens.
@@ -40,7 +57,7 @@ pub(super) struct PlatformToken {
 
 #[derive(Deserialize)]
 struct GitHubToken {
-    value: String,
+    value: Secret,
 }
 
 impl PlatformToken {
@@ -48,24 +65,45 @@ impl PlatformToken {
         let get = |name: &str| environment.get(name).filter(|value| !value.is_empty());
         let github = (get("ACTIONS_ID_TOKEN_REQUEST_URL"), get("ACTIONS_ID_TOKEN_REQUEST_TOKEN"));
         let platform = if let (Some(url), Some(token)) = github {
-            Platform::GitHub { url: url.clone(), token: Secret::new(token.as_str()) }
-        } else if get("GCE_METADATA_HOST").is_none() && AWS_SIGNS.iter().any(|name| get(name).is_some()) {
+            let token = Secret::new(token.as_str());
+            aws.redactor.learn(&token);
+            Platform::GitHub { url: url.clone(), token }
+        } else if let Some(host) = get("GCE_METADATA_HOST") {
+            Platform::Google(host.clone())
+        } else if AWS_SIGNS.iter().any(|name| get(name).is_some()) {
             Platform::Aws
         } else {
-            Platform::Google(get("GCE_METADATA_HOST").map_or(GOOGLE, String::as_str).to_owned())
+            Platform::Unknown
         };
         Self { platform, aws }
     }
 
     pub(super) async fn get(&self, audience: &str) -> Result<Secret, KeyFailure> {
-        match &self.platform {
-            Platform::GitHub { url, token } => self.github(url, token, audience).await,
-            Platform::Aws => self.aws(audience).await,
-            Platform::Google(host) => match self.google(host, audience).await {
-                Err(KeyFailure::Passing(_)) if host == GOOGLE => self.aws(audience).await.map_err(|_| nowhere()),
-                result => result,
-            },
+        let token = match &self.platform {
+            Platform::GitHub { url, token } => self.github(url, token, audience).await?,
+            Platform::Aws => self.aws(audience).await?,
+            Platform::Google(host) => self.google(host, audience).await?,
+            Platform::Unknown => self.anywhere(audience).await?,
+        };
+        if token.expose().is_empty() {
+            return Err(KeyFailure::Passing("the platform answered with an empty identity token".into()));
         }
+        Ok(token)
+    }
+
+    async fn anywhere(&self, audience: &str) -> Result<Secret, KeyFailure> {
+        let resolved = timeout(LOOKUP_TIMEOUT, lookup_host((GOOGLE, 80))).await;
+        if let Ok(Ok(_)) = resolved {
+            return self.google(GOOGLE, audience).await;
+        }
+        self.aws(audience).await.map_err(|failure| match failure {
+            // A container's DNS may come up later than the container.
+            KeyFailure::Misconfigured(_) if !matches!(&resolved, Ok(Err(error)) if is_unknown_name(error)) => {
+                KeyFailure::Passing(format!("no identity token yet: {GOOGLE} cannot be looked up, and AWS has none"))
+            }
+            KeyFailure::Misconfigured(_) => nowhere(),
+            other => other,
+        })
     }
 
     async fn github(&self, url: &str, token: &Secret, audience: &str) -> Result<Secret, KeyFailure> {
@@ -74,7 +112,7 @@ impl PlatformToken {
         let body = ask(&self.aws.https, question, "GitHub's token service", |_| {
             Some(KeyFailure::Refused("give the workflow the permission id-token: write".into()))
         });
-        Ok(Secret::new(understand::<GitHubToken>(&body.await?, "GitHub's token service")?.value))
+        Ok(understand::<GitHubToken>(&body.await?, "GitHub's token service")?.value)
     }
 
     async fn google(&self, host: &str, audience: &str) -> Result<Secret, KeyFailure> {
@@ -90,16 +128,31 @@ impl PlatformToken {
     async fn aws(&self, audience: &str) -> Result<Secret, KeyFailure> {
         let client = aws_sdk_sts::Client::new(&self.aws.config(None).await?);
         let request = client.get_web_identity_token().audience(audience).signing_algorithm("ES384");
-        let answer = request.duration_seconds(300).send().await.map_err(|error| match error.as_service_error() {
-            Some(refusal) => KeyFailure::Refused(format!(
-                "AWS gives no identity token ({}): allow the role sts:GetWebIdentityToken, and switch outbound identity \
-                 federation on for the account",
-                refusal.code().unwrap_or("unknown")
-            )),
-            None => KeyFailure::Passing(format!("AWS STS cannot be asked: {}", cause_of(&error))),
-        })?;
-        answer.web_identity_token().map(Secret::new).ok_or_else(nowhere)
+        let request = request.duration_seconds(AWS_TOKEN_SECONDS);
+        let answer = request.send().await.map_err(|error| refused_by_sts(&error))?;
+        Ok(answer.web_identity_token.map_or_else(|| Secret::new(""), Secret::new))
     }
+}
+
+fn refused_by_sts(error: &SdkError<GetWebIdentityTokenError>) -> KeyFailure {
+    let SdkError::ServiceError(answer) = error else { return unanswered(error, "AWS STS cannot be asked") };
+    let code = answer.err().code().unwrap_or("unknown");
+    let status = answer.raw().status().as_u16();
+    if is_passing(status, code) {
+        return KeyFailure::Passing(format!("AWS STS answers {status} {code}; trying again"));
+    }
+    if is_about_credentials(code) {
+        return KeyFailure::Refused(format!("AWS STS does not accept the credentials ({code})"));
+    }
+    KeyFailure::Refused(format!(
+        "AWS gives no identity token ({code}): allow the role sts:GetWebIdentityToken, and switch outbound identity \
+         federation on for the account"
+    ))
+}
+
+/// That there is no such name, and not that nobody could be asked. There is no code for it beyond the resolver's text.
+fn is_unknown_name(error: &std::io::Error) -> bool {
+    !error.to_string().contains("Temporary failure")
 }
 
 fn nowhere() -> KeyFailure {

@@ -7,10 +7,11 @@ use aws_sdk_secretsmanager::operation::get_secret_value::GetSecretValueOutput;
 use serde_json::Value;
 
 use super::Fetched;
-use super::aws::{Aws, cause_of};
+use super::aws::{Aws, is_about_credentials, is_passing, unanswered};
+use super::expiry::expiry_of;
 use super::failure::KeyFailure;
-use crate::config::auth::{DEFAULT_FIELD, StoredSecret};
-use crate::secret::Secret;
+use crate::config::auth::{CURRENT, DEFAULT_FIELD, StoredSecret};
+use crate::secret::{Secret, SecretJson};
 
 type Failure = SdkError<GetSecretValueError>;
 
@@ -21,7 +22,7 @@ pub(super) async fn fetch(aws: &Aws, stored: &StoredSecret) -> Result<Fetched, K
         aws.config(region(name)).await.map_err(|failure| failure.map(|text| format!("auth_secret {name}: {text}")))?;
     let request = Client::new(&config).get_secret_value().secret_id(name).version_stage(&stored.stage);
     let answer = request.send().await.map_err(|error| classify(&error, stored))?;
-    value(&answer, stored)
+    value(answer, stored)
 }
 
 /// The region in an ARN: `arn:aws:secretsmanager:REGION:…`.
@@ -30,13 +31,13 @@ fn region(id: &str) -> Option<&str> {
     (parts.next() == Some("arn")).then(|| parts.nth(2)).flatten().filter(|region| !region.is_empty())
 }
 
-fn value(answer: &GetSecretValueOutput, stored: &StoredSecret) -> Result<Fetched, KeyFailure> {
-    let name = answer.arn().unwrap_or(&stored.id);
+fn value(answer: GetSecretValueOutput, stored: &StoredSecret) -> Result<Fetched, KeyFailure> {
+    let name = answer.arn.as_ref().unwrap_or(&stored.id);
     let wrong = |text: &str| KeyFailure::Misconfigured(format!("auth_secret {name} {text}"));
-    let Some(text) = answer.secret_string() else {
+    let Some(text) = answer.secret_string.map(Secret::new) else {
         return Err(wrong("is binary: store the key as text, or as JSON with a field \"key\""));
     };
-    let text = text.trim();
+    let text = text.expose().trim();
     let (field, given) = (stored.field.as_str(), stored.field != DEFAULT_FIELD);
     if !text.starts_with('{') {
         return match text {
@@ -45,14 +46,16 @@ fn value(answer: &GetSecretValueOutput, stored: &StoredSecret) -> Result<Fetched
             text => Ok(Fetched { secret: Secret::new(text), expires: None }),
         };
     }
-    let object: Value = serde_json::from_str(text)
+    let document = serde_json::from_str(text)
         .map_err(|error| wrong(&format!("is no valid JSON (line {}, column {})", error.line(), error.column())))?;
-    let expires = object["expires"].as_str().and_then(|text| humantime::parse_rfc3339_weak(text).ok());
+    let document = SecretJson::new(document);
+    let object = document.expose();
+    let expires = object["expires"].as_str().and_then(expiry_of);
     match object[field].as_str().map(str::trim).filter(|text| !text.is_empty()) {
         Some(text) => Ok(Fetched { secret: Secret::new(text), expires }),
         None => Err(wrong(&format!(
             "has no text in its field \"{field}\": it has {}; set auth_secret_field to the one that holds the key",
-            fields(&object)
+            fields(object)
         ))),
     }
 }
@@ -66,10 +69,7 @@ fn fields(object: &Value) -> String {
 fn classify(error: &Failure, stored: &StoredSecret) -> KeyFailure {
     let name = &stored.id;
     let SdkError::ServiceError(answer) = error else {
-        return KeyFailure::Passing(format!(
-            "auth_secret {name}: Secrets Manager cannot be asked: {}",
-            cause_of(error)
-        ));
+        return unanswered(error, &format!("auth_secret {name}: Secrets Manager cannot be asked"));
     };
     let (code, message) = (answer.err().code().unwrap_or("unknown"), answer.err().message().unwrap_or_default());
     let status = answer.raw().status().as_u16();
@@ -81,19 +81,19 @@ fn classify(error: &Failure, stored: &StoredSecret) -> KeyFailure {
         "AccessDeniedException" => refused(
             "access is denied: allow the role secretsmanager:GetSecretValue on this secret (AccessDeniedException)",
         ),
-        "ResourceNotFoundException" if message.contains("staging label") || message.contains("version") => {
+        "ResourceNotFoundException" if message.contains("secret value") => {
             wrong(format!("it has no version {}: {message}; set auth_secret_stage to one that it has", stored.stage))
         }
+        "ResourceNotFoundException" if stored.stage != CURRENT => wrong(format!(
+            "there is no such secret, or it has no version {}: check its name, the region, the account and \
+             auth_secret_stage (ResourceNotFoundException)",
+            stored.stage
+        )),
         "ResourceNotFoundException" => wrong(
             "there is no such secret: check its name, the region and the account (ResourceNotFoundException)".into(),
         ),
-        "UnrecognizedClientException"
-        | "InvalidClientTokenId"
-        | "ExpiredTokenException"
-        | "InvalidSignatureException"
-        | "IncompleteSignature"
-        | "MissingAuthenticationToken" => refused(&format!("AWS does not accept the credentials ({code}): {message}")),
-        _ if status == 429 || status >= 500 || code.contains("Throttling") || code == "TooManyRequestsException" => {
+        _ if is_about_credentials(code) => refused(&format!("AWS does not accept the credentials ({code}): {message}")),
+        _ if is_passing(status, code) => {
             KeyFailure::Passing(format!("auth_secret {name}: Secrets Manager answers {status} {code}; trying again"))
         }
         _ => wrong(format!("Secrets Manager answers {status} {code}: {message}")),
@@ -117,9 +117,9 @@ mod tests {
     }
 
     fn of(text: &str, field: &str) -> Result<String, String> {
-        let stored = StoredSecret { id: "ts".into(), field: field.into(), stage: "AWSCURRENT".into() };
+        let stored = StoredSecret { id: "ts".into(), field: field.into(), stage: CURRENT.into() };
         let answer = GetSecretValueOutput::builder().secret_string(text).build();
-        let fetched = value(&answer, &stored).map_err(|failure| failure.to_string());
+        let fetched = value(answer, &stored).map_err(|failure| failure.to_string());
         fetched.map(|fetched| fetched.secret.expose().to_owned())
     }
 
@@ -142,10 +142,10 @@ mod tests {
 
     #[test]
     fn an_expiry_beside_the_key_is_read() {
-        let stored = StoredSecret { id: "ts".into(), field: "key".into(), stage: "AWSCURRENT".into() };
+        let stored = StoredSecret { id: "ts".into(), field: "key".into(), stage: CURRENT.into() };
         let text = r#"{"key":"k","expires":"2027-01-01T00:00:00Z"}"#;
         let answer = GetSecretValueOutput::builder().secret_string(text).build();
-        let expires = value(&answer, &stored).expect("is read").expires.expect("is there");
+        let expires = value(answer, &stored).expect("is read").expires.expect("is there");
         assert_eq!(humantime::format_rfc3339_seconds(expires).to_string(), "2027-01-01T00:00:00Z");
     }
 }

@@ -1,8 +1,6 @@
 //! Tailscale's API, as far as keys need it: an access token for an OAuth client or for an identity token, and with it
 //! one auth key that lives for minutes. <https://tailscale.com/api>
 
-use std::time::SystemTime;
-
 use hyper::StatusCode;
 use serde::Deserialize;
 use serde_json::json;
@@ -12,10 +10,13 @@ use super::answers::{Body, Question, ask, encoded, understand};
 use super::failure::KeyFailure;
 use super::https::Https;
 use super::kind::{Credential, Wanted};
-use crate::secret::{Redactor, Secret};
+use crate::secret::{CLIENT_SECRET_PREFIX, Redactor, Secret};
 
 /// The key is used at once; a start may take its time.
 pub(super) const KEY_SECONDS: u64 = 300;
+
+/// The one that the credential belongs to.
+const OWN_TAILNET: &str = "-";
 
 const WHOM: &str = "Tailscale's API";
 
@@ -31,12 +32,12 @@ pub(super) struct TailscaleApi {
 
 #[derive(Deserialize)]
 struct Token {
-    access_token: String,
+    access_token: Secret,
 }
 
 #[derive(Deserialize)]
 struct NewKey {
-    key: String,
+    key: Secret,
     expires: Option<String>,
 }
 
@@ -46,7 +47,8 @@ impl TailscaleApi {
         self.tagged("an OAuth client")?;
         self.redactor.learn(&credential.secret);
         let secret = &credential.secret;
-        let id = id.or_else(|| secret.expose().strip_prefix("tskey-client-")?.split('-').next()).unwrap_or_default();
+        let id =
+            id.or_else(|| secret.expose().strip_prefix(CLIENT_SECRET_PREFIX)?.split('-').next()).unwrap_or_default();
         let fields = vec![
             ("client_id", Secret::new(id)),
             ("client_secret", secret.clone()),
@@ -73,7 +75,7 @@ impl TailscaleApi {
         explain: impl FnOnce(StatusCode) -> Option<KeyFailure>,
     ) -> Result<Secret, KeyFailure> {
         let body = ask(&self.https, question, WHOM, explain).await?;
-        let token = Secret::new(understand::<Token>(&body, WHOM)?.access_token);
+        let token = understand::<Token>(&body, WHOM)?.access_token;
         self.redactor.learn(&token);
         Ok(token)
     }
@@ -94,10 +96,9 @@ impl TailscaleApi {
         let question = Question::post(self.at(wanted, &path), Body::Json(body)).bearer(token);
         let body = ask(&self.https, question, WHOM, |status| self.key_refused(status)).await?;
         let key: NewKey = understand(&body, WHOM)?;
-        let expires = key.expires.and_then(|text| humantime::parse_rfc3339_weak(&text).ok());
-        tracing::debug!(expires = expires.map(rfc3339), "an auth key was made by Tailscale's API");
+        tracing::debug!(expires = key.expires, "an auth key was made by Tailscale's API");
         // It is used once, at once: its expiry concerns nobody.
-        Ok(Fetched { secret: Secret::new(key.key), expires: None })
+        Ok(Fetched { secret: key.key, expires: None })
     }
 
     fn at(&self, wanted: &Wanted, path: &str) -> String {
@@ -121,39 +122,36 @@ impl TailscaleApi {
             401 | 403 => Some(KeyFailure::Refused(format!(
                 "give the OAuth client or federated identity the scope auth_keys for writing, with the tags {tags}"
             ))),
-            404 => Some(KeyFailure::Misconfigured(format!(
-                "there is no tailnet {} for it: leave out tailnet",
-                self.tailnet
-            ))),
+            404 if self.tailnet == OWN_TAILNET => Some(KeyFailure::Misconfigured("check api_url".into())),
+            404 => {
+                let text = format!("there is no tailnet {} for it: leave out tailnet", self.tailnet);
+                Some(KeyFailure::Misconfigured(text))
+            }
             _ => None,
         }
     }
 }
 
 fn client_refused(status: StatusCode) -> Option<KeyFailure> {
-    match status.as_u16() {
-        400 | 401 | 403 => Some(KeyFailure::Refused(
-            "the OAuth client is not known: it may have been revoked; create one with the scope auth_keys and put its \
-             secret in the place of this one"
-                .into(),
-        )),
-        404 => Some(KeyFailure::Misconfigured("check api_url".into())),
-        _ => None,
-    }
+    token_refused(
+        status,
+        "the OAuth client is not known: it may have been revoked; create one with the scope auth_keys and put its secret \
+         in the place of this one",
+    )
 }
 
 fn identity_refused(status: StatusCode) -> Option<KeyFailure> {
+    token_refused(
+        status,
+        "the identity token is not accepted: check oauth_client_id, and that issuer, subject and audience of the token \
+         are those of the federated identity",
+    )
+}
+
+fn token_refused(status: StatusCode, meaning: &str) -> Option<KeyFailure> {
     match status.as_u16() {
-        400 | 401 | 403 => Some(KeyFailure::Refused(
-            "the identity token is not accepted: check oauth_client_id, and that issuer, subject and audience of the \
-             token are those of the federated identity"
-                .into(),
-        )),
+        400 | 401 | 403 => Some(KeyFailure::Refused(meaning.into())),
         404 => Some(KeyFailure::Misconfigured("check api_url".into())),
         _ => None,
     }
-}
-
-fn rfc3339(time: SystemTime) -> String {
-    humantime::format_rfc3339_seconds(time).to_string()
 }

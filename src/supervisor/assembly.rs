@@ -74,7 +74,7 @@ pub(super) async fn assemble(
         restarts: Arc::clone(&restarts),
         thaw: thaw.clone(),
         max_connections,
-        expiries: keys.as_ref().map(AuthKeys::expiries).unwrap_or_default(),
+        key_expiry: keys.as_ref().map(AuthKeys::expiry).unwrap_or_default(),
         identity: Arc::clone(&identity),
     };
     tokio::spawn(health::serve(health_listener, View::new(publisher.watch(), inspector)));
@@ -96,9 +96,7 @@ pub(super) async fn assemble(
     tokio::spawn(readiness::publish(reports, obstacle, Arc::clone(&publisher), restarts));
     let keeping = CancellationToken::new();
     let keeper = tokio::spawn(keeper.run(keeping.clone(), at_end(settings, directory)));
-    if let Some(keys) = keys {
-        attend_to_keys(&keys, directory, expiry_api);
-    }
+    attend_to_keys(keys.as_ref(), directory, expiry_api, &publisher);
     Ok(Life {
         publisher,
         keeper,
@@ -198,13 +196,13 @@ fn keys(settings: &Settings, runtime: Runtime, environment: &Environment, redact
 }
 
 /// Fetches the first key while tailscaled starts, unless the node is known already; warns before one expires.
-fn attend_to_keys(keys: &AuthKeys, directory: &StateDir, api: LocalApi) {
-    if !tailscaled::is_known(directory.state()) {
+fn attend_to_keys(keys: Option<&AuthKeys>, directory: &StateDir, api: LocalApi, publisher: &Publisher) {
+    if let Some(keys) = keys.filter(|_| !tailscaled::is_known(directory.state())) {
         keys.begin();
     }
-    tokio::spawn(keys::watch_expiry(keys.expiries(), move || {
+    tokio::spawn(keys::watch_expiry(keys.map(AuthKeys::expiry), publisher.watch(), move || {
         let api = api.clone();
-        async move { api.status(false).await.ok()?.node?.key_expiry }
+        async move { keys::expiry_of(&api.status(false).await.ok()?.node?.key_expiry?) }
     }));
 }
 

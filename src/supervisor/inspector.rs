@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use super::measures::{self, Found};
 use crate::health::{Inspect, Measured};
-use crate::keys::Expiries;
+use crate::keys::{KeyExpiry, expiry_of};
 use crate::proxy::Counters;
 use crate::runtime::Identity;
 use crate::state::State;
@@ -26,7 +26,7 @@ pub(super) struct Inspector {
     pub restarts: Arc<AtomicU64>,
     pub thaw: Thaw,
     pub max_connections: usize,
-    pub expiries: Expiries,
+    pub key_expiry: KeyExpiry,
     /// As soon as it is known.
     pub identity: Arc<OnceLock<Identity>>,
 }
@@ -55,10 +55,10 @@ impl Inspect for Inspector {
         let found = Found {
             restarts: self.restarts.load(Ordering::Relaxed),
             thaws: self.thaw.count(),
-            node_key_expiry: expiry.and_then(|expiry| humantime::parse_rfc3339(expiry).ok()),
+            node_key_expiry: expiry.and_then(expiry_of),
             tailscaled_version: status.map(|status| status.version),
             max_connections: self.max_connections,
-            auth_key_expiry: self.expiries.key(),
+            auth_key_expiry: self.key_expiry.get(),
             place: self.identity.get().map(|identity| identity.labels.clone()).unwrap_or_default(),
         };
         measures::register(&mut own, state, &found);

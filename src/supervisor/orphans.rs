@@ -10,7 +10,8 @@ use tokio::net::UnixStream;
 use super::signals::child_ended;
 use crate::child::OwnChildren;
 
-/// An own child is reaped by the one who waits for it, within this time.
+/// An own child is reaped by the one who waits for it, within this time. So is a library's, such as the AWS SDK's
+/// `credential_process`: an orphan is what is still there then.
 const NOT_OURS_RETRY: Duration = Duration::from_millis(5);
 
 /// Reaps orphans from now on, in the process that they come to.
@@ -29,8 +30,9 @@ async fn reap(mut signals: UnixStream, own: OwnChildren) {
     while signals.read(&mut bytes).await.is_ok_and(|read| read > 0) {
         // Only looks: taking an own child's end from the one who waits for it would lose the reason.
         let ended = || waitid(Id::All, WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT);
+        let mut seen = None;
         while let Ok(WaitStatus::Exited(pid, _) | WaitStatus::Signaled(pid, ..)) = ended() {
-            if own.contains(pid) {
+            if own.contains(pid) || seen.replace(pid) != Some(pid) {
                 tokio::time::sleep(NOT_OURS_RETRY).await;
             } else {
                 tracing::debug!(pid = pid.as_raw(), "orphan reaped");

@@ -15,6 +15,7 @@ use tokio::time::sleep;
 
 use super::bus::Bus;
 use crate::http::{self, HttpError};
+use crate::secret::SecretJson;
 
 /// A question unanswered for this long means that tailscaled hangs.
 pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -110,9 +111,9 @@ impl LocalApi {
     }
 
     /// Hands over preferences and, where a login is needed, the auth key.
-    pub async fn start(&self, options: &serde_json::Value) -> Result<(), LocalApiError> {
+    pub async fn start(&self, options: &SecretJson) -> Result<(), LocalApiError> {
         // It takes the old connection to the control server down before it answers.
-        let exchange = self.exchange(Method::POST, "/localapi/v0/start", options.to_string().into());
+        let exchange = self.exchange(Method::POST, "/localapi/v0/start", options.to_bytes());
         tokio::time::timeout(START_TIMEOUT, exchange).await.unwrap_or(Err(LocalApiError::Silent)).map(drop)
     }
 

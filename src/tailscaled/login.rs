@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::exit_node::ChosenExitNode;
 use crate::keys::{AuthKeys, KeyFailure};
-use crate::secret::Redactor;
+use crate::secret::{Redactor, SecretJson};
 
 /// The node's preferences (`ipn.Prefs`).
 #[derive(Clone, Debug, Default)]
@@ -38,18 +38,18 @@ impl Login {
     }
 
     /// For a node that the control server knows.
-    pub fn resume(&self) -> Value {
-        json!({ "UpdatePrefs": self.preferences() })
+    pub fn resume(&self) -> SecretJson {
+        SecretJson::new(self.known())
     }
 
     /// For a new login. Without a key tailscaled asks for one in a browser.
-    pub async fn fresh(&self) -> Result<Value, KeyFailure> {
+    pub async fn fresh(&self) -> Result<SecretJson, KeyFailure> {
         let Some(keys) = &self.keys else { return Ok(self.resume()) };
         let key = keys.fresh().await?;
         // After the key is there: whether it carries the tags decides what the node asks for.
-        let mut options = self.resume();
+        let mut options = self.known();
         options["AuthKey"] = key.expose().into();
-        Ok(options)
+        Ok(SecretJson::new(options))
     }
 
     pub fn has_key(&self) -> bool {
@@ -69,6 +69,10 @@ impl Login {
     /// Without secrets that a text of others may hold.
     pub fn redact(&self, text: &str) -> String {
         self.redactor.redact(text)
+    }
+
+    fn known(&self) -> Value {
+        json!({ "UpdatePrefs": self.preferences() })
     }
 
     fn preferences(&self) -> Value {
@@ -118,8 +122,8 @@ mod tests {
     #[test]
     fn a_known_node_resumes_without_a_key() {
         let options = login(SecretSource::Inline(Secret::new("k"))).resume();
-        assert!(options.get("AuthKey").is_none());
-        assert_eq!(options["UpdatePrefs"]["Hostname"], "app");
+        assert!(options.expose().get("AuthKey").is_none());
+        assert_eq!(options.expose()["UpdatePrefs"]["Hostname"], "app");
     }
 
     #[tokio::test(flavor = "current_thread")]
@@ -127,9 +131,9 @@ mod tests {
         let file = std::env::temp_dir().join(format!("tetherd-login-{}", std::process::id()));
         std::fs::write(&file, "first\n").expect("written");
         let login = login(SecretSource::File(file.clone()));
-        assert_eq!(login.fresh().await.expect("is read")["AuthKey"], "first");
+        assert_eq!(login.fresh().await.expect("is read").expose()["AuthKey"], "first");
         std::fs::write(&file, "second").expect("written");
-        assert_eq!(login.fresh().await.expect("is read")["AuthKey"], "second");
+        assert_eq!(login.fresh().await.expect("is read").expose()["AuthKey"], "second");
         std::fs::remove_file(file).expect("removed");
         assert!(login.fresh().await.is_err());
     }

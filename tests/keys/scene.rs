@@ -1,5 +1,8 @@
 //! A tailnet in a namespace, and daemons that get their key from somewhere.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::time::Duration;
 
 use testbed::admin::KeyOptions;
@@ -7,12 +10,14 @@ use testbed::daemon::{Builder, Daemon};
 use testbed::moto::{Moto, REGION};
 use testbed::tailnet::Tailnet;
 use testbed::tailscale_api::{TAG, TailscaleApi};
+use testbed::wait::wait_until;
 
 /// Far more than joining takes, also on a machine with other work.
 pub const READY: Duration = Duration::from_secs(60);
 pub const END: Duration = Duration::from_secs(30);
 
 pub const AWS_SECRET: &str = "wJalrXUtnFEMIK7MDENGbPxRfiCYEXAMPLEKEY";
+pub const AWS_SESSION: &str = "session-token-0123456789";
 
 /// A tailnet where the one user owns the tag.
 pub fn tailnet() -> Tailnet {
@@ -53,12 +58,34 @@ pub fn in_aws(builder: Builder, moto: &Moto) -> Builder {
 
 pub fn with_credentials(builder: Builder) -> Builder {
     let builder = builder.env("AWS_ACCESS_KEY_ID", "AKIAIOSFODNN7EXAMPLE");
-    builder.env("AWS_SECRET_ACCESS_KEY", AWS_SECRET).env("AWS_SESSION_TOKEN", "session-token-0123456789")
+    builder.env("AWS_SECRET_ACCESS_KEY", AWS_SECRET).env("AWS_SESSION_TOKEN", AWS_SESSION)
 }
 
 /// With Tailscale's API in the place of its own.
 pub fn with_api(builder: Builder, api: &TailscaleApi) -> Builder {
     builder.env("TETHERD_API_URL", &api.api.url()).env("TETHERD_TAGS", TAG)
+}
+
+/// Writes a file and returns its path.
+pub fn write(directory: &Path, name: &str, text: &str) -> String {
+    let path = directory.join(name);
+    fs::create_dir_all(path.parent().expect("a directory")).expect("made");
+    fs::write(&path, text).expect("written");
+    path.to_string_lossy().into_owned()
+}
+
+/// Writes a program and returns its path.
+pub fn executable(directory: &Path, name: &str, text: &str) -> String {
+    let path = write(directory, name, text);
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("executable");
+    path
+}
+
+/// Has the node expire, and waits until it has logged in anew.
+pub fn log_in_again(tailnet: &Tailnet, daemon: &mut Daemon, hostname: &str) {
+    tailnet.expire_node(hostname).expect("expired");
+    wait_until("it notices", READY, || (daemon.readyz().ok()?.0 == 503).then_some(())).expect("notices");
+    daemon.wait_ready(READY).unwrap_or_else(|error| panic!("{error}\n{}", tailnet.log()));
 }
 
 /// Joins, leaves, and returns all that was written.

@@ -100,6 +100,11 @@ impl Tailnet {
         self.tell(&["nodes", "expire", "--identifier", &self.id_of(name)?])
     }
 
+    /// The node will have to log in again at this time (RFC 3339), and learns it now.
+    pub fn expire_node_at(&self, name: &str, time: &str) -> Result<()> {
+        self.tell(&["nodes", "expire", "--identifier", &self.id_of(name)?, "--expiry", time])
+    }
+
     /// Lets other nodes use these routes of the node; none takes the permission back.
     pub fn approve_routes(&self, name: &str, routes: &str) -> Result<()> {
         self.tell(&["nodes", "approve-routes", "--identifier", &self.id_of(name)?, "--routes", routes])
@@ -125,6 +130,15 @@ impl Tailnet {
 
     pub(crate) fn create_user(&self) -> Result<()> {
         self.tell(&["users", "create", USER])
+    }
+
+    /// One more than the one that every tailnet here has.
+    pub fn create_another_user(&self, name: &str) -> Result<()> {
+        self.tell(&["users", "create", name])
+    }
+
+    pub fn destroy_user(&self, name: &str) -> Result<()> {
+        self.tell(&["users", "destroy", "--force", "--name", name])
     }
 
     fn id_of(&self, name: &str) -> Result<String> {

@@ -42,13 +42,23 @@ pub struct Api {
 
 impl Api {
     pub fn start(answer: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Result<Self> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        Self::start_at((Ipv4Addr::LOCALHOST, 0).into(), "", answer)
+    }
+
+    /// At an address of the namespace, which may be one that a platform gives to its metadata. Every answer has
+    /// these headers, too, each with the end of its line.
+    pub fn start_at(
+        address: SocketAddr,
+        headers: &'static str,
+        answer: impl Fn(&Request) -> Reply + Send + Sync + 'static,
+    ) -> Result<Self> {
+        let listener = TcpListener::bind(address)?;
         let api = Self { address: listener.local_addr()?, seen: Arc::default() };
         let (answer, seen) = (Arc::new(answer), Arc::clone(&api.seen));
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let (answer, seen) = (Arc::clone(&answer), Arc::clone(&seen));
-                thread::spawn(move || exchange(&stream, &*answer, &seen));
+                thread::spawn(move || exchange(&stream, headers, &*answer, &seen));
             }
         });
         Ok(api)
@@ -64,14 +74,19 @@ impl Api {
     }
 }
 
-fn exchange(stream: &TcpStream, answer: &dyn Fn(&Request) -> Reply, seen: &Mutex<Vec<Request>>) -> io::Result<()> {
+fn exchange(
+    stream: &TcpStream,
+    headers: &str,
+    answer: &dyn Fn(&Request) -> Reply,
+    seen: &Mutex<Vec<Request>>,
+) -> io::Result<()> {
     let request = read(stream)?;
     let (status, body) = answer(&request);
     seen.lock().unwrap_or_else(PoisonError::into_inner).push(request);
     let kind = if body.starts_with('{') { "application/json" } else { "text/plain" };
     let length = body.len();
     let head = format!("HTTP/1.1 {status} X\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\n");
-    (&*stream).write_all(format!("{head}Connection: close\r\n\r\n{body}").as_bytes())
+    (&*stream).write_all(format!("{head}{headers}Connection: close\r\n\r\n{body}").as_bytes())
 }
 
 fn read(stream: &TcpStream) -> io::Result<Request> {

@@ -3,6 +3,7 @@
 
 pub mod admin;
 pub mod api;
+pub mod aws;
 pub mod black_hole;
 mod ca;
 pub mod cgroup;

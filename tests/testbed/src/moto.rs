@@ -59,6 +59,12 @@ impl Moto {
         self.ask("PutSecretValue", &json!({ "SecretId": name, "SecretString": text })).map(drop)
     }
 
+    /// Gives it a further version, as a rotation does before that counts.
+    pub fn propose(&self, name: &str, text: &str) -> Result<()> {
+        let body = json!({ "SecretId": name, "SecretString": text, "VersionStages": ["AWSPENDING"] });
+        self.ask("PutSecretValue", &body).map(drop)
+    }
+
     pub fn store_binary(&self, name: &str) -> Result<()> {
         self.ask("CreateSecret", &json!({ "Name": name, "SecretBinary": "AAEC" })).map(drop)
     }

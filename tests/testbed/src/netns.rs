@@ -4,6 +4,7 @@
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
+use std::net::Ipv4Addr;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
@@ -65,6 +66,11 @@ pub fn enter_new() -> Result<Handle> {
     enable_ipv6()?;
     ip_batch(SETUP)?;
     Handle::current()
+}
+
+/// Gives the namespace one more address of its own.
+pub fn add_address(address: Ipv4Addr) -> Result<()> {
+    ip_batch(&format!("addr add {address}/32 dev lo\n"))
 }
 
 /// Docker turns IPv6 off in its namespaces and some hosts do for all; headscale's STUN needs ::1.

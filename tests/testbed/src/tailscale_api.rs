@@ -22,6 +22,8 @@ pub struct TailscaleApi {
     pub api: Api,
     /// What the latest keys were asked to be.
     created: Arc<Mutex<Vec<Value>>>,
+    /// The identity token that is accepted now.
+    identity: Arc<Mutex<String>>,
 }
 
 impl TailscaleApi {
@@ -29,9 +31,13 @@ impl TailscaleApi {
     pub fn start(keys: Vec<String>) -> Result<Self> {
         let (keys, created) = (Mutex::new(keys), Arc::<Mutex<Vec<Value>>>::default());
         let kept = Arc::clone(&created);
+        let identity = Arc::new(Mutex::new(ID_TOKEN.to_owned()));
+        let accepted = Arc::clone(&identity);
         let api = Api::start(move |request| match (request.method.as_str(), request.path.as_str()) {
             ("POST", "/api/v2/oauth/token") => token(request),
-            ("POST", "/api/v2/oauth/token-exchange") => exchange(request),
+            ("POST", "/api/v2/oauth/token-exchange") => {
+                exchange(request, &accepted.lock().unwrap_or_else(PoisonError::into_inner))
+            }
             ("POST", "/api/v2/tailnet/-/keys") => {
                 let reply = create(request, &mut keys.lock().unwrap_or_else(PoisonError::into_inner));
                 if let (200, Ok(body)) = (reply.0, serde_json::from_str(&request.body)) {
@@ -41,7 +47,12 @@ impl TailscaleApi {
             }
             _ => refuse(404, "not found"),
         })?;
-        Ok(Self { api, created })
+        Ok(Self { api, created, identity })
+    }
+
+    /// From now on this identity token is accepted, and no other.
+    pub fn accept(&self, token: &str) {
+        token.clone_into(&mut self.identity.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
     /// The bodies of the requests that made keys.
@@ -75,12 +86,12 @@ fn token(request: &Request) -> Reply {
     }
 }
 
-fn exchange(request: &Request) -> Reply {
+fn exchange(request: &Request, accepted: &str) -> Reply {
     let field = |name| request.field(name).unwrap_or_default();
     match () {
         () if !is_form(request) => refuse(400, "not a form"),
         () if field("client_id") != FEDERATED_ID => refuse(401, "no such client"),
-        () if field("jwt") != ID_TOKEN => refuse(401, "the JWT is not accepted"),
+        () if field("jwt") != accepted => refuse(401, "the JWT is not accepted"),
         () => granted(),
     }
 }

@@ -1,4 +1,4 @@
-//! Lambda authorizer of an HTTP API: reads its one setting, and answers every question by it.
+//! Lambda authorizer of an HTTP or REST API: reads its one setting, and answers every question by it.
 
 use std::env;
 

@@ -1,5 +1,5 @@
-//! What API Gateway asks (payload format 2.0) and is answered (simple response). Only the request context counts: the
-//! gateway writes it, while every header comes from the caller.
+//! What API Gateway asks and is answered: HTTP APIs (payload format 2.0, simple response) and REST APIs, which take a
+//! policy. Only the request context counts: the gateway writes it, while every header comes from the caller.
 
 use std::net::IpAddr;
 
@@ -12,44 +12,78 @@ use crate::cidr::{Allowed, Fault};
 #[serde(default, rename_all = "camelCase")]
 pub struct Question {
     request_context: RequestContext,
+    /// Of a REST API: the method that the policy is to be about.
+    method_arn: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct RequestContext {
     request_id: String,
-    http: Http,
+    /// HTTP API
+    http: Source,
+    /// REST API
+    identity: Source,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-struct Http {
+struct Source {
     source_ip: String,
 }
 
-/// The simple response.
 #[derive(Debug, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Answer {
-    pub is_authorized: bool,
+#[serde(untagged)]
+pub enum Answer {
+    #[serde(rename_all = "camelCase")]
+    Simple { is_authorized: bool },
+    #[serde(rename_all = "camelCase")]
+    Policy { principal_id: &'static str, policy_document: PolicyDocument },
+}
+
+#[derive(Debug, PartialEq, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct PolicyDocument {
+    version: &'static str,
+    statement: [Statement; 1],
+}
+
+#[derive(Debug, PartialEq, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Statement {
+    action: &'static str,
+    effect: &'static str,
+    resource: String,
 }
 
 /// Every denial is logged, with the address as the gateway saw it.
 pub fn verdict(allowed: &Result<Allowed, Fault>, question: &Question, invocation: &str) -> Answer {
-    let source = question.request_context.http.source_ip.as_str();
+    let context = &question.request_context;
+    let is_rest = question.method_arn.is_some();
+    let source = if is_rest { &context.identity.source_ip } else { &context.http.source_ip };
     let reason = match (allowed, source.parse::<IpAddr>()) {
         (Err(fault), _) => Some(fault.to_string()),
-        (_, Err(_)) => Some("the request context has no usable source address: is this an HTTP API?".to_owned()),
+        (_, Err(_)) => Some("the request context has no usable source address: does API Gateway ask?".to_owned()),
         (Ok(allowed), Ok(address)) if !allowed.contains(address) => {
             Some("the address is in no network of AUTHD_SOURCE_CIDR".to_owned())
         }
         _ => None,
     };
     if let Some(reason) = &reason {
-        let request_id = question.request_context.request_id.as_str();
-        tracing::warn!(invocation, request_id, source, reason, "denied");
+        tracing::warn!(invocation, request_id = context.request_id, source, reason, "denied");
     }
-    Answer { is_authorized: reason.is_none() }
+    answer(question.method_arn.as_deref(), reason.is_none())
+}
+
+fn answer(method_arn: Option<&str>, is_authorized: bool) -> Answer {
+    let Some(arn) = method_arn else { return Answer::Simple { is_authorized } };
+    let effect = if is_authorized { "Allow" } else { "Deny" };
+    let statement = [Statement { action: "execute-api:Invoke", effect, resource: arn.to_owned() }];
+    // Not the caller's identity, which nobody knows: the check that it has passed.
+    Answer::Policy {
+        principal_id: "source-address",
+        policy_document: PolicyDocument { version: "2012-10-17", statement },
+    }
 }
 
 #[cfg(test)]
@@ -80,6 +114,26 @@ mod tests {
     fn the_answer_is_the_simple_response() {
         assert_eq!(asked(from("192.0.2.1"), Some("192.0.2.0/24")), json!({ "isAuthorized": true }));
         assert_eq!(asked(from("203.0.113.1"), Some("192.0.2.0/24")), json!({ "isAuthorized": false }));
+    }
+
+    #[test]
+    fn a_rest_api_gets_a_policy_for_the_method_that_it_asks_about() {
+        // As in AWS's sample of a REQUEST authorizer.
+        let arn = "arn:aws:execute-api:us-east-1:123456789012:abcdef123/hooks/POST/hook";
+        let event = |source: &str| {
+            json!({
+                "type": "REQUEST", "methodArn": arn, "resource": "/{proxy+}", "path": "/hook", "httpMethod": "POST",
+                "headers": { "X-Forwarded-For": "192.0.2.1" },
+                "requestContext": { "requestId": "id", "stage": "hooks", "identity": { "apiKey": null, "sourceIp": source } },
+            })
+        };
+        let policy = |effect: &str| {
+            let statement = json!([{ "Action": "execute-api:Invoke", "Effect": effect, "Resource": arn }]);
+            json!({ "principalId": "source-address", "policyDocument": { "Version": "2012-10-17", "Statement": statement } })
+        };
+        assert_eq!(asked(event("192.0.2.1"), Some("192.0.2.0/24")), policy("Allow"));
+        assert_eq!(asked(event("203.0.113.1"), Some("192.0.2.0/24")), policy("Deny"));
+        assert_eq!(asked(event("192.0.2.1"), None), policy("Deny"));
     }
 
     #[test]

@@ -1,10 +1,9 @@
 //! Asynchronous mode: the event goes on an SQS queue as it is, and comes back as a message of it.
 
-use aws_sdk_sqs::error::ProvideErrorMetadata;
-use aws_sdk_sqs::{Client, Config};
+use aws_sdk_sqs::Client;
 use serde::Serialize;
 use tokio::sync::OnceCell;
-use webhook_outbound::aws::{Access, BehaviorVersion, Missing, cause, endpoint};
+use webhook_outbound::aws::{Missing, config, said};
 
 use crate::failure::Failure;
 
@@ -44,21 +43,10 @@ impl Queue {
         let client = self.client.get_or_try_init(|| async { client() }).await;
         let client = client.map_err(|missing| Failure::NotQueued(missing.to_string()))?;
         let sent = client.send_message().queue_url(&self.url).message_body(event).send().await;
-        sent.map(drop).map_err(|error| {
-            let said = error.code().map(|code| format!("{code}: {}", error.message().unwrap_or_default()));
-            Failure::NotQueued(said.unwrap_or_else(|| cause(&error)))
-        })
+        sent.map(drop).map_err(|error| Failure::NotQueued(said(&error)))
     }
 }
 
 fn client() -> Result<Client, Missing> {
-    let access = Access::of_the_function()?;
-    let mut config = Config::builder()
-        .behavior_version(BehaviorVersion::latest())
-        .region(access.region)
-        .credentials_provider(access.credentials)
-        .http_client(access.http)
-        .timeout_config(access.timeouts);
-    config.set_endpoint_url(endpoint("SQS"));
-    Ok(Client::from_conf(config.build()))
+    Ok(Client::new(&config("SQS")?))
 }

@@ -68,6 +68,19 @@ fn format_2_is_read_whole() {
     assert_eq!(request.host.as_deref(), Some("id.execute-api.us-east-1.amazonaws.com"));
 }
 
+/// As in AWS's sample of a function URL: what the caller has encoded stays so, and a domain name stands for the host.
+#[test]
+fn a_function_url_s_path_stays_encoded() {
+    let domain = "id.lambda-url.us-west-2.on.aws";
+    let request = read(v2(json!({
+        "rawPath": "/a%2Fb/c%20d", "rawQueryString": "q=%20&q=+", "headers": { "host": domain },
+        "requestContext": { "domainName": domain, "domainPrefix": "id", "authentication": null, "authorizer": null },
+    })));
+    let request = request.expect("a request");
+    assert_eq!((request.target.as_str(), request.host.as_deref()), ("/a%2Fb/c%20d?q=%20&q=+", Some(domain)));
+    assert_eq!(request.format, Format::V2);
+}
+
 #[test]
 fn format_1_keeps_repeated_headers_and_parameters() {
     let request = read(v1(json!({}))).expect("a request");

@@ -1,10 +1,10 @@
 //! The forwarder's settings: the environment, read once into typed values. All faults are reported together.
 
-use std::fmt;
 use std::net::SocketAddr;
 
 use hyper::header::HeaderValue;
 use hyper::http::uri::{Authority, PathAndQuery, Scheme};
+use webhook_outbound::environment::{Faults, Reader};
 
 use crate::answer::Mode;
 use crate::signature::{Coding, Scheme as Signing};
@@ -38,21 +38,9 @@ pub struct Signature {
     pub scheme: Signing,
 }
 
-/// Everything that is wrong with the environment.
-#[derive(Debug, PartialEq)]
-pub struct Faults(Vec<String>);
-
-impl fmt::Display for Faults {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.join("; "))
-    }
-}
-
-impl std::error::Error for Faults {}
-
 impl Settings {
     pub fn read(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, Faults> {
-        let mut reader = Reader { lookup, faults: Vec::new() };
+        let mut reader = Reader::new(lookup);
         let queue_url = reader.get("QUEUE_URL");
         let settings = Self {
             target: target(&mut reader, queue_url.is_none()),
@@ -61,24 +49,7 @@ impl Settings {
             signature: signature(&mut reader),
             queue_url,
         };
-        if reader.faults.is_empty() { Ok(settings) } else { Err(Faults(reader.faults)) }
-    }
-}
-
-struct Reader<L> {
-    lookup: L,
-    faults: Vec<String>,
-}
-
-impl<L: Fn(&str) -> Option<String>> Reader<L> {
-    /// Unset and empty are the same: CloudFormation cannot leave a variable out.
-    fn get(&self, name: &str) -> Option<String> {
-        (self.lookup)(name).map(|text| text.trim().to_owned()).filter(|text| !text.is_empty())
-    }
-
-    fn fault<T>(&mut self, text: String) -> Option<T> {
-        self.faults.push(text);
-        None
+        reader.finish(settings)
     }
 }
 

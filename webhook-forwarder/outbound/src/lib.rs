@@ -1,8 +1,10 @@
 //! What the webhook functions reach beside the tailnet: [`https`] by rustls with ring and the system's roots, [`aws`]
-//! by the SDK with the function's own role, and a text of [`secrets`] Manager. [`log`] is where they write.
+//! by the SDK with the function's own role, and a text of [`secrets`] Manager. [`log`] is where they write,
+//! [`environment`] where their settings come from.
 //! Everything is made when it is first needed: a cold start waits for none of it.
 
 pub mod aws;
+pub mod environment;
 pub mod https;
 pub mod log;
 pub mod secrets;

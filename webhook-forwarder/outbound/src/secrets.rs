@@ -2,11 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use aws_sdk_secretsmanager::error::ProvideErrorMetadata;
-use aws_sdk_secretsmanager::{Client, Config};
+use aws_sdk_secretsmanager::Client;
 use tokio::sync::Mutex;
 
-use crate::aws::{Access, BehaviorVersion, Missing, cause, endpoint};
+use crate::aws::{Missing, config, said};
 
 /// A rotated secret counts after this time at the latest; asking costs 0.05 USD in ten thousand.
 const KEPT: Duration = Duration::from_secs(300);
@@ -23,15 +22,7 @@ pub enum SecretError {
 }
 
 pub fn client() -> Result<Client, Missing> {
-    let access = Access::of_the_function()?;
-    let mut config = Config::builder()
-        .behavior_version(BehaviorVersion::latest())
-        .region(access.region)
-        .credentials_provider(access.credentials)
-        .http_client(access.http)
-        .timeout_config(access.timeouts);
-    config.set_endpoint_url(endpoint("SECRETS_MANAGER"));
-    Ok(Client::from_conf(config.build()))
+    Ok(Client::new(&config("SECRETS_MANAGER")?))
 }
 
 /// One secret's current text. It has no `Debug`.
@@ -64,10 +55,8 @@ impl StoredText {
 
     async fn read(&self) -> Result<String, SecretError> {
         let request = client()?.get_secret_value().secret_id(&self.id).version_stage("AWSCURRENT");
-        let answer = request.send().await.map_err(|error| {
-            let said = error.code().map(|code| format!("{code}: {}", error.message().unwrap_or_default()));
-            SecretError::Unreadable { id: self.id.clone(), reason: said.unwrap_or_else(|| cause(&error)) }
-        })?;
+        let unreadable = |reason| SecretError::Unreadable { id: self.id.clone(), reason };
+        let answer = request.send().await.map_err(|error| unreadable(said(&error)))?;
         answer.secret_string().map(str::to_owned).ok_or_else(|| SecretError::NoText(self.id.clone()))
     }
 }

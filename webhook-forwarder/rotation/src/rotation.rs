@@ -12,6 +12,7 @@ use webhook_outbound::https::TlsError;
 use webhook_outbound::secrets;
 
 use crate::api::ApiError;
+use crate::expiry;
 use crate::key::{Purpose, Unfit};
 use crate::maker::{Credentials, Maker, Wanted};
 use crate::settings::Settings;
@@ -36,6 +37,8 @@ pub enum RotationError {
     NoCredentials,
     #[error("the version {0} holds no key: createSecret comes first")]
     NoKey(String),
+    #[error("the version {0} holds what is current already: createSecret has made no new key for it")]
+    NothingNew(String),
     #[error("the control server knows no such key as the new version holds")]
     Unknown,
     #[error("the new key must not be used: {0}")]
@@ -57,23 +60,31 @@ impl Rotation {
     /// Says in a word what was done, for the log.
     pub async fn run(&self, event: &Event) -> Result<&'static str, RotationError> {
         let client = self.client.get_or_try_init(|| async { secrets::client() }).await?;
-        let (store, version) = (Store { client, secret: &event.secret_id }, event.client_request_token.as_str());
+        let store = Store { client, secret: &event.secret_id };
+        match event.step {
+            Step::CheckKey => self.check(&store).await,
+            step => self.rotate(&store, step, &event.client_request_token).await,
+        }
+    }
+
+    async fn rotate(&self, store: &Store<'_>, step: Step, version: &str) -> Result<&'static str, RotationError> {
         let description = store.describe().await?;
         if !description.rotates {
             return Err(RotationError::NotRotating);
         }
-        let is_current = description.has(version, CURRENT);
-        match event.step {
-            Step::FinishSecret => self.finish(&store, version, &description).await,
-            _ if is_current => Ok("the version is current already"),
+        match step {
+            Step::FinishSecret => self.finish(store, version, &description).await,
+            _ if description.has(version, CURRENT) => Ok("the version is current already"),
             _ if !description.has(version, PENDING) => Err(RotationError::NotPending(version.to_owned())),
-            Step::CreateSecret => self.create(&store, version, &description).await,
+            Step::CreateSecret => self.create(store, version, &description).await,
             // A key is known to the control server from its making on.
             Step::SetSecret => match store.key(version).await? {
                 Some(_) => Ok("nothing is to be set"),
                 None => Err(RotationError::NoKey(version.to_owned())),
             },
-            Step::TestSecret => self.test(&store, version, &description).await,
+            Step::TestSecret => self.test(store, version, &description).await,
+            // Not about a version.
+            Step::CheckKey => self.check(store).await,
         }
     }
 
@@ -104,11 +115,28 @@ impl Rotation {
         version: &str,
         secret: &Description,
     ) -> Result<&'static str, RotationError> {
+        let pending = store.read(version).await?;
+        if pending.is_some() && pending == store.current().await? {
+            // Rotation was switched on, or its schedule changed: Secrets Manager has this step tried with the current
+            // value, which may be old, or empty still.
+            return Ok("the value is the current one: nothing new is to be tested");
+        }
         let key = store.key(version).await?.ok_or_else(|| RotationError::NoKey(version.to_owned()))?;
         let credentials = self.credentials(store.client).await?;
         let state = self.maker.state(&credentials, &key.id).await?.ok_or(RotationError::Unknown)?;
         state.check(purpose(secret)?, &self.settings.tag, SystemTime::now())?;
         Ok("the key is good")
+    }
+
+    /// Asks the control server, which alone knows of a key that somebody has revoked.
+    async fn check(&self, store: &Store<'_>) -> Result<&'static str, RotationError> {
+        let state = match store.current_key().await? {
+            Some(key) => self.maker.state(&self.credentials(store.client).await?, &key.id).await?,
+            None => None,
+        };
+        let now = SystemTime::now();
+        println!("{}", expiry::line(&self.settings.function, expiry::days_left(state.as_ref(), now), now));
+        Ok("the days that are left are written")
     }
 
     async fn finish(
@@ -121,9 +149,10 @@ impl Rotation {
             if !secret.has(version, PENDING) {
                 return Err(RotationError::NotPending(version.to_owned()));
             }
-            // An empty version must not become current, whatever was skipped.
-            if store.key(version).await?.is_none() {
-                return Err(RotationError::NoKey(version.to_owned()));
+            // An empty version, or the old key once more, must not become current, whatever was skipped.
+            let pending = store.key(version).await?.ok_or_else(|| RotationError::NoKey(version.to_owned()))?;
+            if store.current_key().await?.is_some_and(|current| current.id == pending.id) {
+                return Err(RotationError::NothingNew(version.to_owned()));
             }
             store.make_current(version, secret.version_with(CURRENT)).await?;
         }

@@ -1,6 +1,6 @@
 //! The rotation's settings, from the environment. Which control server is whose is decided here alone.
 
-use std::fmt;
+use webhook_outbound::environment::{Faults, Reader};
 
 const TAILSCALE: &str = "https://api.tailscale.com";
 
@@ -11,6 +11,8 @@ pub struct Settings {
     pub credentials: String,
     pub control: Control,
     pub tag: String,
+    /// This function's name, for its metric.
+    pub function: String,
 }
 
 #[derive(Debug, PartialEq)]
@@ -19,46 +21,50 @@ pub enum Control {
     Headscale { url: String },
 }
 
-/// Everything that is wrong.
-#[derive(Debug, PartialEq)]
-pub struct Faults(Vec<String>);
-
-impl fmt::Display for Faults {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.join("; "))
+impl Settings {
+    pub fn read(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, Faults> {
+        let mut reader = Reader::new(lookup);
+        let credentials = reader.get("OAUTH_SECRET_ARN").or_else(|| {
+            reader.fault("OAUTH_SECRET_ARN is not set: it names the secret with the OAuth client or API key".into())
+        });
+        let settings = Self {
+            credentials: credentials.unwrap_or_default(),
+            control: control(&mut reader),
+            tag: tag(&mut reader),
+            function: reader.get("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_default(),
+        };
+        reader.finish(settings)
     }
 }
 
-impl std::error::Error for Faults {}
-
-impl Settings {
-    pub fn read(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, Faults> {
-        let get = |name: &str| lookup(name).map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
-        let mut faults = Vec::new();
-        let credentials = get("OAUTH_SECRET_ARN").unwrap_or_default();
-        if credentials.is_empty() {
-            faults.push("OAUTH_SECRET_ARN is not set: it names the secret with the OAuth client or API key".into());
-        }
-        let tag = get("TAG_NAME").unwrap_or_default();
-        let tag = if tag.starts_with("tag:") { tag } else { format!("tag:{tag}") };
-        if !is_tag(&tag) {
-            faults.push(format!("TAG_NAME is {tag:?}: it is a tag like tag:webhook, letters, digits and hyphens"));
-        }
-        let urls = [get("CONTROL_URL"), get("API_URL")];
-        for url in urls.iter().flatten().filter(|url| !url.starts_with("https://") && !url.starts_with("http://")) {
-            faults.push(format!("{url:?} is no URL: CONTROL_URL and API_URL begin with https://"));
-        }
-        let [control_url, api_url] = urls.map(|url| url.map(|url| url.trim_end_matches('/').to_owned()));
-        let control = match control_url.filter(|url| !is_tailscale(url)) {
-            Some(url) => Control::Headscale { url },
-            None => Control::Tailscale {
-                api_url: api_url.unwrap_or_else(|| TAILSCALE.into()),
-                // The one that the OAuth client belongs to.
-                tailnet: get("TAILNET").unwrap_or_else(|| "-".into()),
-            },
-        };
-        if faults.is_empty() { Ok(Self { credentials, control, tag }) } else { Err(Faults(faults)) }
+fn tag<L: Fn(&str) -> Option<String>>(reader: &mut Reader<L>) -> String {
+    let tag = reader.get("TAG_NAME").unwrap_or_default();
+    let tag = if tag.starts_with("tag:") { tag } else { format!("tag:{tag}") };
+    if is_tag(&tag) {
+        return tag;
     }
+    let text = format!("TAG_NAME is {tag:?}: it is a tag like tag:webhook, letters, digits and hyphens");
+    reader.fault(text).unwrap_or_default()
+}
+
+fn control<L: Fn(&str) -> Option<String>>(reader: &mut Reader<L>) -> Control {
+    let [control_url, api_url] = ["CONTROL_URL", "API_URL"].map(|name| url(reader, name));
+    match control_url.filter(|url| !is_tailscale(url)) {
+        Some(url) => Control::Headscale { url },
+        None => Control::Tailscale {
+            api_url: api_url.unwrap_or_else(|| TAILSCALE.into()),
+            // The one that the OAuth client belongs to.
+            tailnet: reader.get("TAILNET").unwrap_or_else(|| "-".into()),
+        },
+    }
+}
+
+fn url<L: Fn(&str) -> Option<String>>(reader: &mut Reader<L>, name: &str) -> Option<String> {
+    let url = reader.get(name)?;
+    if url.starts_with("https://") || url.starts_with("http://") {
+        return Some(url.trim_end_matches('/').to_owned());
+    }
+    reader.fault(format!("{name} is {url:?}: it is a URL and begins with https://"))
 }
 
 fn is_tailscale(url: &str) -> bool {

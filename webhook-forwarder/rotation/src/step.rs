@@ -1,4 +1,4 @@
-//! What Secrets Manager asks of a rotation function, step by step.
+//! What Secrets Manager asks of a rotation function, step by step, and what the stack's schedule asks beside it.
 //! <https://docs.aws.amazon.com/secretsmanager/latest/userguide/rotate-secrets_lambda-functions.html>
 
 use std::fmt;
@@ -11,7 +11,8 @@ use serde::Deserialize;
 pub struct Event {
     pub step: Step,
     pub secret_id: String,
-    /// Also the id of the version that is to become current.
+    /// Also the id of the version that is to become current. The schedule has none.
+    #[serde(default)]
     pub client_request_token: String,
 }
 
@@ -22,6 +23,8 @@ pub enum Step {
     SetSecret,
     TestSecret,
     FinishSecret,
+    /// Of the schedule: for how long does the current key still serve?
+    CheckKey,
 }
 
 impl fmt::Display for Step {
@@ -31,6 +34,7 @@ impl fmt::Display for Step {
             Self::SetSecret => "setSecret",
             Self::TestSecret => "testSecret",
             Self::FinishSecret => "finishSecret",
+            Self::CheckKey => "checkKey",
         })
     }
 }

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use aws_sdk_secretsmanager::Client;
 use aws_sdk_secretsmanager::error::{ProvideErrorMetadata, SdkError};
-use webhook_outbound::aws::cause;
+use aws_sdk_secretsmanager::operation::get_secret_value::GetSecretValueOutput;
+use webhook_outbound::aws::said;
 
 use crate::key::{Purpose, StoredKey};
 
@@ -16,7 +17,6 @@ pub const PENDING: &str = "AWSPENDING";
 pub struct StoreError {
     what: &'static str,
     reason: String,
-    code: Option<String>,
 }
 
 /// What is known of the secret without reading it.
@@ -60,18 +60,13 @@ impl Store<'_> {
     /// The text of one version, `None` where there is none yet.
     pub async fn read(&self, version: &str) -> Result<Option<String>, StoreError> {
         let request = self.client.get_secret_value().secret_id(self.secret).version_id(version);
-        match request.send().await.map_err(|error| failed("the value of a version", &error)) {
-            Ok(answer) => Ok(answer.secret_string().map(str::to_owned)),
-            Err(error) if error.code.as_deref() == Some("ResourceNotFoundException") => Ok(None),
-            Err(error) => Err(error),
-        }
+        text(request.send().await, "the value of a version")
     }
 
-    /// The current text.
+    /// The current text, `None` where there is none yet.
     pub async fn current(&self) -> Result<Option<String>, StoreError> {
-        let answer = self.client.get_secret_value().secret_id(self.secret).version_stage(CURRENT).send().await;
-        let answer = answer.map_err(|error| failed("the credentials", &error))?;
-        Ok(answer.secret_string().map(str::to_owned))
+        let request = self.client.get_secret_value().secret_id(self.secret).version_stage(CURRENT);
+        text(request.send().await, "the current value")
     }
 
     /// The key in a version; `None` as well for what somebody has put there by hand.
@@ -79,13 +74,15 @@ impl Store<'_> {
         Ok(self.read(version).await?.and_then(|text| serde_json::from_str(&text).ok()))
     }
 
+    /// The same of the current version.
+    pub async fn current_key(&self) -> Result<Option<StoredKey>, StoreError> {
+        Ok(self.current().await?.and_then(|text| serde_json::from_str(&text).ok()))
+    }
+
     /// False when the version holds another value already.
     pub async fn put_pending(&self, version: &str, key: &StoredKey) -> Result<bool, StoreError> {
-        let text = serde_json::to_string(key).map_err(|error| StoreError {
-            what: "a new version",
-            reason: error.to_string(),
-            code: None,
-        })?;
+        let text = serde_json::to_string(key)
+            .map_err(|error| StoreError { what: "a new version", reason: error.to_string() })?;
         let request = self.client.put_secret_value().secret_id(self.secret).client_request_token(version);
         match request.secret_string(text).version_stages(PENDING).send().await {
             Ok(_) => Ok(true),
@@ -120,12 +117,25 @@ impl Store<'_> {
     }
 }
 
+fn text<E, R>(
+    answer: Result<GetSecretValueOutput, SdkError<E, R>>,
+    what: &'static str,
+) -> Result<Option<String>, StoreError>
+where
+    E: std::error::Error + ProvideErrorMetadata + 'static,
+    R: std::fmt::Debug + 'static,
+{
+    match answer {
+        Ok(answer) => Ok(answer.secret_string().map(str::to_owned)),
+        Err(error) if error.code() == Some("ResourceNotFoundException") => Ok(None),
+        Err(error) => Err(failed(what, &error)),
+    }
+}
+
 fn failed<E, R>(what: &'static str, error: &SdkError<E, R>) -> StoreError
 where
     E: std::error::Error + ProvideErrorMetadata + 'static,
     R: std::fmt::Debug + 'static,
 {
-    let code = error.code().map(str::to_owned);
-    let said = code.as_ref().map(|code| format!("{code}: {}", error.message().unwrap_or_default()));
-    StoreError { what, reason: said.unwrap_or_else(|| cause(error)), code }
+    StoreError { what, reason: said(error) }
 }

@@ -30,10 +30,13 @@ impl Scene {
 
     /// Stores the credentials, and a secret with this purpose that holds a key of somebody's own.
     pub fn stored(self, credentials: Value, purpose: &str) -> Self {
+        self.holding("by hand", credentials, purpose)
+    }
+
+    pub fn holding(self, text: &str, credentials: Value, purpose: &str) -> Self {
         self.moto.store(CREDENTIALS, &credentials.to_string()).expect("credentials");
         let tags = json!([{ "Key": "Purpose", "Value": purpose }]);
-        self.ask("CreateSecret", &json!({ "Name": SECRET, "SecretString": "by hand", "Tags": tags }))
-            .expect("a secret");
+        self.ask("CreateSecret", &json!({ "Name": SECRET, "SecretString": text, "Tags": tags })).expect("a secret");
         self
     }
 
@@ -49,10 +52,23 @@ impl Scene {
 
     /// Begins a rotation, and returns the new version's id.
     pub fn begin(&mut self) -> String {
+        self.rotate_secret(true)
+    }
+
+    /// Rotation is switched on without a first rotation: Secrets Manager stages the current value and has it tested.
+    pub fn try_out(&mut self) -> String {
+        let (version, text) = (self.rotate_secret(false), self.current());
+        // moto copies the value of the secret's making, whatever it is now.
+        let staged = json!({ "SecretId": SECRET, "ClientRequestToken": version, "SecretString": text, "VersionStages": ["AWSPENDING"] });
+        self.ask("PutSecretValue", &staged).expect("staged");
+        version
+    }
+
+    fn rotate_secret(&mut self, immediately: bool) -> String {
         self.versions += 1;
         let version = format!("00000000-0000-4000-8000-{:012}", self.versions);
         let rules = json!({ "AutomaticallyAfterDays": 60 });
-        let asked = json!({ "SecretId": SECRET, "ClientRequestToken": version, "RotationLambdaARN": FUNCTION, "RotationRules": rules });
+        let asked = json!({ "SecretId": SECRET, "ClientRequestToken": version, "RotationLambdaARN": FUNCTION, "RotationRules": rules, "RotateImmediately": immediately });
         let refused = self.ask("RotateSecret", &asked).expect_err("no such function");
         assert!(refused.contains(FUNCTION), "{refused}");
         assert_eq!(self.stages()[&version], json!(["AWSPENDING"]));

@@ -8,17 +8,17 @@ use testbed::lambda::Environment;
 use crate::control_api::{CLIENT_ID, CLIENT_SECRET, ControlApi};
 use crate::scene::{SECRET, STEPS, Scene, step};
 
-fn scene(purpose: &str) -> (Scene, ControlApi) {
+pub fn scene(purpose: &str) -> (Scene, ControlApi) {
     let scene = Scene::new().stored(json!({ "id": CLIENT_ID, "key": CLIENT_SECRET }), purpose);
     (scene, ControlApi::start())
 }
 
-fn start(scene: &Scene, api: &ControlApi) -> Environment {
+pub fn start(scene: &Scene, api: &ControlApi) -> Environment {
     let function = scene.function().env("API_URL", &api.api.url()).env("TAILNET", "example.com");
     function.start().expect("starts")
 }
 
-fn current_id(scene: &Scene) -> String {
+pub fn current_id(scene: &Scene) -> String {
     scene.current_key()["id"].as_str().expect("an id").to_owned()
 }
 

@@ -1,19 +1,25 @@
 //! A value that must not be shown: zeroed when dropped, masked by Debug, without Display or Serialize.
 //! And the redactor that takes secrets out of text written by others (tailscaled, the control server).
 
+mod redactor;
+
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::{Arc, RwLock};
 
+use hyper::body::Bytes;
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 use subtle::ConstantTimeEq;
 use thiserror::Error;
-use zeroize::Zeroizing;
+use zeroize::{Zeroize, Zeroizing};
+
+pub use redactor::{CLIENT_SECRET_PREFIX, HEADSCALE_API_KEY_PREFIX, Redactor, looks_like_a_key, mask_keys};
 
 /// What stands in the place of a secret in every output.
 pub const MASK: &str = "***";
 
-/// Shorter values are not searched for in text: they would hit ordinary words.
-const SHORTEST_SEARCHED: usize = 8;
+/// Of a JSON document. Moved to make room, its text would leave a copy behind.
+const USUAL_LENGTH: usize = 4096;
 
 /// A secret string.
 #[derive(Clone)]
@@ -39,6 +45,54 @@ impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(MASK)
     }
+}
+
+impl<'de> Deserialize<'de> for Secret {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(Self::new)
+    }
+}
+
+/// A JSON document with secrets among its texts, all of which are zeroed when it is dropped.
+pub struct SecretJson(Value);
+
+impl SecretJson {
+    pub fn new(document: Value) -> Self {
+        Self(document)
+    }
+
+    /// The document itself: only for the one place that needs it.
+    pub fn expose(&self) -> &Value {
+        &self.0
+    }
+
+    /// Its text, to be sent.
+    pub fn to_bytes(&self) -> Bytes {
+        let mut text = Vec::with_capacity(USUAL_LENGTH);
+        // A value can always be written, and to memory.
+        let _ = serde_json::to_writer(&mut text, &self.0);
+        zeroed_when_sent(text)
+    }
+}
+
+impl Drop for SecretJson {
+    fn drop(&mut self) {
+        zero_texts(&mut self.0);
+    }
+}
+
+fn zero_texts(document: &mut Value) {
+    match document {
+        Value::String(text) => text.zeroize(),
+        Value::Array(values) => values.iter_mut().for_each(zero_texts),
+        Value::Object(fields) => fields.values_mut().for_each(zero_texts),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+/// The bytes of a message to be sent, zeroed when the last part of it was.
+pub fn zeroed_when_sent(bytes: impl Into<Vec<u8>>) -> Bytes {
+    Bytes::from_owner(Zeroizing::new(bytes.into()))
 }
 
 /// Where a secret is kept.
@@ -95,56 +149,6 @@ impl SecretSource {
     }
 }
 
-/// Knows the secrets in use and masks them in text of others. Clones share what they know.
-#[derive(Clone, Default)]
-pub struct Redactor(Arc<RwLock<Vec<Secret>>>);
-
-impl Redactor {
-    /// From now on `secret` is masked.
-    pub fn learn(&self, secret: &Secret) {
-        let mut known = self.0.write().unwrap_or_else(|poisoned| poisoned.into_inner());
-        if secret.expose().len() >= SHORTEST_SEARCHED && !known.iter().any(|k| k.matches(secret.expose())) {
-            known.push(secret.clone());
-        }
-    }
-
-    /// `text` with every known secret, and everything that looks like a Tailscale key, masked.
-    pub fn redact(&self, text: &str) -> String {
-        let known = self.0.read().unwrap_or_else(|poisoned| poisoned.into_inner());
-        let mut clean = text.to_owned();
-        for secret in known.iter() {
-            if clean.contains(secret.expose()) {
-                clean = clean.replace(secret.expose(), MASK);
-            }
-        }
-        mask_keys(&clean)
-    }
-}
-
-/// How keys begin: Tailscale's auth keys, API keys and OAuth secrets, and Headscale's.
-/// <https://tailscale.com/kb/1277/key-prefixes>
-const KEY_PREFIXES: [&str; 2] = ["tskey-", "hskey-"];
-
-/// Whether `text` is a key, wherever it stands.
-pub fn looks_like_a_key(text: &str) -> bool {
-    KEY_PREFIXES.iter().any(|prefix| text.starts_with(prefix))
-}
-
-/// Masks everything that looks like a key.
-pub fn mask_keys(text: &str) -> String {
-    let mut clean = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(at) = KEY_PREFIXES.iter().filter_map(|prefix| rest.find(prefix)).min() {
-        clean.push_str(&rest[..at]);
-        clean.push_str(MASK);
-        let tail = &rest[at..];
-        let end = tail.find(|c: char| !c.is_ascii_alphanumeric() && c != '-' && c != '_').unwrap_or(tail.len());
-        rest = &tail[end..];
-    }
-    clean.push_str(rest);
-    clean
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -155,18 +159,10 @@ mod tests {
     }
 
     #[test]
-    fn known_secrets_and_tailscale_keys_are_masked() {
-        let redactor = Redactor::default();
-        redactor.learn(&Secret::new("0123456789abcdef"));
-        assert_eq!(redactor.redact("key 0123456789abcdef and tskey-auth-kAbC_1-xyz, done"), "key *** and ***, done");
-    }
-
-    #[test]
-    fn an_empty_or_short_secret_does_not_mangle_text() {
-        let redactor = Redactor::default();
-        redactor.learn(&Secret::new(""));
-        redactor.learn(&Secret::new("a"));
-        assert_eq!(redactor.redact("a plain line"), "a plain line");
+    fn every_text_of_a_document_is_zeroed() {
+        let mut document = serde_json::json!({ "a": "hidden", "b": [{ "c": "hidden" }], "d": 7 });
+        zero_texts(&mut document);
+        assert_eq!(document, serde_json::json!({ "a": "", "b": [{ "c": "" }], "d": 7 }));
     }
 
     #[test]

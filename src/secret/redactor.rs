@@ -1,0 +1,102 @@
+//! Masks the secrets in use, and everything that looks like a key, in text of others.
+
+use std::sync::{Arc, RwLock};
+
+use super::{MASK, Secret};
+
+/// Shorter values are not searched for in text: they would hit ordinary words.
+const SHORTEST_SEARCHED: usize = 8;
+
+/// So many secrets are known at once: each login brings up to three new ones.
+const MOST_KNOWN: usize = 64;
+/// The first ones are those of the settings, which stay in use.
+const NEVER_FORGOTTEN: usize = 8;
+
+/// Knows the secrets in use and masks them in text of others. Clones share what they know.
+#[derive(Clone, Default)]
+pub struct Redactor(Arc<RwLock<Vec<Secret>>>);
+
+impl Redactor {
+    /// From now on `secret` is masked.
+    pub fn learn(&self, secret: &Secret) {
+        let mut known = self.0.write().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if secret.expose().len() >= SHORTEST_SEARCHED && !known.iter().any(|k| k.matches(secret.expose())) {
+            if known.len() == MOST_KNOWN {
+                known.remove(NEVER_FORGOTTEN);
+            }
+            known.push(secret.clone());
+        }
+    }
+
+    /// `text` with every known secret, and everything that looks like a Tailscale key, masked.
+    pub fn redact(&self, text: &str) -> String {
+        let known = self.0.read().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut clean = text.to_owned();
+        for secret in known.iter() {
+            if clean.contains(secret.expose()) {
+                clean = clean.replace(secret.expose(), MASK);
+            }
+        }
+        mask_keys(&clean)
+    }
+}
+
+/// How keys begin: Tailscale's auth keys, API keys and OAuth secrets, and Headscale's.
+/// <https://tailscale.com/kb/1277/key-prefixes>
+const KEY_PREFIXES: [&str; 2] = ["tskey-", "hskey-"];
+
+/// How credentials begin that keys are made with: those of Tailscale's OAuth clients…
+pub const CLIENT_SECRET_PREFIX: &str = "tskey-client-";
+/// …and Headscale's API keys, since its version 0.28.
+pub const HEADSCALE_API_KEY_PREFIX: &str = "hskey-api-";
+
+/// Whether `text` is a key, wherever it stands.
+pub fn looks_like_a_key(text: &str) -> bool {
+    KEY_PREFIXES.iter().any(|prefix| text.starts_with(prefix))
+}
+
+/// Masks everything that looks like a key.
+pub fn mask_keys(text: &str) -> String {
+    let mut clean = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = KEY_PREFIXES.iter().filter_map(|prefix| rest.find(prefix)).min() {
+        clean.push_str(&rest[..at]);
+        clean.push_str(MASK);
+        let tail = &rest[at..];
+        let end = tail.find(|c: char| !c.is_ascii_alphanumeric() && c != '-' && c != '_').unwrap_or(tail.len());
+        rest = &tail[end..];
+    }
+    clean.push_str(rest);
+    clean
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn known_secrets_and_tailscale_keys_are_masked() {
+        let redactor = Redactor::default();
+        redactor.learn(&Secret::new("0123456789abcdef"));
+        assert_eq!(redactor.redact("key 0123456789abcdef and tskey-auth-kAbC_1-xyz, done"), "key *** and ***, done");
+    }
+
+    #[test]
+    fn an_empty_or_short_secret_does_not_mangle_text() {
+        let redactor = Redactor::default();
+        redactor.learn(&Secret::new(""));
+        redactor.learn(&Secret::new("a"));
+        assert_eq!(redactor.redact("a plain line"), "a plain line");
+    }
+
+    #[test]
+    fn old_logins_secrets_are_forgotten_and_those_of_the_settings_are_not() {
+        let redactor = Redactor::default();
+        let secret = |number: usize| Secret::new(format!("secret-number-{number:03}"));
+        (0..2 * MOST_KNOWN).for_each(|number| redactor.learn(&secret(number)));
+        let text = |number| redactor.redact(secret(number).expose());
+        assert_eq!([text(0), text(2 * MOST_KNOWN - 1)], [MASK, MASK]);
+        assert_ne!(text(NEVER_FORGOTTEN), MASK);
+        assert_eq!(redactor.0.read().expect("is read").len(), MOST_KNOWN);
+    }
+}

@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# Builds the functions with `sam build`, and packs them as `sam deploy` does: $out/ARCH/NAME.zip, for x86_64 and, where Rust
+# has the target, for arm64. Called by `make functions`; arguments: the directory of the zips, cargo's target directory, and
+# the directory with the programs of SAM and cargo-lambda.
+set -euo pipefail
+out=$1 target=$2 tools=$3
+cd "$(dirname "$0")"
+export PATH="$tools:$PATH" CARGO_TARGET_DIR="$target" SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=eu-central-1
+
+build() { # architecture as Lambda names it
+    rm -rf "${out:?}/$1"
+    sam build --build-dir "$out/$1/build" --parameter-overrides "Architecture=$1"
+    for function in Authorizer Forwarder Rotation; do
+        python3 -m zipfile -c "$out/$1/${function}Function.zip" "$out/$1/build/${function}Function/bootstrap"
+    done
+    ls -l "$out/$1"/*.zip
+}
+
+build x86_64
+if rustup target add aarch64-unknown-linux-gnu >/dev/null 2>&1; then
+    build arm64
+else
+    rm -rf "$out/arm64"
+    echo "SKIPPED the functions for arm64: rustup cannot add the target aarch64-unknown-linux-gnu here" >&2
+fi

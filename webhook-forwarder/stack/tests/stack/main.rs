@@ -1,0 +1,8 @@
+//! The stack as CloudFormation gets it: its policies, its wiring, what the functions find in their
+//! environment, and what is uploaded.
+
+mod deployed;
+mod expanded;
+mod policies;
+mod wiring;
+mod zips;
