@@ -1,7 +1,7 @@
 # The commands of this project. `make demo` shows the main job, `make test` installs what the tests need and runs all
 # of them; both start from nothing but Rust and Go.
 
-.PHONY: demo test bench build parts clients lambda-parts layer image image-layer functions webhook-template lint check-tools clean help
+.PHONY: demo test test-kubelet bench build parts clients lambda-parts layer image image-layer functions webhook-template lint check-tools clean help
 
 DENY_VERSION := 0.20.2
 PARTS := parts/bin
@@ -19,6 +19,7 @@ help:
 	@echo "make test          everything: format, lints, licences, unit and integration tests"
 	@echo "make bench         time to ready, memory and size, beside what people use instead"
 	@echo "make build         the release binary, target/release/tetherd"
+	@echo "make test-kubelet  the pods of the chart on a real kubelet; a part of make test"
 	@echo "make clients       the programs of docs/clients.md for the tests, into $(PARTS)/clients"
 	@echo "make chart-tools   what tests the Helm chart, into $(PARTS)"
 	@echo "make layer         the layer for AWS Lambda, target/layer/tetherd-layer-*.zip"
@@ -72,6 +73,26 @@ $(PARTS)/chart/node/installed: parts/chart/package.json parts/chart/package-lock
 $(PARTS)/helm: parts/helm/go.mod parts/helm/go.sum | check-tools
 	@echo "building helm (some minutes, once)"
 	cd parts/helm && go build -mod=readonly -trimpath -ldflags '-s -w $(HELM_STAMP)' -o ../bin/ tool
+	@touch $@
+
+# A node of Kubernetes, for tests/kubelet. Its version is what `kubelet --version` and the API say.
+KUBERNETES_VERSION := $(shell awk '$$1 == "k8s.io/kubernetes" { print $$2 }' parts/kubelet/go.mod)
+.PHONY: kubelet
+kubelet: $(PARTS)/kubelet
+
+$(PARTS)/kubelet: parts/kubelet/go.mod parts/kubelet/go.sum | check-tools
+	@echo "building the kubelet (some minutes, once)"
+	cd parts/kubelet && go build -mod=readonly -trimpath \
+		-ldflags '-s -w -X k8s.io/component-base/version.gitVersion=$(KUBERNETES_VERSION)' -o ../bin/ tool
+	@touch $@
+
+# Checkers of what hosts/ has: podman's generator of units, of HCL, of workflows for GitHub.
+HOST_TOOLS := quadlet hclfmt
+.PHONY: host-tools
+host-tools: $(HOST_TOOLS:%=$(PARTS)/%) $(PARTS)/actionlint
+
+$(HOST_TOOLS:%=$(PARTS)/%): $(PARTS)/%: parts/%/go.mod parts/%/go.sum | check-tools
+	cd parts/$* && go build -mod=readonly -trimpath -ldflags '-s -w' -o ../bin/ tool
 	@touch $@
 
 # --- Programs that people use, pinned, for tests/clients --------------------------------------------------------
@@ -189,8 +210,13 @@ demo: parts check-ip
 	cargo build -p testbed --bin demo
 	$(CARGO_TARGET_DIR)/debug/demo --tetherd $(CARGO_TARGET_DIR)/release/tetherd $(if $(ONCE),--once)
 
-test: system-packages parts moto clients chart-tools layer image-layer functions webhook-template lint lint-template lint-workflows
+test: system-packages parts moto clients chart-tools layer image-layer host-tools kubelet functions webhook-template \
+		lint lint-template lint-workflows
 	cargo test --workspace
+
+# Real pods on a real kubelet; a part of `make test`.
+test-kubelet: system-packages parts image-layer kubelet $(PARTS)/helm
+	cargo test --test kubelet
 
 lint: $(CARGO_DENY)
 	cargo fmt --all --check
@@ -246,6 +272,12 @@ system-packages:
 	ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing="$$missing postgresql"; \
 	command -v pip3 >/dev/null || missing="$$missing python3-pip"; \
 	[ -x /usr/sbin/dockerd ] || missing="$$missing docker.io"; \
+	[ -x /usr/bin/containerd ] || missing="$$missing containerd"; \
+	command -v runc >/dev/null || [ -x /usr/sbin/runc ] || missing="$$missing runc"; \
+	command -v systemd-analyze >/dev/null || missing="$$missing systemd"; \
+	command -v podman >/dev/null || missing="$$missing podman"; \
+	command -v catatonit >/dev/null || missing="$$missing catatonit"; \
+	[ -x /usr/sbin/haproxy ] || missing="$$missing haproxy"; \
 	command -v docker-compose >/dev/null || missing="$$missing docker-compose"; \
 	command -v busybox >/dev/null || missing="$$missing busybox-static"; \
 	[ -z "$$missing" ] && exit 0; \

@@ -83,11 +83,17 @@ fn what_is_deployed_names_no_setting_that_does_not_exist() {
         ("ecs/task-definition.json", include_str!("../ecs/task-definition.json"), &[]),
         ("ecs/template.yaml", include_str!("../ecs/template.yaml"), &[]),
         ("ecs/gateway.yaml", include_str!("../ecs/gateway.yaml"), &[]),
-        ("docs/containers.md", include_str!("../docs/containers.md"), &[]),
         ("docs/kubernetes.md", include_str!("../docs/kubernetes.md"), &["settings"]),
         ("helm/tetherd/README.md", include_str!("../helm/tetherd/README.md"), &["settings"]),
         ("lambda-layer/template.yaml", include_str!("../lambda-layer/template.yaml"), &[]),
         ("webhook-forwarder/template.yaml", include_str!("../webhook-forwarder/template.yaml"), &[]),
+        ("docker/gateway/compose.yaml", include_str!("../docker/gateway/compose.yaml"), &["image"]),
+        ("hosts/cloud-run/service.yaml", include_str!("../hosts/cloud-run/service.yaml"), &[]),
+        ("hosts/github-actions/tailnet.yaml", include_str!("../hosts/github-actions/tailnet.yaml"), &[]),
+        ("hosts/nomad/app.nomad.hcl", include_str!("../hosts/nomad/app.nomad.hcl"), &[]),
+        ("hosts/podman/pod.yaml", include_str!("../hosts/podman/pod.yaml"), &[]),
+        ("hosts/podman/tetherd.container", include_str!("../hosts/podman/tetherd.container"), &[]),
+        ("docs/docker.md", include_str!("../docs/docker.md"), &[]),
     ];
     for (name, document, others) in documents {
         let mut found = variables(document);

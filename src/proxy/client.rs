@@ -4,7 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::connector::{Connection, Connector};
 use super::counters::Counters;
@@ -18,6 +18,8 @@ use crate::dial::{Dial, DialError, Target};
 
 /// The version byte that a SOCKS5 greeting begins with.
 const SOCKS5: u8 = 5;
+/// At a stop: between a client's connection and its first byte, by way of a balancer and over a slow network.
+const FIRST_WORD: Duration = Duration::from_millis(500);
 
 /// What serving a client takes.
 pub struct Proxy<D> {
@@ -37,8 +39,8 @@ impl<D: Dial> Proxy<D> {
         let first = async {
             tokio::select! {
                 byte = timeout(self.handshake_timeout, stream.first_byte()) => byte,
-                // A client that has said nothing yet is no running connection.
-                () = self.patience.draining.cancelled() => Ok(Ok(None)),
+                // A client that has said nothing yet is no running connection, unless it has come just now.
+                () = self.first_word_overdue() => Ok(Ok(None)),
             }
         };
         match first.await {
@@ -58,6 +60,11 @@ impl<D: Dial> Proxy<D> {
             Err(_) => self.nothing_known(from, Outcome::TooSlow, "it sent nothing in time"),
         }
         drop(open);
+    }
+
+    async fn first_word_overdue(&self) {
+        self.patience.draining.cancelled().await;
+        sleep(FIRST_WORD).await;
     }
 
     /// Serves one client of a port that leads to `target`.

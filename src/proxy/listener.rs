@@ -78,23 +78,34 @@ impl Listener {
     /// The next client, where it comes from, and its permit.
     async fn accept(&self, permits: &Arc<Semaphore>) -> (io::Result<(Stream, String)>, OwnedSemaphorePermit) {
         match self {
+            Self::Tcp(listener) => accept(listener, permits, || self.take()).await,
+            Self::Unix(listener, _) => accept(listener, permits, || self.take()).await,
+        }
+    }
+
+    /// A client that waits already, where there is one and a permit for it.
+    async fn accept_waiting(&self, permits: &Arc<Semaphore>) -> Option<((Stream, String), OwnedSemaphorePermit)> {
+        tokio::select! {
+            biased;
+            permit = Arc::clone(permits).acquire_owned() => Some((self.take().ok()?, permit.ok()?)),
+            () = std::future::ready(()) => None,
+        }
+    }
+
+    /// Takes a client that waits; an error of the kind `WouldBlock` where none does.
+    fn take(&self) -> io::Result<(Stream, String)> {
+        match self {
             Self::Tcp(listener) => {
-                let (accepted, permit) = accept(listener, permits, TcpListener::accept).await;
-                let client = accepted.and_then(|(stream, from)| {
-                    stream.set_nonblocking(true)?;
-                    // Small messages must not wait for the next ones.
-                    let _ = stream.set_nodelay(true);
-                    Ok((Stream::Tcp(TcpStream::from_std(stream)?), from.to_string()))
-                });
-                (client, permit)
+                let (stream, from) = listener.get_ref().accept()?;
+                stream.set_nonblocking(true)?;
+                // Small messages must not wait for the next ones.
+                let _ = stream.set_nodelay(true);
+                Ok((Stream::Tcp(TcpStream::from_std(stream)?), from.to_string()))
             }
             Self::Unix(listener, file) => {
-                let (accepted, permit) = accept(listener, permits, UnixListener::accept).await;
-                let client = accepted.and_then(|(stream, _)| {
-                    stream.set_nonblocking(true)?;
-                    Ok((Stream::Unix(UnixStream::from_std(stream)?), format!("unix:{}", file.path.display())))
-                });
-                (client, permit)
+                let (stream, _) = listener.get_ref().accept()?;
+                stream.set_nonblocking(true)?;
+                Ok((Stream::Unix(UnixStream::from_std(stream)?), format!("unix:{}", file.path.display())))
             }
         }
     }
@@ -113,12 +124,12 @@ fn waiting<L: AsFd + AsRawFd>(listener: L) -> io::Result<AsyncFd<L>> {
 async fn accept<L: AsRawFd, C>(
     listener: &AsyncFd<L>,
     permits: &Arc<Semaphore>,
-    accept: impl Fn(&L) -> io::Result<C>,
+    take: impl Fn() -> io::Result<C>,
 ) -> (io::Result<C>, OwnedSemaphorePermit) {
     loop {
         let ready = listener.readable().await;
         let Ok(permit) = Arc::clone(permits).acquire_owned().await else { std::future::pending().await };
-        match ready.map(|mut ready| ready.try_io(|listener| accept(listener.get_ref()))) {
+        match ready.map(|mut ready| ready.try_io(|_| take())) {
             Ok(Ok(accepted)) => return (accepted, permit),
             // The client is gone again.
             Ok(Err(_)) => {}
@@ -135,8 +146,8 @@ impl Drop for SocketFile {
     }
 }
 
-/// Serves clients of `listener` until `stop`; then its socket closes, so that new clients are refused. Connections run
-/// on in `connections`.
+/// Serves clients of `listener` until `stop`; then its socket closes, so that new clients are refused. Those that wait
+/// already are served still: for them it would be a connection lost. Connections run on in `connections`.
 pub async fn serve<F: Future<Output = ()> + Send + 'static>(
     listener: Listener,
     permits: Arc<Semaphore>,
@@ -147,20 +158,24 @@ pub async fn serve<F: Future<Output = ()> + Send + 'static>(
     loop {
         let (accepted, permit) = tokio::select! {
             accepted = listener.accept(&permits) => accepted,
-            () = stop.cancelled() => return,
+            () = stop.cancelled() => break,
         };
         match accepted {
-            Ok((stream, from)) => {
-                let serving = client(stream, from);
-                connections.spawn(async move {
-                    serving.await;
-                    drop(permit);
-                });
-            }
+            Ok((stream, from)) => spawn(&connections, client(stream, from), permit),
             Err(error) => {
                 tracing::warn!(%error, "accepting a client failed");
                 sleep(PAUSE).await;
             }
         }
     }
+    while let Some(((stream, from), permit)) = listener.accept_waiting(&permits).await {
+        spawn(&connections, client(stream, from), permit);
+    }
+}
+
+fn spawn(connections: &TaskTracker, serving: impl Future<Output = ()> + Send + 'static, permit: OwnedSemaphorePermit) {
+    connections.spawn(async move {
+        serving.await;
+        drop(permit);
+    });
 }

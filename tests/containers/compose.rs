@@ -9,9 +9,10 @@ use std::process::Command;
 use serde_json::json;
 use tempfile::TempDir;
 use testbed::KeyOptions;
+use testbed::image::{build_busybox, repository};
 use testbed::server::{PAGE, Server};
 
-use crate::scene::{Scene, repository};
+use crate::scene::Scene;
 
 /// The engine has no bridge, and the tailnet is in the test's namespace with a certificate of its own authority.
 fn overrides(directory: &Path, ca_file: &Path) -> String {
@@ -28,16 +29,6 @@ fn overrides(directory: &Path, ca_file: &Path) -> String {
     path.display().to_string()
 }
 
-/// Debian's own busybox, by the name of the image on Docker Hub.
-fn build_busybox(scene: &Scene, directory: &Path) {
-    let found = ["/bin/busybox", "/usr/bin/busybox"].into_iter().find(|path| Path::new(path).is_file());
-    fs::copy(found.expect("apt-get install busybox-static"), directory.join("busybox")).expect("copied");
-    let file = "FROM scratch\nCOPY busybox /bin/wget\nCOPY busybox /bin/sh\nCOPY busybox /bin/false\n";
-    fs::write(directory.join("Dockerfile"), file).expect("written");
-    let context = directory.display().to_string();
-    scene.engine.docker(&["build", "--tag", "busybox:1.37", "--network=none", &context]).expect("builds");
-}
-
 struct Compose<'a> {
     scene: &'a Scene,
     directory: TempDir,
@@ -46,7 +37,7 @@ struct Compose<'a> {
 impl<'a> Compose<'a> {
     fn new(scene: &'a Scene) -> Self {
         let directory = TempDir::new().expect("a directory");
-        build_busybox(scene, directory.path());
+        build_busybox(&scene.engine).expect("builds");
         let key = scene.tailnet.auth_key(KeyOptions { reusable: true, ephemeral: true }).expect("a key");
         let file = directory.path().join("auth_key");
         fs::write(&file, key).expect("written");

@@ -7,12 +7,14 @@ use std::process::{Command, Output};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use testbed::daemon::{Builder, Daemon, SOCKS};
+use testbed::image::repository;
+use testbed::moto::{Moto, REGION};
 use testbed::server::Server;
-use testbed::{Node, Tailnet, parts, socks, wait_until};
+use testbed::{KeyOptions, Node, Tailnet, parts, socks, wait_until};
 
-use crate::scene::{READY, repository};
+use crate::scene::READY;
 
 const PATH: &str = "/v4/0206b271-b33f-47ab-86c6-a0ba208a70a9";
 /// From AWS's documentation.
@@ -27,10 +29,28 @@ const NAME: &str = "my-shop-158d1c80";
 /// What ECS gives a container between SIGTERM and SIGKILL unless told otherwise.
 const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// Where ECS hands out what a task's role may do, <https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-iam-roles.html>
+const ROLE: &str = "169.254.170.2";
+const ROLE_PATH: &str = "/v2/credentials/158d1c80-83dd-49d6-b527-399fd6414f5c";
+const CREDENTIALS: &str = r#"{"AccessKeyId": "ASIAIOSFODNN7EXAMPLE", "SecretAccessKey": "secret", "Token": "token",
+    "RoleArn": "arn:aws:iam::111122223333:role/shop", "Expiration": "2099-01-01T00:00:00Z"}"#;
+
 /// Answers a question for the task, after `refusals` with "too many requests", as AWS's own does under load.
 fn metadata(refusals: usize) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("an address");
+    answer(listener, refusals, format!("{PATH}/task"), TASK);
+    address
+}
+
+/// Gives credentials at the address that is the same in every task.
+fn task_role() {
+    let added = Command::new("ip").args(["addr", "add", &format!("{ROLE}/32"), "dev", "lo"]).status();
+    assert!(added.expect("ip runs").success());
+    answer(TcpListener::bind((ROLE, 80)).expect("a port"), 0, ROLE_PATH.to_owned(), CREDENTIALS);
+}
+
+fn answer(listener: TcpListener, refusals: usize, path: String, found: &'static str) {
     thread::spawn(move || {
         for (number, stream) in listener.incoming().enumerate() {
             let Ok(mut stream) = stream else { return };
@@ -38,14 +58,13 @@ fn metadata(refusals: usize) -> SocketAddr {
             let _ = BufReader::new(&stream).read_line(&mut line);
             let (status, body) = match line.trim_end() {
                 _ if number < refusals => ("429 Too Many Requests", ""),
-                line if line == format!("GET {PATH}/task HTTP/1.1") => ("200 OK", TASK),
+                line if line == format!("GET {path} HTTP/1.1") => ("200 OK", found),
                 _ => ("404 Not Found", ""),
             };
             let length = body.len();
             let _ = write!(stream, "HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}");
         }
     });
-    address
 }
 
 fn scene() -> Tailnet {
@@ -119,6 +138,19 @@ fn a_stop_with_a_connection_that_never_ends_keeps_within_stop_timeout() {
     assert!(tailnet.node(NAME).expect("nodes").is_none());
 }
 
+#[test]
+fn the_key_is_read_with_the_role_of_the_task() {
+    let tailnet = scene();
+    let moto = Moto::start(&tailnet).expect("moto");
+    task_role();
+    let key = tailnet.auth_key(KeyOptions { reusable: true, ephemeral: true }).expect("a key");
+    let secret = moto.store("tailnet/auth-key", &key).expect("stored");
+    let builder = in_task(&tailnet, metadata(0)).env_remove("TETHERD_AUTH_KEY").env("TETHERD_AUTH_SECRET", &secret);
+    let builder = builder.env("AWS_ENDPOINT_URL", &moto.url()).env("AWS_REGION", REGION);
+    let _daemon = ready(builder.env("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", ROLE_PATH));
+    assert!(tailnet.node(NAME).expect("nodes").is_some());
+}
+
 /// Python of the environment that `make moto` makes.
 fn python() -> Command {
     let program = parts::directory().expect("parts").join("moto/bin/python");
@@ -130,15 +162,43 @@ fn text(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
+/// What one of the scripts beside this file prints about a file of ecs/.
+fn deployed(script: &str, file: &str) -> Value {
+    let script = repository("tests/containers").join(script);
+    let output = python().arg(script).arg(repository("ecs").join(file)).output().expect("runs");
+    assert!(output.status.success(), "{}", text(&output));
+    serde_json::from_slice(&output.stdout).expect("JSON")
+}
+
 #[test]
 fn aws_takes_the_task_definition() {
-    let file = repository("ecs/task-definition.json");
-    let output = python().arg(repository("tests/containers/register.py")).arg(&file).output().expect("runs");
-    assert!(output.status.success(), "{}", text(&output));
-    let registered: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let registered = deployed("register.py", "task-definition.json");
     let [tetherd, app] = [0, 1].map(|index| &registered["containerDefinitions"][index]);
     assert_eq!(registered["status"], "ACTIVE");
-    assert_eq!(tetherd["healthCheck"]["command"], serde_json::json!(["CMD", "/tetherd", "healthcheck"]));
+    assert_eq!(tetherd["healthCheck"]["command"], json!(["CMD", "/tetherd", "healthcheck"]));
     assert_eq!((&tetherd["user"], &tetherd["readonlyRootFilesystem"]), (&"65532:65532".into(), &true.into()));
     assert_eq!(app["dependsOn"][0]["condition"], "HEALTHY");
+}
+
+#[test]
+fn the_template_makes_a_service_whose_tasks_may_read_the_key_and_nothing_else() {
+    let made = deployed("deploy.py", "template.yaml");
+    assert_eq!(made["policies"], json!({ "read-the-auth-key": made["policies"]["read-the-auth-key"] }));
+    assert_eq!(made["policies"]["read-the-auth-key"][0]["Action"], "secretsmanager:GetSecretValue");
+    let [tetherd, app] = [0, 1].map(|index| &made["taskDefinition"]["containerDefinitions"][index]);
+    assert_eq!((&tetherd["essential"], &tetherd["stopTimeout"]), (&true.into(), &30.into()));
+    assert_eq!(app["dependsOn"], json!([{ "containerName": "tetherd", "condition": "HEALTHY" }]));
+}
+
+#[test]
+fn the_gateways_template_makes_two_tasks_that_ask_for_a_password_and_lead_to_the_tailnet_alone() {
+    let made = deployed("deploy.py", "gateway.yaml");
+    assert_eq!(made["service"]["desiredCount"], 2);
+    let tetherd = &made["taskDefinition"]["containerDefinitions"][0];
+    assert_eq!(tetherd["stopTimeout"], STOP_TIMEOUT.as_secs());
+    assert_eq!(tetherd["secrets"][0]["name"], "TETHERD_SOCKS_PASSWORD");
+    for (name, value) in [("TETHERD_DIRECT", "deny"), ("TETHERD_SOCKS_USER", "client")] {
+        let environment = tetherd["environment"].as_array().expect("a list");
+        assert!(environment.contains(&json!({ "name": name, "value": value })), "{name} in {environment:?}");
+    }
 }

@@ -6,9 +6,10 @@ use std::os::unix::fs::MetadataExt;
 use std::process::Command;
 
 use serde_json::json;
+use testbed::image::{IMAGE, build, repository};
 use testbed::parts;
 
-use crate::scene::{IMAGE, build, engine, layer, repository};
+use crate::scene::{Scene, engine, layer};
 
 const LARGEST: usize = 13_000_000;
 /// In no image that has these can a stranger do much.
@@ -128,10 +129,31 @@ fn the_same_programs_give_the_same_layer() {
     let mut arguments = vec![script.as_str(), &again];
     arguments.extend(inputs.iter().map(String::as_str));
     tool("python3", &arguments);
-    build(&engine, again.as_ref(), "again");
+    build(&engine, again.as_ref(), "again").expect("builds");
     let layers = |tag: &str| engine.inspect(tag).expect("is there")["RootFS"]["Layers"].clone();
     assert_eq!(layers("again"), layers(IMAGE));
     assert_eq!(layers(IMAGE).as_array().map(Vec::len), Some(1));
+}
+
+#[test]
+fn make_image_gives_the_same_image_again_and_it_runs_as_users_are_told() {
+    let scene = Scene::new();
+    let layers = |tag: &str| scene.engine.inspect(tag).expect("is there")["RootFS"]["Layers"].clone();
+    let packed = layers(IMAGE);
+    let target = layer().ancestors().nth(3).expect("a target directory").to_owned();
+    let mut make = scene.engine.command("make");
+    make.arg("-C").arg(repository("")).arg("image").env("CARGO_TARGET_DIR", target);
+    for name in ["PATH", "HOME", "CARGO_HOME", "RUSTUP_HOME", "GOFLAGS"] {
+        make.envs(std::env::var_os(name).map(|value| (name, value)));
+    }
+    let output = make.output().expect("make runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let version = format!("{IMAGE}:{}", env!("CARGO_PKG_VERSION"));
+    assert_eq!((layers(&version), layers(IMAGE)), (packed.clone(), packed), "two packings differ");
+    // Read-only, without capabilities, with 256 MB.
+    scene.run_healthy(&[]);
+    let status = scene.engine.docker(&["exec", "app", "/tetherd", "status"]).expect("answers");
+    assert!(status.contains("app.tail.test"), "{status}");
 }
 
 #[test]

@@ -3,7 +3,10 @@
 
 mod compose;
 mod ecs;
+mod gateway;
+mod hosts;
 mod image;
 mod names;
+mod podman;
 mod running;
 mod scene;

@@ -1,16 +1,14 @@
 //! A tailnet with a node `web`, and an engine that has the image, in one namespace.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
-use tempfile::TempDir;
 use testbed::docker::Engine;
+use testbed::image::{self, IMAGE};
 use testbed::{KeyOptions, Node, Tailnet};
 
 /// Health checks and starts of containers, on a machine with other work.
 pub const READY: Duration = Duration::from_secs(90);
-pub const IMAGE: &str = "tetherd";
 
 /// What the docs tell users to run it with, and the network of the test.
 const HARDENED: [&str; 9] = [
@@ -26,34 +24,16 @@ const HARDENED: [&str; 9] = [
     "--env=TETHERD_MEMORY_LIMIT=100MiB",
 ];
 
-/// A file of the repository.
-pub fn repository(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
-}
-
 /// The layer that `make image-layer` has packed.
 pub fn layer() -> PathBuf {
-    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("the target directory");
-    let architecture = if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" };
-    let layer = target.join(format!("docker/{architecture}/rootfs.tar"));
-    assert!(layer.is_file(), "{} is missing: run `make image-layer`", layer.display());
-    layer
+    image::layer().expect("a layer")
 }
 
 /// An engine that has the image.
 pub fn engine() -> Engine {
     let engine = Engine::start().expect("an engine");
-    build(&engine, &layer(), IMAGE);
+    image::build(&engine, &layer(), IMAGE).expect("builds");
     engine
-}
-
-/// Builds docker/Dockerfile.local around `layer`.
-pub fn build(engine: &Engine, layer: &Path, tag: &str) {
-    let context = TempDir::new().expect("a directory");
-    fs::copy(layer, context.path().join("rootfs.tar")).expect("copied");
-    let dockerfile = repository("docker/Dockerfile.local").display().to_string();
-    let directory = context.path().display().to_string();
-    engine.docker(&["build", "--file", &dockerfile, "--tag", tag, "--network=none", &directory]).expect("builds");
 }
 
 pub struct Scene {
@@ -83,9 +63,14 @@ impl Scene {
     }
 
     pub fn run_with_key(&self, key: &str, options: &[&str]) {
+        self.run_as("app", key, options);
+    }
+
+    pub fn run_as(&self, name: &str, key: &str, options: &[&str]) {
+        let name = format!("--name={name}");
         let control = format!("--env=TETHERD_CONTROL_URL={}", self.tailnet.control_url());
         let ca = format!("--volume={}:/ca.pem:ro", self.tailnet.ca_file().display());
-        let mut arguments = vec!["run", "--detach", "--name=app", &control, &ca, key];
+        let mut arguments = vec!["run", "--detach", &name, &control, &ca, key];
         arguments.extend(HARDENED);
         arguments.extend(options);
         arguments.push(IMAGE);

@@ -24,4 +24,5 @@ mod promise_5_stopping;
 mod promise_7_secrets_stay_secret;
 mod scene;
 mod tailscale_names;
+mod throttled;
 mod udp;

@@ -12,6 +12,8 @@ pub mod descendants;
 pub mod docker;
 pub mod flows;
 pub mod http;
+pub mod image;
+pub mod kubernetes;
 pub mod lambda;
 pub mod moto;
 pub mod names;
@@ -25,6 +27,7 @@ pub mod server;
 pub mod socks;
 pub mod tailnet;
 pub mod tailscale_api;
+pub mod throttle;
 pub mod transcript;
 pub mod wait;
 

@@ -1,0 +1,9 @@
+//! Pods on a real kubelet with containerd and runc, without a cluster: the container image, real tailscaled, real headscale.
+//! Each test has a network namespace of its own; the kubelets run one after the other, since they share the machine's kernel.
+
+mod crash;
+mod failures;
+mod manifest;
+mod scene;
+mod start;
+mod stop;
