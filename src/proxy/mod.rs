@@ -1,10 +1,13 @@
 //! The proxy: listener → client (SOCKS5 or HTTP) → connector → relay. Each step knows only the next one's input.
 
+mod admission;
 mod beside;
 mod client;
 mod connector;
+mod copy;
 mod counters;
 mod forbidden;
+mod halves;
 mod handshake;
 mod http;
 mod label;
@@ -14,9 +17,11 @@ mod policy;
 mod relay;
 mod reply;
 mod socks;
+mod splice;
 mod stream;
 mod udp;
 
+pub use admission::Admission;
 pub use beside::Heard;
 pub use client::Proxy;
 pub use connector::Connector;
