@@ -1,6 +1,7 @@
 //! One client from accept to end: its first byte tells SOCKS5 from HTTP.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::body::Bytes;
@@ -10,6 +11,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::connector::{Connection, Connector};
 use super::counters::Counters;
 use super::label::{Outcome, Path, Protocol};
+use super::lane::Lane;
 use super::patience::{Carried, Patience};
 use super::relay::{HalfClose, relay};
 use super::stream::Stream;
@@ -31,6 +33,7 @@ pub struct Proxy<D> {
     /// Whether UDP ASSOCIATE is served.
     pub udp: bool,
     pub counters: Counters,
+    pub lane: Lane,
 }
 
 impl<D: Dial> Proxy<D> {
@@ -109,7 +112,7 @@ impl<D: Dial> Proxy<D> {
     /// Carries bytes between a client and its target. `sent` came from the client already. Neither side is let go on
     /// without reading what is there before the relay begins to watch them.
     pub(super) async fn relay(&self, mut client: Stream, connection: Connection, sent: &[u8]) {
-        let carried = Carried::within(&self.counters);
+        let carried = Arc::new(Carried::within(&self.counters));
         let (mut target, early, half_close) = match connection {
             Connection::Tailnet(target, early) => (Stream::Unix(target), early, HalfClose::Hold),
             Connection::Direct(target) => (Stream::Tcp(target), Bytes::new(), HalfClose::PassOn),
@@ -122,6 +125,9 @@ impl<D: Dial> Proxy<D> {
         // It may hold a whole buffer of the answer's head, for as long as it lives.
         drop(early);
         let result = match begun {
+            Ok(()) if half_close == HalfClose::PassOn => {
+                self.lane.relay(client, target, &self.patience, &carried).await
+            }
             Ok(()) => relay(client, target, half_close, &self.patience, &carried).await,
             Err(error) => Err(error),
         };

@@ -11,7 +11,7 @@ use crate::config::Settings;
 use crate::dial::Target;
 use crate::fatal::Fatal;
 use crate::memory::Brake;
-use crate::proxy::{self, Admission, Connector, Counters, Heard, Listener, Patience, Policy, Proxy, Stream};
+use crate::proxy::{self, Admission, Connector, Counters, Heard, Lane, Listener, Patience, Policy, Proxy, Stream};
 use crate::state::Publisher;
 use crate::tailscaled::{Dialer, PathWatch};
 
@@ -108,5 +108,6 @@ pub(super) fn proxy(
         },
         counters: counters.clone(),
         udp: settings.udp,
+        lane: Lane::default(),
     }
 }

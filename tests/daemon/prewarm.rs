@@ -1,6 +1,6 @@
 //! `prewarm`: the targets are dialled once at the start, through the tailnet and by its rules, and no client is counted.
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::sync::mpsc;
 use std::thread;
@@ -31,6 +31,6 @@ fn a_target_of_prewarm_is_dialled_once_at_the_start() {
     .unwrap_or_else(|error| panic!("{error}: {}", daemon.output()));
     assert_eq!(counts(&daemon), (0, 0), "nobody asked for it");
     heard.try_recv().expect_err("once is enough");
-    drop(connect("web", 5432).expect("connects"));
-    heard.recv_timeout(READY).expect("the client's own");
+    connect("web", 5432).expect("connects").write_all(b"x").expect("sent");
+    assert!(!heard.recv_timeout(READY).expect("the client's own"), "a client says something");
 }
