@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use testbed::load::Load;
-use testbed::{Daemon, Node, NodeOptions, Server, Tailnet, daemon, netns, socks};
+use testbed::{Daemon, Node, NodeOptions, Server, Tailnet, daemon, netns, socks, wait_until};
 
 /// Measured 0.2 s to 0.7 s on two idle cores; the rest is for busy ones.
 const READY: Duration = Duration::from_secs(30);
@@ -62,6 +62,8 @@ impl Scene {
         let scene = Self::new()?;
         let args = vec![format!("--socks5-server={BARE}")];
         let bare = Node::join_with(&scene.tailnet, "bare", NodeOptions { args, ..NodeOptions::default() })?;
+        // Its server says no, and not later, as long as it has not heard of the other node.
+        wait_until("tailscaled knows the other node", READY, || TAILSCALED.connect("web", ECHO).ok())?;
         Ok(Self { _bare: Some(bare), ..scene })
     }
 }
