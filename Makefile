@@ -17,7 +17,7 @@ CARGO_DENY := $(TOOLS)/bin/cargo-deny
 help:
 	@echo "make demo          an embedded tailnet, and a page fetched through it by name (ONCE=1: end after that)"
 	@echo "make test          everything: format, lints, licences, unit and integration tests"
-	@echo "make bench         time to ready, memory and size, beside what people use instead"
+	@echo "make bench         speed, memory, size and time to ready, beside what people use instead"
 	@echo "make build         the release binary, target/release/tetherd"
 	@echo "make test-kubelet  the pods of the chart on a real kubelet; a part of make test"
 	@echo "make clients       the programs of docs/clients.md for the tests, into $(PARTS)/clients"
@@ -223,11 +223,30 @@ lint: $(CARGO_DENY)
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	$(CARGO_DENY) check licenses bans sources
 
-bench: parts moto layer functions check-ip
+bench: parts moto layer image-layer functions rivals check-ip
 	cargo bench --bench start
 	cargo bench --bench lambda
 	# What is measured is built; the rest is as for the tests.
 	cargo bench --workspace --profile dev --bench functions
+	cargo bench --bench figures
+
+# --- What people use where there is no tailnet, for the benchmarks ----------------------------------------------
+
+.PHONY: rivals
+# The example server of the library.
+FAST_SOCKS5_VERSION := 1.0.0
+rivals: $(TOOLS)/bin/server
+	@missing=; command -v microsocks >/dev/null || missing="$$missing microsocks"; \
+	[ -x /usr/sbin/danted ] || missing="$$missing dante-server"; \
+	[ -z "$$missing" ] && exit 0; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing; \
+	else \
+		echo "missing packages:$$missing; install them, for example: apt-get install$$missing" >&2; exit 1; \
+	fi
+
+$(TOOLS)/bin/server:
+	cargo install --locked --root $(TOOLS) --version $(FAST_SOCKS5_VERSION) --example server fast-socks5
 
 $(CARGO_DENY):
 	cargo install --locked --root $(TOOLS) --version $(DENY_VERSION) cargo-deny
@@ -280,6 +299,7 @@ system-packages:
 	[ -x /usr/sbin/haproxy ] || missing="$$missing haproxy"; \
 	command -v docker-compose >/dev/null || missing="$$missing docker-compose"; \
 	command -v busybox >/dev/null || missing="$$missing busybox-static"; \
+	command -v valgrind >/dev/null || missing="$$missing valgrind"; \
 	[ -z "$$missing" ] && exit 0; \
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing; \

@@ -3,7 +3,6 @@
 //! first invocation, with which the emulator starts everything, to its answer. A first round does not count.
 //! `BENCH_ROUNDS` (7) rounds; results also in `target/bench/lambda.json`.
 
-#[path = "start/report.rs"]
 mod report;
 
 use std::env;

@@ -4,7 +4,8 @@
 //! [`cli`] reads the arguments → [`supervisor`] puts one life together → [`runtime`], [`tailscaled`], [`proxy`],
 //! [`health`] do the work, [`keys`] gets auth keys → [`config`], [`state`], [`secret`] are what they share. [`dial`] is the seam between the
 //! proxy and tailscaled, [`status`] what a person wants to know, [`http`] one request over one connection, [`text`] the
-//! text of others, [`fatal`] the reasons to end. [`child`] and [`inherited`] are what all children have in common,
+//! text of others, [`fatal`] the reasons to end. [`memory`] what the
+//! container's memory allows, [`child`] and [`inherited`] are what all children have in common,
 //! [`proxy_env`] the variables by which programs find the proxy, [`reachable`] where a listener is, [`address`] the one form of addresses.
 
 pub mod address;
@@ -17,6 +18,7 @@ pub mod health;
 pub mod http;
 pub mod inherited;
 pub mod keys;
+pub mod memory;
 pub mod proxy;
 pub mod proxy_env;
 pub mod reachable;

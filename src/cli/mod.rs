@@ -24,6 +24,7 @@ use crate::child::SoftLimits;
 use crate::config::value::OnFailure;
 use crate::config::{self, Config, Environment};
 use crate::fatal::Fatal;
+use crate::memory::{Groups, Share, Sharing};
 use crate::runtime::Platform;
 use crate::supervisor::{self, Job, Signals};
 use crate::tailscaled;
@@ -50,7 +51,9 @@ pub fn main() -> ExitCode {
         // Questions end when they are asked to.
         _ => Signals::none(),
     };
-    let config = config::load(&environment, arguments.config.as_deref(), &arguments.flags);
+    let share = Groups::of_this_process().and_then(|groups| groups.limit());
+    let share = share.map(|limit| Share::of(limit, sharing(&arguments.command)));
+    let config = config::load_within(share, &environment, arguments.config.as_deref(), &arguments.flags);
     match &arguments.command {
         Command::Version => version(&config, &environment),
         Command::Check => check::run(&config),
@@ -62,6 +65,10 @@ pub fn main() -> ExitCode {
         }
         Command::Wait(_) | Command::Healthcheck | Command::Status { .. } => question(&arguments, &config),
     }
+}
+
+fn sharing(command: &Command) -> Sharing {
+    if matches!(command, Command::Exec(_)) { Sharing::WithApplication } else { Sharing::Alone }
 }
 
 fn run(config: &Config, environment: &Environment, signals: Result<Signals, Fatal>) -> ExitCode {

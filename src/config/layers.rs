@@ -1,5 +1,5 @@
 //! The sources of settings, in their order: each a figment provider that remembers where its values came from.
-//! Later wins: default, runtime, file, `TS_*`, `TETHERD_*`, command line.
+//! Later wins: default, control group, runtime, file, `TS_*`, `TETHERD_*`, command line.
 
 use std::collections::BTreeMap;
 
@@ -60,20 +60,25 @@ pub struct Layers {
 }
 
 impl Layers {
-    /// The built-in defaults and what the runtime implies.
-    pub fn new(runtime: &str, implied: &[(&'static str, String)]) -> Self {
+    /// The built-in defaults.
+    pub fn new() -> Self {
         let mut layers = Self { figment: Figment::new(), winners: BTreeMap::new(), faults: Vec::new() };
         for key in KEYS {
             if let Some(default) = key.default {
                 layers.add("default".into(), key, default.into());
             }
         }
-        for (name, value) in implied {
+        layers
+    }
+
+    /// Adds what the place implies.
+    pub fn implied(mut self, origin: &str, values: &[(&'static str, String)]) -> Self {
+        for (name, value) in values {
             if let Some(key) = key::find(name) {
-                layers.add(format!("runtime {runtime}"), key, value.clone().into());
+                self.add(origin.to_owned(), key, value.clone().into());
             }
         }
-        layers
+        self
     }
 
     /// Adds the file, the two families of variables and the command line.

@@ -18,6 +18,7 @@ pub use fault::{Fault, Faults};
 pub use layers::{Environment, Flags};
 pub use settings::{Credentials, Settings, Shown};
 
+use crate::memory::Share;
 use crate::runtime::Runtime;
 use layers::{ConfigFile, Layers};
 use settings::Reader;
@@ -39,9 +40,19 @@ pub struct Config {
 
 /// Reads all sources. `config` is the path given by `--config`.
 pub fn load(environment: &Environment, config: Option<&str>, flags: &Flags) -> Config {
+    load_within(None, environment, config, flags)
+}
+
+/// The same where a control group bounds memory.
+pub fn load_within(share: Option<Share>, environment: &Environment, config: Option<&str>, flags: &Flags) -> Config {
     let file = ConfigFile::read(environment, config);
     let (runtime, origin, fault) = runtime(environment, file.as_ref(), flags);
-    let layers = Layers::new(runtime.name(), &runtime.implied(environment)).read(environment, file.as_ref(), flags);
+    let mut layers = Layers::new();
+    if let Some(share) = share {
+        layers = layers.implied(&share.to_string(), &[("memory_limit", share.size())]);
+    }
+    let layers = layers.implied(&format!("runtime {}", runtime.name()), &runtime.implied(environment));
+    let layers = layers.read(environment, file.as_ref(), flags);
     let mut reader = Reader::new(layers);
     reader.faults.extend(fault);
     let settings = reader.settings();
@@ -57,7 +68,7 @@ pub fn load(environment: &Environment, config: Option<&str>, flags: &Flags) -> C
 /// The runtime comes first, since it implies values of other settings.
 fn runtime(environment: &Environment, file: Option<&ConfigFile>, flags: &Flags) -> (Runtime, String, Option<Fault>) {
     let found = Runtime::detect(environment);
-    let layers = Layers::new(found.name(), &[]).read(environment, file, flags);
+    let layers = Layers::new().read(environment, file, flags);
     let unset = || (found, "found".to_owned(), None);
     let Some((raw, origin)) = key::find("runtime").and_then(|key| layers.find(key)) else { return unset() };
     match raw.as_str() {
@@ -79,6 +90,7 @@ fn in_table_order(mut shown: Vec<Shown>) -> Vec<Shown> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::memory::Sharing;
     use std::time::Duration;
 
     fn environment(pairs: &[(&str, &str)]) -> Environment {
@@ -120,6 +132,21 @@ mod tests {
         assert_eq!(settings.health_listen, "[::]:9002".parse().expect("address"));
         assert_eq!(settings.drain_timeout, Duration::from_secs(20));
         std::fs::remove_file(file).expect("removed");
+    }
+
+    #[test]
+    fn the_memory_limit_comes_from_the_control_group_unless_something_says_otherwise() {
+        let limit = |pairs: &[(&str, &str)]| {
+            let share = Share::of(512 << 20, Sharing::Alone);
+            let config = load_within(Some(share), &environment(pairs), None, &vec![]);
+            config.shown.into_iter().find(|shown| shown.key == "memory_limit").map(|shown| (shown.value, shown.origin))
+        };
+        let (value, origin) = limit(&[]).expect("is shown");
+        assert_eq!(value, Share::of(512 << 20, Sharing::Alone).size());
+        assert!(origin.contains("512 MiB"), "{origin}");
+        assert_eq!(limit(&[("TETHERD_MEMORY_LIMIT", "1GiB")]), Some(("1GiB".into(), "TETHERD_MEMORY_LIMIT".into())));
+        let lambda = [("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:9001"), ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "256")];
+        assert_eq!(limit(&lambda).expect("is shown").1, "runtime lambda");
     }
 
     #[test]

@@ -14,7 +14,8 @@ use super::layers::Layers;
 use super::node::{NodeSettings, SocketPath};
 use super::rule::Rule;
 use super::value::{
-    ControlUrl, Direct, Forward, Hostname, Limit, Listen, LogFormat, LogLevel, Logout, Memory, OnFailure, Value, Words,
+    ControlUrl, Direct, Forward, HostPort, Hostname, Limit, Listen, LogFormat, LogLevel, Logout, Memory, OnFailure,
+    Value, Words,
 };
 use crate::secret::{MASK, Secret, SecretSource, looks_like_a_key, mask_keys};
 
@@ -50,6 +51,7 @@ pub struct Settings {
     pub socks_credentials: Option<Credentials>,
     pub udp: bool,
     pub forwards: Vec<Forward>,
+    pub prewarm: Vec<HostPort>,
     pub direct: Direct,
     pub allow: Vec<Rule>,
     pub deny: Vec<Rule>,
@@ -120,6 +122,7 @@ impl Reader {
             socks_credentials: self.credentials(),
             udp: self.value("udp").unwrap_or(false),
             forwards: self.list("forwards"),
+            prewarm: self.list("prewarm"),
             direct: self.value("direct").unwrap_or(Direct::Deny),
             allow: self.list("allow"),
             deny: self.list("deny"),

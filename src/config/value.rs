@@ -133,6 +133,24 @@ impl fmt::Display for Listen {
     }
 }
 
+/// A target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostPort {
+    pub host: String,
+    pub port: u16,
+}
+
+impl Value for HostPort {
+    const EXPECTED: &'static str = "a host and a port, such as db:5432";
+
+    fn parse(text: &str) -> Option<Self> {
+        let (host, port) = text.rsplit_once(':')?;
+        let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+        let port = port.parse().ok().filter(|port| *port != 0)?;
+        (!host.is_empty()).then(|| Self { host: host.to_owned(), port })
+    }
+}
+
 /// A port of this machine that leads to one target.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Forward {
@@ -147,11 +165,8 @@ impl Value for Forward {
 
     fn parse(text: &str) -> Option<Self> {
         let (listen, target) = text.split_once('=')?;
-        let (host, port) = target.rsplit_once(':')?;
-        let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-        let port = port.parse().ok().filter(|port| *port != 0)?;
-        let listen = Listen::parse(listen)?;
-        (!host.is_empty()).then(|| Self { listen, host: host.to_owned(), port })
+        let HostPort { host, port } = HostPort::parse(target)?;
+        Some(Self { listen: Listen::parse(listen)?, host, port })
     }
 }
 

@@ -1,14 +1,17 @@
 //! One client from accept to end: its first byte tells SOCKS5 from HTTP.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
+use hyper::body::Bytes;
 use tokio::io::AsyncWriteExt;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::connector::{Connection, Connector};
 use super::counters::Counters;
 use super::label::{Outcome, Path, Protocol};
+use super::lane::Lane;
 use super::patience::{Carried, Patience};
 use super::relay::{HalfClose, relay};
 use super::stream::Stream;
@@ -30,6 +33,7 @@ pub struct Proxy<D> {
     /// Whether UDP ASSOCIATE is served.
     pub udp: bool,
     pub counters: Counters,
+    pub lane: Lane,
 }
 
 impl<D: Dial> Proxy<D> {
@@ -44,9 +48,10 @@ impl<D: Dial> Proxy<D> {
             }
         };
         match first.await {
-            Ok(Ok(Some(SOCKS5))) => socks::serve(self, stream, from).await,
+            // In boxes of their own: what a connection takes while it is silent is no more than its part of that needs.
+            Ok(Ok(Some(SOCKS5))) => Box::pin(socks::serve(self, stream, from)).await,
             // Every HTTP method begins with a letter.
-            Ok(Ok(Some(byte))) if byte.is_ascii_alphabetic() => http::serve(self, stream, from).await,
+            Ok(Ok(Some(byte))) if byte.is_ascii_alphabetic() => Box::pin(http::serve(self, stream, from)).await,
             Ok(Ok(Some(byte))) => {
                 self.nothing_known(
                     from,
@@ -107,22 +112,24 @@ impl<D: Dial> Proxy<D> {
     /// Carries bytes between a client and its target. `sent` came from the client already. Neither side is let go on
     /// without reading what is there before the relay begins to watch them.
     pub(super) async fn relay(&self, mut client: Stream, connection: Connection, sent: &[u8]) {
-        let carried = Carried::within(&self.counters);
-        let result = match connection {
-            Connection::Tailnet(mut target, early) => {
-                let begun = async {
-                    target.write_all(sent).await?;
-                    client.write_all(&early).await
-                };
-                match self.in_time(begun).await {
-                    Ok(()) => relay(client, target, HalfClose::Hold, &self.patience, &carried).await,
-                    Err(error) => Err(error),
-                }
+        let carried = Arc::new(Carried::within(&self.counters));
+        let (mut target, early, half_close) = match connection {
+            Connection::Tailnet(target, early) => (Stream::Unix(target), early, HalfClose::Hold),
+            Connection::Direct(target) => (Stream::Tcp(target), Bytes::new(), HalfClose::PassOn),
+        };
+        let begun = async {
+            target.write_all(sent).await?;
+            client.write_all(&early).await
+        };
+        let begun = self.in_time(begun).await;
+        // It may hold a whole buffer of the answer's head, for as long as it lives.
+        drop(early);
+        let result = match begun {
+            Ok(()) if half_close == HalfClose::PassOn => {
+                self.lane.relay(client, target, &self.patience, &carried).await
             }
-            Connection::Direct(mut target) => match self.in_time(target.write_all(sent)).await {
-                Ok(()) => relay(client, target, HalfClose::PassOn, &self.patience, &carried).await,
-                Err(error) => Err(error),
-            },
+            Ok(()) => relay(client, target, half_close, &self.patience, &carried).await,
+            Err(error) => Err(error),
         };
         if let Err(error) = result {
             tracing::debug!(%error, sent = carried.sent(), received = carried.received(), "connection broke");

@@ -9,18 +9,18 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use nix::sys::socket::{Backlog, listen};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::net::{TcpStream, UnixStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::admission::Admission;
 use super::stream::Stream;
 
 /// After an error (too many open files, for one) accepting at once would spin.
@@ -76,20 +76,17 @@ impl Listener {
     }
 
     /// The next client, where it comes from, and its permit.
-    async fn accept(&self, permits: &Arc<Semaphore>) -> (io::Result<(Stream, String)>, OwnedSemaphorePermit) {
+    async fn accept(&self, admission: &Admission) -> (io::Result<(Stream, String)>, OwnedSemaphorePermit) {
         match self {
-            Self::Tcp(listener) => accept(listener, permits, || self.take()).await,
-            Self::Unix(listener, _) => accept(listener, permits, || self.take()).await,
+            Self::Tcp(listener) => accept(listener, admission, || self.take()).await,
+            Self::Unix(listener, _) => accept(listener, admission, || self.take()).await,
         }
     }
 
     /// A client that waits already, where there is one and a permit for it.
-    async fn accept_waiting(&self, permits: &Arc<Semaphore>) -> Option<((Stream, String), OwnedSemaphorePermit)> {
-        tokio::select! {
-            biased;
-            permit = Arc::clone(permits).acquire_owned() => Some((self.take().ok()?, permit.ok()?)),
-            () = std::future::ready(()) => None,
-        }
+    fn accept_waiting(&self, admission: &Admission) -> Option<((Stream, String), OwnedSemaphorePermit)> {
+        let permit = admission.permit_at_once()?;
+        Some((self.take().ok()?, permit))
     }
 
     /// Takes a client that waits; an error of the kind `WouldBlock` where none does.
@@ -123,12 +120,12 @@ fn waiting<L: AsFd + AsRawFd>(listener: L) -> io::Result<AsyncFd<L>> {
 /// them from each other's clients, for ever where there are fewer permits than listeners.
 async fn accept<L: AsRawFd, C>(
     listener: &AsyncFd<L>,
-    permits: &Arc<Semaphore>,
+    admission: &Admission,
     take: impl Fn() -> io::Result<C>,
 ) -> (io::Result<C>, OwnedSemaphorePermit) {
     loop {
         let ready = listener.readable().await;
-        let Ok(permit) = Arc::clone(permits).acquire_owned().await else { std::future::pending().await };
+        let permit = admission.permit().await;
         match ready.map(|mut ready| ready.try_io(|_| take())) {
             Ok(Ok(accepted)) => return (accepted, permit),
             // The client is gone again.
@@ -150,14 +147,14 @@ impl Drop for SocketFile {
 /// already are served still: for them it would be a connection lost. Connections run on in `connections`.
 pub async fn serve<F: Future<Output = ()> + Send + 'static>(
     listener: Listener,
-    permits: Arc<Semaphore>,
+    admission: Admission,
     connections: TaskTracker,
     stop: CancellationToken,
     client: impl Fn(Stream, String) -> F,
 ) {
     loop {
         let (accepted, permit) = tokio::select! {
-            accepted = listener.accept(&permits) => accepted,
+            accepted = listener.accept(&admission) => accepted,
             () = stop.cancelled() => break,
         };
         match accepted {
@@ -168,7 +165,7 @@ pub async fn serve<F: Future<Output = ()> + Send + 'static>(
             }
         }
     }
-    while let Some(((stream, from), permit)) = listener.accept_waiting(&permits).await {
+    while let Some(((stream, from), permit)) = listener.accept_waiting(&admission) {
         spawn(&connections, client(stream, from), permit);
     }
 }

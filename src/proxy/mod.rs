@@ -1,26 +1,33 @@
 //! The proxy: listener → client (SOCKS5 or HTTP) → connector → relay. Each step knows only the next one's input.
 
+mod admission;
 mod beside;
 mod client;
 mod connector;
+mod copy;
 mod counters;
 mod forbidden;
+mod halves;
 mod handshake;
 mod http;
 mod label;
+mod lane;
 mod listener;
 mod patience;
 mod policy;
 mod relay;
 mod reply;
 mod socks;
+mod splice;
 mod stream;
 mod udp;
 
+pub use admission::Admission;
 pub use beside::Heard;
 pub use client::Proxy;
 pub use connector::Connector;
 pub use counters::Counters;
+pub use lane::Lane;
 pub use listener::{Listener, serve};
 pub use patience::Patience;
 pub use policy::Policy;

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::counters::Counters;
 use super::label::Direction;
+use crate::memory::Brake;
 
 /// Bytes that a relay has carried.
 #[derive(Debug, Default)]
@@ -83,6 +84,8 @@ pub struct Patience {
     pub idle: Option<Duration>,
     /// Cancelled when the daemon drains.
     pub draining: CancellationToken,
+    /// Holds up what clients send.
+    pub brake: Brake,
 }
 
 /// Whoever has ended its side and hears nothing for this long while the daemon drains is taken to be gone: an end

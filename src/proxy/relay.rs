@@ -4,17 +4,12 @@
 use std::io;
 use std::pin::pin;
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 
-use super::patience::{Carried, Patience, Tally, idle, until_silent};
-
-/// A buffer a direction, while there is much to carry. Larger ones gain nothing: tailscaled writes at most 32 KiB at a
-/// time.
-const BUFFER: usize = 32 << 10;
-
-/// A buffer while there is little: most connections are silent most of the time, and 3 000 of them held 240 MB in
-/// buffers of 32 KiB.
-const SMALL_BUFFER: usize = 2 << 10;
+use super::copy::{Broken, copy, discard};
+use super::patience::{Carried, Patience, idle, until_silent};
+use super::stream::Stream;
+use crate::memory::Brake;
 
 /// Whether the target may hear that the client has stopped sending.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,38 +22,32 @@ pub enum HalfClose {
 
 /// Relays until the end. Once one side has ended, the other gets as long as it has something to say, and
 /// `patience.half_closed` after its last byte.
-pub async fn relay<C, T>(
-    client: C,
-    target: T,
+pub async fn relay(
+    client: Stream,
+    target: Stream,
     half_close: HalfClose,
     patience: &Patience,
     carried: &Carried,
-) -> io::Result<()>
-where
-    C: AsyncRead + AsyncWrite + Unpin,
-    T: AsyncRead + AsyncWrite + Unpin,
-{
+) -> io::Result<()> {
     tokio::select! {
         result = carry(client, target, half_close, patience, carried) => result,
         () = idle(carried, patience.idle) => Err(io::ErrorKind::TimedOut.into()),
     }
 }
 
-async fn carry<C, T>(
-    client: C,
-    target: T,
+async fn carry(
+    mut client: Stream,
+    mut target: Stream,
     half_close: HalfClose,
     patience: &Patience,
     carried: &Carried,
-) -> io::Result<()>
-where
-    C: AsyncRead + AsyncWrite + Unpin,
-    T: AsyncRead + AsyncWrite + Unpin,
-{
-    let (mut client_reads, mut client_writes) = tokio::io::split(client);
-    let (mut target_reads, mut target_writes) = tokio::io::split(target);
+) -> io::Result<()> {
+    // tailscaled holds what waits to be sent through the tailnet, and nothing of what goes past it.
+    let brake = if half_close == HalfClose::Hold { patience.brake.clone() } else { Brake::default() };
+    let (mut client_reads, mut client_writes) = client.halves();
+    let (mut target_reads, mut target_writes) = target.halves();
     let mut answer = pin!(async {
-        match copy(&mut target_reads, &mut client_writes, &carried.received).await {
+        match copy(&mut target_reads, &mut client_writes, &carried.received, &Brake::default()).await {
             // tailscaled closes its socket with bytes of ours unread when the target has ended: the kernel then reports
             // a reset, after the last byte of the answer.
             Err(Broken::Reading(_)) if half_close == HalfClose::Hold => {}
@@ -67,15 +56,12 @@ where
         client_writes.shutdown().await
     });
     let mut request = pin!(async {
-        match copy(&mut client_reads, &mut target_writes, &carried.sent).await {
+        match copy(&mut client_reads, &mut target_writes, &carried.sent, &brake).await {
             Ok(()) if half_close == HalfClose::PassOn => target_writes.shutdown().await,
             Ok(()) => Ok(()),
             // A target that listens no more may have answered all the same. What the client still sends is read and
             // dropped: closing a socket with unread bytes resets it, and the reset overtakes the end of the answer.
-            Err(Broken::Writing(_)) => {
-                let rest = copy(&mut client_reads, &mut tokio::io::sink(), &carried.unheard).await;
-                rest.map_err(Broken::into_inner)
-            }
+            Err(Broken::Writing(_)) => discard(&mut client_reads, &carried.unheard).await.map_err(Broken::into_inner),
             Err(Broken::Reading(error)) => Err(error),
         }
     });
@@ -91,47 +77,12 @@ where
     }
 }
 
-/// Which end of a direction broke.
-enum Broken {
-    Reading(io::Error),
-    Writing(io::Error),
-}
-
-impl Broken {
-    fn into_inner(self) -> io::Error {
-        match self {
-            Self::Reading(error) | Self::Writing(error) => error,
-        }
-    }
-}
-
-async fn copy<R, W>(from: &mut R, to: &mut W, carried: &Tally) -> Result<(), Broken>
-where
-    R: AsyncRead + Unpin,
-    W: AsyncWrite + Unpin,
-{
-    let mut buffer = vec![0; SMALL_BUFFER];
-    loop {
-        let read = from.read(&mut buffer).await.map_err(Broken::Reading)?;
-        if read == 0 {
-            return Ok(());
-        }
-        to.write_all(&buffer[..read]).await.map_err(Broken::Writing)?;
-        carried.add(read);
-        if read == buffer.len() && read < BUFFER {
-            buffer = vec![0; BUFFER];
-        } else if read <= SMALL_BUFFER && buffer.len() > SMALL_BUFFER {
-            buffer = vec![0; SMALL_BUFFER];
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::patience::SILENCE_AT_THE_END;
     use super::*;
     use std::time::Duration;
-    use tokio::io::duplex;
+    use tokio::io::AsyncReadExt;
     use tokio::net::{TcpListener, TcpStream, UnixStream};
     use tokio::time::sleep;
     use tokio_util::sync::CancellationToken;
@@ -139,13 +90,19 @@ mod tests {
     const SILENCE: Duration = Duration::from_secs(60);
 
     fn patience() -> Patience {
-        Patience { half_closed: SILENCE, idle: None, draining: CancellationToken::new() }
+        Patience { half_closed: SILENCE, idle: None, draining: CancellationToken::new(), brake: Brake::default() }
+    }
+
+    /// A connection and its other end, as the relay has it.
+    fn pair() -> (UnixStream, Stream) {
+        let (here, there) = UnixStream::pair().expect("a pair");
+        (here, Stream::Unix(there))
     }
 
     #[tokio::test(flavor = "current_thread", start_paused = true)]
     async fn an_idle_connection_ends_and_a_busy_one_does_not() {
-        let (mut client, near) = duplex(1024);
-        let (far, mut target) = duplex(1024);
+        let (mut client, near) = pair();
+        let (mut target, far) = pair();
         let carried = Carried::default();
         let patience = Patience { idle: Some(Duration::from_secs(8)), ..patience() };
         let started = tokio::time::Instant::now();
@@ -170,8 +127,8 @@ mod tests {
     #[tokio::test(flavor = "current_thread", start_paused = true)]
     async fn a_client_that_half_closes_gets_its_whole_answer() {
         for half_close in [HalfClose::Hold, HalfClose::PassOn] {
-            let (mut client, near) = duplex(1024);
-            let (far, mut target) = duplex(1024);
+            let (mut client, near) = pair();
+            let (mut target, far) = pair();
             let server = tokio::spawn(async move {
                 let mut request = [0; 4];
                 target.read_exact(&mut request).await.expect("request");
@@ -200,8 +157,8 @@ mod tests {
 
     #[tokio::test(flavor = "current_thread", start_paused = true)]
     async fn a_direct_target_hears_that_the_client_has_stopped_sending() {
-        let (mut client, near) = duplex(1024);
-        let (far, mut target) = duplex(1024);
+        let (mut client, near) = pair();
+        let (mut target, far) = pair();
         let carried = Carried::default();
         let patience = patience();
         let relay = relay(near, far, HalfClose::PassOn, &patience, &carried);
@@ -233,7 +190,7 @@ mod tests {
     #[tokio::test(flavor = "current_thread")]
     async fn an_answer_given_before_the_request_was_read_to_its_end_arrives() {
         const ANSWER: usize = 4 << 20;
-        let ((client, near), (far, mut target)) = (tcp().await, UnixStream::pair().expect("a pair"));
+        let ((client, near), (mut target, far)) = (tcp().await, pair());
         let serving = tokio::spawn(async move {
             target.read_u8().await.expect("the request begins");
             target.write_all(&vec![7; ANSWER]).await.expect("answer");
@@ -261,7 +218,7 @@ mod tests {
         tokio::select! {
             () = reading => {}
             result = async {
-                let result = relay(near, far, HalfClose::Hold, &patience(), &carried).await;
+                let result = relay(Stream::Tcp(near), far, HalfClose::Hold, &patience(), &carried).await;
                 std::future::pending::<()>().await;
                 result
             } => result.expect("lives on"),
@@ -273,8 +230,8 @@ mod tests {
 
     #[tokio::test(flavor = "current_thread", start_paused = true)]
     async fn a_half_closed_connection_that_stays_silent_ends() {
-        let (mut client, near) = duplex(1024);
-        let (far, _target) = duplex(1024);
+        let (mut client, near) = pair();
+        let (_target, far) = pair();
         client.shutdown().await.expect("half-closed");
         let carried = Carried::default();
         let started = tokio::time::Instant::now();
@@ -285,8 +242,8 @@ mod tests {
 
     #[tokio::test(flavor = "current_thread", start_paused = true)]
     async fn at_a_stop_nobody_waits_for_a_client_that_has_ended_and_a_target_that_is_silent() {
-        let (mut client, near) = duplex(1024);
-        let (far, _target) = duplex(1024);
+        let (mut client, near) = pair();
+        let (_target, far) = pair();
         client.shutdown().await.expect("has ended");
         let (patience, carried) = (patience(), Carried::default());
         let started = tokio::time::Instant::now();

@@ -65,7 +65,9 @@ enum Served {
 
 /// Serves one client to the end.
 pub(super) async fn serve<D: Dial>(proxy: &Proxy<D>, mut client: Stream, from: &str) {
-    match answer(proxy, &mut client).await {
+    // Freed once the client has its answer.
+    let served = Box::pin(answer(proxy, &mut client)).await;
+    match served {
         Ok(Served::Connection(connection)) => proxy.relay(client, connection, &[]).await,
         Ok(Served::Association(socket)) => udp::serve(proxy, client, socket).await,
         Err(reason) => {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
 
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -12,7 +12,7 @@ use super::embedded_metrics::Journal;
 use super::inspector::Inspector;
 use super::listeners::bind;
 use super::serving::{ProxyListeners, Serving, connector, proxy};
-use super::{Life, Surroundings, limits, orphans, readiness};
+use super::{Life, Surroundings, limits, orphans, prewarm, readiness};
 use crate::child::OwnChildren;
 use crate::config::auth::AuthSource;
 use crate::config::value::{Hostname, Logout, Value};
@@ -20,7 +20,8 @@ use crate::config::{Environment, Settings};
 use crate::fatal::Fatal;
 use crate::health::{self, View};
 use crate::keys::{self, AuthKeys};
-use crate::proxy::Counters;
+use crate::memory::{Brake, Groups, Headroom};
+use crate::proxy::{Admission, Counters};
 use crate::runtime::{Identity, Runtime};
 use crate::secret::Redactor;
 use crate::state::Publisher;
@@ -53,9 +54,12 @@ pub(super) async fn assemble(
     let dialer = dialer(settings, Dialer::new(api.clone(), socks_port.clone(), thaw.clone()));
     let connector = connector(settings, dialer, &publisher, path.clone());
     let max_connections = limits::connections(settings.max_connections);
+    let brake = Brake::at(settings.memory_limit.map(|limit| limit.0));
+    let proxy = Arc::new(proxy(settings, connector, &counters, (&accepting, &brake)));
+    tokio::spawn(prewarm::dial_once(settings.prewarm.clone(), Arc::clone(&proxy), publisher.watch()));
     let serving = Serving {
-        proxy: Arc::new(proxy(settings, connector, &counters, &accepting)),
-        permits: Arc::new(Semaphore::new(max_connections)),
+        proxy,
+        admission: Admission::new(max_connections, Headroom::new(Groups::of_this_process())),
         connections: connections.clone(),
         accepting: accepting.clone(),
     };
@@ -80,7 +84,8 @@ pub(super) async fn assemble(
     tokio::spawn(health::serve(health_listener, View::new(publisher.watch(), inspector)));
 
     let children = OwnChildren::default();
-    let mut launch = launch(settings, environment, (directory, socket), &redactor)?.among(children.clone());
+    let launch = launch(settings, environment, (directory, socket), &redactor)?;
+    let mut launch = launch.among(children.clone()).held_by(brake);
     if settings.udp {
         launch = launch.with_udp(socks_port);
     }
@@ -127,6 +132,8 @@ fn launch(
     if let Some(limit) = settings.memory_limit {
         // Heeded by Go's garbage collector. Set by the user it stays.
         environment.entry("GOMEMLIMIT".into()).or_insert_with(|| limit.0.to_string());
+        // Twice as often as usual: lower peaks at the same throughput, docs/performance.md has the numbers.
+        environment.entry("GOGC".into()).or_insert_with(|| "50".into());
     }
     let mut launch = Launch::new(program, directory.state(), socket, environment, redactor.clone());
     if !settings.log_upload {

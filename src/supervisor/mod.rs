@@ -10,6 +10,7 @@ mod limits;
 mod listeners;
 mod measures;
 mod orphans;
+mod prewarm;
 mod readiness;
 mod serving;
 mod signals;

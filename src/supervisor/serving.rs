@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -11,7 +10,8 @@ use super::listeners;
 use crate::config::Settings;
 use crate::dial::Target;
 use crate::fatal::Fatal;
-use crate::proxy::{self, Connector, Counters, Heard, Listener, Patience, Policy, Proxy, Stream};
+use crate::memory::Brake;
+use crate::proxy::{self, Admission, Connector, Counters, Heard, Lane, Listener, Patience, Policy, Proxy, Stream};
 use crate::state::Publisher;
 use crate::tailscaled::{Dialer, PathWatch};
 
@@ -39,7 +39,7 @@ impl ProxyListeners {
 /// What every listener's clients share.
 pub(super) struct Serving {
     pub proxy: Arc<Proxy<Dialer>>,
-    pub permits: Arc<Semaphore>,
+    pub admission: Admission,
     pub connections: TaskTracker,
     pub accepting: CancellationToken,
 }
@@ -71,8 +71,8 @@ impl Serving {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let (permits, stop) = (Arc::clone(&self.permits), self.accepting.clone());
-        tokio::spawn(proxy::serve(listener, permits, self.connections.clone(), stop, client));
+        let (admission, stop) = (self.admission.clone(), self.accepting.clone());
+        tokio::spawn(proxy::serve(listener, admission, self.connections.clone(), stop, client));
     }
 }
 
@@ -94,7 +94,7 @@ pub(super) fn proxy(
     settings: &Settings,
     connector: Connector<Dialer>,
     counters: &Counters,
-    accepting: &CancellationToken,
+    (accepting, brake): (&CancellationToken, &Brake),
 ) -> Proxy<Dialer> {
     Proxy {
         connector,
@@ -104,8 +104,10 @@ pub(super) fn proxy(
             half_closed: settings.half_close_timeout,
             idle: settings.idle_timeout.0,
             draining: accepting.clone(),
+            brake: brake.clone(),
         },
         counters: counters.clone(),
         udp: settings.udp,
+        lane: Lane::default(),
     }
 }

@@ -1,5 +1,6 @@
 //! Dials through tailscaled: TCP over LocalAPI, UDP over tailscaled's own SOCKS5 server.
 
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -7,19 +8,16 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use fast_socks5::client::{Config, Socks5Stream};
 use fast_socks5::util::target_addr::TargetAddr;
 use fast_socks5::{Socks5Command, SocksError};
-use http_body_util::Full;
-use hyper::body::{Bytes, Incoming};
-use hyper::{Request, Response, StatusCode};
-use hyper_util::rt::TokioIo;
 use tokio::net::{TcpStream, UnixStream};
 
+use super::ahead::Ahead;
+use super::dial_request::{self, Answer};
 use super::exit_rule::ExitRule;
 use super::foreign_names::OwnNames;
 use super::local_api::{LocalApi, Node};
 use super::thaw::Thaw;
 use super::unknown_v6::{leads_to, needs_a_node};
 use crate::dial::{Association, Dial, DialError, Dialled, Host, Place, Route, Target};
-use crate::http::{self, HttpError};
 
 /// The loopback port of the SOCKS5 server of the tailscaled that runs now; 0 where it has none.
 #[derive(Clone, Debug, Default)]
@@ -43,6 +41,7 @@ impl SocksPort {
 #[derive(Clone)]
 pub struct Dialer {
     pub(super) api: LocalApi,
+    ahead: Ahead,
     socks_port: SocksPort,
     thaw: Thaw,
     names: OwnNames,
@@ -51,7 +50,14 @@ pub struct Dialer {
 
 impl Dialer {
     pub fn new(api: LocalApi, socks_port: SocksPort, thaw: Thaw) -> Self {
-        Self { api, socks_port, thaw, names: OwnNames::default(), exit: ExitRule::default() }
+        Self {
+            ahead: Ahead::new(api.socket().to_owned()),
+            api,
+            socks_port,
+            thaw,
+            names: OwnNames::default(),
+            exit: ExitRule::default(),
+        }
     }
 
     /// Sends nothing past an exit node.
@@ -85,25 +91,32 @@ impl Dialer {
         if let Host::Ip(address) = target.host {
             self.must_be_known(address).await?;
         }
-        let request = Request::post("/localapi/v0/dial")
-            .header("Host", "local-tailscaled.sock")
-            .header("Connection", "upgrade")
-            .header("Upgrade", "ts-dial")
-            .header("Dial-Network", network)
-            .header("Dial-Host", target.host.to_string())
-            .header("Dial-Port", target.port)
-            .body(Full::new(Bytes::new()))
-            .map_err(|_| DialError::Host(format!("{:?} is not a host name", target.host.to_string())))?;
+        let request = dial_request::request(network, target)
+            .ok_or_else(|| DialError::Host(format!("{:?} is not a host name", target.host.to_string())))?;
         self.thaw.settle().await;
-        let response = self.api.send(Ok(request)).await.map_err(unreachable)?;
-        match response.status() {
-            StatusCode::SWITCHING_PROTOCOLS => upgraded(response).await,
-            StatusCode::OK => outside(&response).and_then(|dialled| self.exit.permit(dialled)),
-            _ => {
-                let (_, text) = http::read(response).await.map_err(unreachable)?;
-                Err(classify(String::from_utf8_lossy(&text).trim()))
+        let (connection, answer) = self.exchange(&request).await.map_err(unreachable)?;
+        match answer {
+            Answer::Stream(early) => Ok(Dialled::Tailnet(connection, early)),
+            Answer::Other { status, dial_address, text } => {
+                self.ahead.put_back(connection);
+                match status {
+                    200 => outside(dial_address).and_then(|dialled| self.exit.permit(dialled)),
+                    _ => Err(classify(&text)),
+                }
             }
         }
+    }
+
+    /// A connection that was opened ahead may be that of a tailscaled which has ended: a new one tells.
+    async fn exchange(&self, request: &str) -> io::Result<(UnixStream, Answer)> {
+        if let Some(mut connection) = self.ahead.take()
+            && let Ok(answer) = dial_request::exchange(&mut connection, request).await
+        {
+            return Ok((connection, answer));
+        }
+        let mut connection = self.ahead.connect().await?;
+        let answer = dial_request::exchange(&mut connection, request).await?;
+        Ok((connection, answer))
     }
 }
 
@@ -164,20 +177,12 @@ fn is_named(node: &Node, name: &str) -> bool {
     !own.is_empty() && (own.eq_ignore_ascii_case(name) || short.eq_ignore_ascii_case(name))
 }
 
-fn unreachable(error: HttpError) -> DialError {
-    DialError::Tailscaled(error.to_string())
+fn unreachable(error: io::Error) -> DialError {
+    DialError::Tailscaled(format!("connection: {error}"))
 }
 
-async fn upgraded(response: Response<Incoming>) -> Result<Dialled, DialError> {
-    let upgraded = hyper::upgrade::on(response).await.map_err(|error| DialError::Tailscaled(error.to_string()))?;
-    let parts = upgraded
-        .downcast::<TokioIo<UnixStream>>()
-        .map_err(|_| DialError::Other("the upgraded stream is not the unix socket it began as".into()))?;
-    Ok(Dialled::Tailnet(parts.io.into_inner(), parts.read_buf))
-}
-
-fn outside(response: &Response<Incoming>) -> Result<Dialled, DialError> {
-    let address = response.headers().get("Dial-Addr").and_then(|value| value.to_str().ok()?.parse::<SocketAddr>().ok());
+fn outside(address: Option<String>) -> Result<Dialled, DialError> {
+    let address = address.and_then(|address| address.parse::<SocketAddr>().ok());
     address.map(Dialled::Outside).ok_or_else(|| DialError::Other("tailscaled named no address to dial".into()))
 }
 

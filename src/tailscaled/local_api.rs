@@ -2,7 +2,7 @@
 //! <https://pkg.go.dev/tailscale.com/client/local>
 
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use http_body_util::Full;
@@ -94,6 +94,11 @@ pub struct Node {
 impl LocalApi {
     pub fn new(socket: PathBuf) -> Self {
         Self { socket }
+    }
+
+    /// Where it listens.
+    pub(super) fn socket(&self) -> &Path {
+        &self.socket
     }
 
     /// Ends when tailscaled listens.

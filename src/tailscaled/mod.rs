@@ -1,8 +1,10 @@
 //! tailscaled as a child: found, started, joined, watched, restarted as the same node, ended.
 
+mod ahead;
 mod binary;
 mod bus;
 mod control;
+mod dial_request;
 mod dialer;
 mod directory;
 mod environment;

@@ -15,6 +15,7 @@ use super::dialer::SocksPort;
 use super::log_lines::{Tail, relog};
 use crate::child::{OwnChildren, die_with_parent};
 use crate::config::Environment;
+use crate::memory::Brake;
 use crate::secret::Redactor;
 
 /// How long tailscaled may take to end after SIGTERM.
@@ -28,6 +29,7 @@ pub struct Launch {
     redactor: Redactor,
     children: OwnChildren,
     socks_port: Option<SocksPort>,
+    brake: Brake,
 }
 
 impl Launch {
@@ -42,7 +44,15 @@ impl Launch {
         if let Some(port) = free_udp_port() {
             arguments.push(format!("--port={port}"));
         }
-        Self { program, arguments, environment, redactor, children: OwnChildren::default(), socks_port: None }
+        Self {
+            program,
+            arguments,
+            environment,
+            redactor,
+            children: OwnChildren::default(),
+            socks_port: None,
+            brake: Brake::default(),
+        }
     }
 
     /// Keeps tailscaled from uploading its logs to Tailscale.
@@ -66,6 +76,11 @@ impl Launch {
     /// Enters each run's process into `children`, which the reaper of orphans leaves alone.
     pub fn among(self, children: OwnChildren) -> Self {
         Self { children, ..self }
+    }
+
+    /// Lets `brake` know of each run's process.
+    pub fn held_by(self, brake: Brake) -> Self {
+        Self { brake, ..self }
     }
 
     /// Starts it. To be called on a thread that lives as long as the daemon: the kernel's parent-death signal fires
@@ -99,6 +114,7 @@ impl Launch {
         }
         let pid = Pid::from_raw(child.id().and_then(|id| i32::try_from(id).ok()).unwrap_or(0));
         self.children.add(pid);
+        self.brake.watch(pid.as_raw());
         tracing::debug!(pid = pid.as_raw(), program = %self.program.display(), "tailscaled started");
         Ok(Process { child, group: pid, tail, children: self.children.clone() })
     }

@@ -29,12 +29,36 @@ impl MemoryGroup {
         fs::write(self.0.join("cgroup.procs"), pid.to_string()).context("cannot move a process into the control group")
     }
 
+    /// Where it is; a shell that writes its number to `cgroup.procs` there starts what it execs inside.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Bytes that it uses now, files that can be dropped included.
+    pub fn usage(&self) -> Result<u64> {
+        let text = self.read(["memory.usage_in_bytes", "memory.current"])?;
+        text.trim().parse().context("its usage is no number")
+    }
+
+    /// The most that it ever used.
+    pub fn peak(&self) -> Result<u64> {
+        let text = self.read(["memory.max_usage_in_bytes", "memory.peak"])?;
+        text.trim().parse().context("its peak is no number")
+    }
+
     /// Whether the kernel has killed something in it for want of memory.
     pub fn has_killed(&self) -> Result<bool> {
-        let file = ["memory.oom_control", "memory.events"].map(|name| self.0.join(name));
-        let text = fs::read_to_string(&file[0]).or_else(|_| fs::read_to_string(&file[1]))?;
+        let text = self.read(["memory.oom_control", "memory.events"])?;
         let killed = text.lines().find_map(|line| line.strip_prefix("oom_kill "));
         Ok(killed.context("no count of kills")?.trim() != "0")
+    }
+
+    /// A file, by its name in version 1 and in version 2.
+    fn read(&self, names: [&str; 2]) -> Result<String> {
+        let [first, second] = names.map(|name| self.0.join(name));
+        fs::read_to_string(&first)
+            .or_else(|_| fs::read_to_string(&second))
+            .with_context(|| format!("cannot read {}", second.display()))
     }
 }
 

@@ -15,6 +15,7 @@ pub mod http;
 pub mod image;
 pub mod kubernetes;
 pub mod lambda;
+pub mod load;
 pub mod moto;
 pub mod names;
 pub mod netns;

@@ -6,7 +6,7 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -70,10 +70,20 @@ impl Node {
 
     /// With a key made elsewhere; `options.key` is not used.
     pub fn join_with_key(tailnet: &Tailnet, hostname: &str, key: &str, options: NodeOptions) -> Result<Self> {
+        Self::join_as(tailnet, hostname, (key, &parts::find("tailscaled")?), options)
+    }
+
+    /// By a program that becomes tailscaled.
+    pub fn join_program(tailnet: &Tailnet, hostname: &str, program: &Path, options: NodeOptions) -> Result<Self> {
+        let key = tailnet.auth_key(options.key)?;
+        Self::join_as(tailnet, hostname, (&key, program), options)
+    }
+
+    fn join_as(tailnet: &Tailnet, hostname: &str, (key, program): (&str, &Path), options: NodeOptions) -> Result<Self> {
         let directory = tempfile::Builder::new().prefix("testbed-node-").tempdir()?;
         let start = Instant::now();
         let mut node = Self {
-            tailscaled: spawn(tailnet, &directory, &options)?,
+            tailscaled: spawn(tailnet, &directory, program, &options)?,
             directory,
             addresses: (Ipv4Addr::UNSPECIFIED, Ipv6Addr::UNSPECIFIED),
             join_time: Duration::ZERO,
@@ -167,10 +177,10 @@ impl Node {
     }
 }
 
-fn spawn(tailnet: &Tailnet, directory: &TempDir, options: &NodeOptions) -> Result<Process> {
+fn spawn(tailnet: &Tailnet, directory: &TempDir, program: &Path, options: &NodeOptions) -> Result<Process> {
     let path = directory.path();
     let log = File::create(path.join("log"))?;
-    let mut command = Command::new(parts::find("tailscaled")?);
+    let mut command = Command::new(program);
     command
         .args(["--tun=userspace-networking", "--no-logs-no-support", "--port=0"])
         .arg(format!("--statedir={}", path.display()))

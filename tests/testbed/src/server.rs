@@ -103,7 +103,10 @@ impl Server {
         Ok(Self { port, listeners: vec![v4, v6], connections: Connections::default(), acceptors: Vec::new() })
     }
 
-    fn serve(port: u16, handler: impl Fn(&TcpStream) -> io::Result<()> + Clone + Send + 'static) -> Result<Self> {
+    pub(crate) fn serve(
+        port: u16,
+        handler: impl Fn(&TcpStream) -> io::Result<()> + Clone + Send + 'static,
+    ) -> Result<Self> {
         let mut server = Self::bind(port)?;
         for (lane, listener) in (0..).zip(&server.listeners) {
             let listener = listener.try_clone()?;

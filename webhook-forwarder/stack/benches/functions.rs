@@ -6,7 +6,7 @@
 #[expect(dead_code, reason = "the tests need more of it")]
 #[path = "../../forwarder/tests/emulated/gateway.rs"]
 mod gateway;
-#[path = "../../../benches/start/report.rs"]
+#[path = "../../../benches/report.rs"]
 mod report;
 #[expect(dead_code, reason = "the tests need more of it")]
 #[path = "../../forwarder/tests/emulated/target.rs"]

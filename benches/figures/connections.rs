@@ -1,0 +1,105 @@
+//! Many connections through the tailnet: what an idle one takes of tetherd, whether all stay alive, and what they cost
+//! the busy ones.
+
+use std::net::TcpStream;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow, ensure};
+use nix::sys::resource::{Resource, getrlimit};
+use testbed::netns::Handle;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+
+use crate::latency::{busy, there_and_back};
+use crate::report::{Report, Row, Series};
+use crate::scene::{Scene, TETHERD};
+use crate::usage::rss_kib;
+
+const WANTED: usize = 10_000;
+const BUSY: usize = 200;
+/// So many clients open connections at once; tailscaled handles some thousand attempts and drops further ones.
+const OPENING: usize = 16;
+const ECHO: u16 = 9100;
+const TURN: Duration = Duration::from_millis(1500);
+/// What tetherd wants of open files for a connection, and for itself.
+const FILES: usize = 4;
+const FILES_OF_ITS_OWN: usize = 100;
+
+pub fn measure(rounds: usize) -> Result<Report> {
+    let most = fitting()?;
+    let scene = Scene::new()?;
+    echo();
+    let mut busy_ones = open(BUSY)?;
+    // What grows once, with the first connections, is not theirs.
+    let alone = busy_p99(&mut busy_ones, rounds)?;
+    let before = rss_kib(scene.tetherd.pid())?;
+    let mut idle = open(most - BUSY)?;
+    let each = rss_kib(scene.tetherd.pid())?.saturating_sub(before) as f64 / idle.len() as f64;
+    let among = busy_p99(&mut busy_ones, rounds)?;
+    for (number, stream) in idle.iter_mut().enumerate() {
+        there_and_back(stream).with_context(|| format!("connection {number} of {most} is lost"))?;
+    }
+    let alone = Series::new(format!("{BUSY} busy connections, p99 of a round trip, alone"), "ms", alone)?;
+    let among = Series::new(format!("{BUSY} busy connections, p99 of a round trip, among {most}"), "ms", among)?;
+    let rows = vec![
+        Row::at_most("memory of tetherd for an idle connection", 4.0, "KiB", each),
+        Row::at_least("connections open at once, all alive", WANTED as f64, "", most as f64),
+        Row::at_most(format!("p99 of {BUSY} busy ones among {most} / alone"), 1.5, "", among.median() / alone.median()),
+    ];
+    let memory = Series::new("memory of tetherd for an idle connection", "KiB", vec![each])?;
+    Ok(Report { rows, series: vec![alone, among, memory] })
+}
+
+/// As many as wanted, or as the limit of open files allows.
+fn fitting() -> Result<usize> {
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    let files = usize::try_from(hard).unwrap_or(usize::MAX);
+    let most = (files.saturating_sub(FILES_OF_ITS_OWN) / FILES).min(WANTED);
+    ensure!(most > 2 * BUSY, "ulimit -Hn is {hard}");
+    Ok(most)
+}
+
+fn busy_p99(streams: &mut [TcpStream], rounds: usize) -> Result<Vec<f64>> {
+    (0..=rounds).map(|_| Ok(busy(streams, TURN)?.p99())).skip(1).collect()
+}
+
+/// On one thread: thousands of them would be a test of the machine.
+fn echo() {
+    thread::spawn(|| -> Result<()> {
+        let event_loop = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        event_loop.block_on(async {
+            let listener = TcpListener::bind(("127.0.0.1", ECHO)).await?;
+            loop {
+                let (mut stream, _) = listener.accept().await?;
+                tokio::spawn(async move {
+                    let mut buffer = [0; 64];
+                    while let Ok(read @ 1..) = stream.read(&mut buffer).await {
+                        let _ = stream.write_all(&buffer[..read]).await;
+                    }
+                });
+            }
+        })
+    });
+}
+
+fn open(number: usize) -> Result<Vec<TcpStream>> {
+    let namespace = Handle::current()?;
+    let clients: Vec<_> = (0..OPENING)
+        .map(|client| {
+            let namespace = namespace.clone();
+            thread::spawn(move || {
+                namespace.enter()?;
+                (client..number).step_by(OPENING).map(|_| TETHERD.connect("web", ECHO)).collect::<Result<Vec<_>>>()
+            })
+        })
+        .collect();
+    let mut streams = Vec::new();
+    for client in clients {
+        streams.extend(client.join().map_err(|_| anyhow!("a client panicked"))??);
+    }
+    for stream in &mut streams {
+        there_and_back(stream)?;
+    }
+    Ok(streams)
+}

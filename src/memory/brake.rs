@@ -1,0 +1,116 @@
+//! Slows what clients send while tailscaled takes more memory than it was told to keep to. Its garbage collector cannot
+//! give back what waits to be sent, which is up to 6 MiB for each connection: pausing lets it go out first. What targets
+//! send is not held up, since reading it is what frees its memory.
+
+use std::fs;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+/// tailscaled goes beyond its limit by so much before anything is held up, in percent.
+const BEYOND: u64 = 115;
+
+/// How long a look at it is good for. One takes 10 µs.
+const GOOD_FOR: Duration = Duration::from_millis(5);
+
+/// The longest pause of one block, so that nothing stands still.
+const LONGEST: Duration = Duration::from_millis(200);
+
+/// Resident pages are counted in this size.
+const PAGE: u64 = 4096;
+
+/// Shared by all connections. Without a limit it does nothing.
+#[derive(Clone, Debug, Default)]
+pub struct Brake(Option<Arc<Inner>>);
+
+#[derive(Debug)]
+struct Inner {
+    most: u64,
+    /// Of tailscaled; 0 while none runs.
+    pid: AtomicI32,
+    since: Instant,
+    /// When it was looked at, in milliseconds.
+    looked: AtomicU64,
+    is_beyond: AtomicBool,
+}
+
+impl Brake {
+    /// For a tailscaled with this limit, in bytes.
+    pub fn at(limit: Option<u64>) -> Self {
+        Self(limit.map(|limit| {
+            Arc::new(Inner {
+                most: limit / 100 * BEYOND,
+                pid: AtomicI32::new(0),
+                since: Instant::now(),
+                looked: AtomicU64::new(0),
+                is_beyond: AtomicBool::new(false),
+            })
+        }))
+    }
+
+    /// From now on `pid` is tailscaled.
+    pub fn watch(&self, pid: i32) {
+        if let Some(inner) = &self.0 {
+            inner.pid.store(pid, Ordering::Relaxed);
+        }
+    }
+
+    /// To be called between blocks; ends at once as long as there is memory.
+    pub async fn pause(&self) {
+        let Some(inner) = &self.0 else { return };
+        let begun = Instant::now();
+        while inner.is_beyond() && begun.elapsed() < LONGEST {
+            sleep(GOOD_FOR).await;
+        }
+    }
+}
+
+impl Inner {
+    fn is_beyond(&self) -> bool {
+        let now = u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let looked = self.looked.load(Ordering::Relaxed);
+        if now.saturating_sub(looked) >= GOOD_FOR.as_millis() as u64 {
+            self.looked.store(now, Ordering::Relaxed);
+            let beyond = own_memory(self.pid.load(Ordering::Relaxed)).is_some_and(|memory| memory > self.most);
+            self.is_beyond.store(beyond, Ordering::Relaxed);
+        }
+        self.is_beyond.load(Ordering::Relaxed)
+    }
+}
+
+/// What a process has in memory without the files it has mapped. proc_pid_statm(5)
+fn own_memory(pid: i32) -> Option<u64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
+    let mut pages = text.split(' ').skip(1).map(|field| field.parse::<u64>().ok());
+    let (resident, shared) = (pages.next()??, pages.next()??);
+    Some(resident.saturating_sub(shared) * PAGE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn pause(brake: &Brake) -> Duration {
+        sleep(GOOD_FOR).await;
+        let begun = Instant::now();
+        brake.pause().await;
+        begun.elapsed()
+    }
+
+    #[tokio::test(flavor = "current_thread", start_paused = true)]
+    async fn senders_pause_while_tailscaled_is_beyond_its_limit_and_not_for_ever() {
+        let own = i32::try_from(std::process::id()).expect("a number");
+        let (tight, wide) = (Brake::at(Some(1 << 10)), Brake::at(Some(1 << 40)));
+        assert_eq!(pause(&tight).await, Duration::ZERO, "nothing runs yet");
+        tight.watch(own);
+        wide.watch(own);
+        assert_eq!(pause(&tight).await, LONGEST);
+        assert_eq!(pause(&wide).await, Duration::ZERO);
+        assert_eq!(pause(&Brake::default()).await, Duration::ZERO);
+        // It has ended.
+        tight.watch(0);
+        assert_eq!(pause(&tight).await, Duration::ZERO);
+    }
+}

@@ -1,0 +1,73 @@
+//! How much of a container's memory tailscaled is told to keep to.
+
+use std::fmt;
+
+/// What else is in the container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sharing {
+    /// tetherd and tailscaled have it to themselves.
+    Alone,
+    /// An application needs its part.
+    WithApplication,
+}
+
+impl Sharing {
+    /// tailscaled's part. Its heap goes beyond the limit by what the garbage collector cannot keep up with, most where
+    /// there is little: docs/performance.md has the peaks.
+    fn percent(self) -> u64 {
+        match self {
+            Self::Alone => 50,
+            Self::WithApplication => 40,
+        }
+    }
+}
+
+/// With less tailscaled does nothing but collect garbage.
+const LEAST: u64 = 32 << 20;
+
+/// tailscaled's part of what a control group allows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Share {
+    limit: u64,
+    sharing: Sharing,
+}
+
+impl Share {
+    /// `limit` is all that the container may use, in bytes.
+    pub fn of(limit: u64, sharing: Sharing) -> Self {
+        Self { limit, sharing }
+    }
+
+    pub fn bytes(self) -> u64 {
+        (self.limit / 100 * self.sharing.percent()).max(LEAST)
+    }
+
+    /// In the form of a setting.
+    pub fn size(self) -> String {
+        format!("{}MiB", self.bytes() >> 20)
+    }
+}
+
+/// Where it comes from.
+impl fmt::Display for Share {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} % of the {} MiB of the control group", self.sharing.percent(), self.limit >> 20)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tailscaled_gets_a_part_that_leaves_room_and_a_least_amount() {
+        let size = |mib: u64, sharing| Share::of(mib << 20, sharing).size();
+        assert_eq!(size(512, Sharing::WithApplication), "204MiB");
+        assert_eq!(size(16, Sharing::Alone), "32MiB");
+        for mib in [128, 256, 512, 4096] {
+            let (alone, shared) =
+                (Share::of(mib << 20, Sharing::Alone), Share::of(mib << 20, Sharing::WithApplication));
+            assert!(shared.bytes() < alone.bytes() && alone.bytes() < mib << 20, "{mib}");
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! The control groups that this process is in, version 1 or 2, and how much memory they leave it.
+//! <https://docs.kernel.org/admin-guide/cgroup-v2.html>, <https://docs.kernel.org/admin-guide/cgroup-v1/memory.html>
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// From here on a number means no limit; version 1 writes it as the largest multiple of a page.
+const UNLIMITED: u64 = 1 << 60;
+
+/// The names that both versions have for the same things.
+#[derive(Debug)]
+struct Files {
+    limits: &'static [&'static str],
+    usage: &'static str,
+    /// In `memory.stat`: the limit that holds here, which tells of groups that a container cannot see.
+    inherited: Option<&'static str>,
+    /// In `memory.stat`: what can be dropped at once.
+    droppable: [&'static str; 2],
+}
+
+const FIRST: Files = Files {
+    limits: &["memory.limit_in_bytes"],
+    usage: "memory.usage_in_bytes",
+    inherited: Some("hierarchical_memory_limit"),
+    droppable: ["total_inactive_file", "total_active_file"],
+};
+
+/// Beyond `memory.high` processes are slowed down so much that it is a limit, too.
+const SECOND: Files = Files {
+    limits: &["memory.max", "memory.high"],
+    usage: "memory.current",
+    inherited: None,
+    droppable: ["inactive_file", "active_file"],
+};
+
+/// The group of this process and those above, as far as they can be seen.
+#[derive(Debug)]
+pub struct Groups {
+    files: &'static Files,
+    /// The own one first.
+    directories: Vec<PathBuf>,
+}
+
+/// How much is used of what may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Usage {
+    pub used: u64,
+    pub limit: u64,
+}
+
+impl Groups {
+    /// `None` where nothing counts memory.
+    pub fn of_this_process() -> Option<Self> {
+        let text = |name: &str| fs::read_to_string(Path::new("/proc/self").join(name)).unwrap_or_default();
+        Self::find(&text("cgroup"), &text("mountinfo"))
+    }
+
+    fn find(groups: &str, mounts: &str) -> Option<Self> {
+        let first = groups.lines().find_map(|line| {
+            let (controllers, path) = line.split_once(':')?.1.split_once(':')?;
+            controllers.split(',').any(|name| name == "memory").then_some((&FIRST, path))
+        });
+        let second = || groups.lines().find_map(|line| line.strip_prefix("0::")).map(|path| (&SECOND, path));
+        let (files, path) = first.or_else(second)?;
+        let (root, point) = mounts.lines().find_map(|line| mount(line, files.inherited.is_some()))?;
+        // Where the mount shows another part of the tree, as without a namespace for groups, its top is what there is.
+        let below = Path::new(path).strip_prefix(&root).unwrap_or(Path::new(""));
+        let own = point.join(below);
+        let directories = own.ancestors().take_while(|directory| directory.starts_with(&point));
+        Some(Self { files, directories: directories.map(Path::to_owned).collect() })
+    }
+
+    /// The smallest limit of all, in bytes.
+    pub fn limit(&self) -> Option<u64> {
+        self.directories.iter().filter_map(|directory| self.limit_of(directory)).min()
+    }
+
+    /// Of the group that has the least left. What files take is not counted: the kernel drops them before it kills.
+    pub fn tightest(&self) -> Option<Usage> {
+        let usages = self.directories.iter().filter_map(|directory| {
+            let limit = self.limit_of(directory)?;
+            let droppable: u64 =
+                self.files.droppable.iter().filter_map(|name| field(&directory.join("memory.stat"), name)).sum();
+            let used = number(&directory.join(self.files.usage))?.saturating_sub(droppable);
+            Some(Usage { used, limit })
+        });
+        usages.min_by_key(|usage| usage.limit.saturating_sub(usage.used))
+    }
+
+    fn limit_of(&self, directory: &Path) -> Option<u64> {
+        let own = self.files.limits.iter().filter_map(|name| number(&directory.join(name)));
+        let inherited = self.files.inherited.and_then(|name| field(&directory.join("memory.stat"), name));
+        own.chain(inherited).filter(|limit| *limit < UNLIMITED).min()
+    }
+}
+
+/// Root and mount point of a line of mountinfo that shows memory's groups. proc_pid_mountinfo(5)
+fn mount(line: &str, first: bool) -> Option<(PathBuf, PathBuf)> {
+    let (place, kind) = line.split_once(" - ")?;
+    let mut kind = kind.split(' ');
+    let fits = match kind.next()? {
+        "cgroup" => first && kind.next_back()?.split(',').any(|option| option == "memory"),
+        "cgroup2" => !first,
+        _ => false,
+    };
+    let mut place = place.split(' ').skip(3).map(|path| PathBuf::from(path.replace("\\040", " ")));
+    fits.then_some((place.next()?, place.next()?))
+}
+
+/// `None` for "max" and for what cannot be read.
+fn number(file: &Path) -> Option<u64> {
+    fs::read_to_string(file).ok()?.trim().parse().ok()
+}
+
+fn field(file: &Path, name: &str) -> Option<u64> {
+    let text = fs::read_to_string(file).ok()?;
+    text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.trim().parse().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tempfile::TempDir;
+
+    const MIB: u64 = 1 << 20;
+
+    /// Files below a directory that stands for a mount point.
+    fn tree(files: &[(&str, &str)]) -> TempDir {
+        let directory = tempfile::tempdir().expect("a directory");
+        for (name, text) in files {
+            let path = directory.path().join(name);
+            fs::create_dir_all(path.parent().expect("a parent")).expect("made");
+            fs::write(path, text).expect("written");
+        }
+        directory
+    }
+
+    fn second(directory: &TempDir, root: &str, path: &str) -> Groups {
+        let mounts = format!(
+            "29 23 0:26 / /sys rw - sysfs sysfs rw\n30 29 0:27 {root} {} rw,nosuid shared:4 - cgroup2 cgroup rw,nsdelegate\n",
+            directory.path().display()
+        );
+        Groups::find(&format!("0::{path}\n"), &mounts).expect("groups")
+    }
+
+    #[test]
+    fn the_smallest_limit_of_all_groups_above_counts() {
+        let files = tree(&[
+            ("memory.max", "max\n"),
+            ("pod/memory.max", "268435456\n"),
+            ("pod/memory.high", "max\n"),
+            ("pod/container/memory.max", "max\n"),
+        ]);
+        assert_eq!(second(&files, "/", "/pod/container").limit(), Some(256 * MIB));
+        assert_eq!(second(&files, "/", "/").limit(), None);
+    }
+
+    #[test]
+    fn a_high_mark_is_a_limit() {
+        let files = tree(&[("memory.max", "268435456\n"), ("memory.high", "134217728\n")]);
+        assert_eq!(second(&files, "/", "/").limit(), Some(128 * MIB));
+    }
+
+    #[test]
+    fn without_a_namespace_the_top_of_the_mount_is_the_containers_own_group() {
+        let files = tree(&[("memory.max", "268435456\n")]);
+        assert_eq!(second(&files, "/docker/abc", "/docker/abc").limit(), Some(256 * MIB));
+        assert_eq!(second(&files, "/docker/abc", "/elsewhere").limit(), Some(256 * MIB));
+    }
+
+    #[test]
+    fn the_first_version_tells_of_limits_above_what_can_be_seen() {
+        let unlimited = "9223372036854771712\n";
+        let stat = "cache 1\nhierarchical_memory_limit 134217728\ntotal_inactive_file 1048576\ntotal_active_file 0\n";
+        let files = tree(&[
+            ("memory.limit_in_bytes", unlimited),
+            ("memory.stat", stat),
+            ("memory.usage_in_bytes", "68157440\n"),
+        ]);
+        let mounts = format!(
+            "31 23 0:28 / /sys/fs/cgroup rw - tmpfs tmpfs rw\n34 31 0:31 / {}/cpu rw - cgroup cgroup rw,cpu\n\
+             35 31 0:32 /a {} rw - cgroup cgroup rw,memory\n41 31 0:38 / /unified rw - cgroup2 cgroup2 rw\n",
+            files.path().display(),
+            files.path().display()
+        );
+        let groups = Groups::find("4:memory:/a\n2:cpu:/\n0::/\n", &mounts).expect("groups");
+        assert_eq!(groups.limit(), Some(128 * MIB));
+        assert_eq!(groups.tightest(), Some(Usage { used: 64 * MIB, limit: 128 * MIB }));
+    }
+
+    #[test]
+    fn the_group_with_the_least_left_is_the_tightest() {
+        let stat = "anon 1\ninactive_file 10485760\nactive_file 0\n";
+        let files = tree(&[
+            ("memory.max", "536870912\n"),
+            ("memory.current", "524288000\n"),
+            ("memory.stat", stat),
+            ("a/memory.max", "268435456\n"),
+            ("a/memory.current", "52428800\n"),
+            ("a/memory.stat", stat),
+        ]);
+        let tightest = second(&files, "/", "/a").tightest();
+        assert_eq!(tightest, Some(Usage { used: 490 * MIB, limit: 512 * MIB }));
+    }
+
+    #[test]
+    fn where_nothing_counts_memory_there_is_no_limit() {
+        assert!(Groups::find("", "").is_none());
+        let mounts = "41 31 0:38 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n";
+        assert_eq!(Groups::find("0::/\n", mounts).and_then(|groups| groups.limit()), None);
+    }
+}

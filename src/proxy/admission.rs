@@ -1,0 +1,37 @@
+//! Who may come in: a permit for each connection, given out while there is memory. Both are taken before accept, so that
+//! clients wait in the backlog and are not refused.
+
+use std::sync::Arc;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::memory::Headroom;
+
+/// Shared by all listeners. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Admission {
+    permits: Arc<Semaphore>,
+    headroom: Arc<Headroom>,
+}
+
+impl Admission {
+    pub fn new(most: usize, headroom: Headroom) -> Self {
+        Self { permits: Arc::new(Semaphore::new(most)), headroom: Arc::new(headroom) }
+    }
+
+    /// The leave for one connection, which lasts until it is dropped.
+    pub(super) async fn permit(&self) -> OwnedSemaphorePermit {
+        let permit = Arc::clone(&self.permits).acquire_owned().await;
+        self.headroom.wait().await;
+        match permit {
+            Ok(permit) => permit,
+            // Nobody closes it.
+            Err(_) => std::future::pending().await,
+        }
+    }
+
+    /// The same where there is one now, however little memory is left.
+    pub(super) fn permit_at_once(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.permits).try_acquire_owned().ok()
+    }
+}

@@ -1,0 +1,113 @@
+//! One direction of a connection, from its first byte to its end. Bytes pass through one buffer that all connections of
+//! the thread share: a silent connection holds none, and 10 000 of them cost nothing for it.
+
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+
+use super::halves::{Reads, Writes};
+use super::patience::Tally;
+use super::splice::{Moved, splice};
+use crate::memory::Brake;
+
+/// tailscaled writes at most 32 KiB at a time; between TCP connections more waits.
+const BUFFER: usize = 64 << 10;
+
+/// Less is no load.
+const SMALL: usize = 4 << 10;
+
+thread_local! {
+    static SHARED: RefCell<Vec<u8>> = RefCell::new(vec![0; BUFFER]);
+}
+
+/// Which end of a direction broke.
+pub(super) enum Broken {
+    Reading(io::Error),
+    Writing(io::Error),
+}
+
+impl Broken {
+    pub(super) fn into_inner(self) -> io::Error {
+        match self {
+            Self::Reading(error) | Self::Writing(error) => error,
+        }
+    }
+}
+
+/// What became of the bytes that waited.
+enum Step {
+    Ended,
+    Passed(usize),
+    /// The other end takes no more for now.
+    Left(Vec<u8>, usize),
+}
+
+/// Carries bytes until `from` ends, held up by `brake`.
+pub(super) async fn copy(
+    from: &mut Reads<'_>,
+    to: &mut Writes<'_>,
+    carried: &Tally,
+    brake: &Brake,
+) -> Result<(), Broken> {
+    let mut may_splice = true;
+    loop {
+        let passed = match poll_fn(|context| step(from, to, context)).await? {
+            Step::Ended => return Ok(()),
+            Step::Passed(bytes) => bytes,
+            Step::Left(rest, bytes) => {
+                to.write_all(&rest).await.map_err(Broken::Writing)?;
+                bytes
+            }
+        };
+        carried.add(passed);
+        if passed > SMALL {
+            brake.pause().await;
+        }
+        if passed == BUFFER
+            && may_splice
+            && let (Some(from), Some(to)) = (from.tcp(), to.tcp())
+        {
+            match splice(from, to, carried).await? {
+                Moved::Ended => return Ok(()),
+                Moved::Little => {}
+                Moved::Impossible => may_splice = false,
+            }
+        }
+    }
+}
+
+/// Reads and drops until `from` ends.
+pub(super) async fn discard(from: &mut Reads<'_>, carried: &Tally) -> Result<(), Broken> {
+    while let bytes @ 1.. = poll_fn(|context| SHARED.with_borrow_mut(|buffer| read(from, buffer, context))).await? {
+        carried.add(bytes);
+    }
+    Ok(())
+}
+
+/// No byte stays in the shared buffer when this returns.
+fn step(from: &mut Reads<'_>, to: &mut Writes<'_>, context: &mut Context<'_>) -> Poll<Result<Step, Broken>> {
+    SHARED.with_borrow_mut(|buffer| {
+        let bytes = match ready!(read(from, buffer, context))? {
+            0 => return Poll::Ready(Ok(Step::Ended)),
+            read => &buffer[..read],
+        };
+        let written = match Pin::new(to).poll_write(context, bytes) {
+            Poll::Ready(result) => result.map_err(Broken::Writing)?,
+            Poll::Pending => 0,
+        };
+        Poll::Ready(Ok(match &bytes[written..] {
+            [] => Step::Passed(bytes.len()),
+            rest => Step::Left(rest.to_vec(), bytes.len()),
+        }))
+    })
+}
+
+fn read(from: &mut Reads<'_>, buffer: &mut [u8], context: &mut Context<'_>) -> Poll<Result<usize, Broken>> {
+    let mut buffer = ReadBuf::new(buffer);
+    ready!(Pin::new(from).poll_read(context, &mut buffer)).map_err(Broken::Reading)?;
+    Poll::Ready(Ok(buffer.filled().len()))
+}

@@ -1,0 +1,85 @@
+//! The two directions of a connection, each to be used without a lock.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpStream, tcp, unix};
+
+use super::stream::Stream;
+
+/// The side that is read from.
+pub(super) enum Reads<'a> {
+    Tcp(tcp::ReadHalf<'a>),
+    Unix(unix::ReadHalf<'a>),
+}
+
+/// The side that is written to. Shut down, it ends its direction alone.
+pub(super) enum Writes<'a> {
+    Tcp(tcp::WriteHalf<'a>),
+    Unix(unix::WriteHalf<'a>),
+}
+
+impl Stream {
+    pub(super) fn halves(&mut self) -> (Reads<'_>, Writes<'_>) {
+        match self {
+            Self::Tcp(stream) => {
+                let (reads, writes) = stream.split();
+                (Reads::Tcp(reads), Writes::Tcp(writes))
+            }
+            Self::Unix(stream) => {
+                let (reads, writes) = stream.split();
+                (Reads::Unix(reads), Writes::Unix(writes))
+            }
+        }
+    }
+}
+
+impl Reads<'_> {
+    pub(super) fn tcp(&self) -> Option<&TcpStream> {
+        match self {
+            Self::Tcp(half) => Some(half.as_ref()),
+            Self::Unix(_) => None,
+        }
+    }
+}
+
+impl Writes<'_> {
+    pub(super) fn tcp(&self) -> Option<&TcpStream> {
+        match self {
+            Self::Tcp(half) => Some(half.as_ref()),
+            Self::Unix(_) => None,
+        }
+    }
+}
+
+impl AsyncRead for Reads<'_> {
+    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(half) => Pin::new(half).poll_read(context, buffer),
+            Self::Unix(half) => Pin::new(half).poll_read(context, buffer),
+        }
+    }
+}
+
+impl AsyncWrite for Writes<'_> {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Tcp(half) => Pin::new(half).poll_write(context, bytes),
+            Self::Unix(half) => Pin::new(half).poll_write(context, bytes),
+        }
+    }
+
+    /// Sockets keep nothing back.
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(half) => Pin::new(half).poll_shutdown(context),
+            Self::Unix(half) => Pin::new(half).poll_shutdown(context),
+        }
+    }
+}

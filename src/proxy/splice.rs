@@ -1,0 +1,133 @@
+//! Bytes from one TCP connection to another without passing through this process (splice(2)): they wait in a pipe. A
+//! connection has one only while bytes wait, and gives it back when there are none.
+
+use std::cell::RefCell;
+use std::io;
+use std::os::fd::OwnedFd;
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, SpliceFFlags, fcntl};
+use nix::unistd::pipe2;
+use tokio::io::Interest;
+use tokio::net::TcpStream;
+use tokio::task::coop::consume_budget;
+
+use super::copy::Broken;
+use super::patience::Tally;
+
+/// More than the default of 64 KiB, since a large message of the loopback alone fills that. A user without privileges has
+/// 64 MiB for all pipes, beyond which a pipe keeps the default.
+const CAPACITY: usize = 256 << 10;
+
+/// A turn that moves less is no longer worth a pipe: one copy costs less than the calls that splicing takes.
+const LITTLE: usize = 16 << 10;
+
+/// Pipes kept for the next that need one.
+const KEPT: usize = 16;
+
+thread_local! {
+    static PIPES: RefCell<Vec<Ends>> = const { RefCell::new(Vec::new()) };
+}
+
+/// How splicing ended.
+pub(super) enum Moved {
+    Ended,
+    /// Little comes at a time now.
+    Little,
+    /// The kernel does not splice these.
+    Impossible,
+}
+
+struct Ends {
+    reads: OwnedFd,
+    writes: OwnedFd,
+}
+
+/// A pipe taken from those kept, given back when dropped unless bytes are in it.
+struct Pipe {
+    ends: Option<Ends>,
+    waiting: usize,
+}
+
+impl Pipe {
+    fn take() -> Option<Self> {
+        let ends = PIPES.with_borrow_mut(Vec::pop).or_else(|| {
+            let (reads, writes) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK).ok()?;
+            let _ = fcntl(&writes, FcntlArg::F_SETPIPE_SZ(i32::try_from(CAPACITY).unwrap_or(i32::MAX)));
+            Some(Ends { reads, writes })
+        });
+        ends.map(|ends| Self { ends: Some(ends), waiting: 0 })
+    }
+
+    /// Takes in what waits in `from`; 0 at its end.
+    fn fill(&mut self, from: &TcpStream) -> io::Result<usize> {
+        let Some(ends) = &self.ends else { return Ok(0) };
+        let bytes = from.try_io(Interest::READABLE, || {
+            Ok(nix::fcntl::splice(from, None, &ends.writes, None, CAPACITY, flags())?)
+        })?;
+        self.waiting = bytes;
+        Ok(bytes)
+    }
+
+    /// Hands on all that is in it.
+    async fn empty(&mut self, to: &TcpStream) -> io::Result<()> {
+        let Some(ends) = &self.ends else { return Ok(()) };
+        while self.waiting > 0 {
+            let moved = to.try_io(Interest::WRITABLE, || {
+                Ok(nix::fcntl::splice(&ends.reads, None, to, None, self.waiting, flags())?)
+            });
+            match moved {
+                Ok(bytes) => self.waiting -= bytes,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => to.writable().await?,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Pipe {
+    fn drop(&mut self) {
+        if self.waiting == 0
+            && let Some(ends) = self.ends.take()
+        {
+            PIPES.with_borrow_mut(|pipes| {
+                if pipes.len() < KEPT {
+                    pipes.push(ends)
+                }
+            });
+        }
+    }
+}
+
+fn flags() -> SpliceFFlags {
+    SpliceFFlags::SPLICE_F_MOVE | SpliceFFlags::SPLICE_F_NONBLOCK
+}
+
+/// Moves bytes from `from` to `to` for as long as many wait at a time.
+pub(super) async fn splice(from: &TcpStream, to: &TcpStream, carried: &Tally) -> Result<Moved, Broken> {
+    loop {
+        let Some(mut pipe) = Pipe::take() else { return Ok(Moved::Impossible) };
+        let mut moved = 0;
+        loop {
+            match pipe.fill(from) {
+                Ok(0) => return Ok(Moved::Ended),
+                Ok(bytes) => {
+                    pipe.empty(to).await.map_err(Broken::Writing)?;
+                    carried.add(bytes);
+                    moved += bytes;
+                    // Others have their turn, too.
+                    consume_budget().await;
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if error.raw_os_error() == Some(Errno::EINVAL as i32) => return Ok(Moved::Impossible),
+                Err(error) => return Err(Broken::Reading(error)),
+            }
+        }
+        drop(pipe);
+        if moved < LITTLE {
+            return Ok(Moved::Little);
+        }
+        from.readable().await.map_err(Broken::Reading)?;
+    }
+}

@@ -1,0 +1,111 @@
+//! Connections to the LocalAPI opened ahead of need: tailscaled looks up who connects, and a dial need not wait for that.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::net::UnixStream;
+
+/// Clients that come at the same moment are few; one more connects by itself.
+const AHEAD: usize = 4;
+
+/// A few open connections. Clones share them.
+#[derive(Clone, Debug)]
+pub(super) struct Ahead(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    socket: PathBuf,
+    open: Mutex<Vec<UnixStream>>,
+    opening: AtomicBool,
+}
+
+impl Ahead {
+    pub(super) fn new(socket: PathBuf) -> Self {
+        Self(Arc::new(Inner { socket, open: Mutex::default(), opening: AtomicBool::new(false) }))
+    }
+
+    /// One that was opened before. It may have died with its tailscaled just now: then a new one is as good.
+    pub(super) fn take(&self) -> Option<UnixStream> {
+        let taken = loop {
+            let taken = self.open(Vec::pop);
+            match &taken {
+                // Nothing is to be read before a request: it is at its end.
+                Some(stream) if !would_block(stream) => {}
+                _ => break taken,
+            }
+        };
+        self.open_more();
+        taken
+    }
+
+    pub(super) async fn connect(&self) -> io::Result<UnixStream> {
+        UnixStream::connect(&self.0.socket).await
+    }
+
+    /// Takes one back that has had its answer and may serve again.
+    pub(super) fn put_back(&self, stream: UnixStream) {
+        self.open(|open| {
+            if open.len() < AHEAD {
+                open.push(stream);
+            }
+        });
+    }
+
+    fn open_more(&self) {
+        if self.open(|open| open.len()) >= AHEAD || self.0.opening.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let ahead = self.clone();
+        tokio::spawn(async move {
+            while ahead.open(|open| open.len()) < AHEAD {
+                match ahead.connect().await {
+                    Ok(stream) => ahead.put_back(stream),
+                    Err(_) => break,
+                }
+            }
+            ahead.0.opening.store(false, Ordering::Release);
+        });
+    }
+
+    fn open<T>(&self, with: impl FnOnce(&mut Vec<UnixStream>) -> T) -> T {
+        with(&mut self.0.open.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+fn would_block(stream: &UnixStream) -> bool {
+    matches!(stream.try_read(&mut [0]), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+    use tokio::net::UnixListener;
+    use tokio::time::timeout;
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn connections_are_opened_ahead_and_dead_ones_are_not_given() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let socket = directory.path().join("s");
+        let listener = UnixListener::bind(&socket).expect("listens");
+        let ahead = Ahead::new(socket);
+        assert!(ahead.take().is_none());
+        let mut accepted = Vec::new();
+        for _ in 0..AHEAD {
+            let next = timeout(Duration::from_secs(10), listener.accept()).await.expect("comes by itself");
+            accepted.push(next.expect("accepted").0);
+        }
+        assert!(ahead.take().is_some());
+        drop(accepted);
+        drop(listener);
+        tokio::task::yield_now().await;
+        let dead = timeout(Duration::from_secs(10), async {
+            while ahead.take().is_some() {
+                tokio::task::yield_now().await;
+            }
+        });
+        dead.await.expect("none is left");
+    }
+}

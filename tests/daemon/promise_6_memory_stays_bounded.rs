@@ -1,0 +1,101 @@
+//! Promise 6: the whole tree stays inside its control group's memory under any load.
+
+use std::fs;
+use std::io::Read;
+use std::net::TcpStream;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use testbed::cgroup::MemoryGroup;
+use testbed::daemon::{Daemon, SOCKS};
+use testbed::load::{Load, Way};
+use testbed::process::Process;
+use testbed::{Server, socks};
+
+use crate::scene::{Scene, binary, connect, start_ready};
+
+const STREAMS: usize = 32;
+/// The peak comes in the first second, while the receive windows grow.
+const CARRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(3));
+const PORT: u16 = 9000;
+
+/// The daemon, ready, in a group that may use so much from its exec on.
+fn confined(scene: &Scene, mib: u64) -> (Daemon, MemoryGroup) {
+    let group = MemoryGroup::new(mib << 20).expect("a control group");
+    let script = format!("echo $$ > {}/cgroup.procs && exec {}", group.path().display(), binary().display());
+    (start_ready(scene.daemon().program("sh").args(&["-c", &script])), group)
+}
+
+fn survives(mib: u64) {
+    let scene = Scene::new();
+    let load = Load::on(PORT).expect("a target");
+    let (daemon, group) = confined(&scene, mib);
+    for way in [Way::Down, Way::Up, Way::Both] {
+        let flow = load.run(STREAMS, way, CARRY, || Ok(connect("web", PORT)?)).expect("carries");
+        let peak = group.peak().expect("a peak") >> 20;
+        println!("{mib} MiB, {STREAMS} streams {way:?}: {:.0} MB/s, peak {peak} MiB", flow.megabytes_a_second());
+        assert!(!group.has_killed().expect("a count"), "{way:?} in {mib} MiB: {}", daemon.output());
+    }
+    let status = daemon.http_get("/status").expect("answers").text();
+    assert!(status.contains("\"restarts\":0"), "{status}");
+    assert_eq!(daemon.readyz().expect("answers").0, 200);
+}
+
+#[test]
+fn thirty_two_streams_each_way_fit_into_128_mib() {
+    survives(128);
+}
+
+#[test]
+fn thirty_two_streams_each_way_fit_into_256_mib() {
+    survives(256);
+}
+
+#[test]
+fn thirty_two_streams_each_way_fit_into_512_mib() {
+    survives(512);
+}
+
+#[test]
+fn tailscaled_is_told_its_part_of_what_the_group_allows() {
+    let scene = Scene::new();
+    let (daemon, _group) = confined(&scene, 300);
+    let pid = daemon.tailscaled_pid().expect("runs");
+    let environment = fs::read(format!("/proc/{pid}/environ")).expect("readable for root");
+    let limits: Vec<_> = environment.split(|byte| *byte == 0).filter(|pair| pair.starts_with(b"GOMEMLIMIT=")).collect();
+    let wanted = format!("GOMEMLIMIT={}", 150_u64 << 20);
+    assert_eq!(limits.iter().map(|pair| String::from_utf8_lossy(pair)).collect::<Vec<_>>(), [wanted]);
+}
+
+/// An application that fills the group but for 16 MiB, for good.
+fn fill(group: &MemoryGroup, mib: u64) -> Process {
+    let size = (mib << 20) - group.usage().expect("a usage") - (16 << 20);
+    let script = format!(
+        "import os, time\nopen('{}/cgroup.procs', 'w').write(str(os.getpid()))\nheld = bytearray({size})\n\
+         print(flush=True)\ntime.sleep(600)",
+        group.path().display()
+    );
+    let mut application =
+        Process::spawn(Command::new("python3").args(["-c", &script]).stdout(Stdio::piped())).expect("python3");
+    let said = application.child().stdout.as_mut().expect("a pipe").read(&mut [0]);
+    assert_eq!(said.expect("says when it is done"), 1);
+    application
+}
+
+#[test]
+fn while_memory_is_short_new_connections_come_slowly_and_do_come() {
+    let scene = Scene::new();
+    let _server = Server::http(80).expect("a target");
+    let (_daemon, group) = confined(&scene, 256);
+    let mut application = fill(&group, 256);
+    let begun = Instant::now();
+    for mut client in [(); 3].map(|()| TcpStream::connect(SOCKS).expect("waits in the backlog")) {
+        socks::handshake(&mut client, "web", 80, None).expect("is served in the end");
+    }
+    let slow = begun.elapsed();
+    assert!(slow > Duration::from_millis(1200), "{slow:?}: nothing held them back");
+    application.kill();
+    let begun = Instant::now();
+    connect("web", 80).expect("connects");
+    assert!(begun.elapsed() < slow / 3, "{:?}", begun.elapsed());
+}
