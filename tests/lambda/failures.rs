@@ -1,10 +1,16 @@
 //! A start that fails: the function's log names the cause and the mend, and Lambda is told. The emulator does not show
 //! the error type; `src/runtime/lambda/lifecycle.rs` has a test of it.
 
+use std::time::Duration;
+
 use serde_json::json;
 use testbed::lambda::Builder;
+use testbed::wait::wait_until;
 
-use crate::scene::{Scene, function, with_extension};
+use crate::scene::{Scene, URL, function, with_extension};
+
+/// tailscaled asks a control server that was away again within this.
+const BACK: Duration = Duration::from_secs(60);
 
 /// Runs to the failure of the init, and returns the log.
 fn failed(builder: Builder) -> String {
@@ -62,11 +68,40 @@ fn with_continue_the_function_starts_and_each_connection_is_told_why() {
     let scene = Scene::new();
     let builder = scene.python().env("TETHERD_LAMBDA_ON_FAILURE", "continue").env("TETHERD_AUTH_KEY", "wrong-key");
     let environment = builder.start().expect("starts");
-    let answer = environment.invoke(&json!({ "get": crate::scene::URL })).expect("answers");
+    let answer = environment.invoke(&json!({ "get": URL })).expect("answers");
     assert_eq!(answer["status"], 502, "{answer}");
     assert!(answer["body"].as_str().expect("text").contains("refused the auth key"), "{answer}");
     assert_says(&environment.log(), &["create a new key"]);
     environment.shut_down().expect("ends");
+}
+
+#[test]
+fn with_continue_the_function_starts_without_a_control_server_and_is_served_once_there_is_one() {
+    let mut scene = Scene::new();
+    let builder = scene
+        .python()
+        .env("TETHERD_LAMBDA_ON_FAILURE", "continue")
+        .env("TETHERD_START_TIMEOUT", "2s")
+        .env("TETHERD_CONNECT_TIMEOUT", "2s");
+    scene.tailnet.stop_control();
+    let environment = builder.start().expect("starts");
+    let answer = environment.invoke(&json!({ "get": URL })).expect("answers");
+    assert_eq!(answer["status"], 504, "{answer}");
+    assert_says(answer["body"].as_str().expect("text"), &["check control_url"]);
+    scene.tailnet.start_control().expect("starts again");
+    let served = || environment.invoke(&json!({ "get": URL })).is_ok_and(|answer| answer["status"] == 200);
+    wait_until("the function is served", BACK, || served().then_some(())).expect("joins");
+    environment.shut_down().expect("ends");
+}
+
+#[test]
+fn with_continue_a_missing_tailscaled_does_not_keep_the_function_from_starting() {
+    let scene = Scene::new();
+    let builder = scene.python().env("TETHERD_LAMBDA_ON_FAILURE", "continue");
+    std::fs::remove_file(builder.layer().join("bin/tailscaled")).expect("removed");
+    let environment = builder.env("PATH", "/usr/bin:/bin:/opt/bin").start().expect("starts");
+    assert_eq!(environment.invoke(&json!({})).expect("answers")["hello"], "world");
+    assert_says(&environment.log(), &["tailscaled was found neither beside tetherd nor on PATH", "tailscaled_path"]);
 }
 
 #[test]
