@@ -21,7 +21,8 @@ fn zip() -> PathBuf {
     zip
 }
 
-fn unpacked() -> tempfile::TempDir {
+/// The layer as Lambda unpacks it.
+pub fn unpacked() -> tempfile::TempDir {
     let directory = tempfile::tempdir().expect("a directory");
     let mut archive = ZipArchive::new(File::open(zip()).expect("opens")).expect("a zip");
     archive.extract(directory.path()).expect("unpacks");
