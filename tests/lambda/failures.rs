@@ -3,11 +3,16 @@
 
 use std::time::Duration;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::json;
 use testbed::lambda::Builder;
 use testbed::wait::wait_until;
 
 use crate::scene::{Scene, URL, function, with_extension};
+
+/// A tailscaled that does not start any more is tried again for half a minute.
+const GIVEN_UP: Duration = Duration::from_secs(60);
 
 /// tailscaled asks a control server that was away again within this.
 const BACK: Duration = Duration::from_secs(60);
@@ -61,6 +66,21 @@ fn a_setting_that_is_wrong_is_named() {
     testbed::netns::enter_new().expect("a network namespace");
     let builder = with_extension(function("python3", "function.py")).env("TETHERD_SOKS_LISTEN", "x");
     assert_says(&failed(builder), &["TETHERD_SOKS_LISTEN", "did you mean socks_listen?"]);
+}
+
+#[test]
+fn a_failure_after_the_init_is_named_and_ends_the_extension() {
+    let scene = Scene::new();
+    let builder = scene.python();
+    let tailscaled = builder.layer().join("bin/tailscaled");
+    let environment = builder.start().expect("starts");
+    assert_eq!(environment.invoke(&json!({ "get": URL })).expect("answers")["status"], 200);
+    std::fs::remove_file(tailscaled).expect("removed");
+    let pid = environment.pid_of("tailscaled").expect("runs");
+    kill(Pid::from_raw(pid), Signal::SIGKILL).expect("killed");
+    wait_until("the extension ends", GIVEN_UP, || environment.pid_of("tetherd").is_none().then_some(()))
+        .unwrap_or_else(|error| panic!("{error}\n{}", environment.log()));
+    assert_says(&environment.log(), &["tailscaled ends again and again", "Extension.ExitError"]);
 }
 
 #[test]
