@@ -1,7 +1,7 @@
 # The commands of this project. `make demo` shows the main job, `make test` installs what the tests need and runs all
 # of them; both start from nothing but Rust and Go.
 
-.PHONY: demo test test-kubelet bench build parts clients lambda-parts layer image image-layer functions webhook-template lint check-tools clean help
+.PHONY: demo test test-kubelet bench build parts clients lambda-parts layer layer-again lambda-examples image image-layer functions webhook-template lint check-tools clean help
 
 DENY_VERSION := 0.20.2
 PARTS := parts/bin
@@ -143,6 +143,29 @@ LAYER := $(CARGO_TARGET_DIR)/layer
 layer: lambda-parts
 	lambda-layer/build.sh $(CURDIR)/$(PARTS) $(LAYER) $(CARGO_TARGET_DIR)
 
+# The same programs built once more from another directory are the same, byte for byte.
+layer-again: layer
+	lambda-layer/compare.sh $(LAYER) $(CARGO_TARGET_DIR)
+
+# What runs the example functions of the layer in the tests: AWS's runtime client for Python, Node.js at the first version
+# of Lambda's runtime that heeds the proxy variables, and the function in Rust.
+LAMBDA_RUNTIMES := $(PARTS)/lambda-runtimes
+PYTHON_RUNTIME := awslambdaric==4.2.2 simplejson==4.3.0 snapshot-restore-py==1.0.0
+NODE_RUNTIME := node-linux-$(shell uname -m | sed 's/x86_64/x64/; s/aarch64/arm64/')@22.21.1
+lambda-examples: $(LAMBDA_RUNTIMES)/python/installed $(LAMBDA_RUNTIMES)/node/bin/node
+	cargo build --locked --manifest-path lambda-layer/examples/rust/Cargo.toml --target-dir $(CARGO_TARGET_DIR)/example-function
+
+$(LAMBDA_RUNTIMES)/python/installed: | system-packages
+	python3 -m venv --clear $(@D)
+	$(@D)/bin/pip install --quiet --disable-pip-version-check --only-binary :all: --no-deps $(PYTHON_RUNTIME)
+	@touch $@
+
+# A package that is nothing but the program.
+$(LAMBDA_RUNTIMES)/node/bin/node: | check-node
+	@mkdir -p $(LAMBDA_RUNTIMES)/node/bin
+	cd $(LAMBDA_RUNTIMES)/node && tar -xzf "$$(npm pack --silent $(NODE_RUNTIME))" --strip-components=1
+	@touch $@
+
 TEMPLATES := lambda-layer/template.yaml webhook-forwarder/template.yaml
 ECS_TEMPLATES := ecs/template.yaml ecs/gateway.yaml
 WEBHOOK_TEMPLATES := webhook-forwarder/demo-target.yaml webhook-forwarder/deploy-role.yaml
@@ -210,8 +233,8 @@ demo: parts check-ip
 	cargo build -p testbed --bin demo
 	$(CARGO_TARGET_DIR)/debug/demo --tetherd $(CARGO_TARGET_DIR)/release/tetherd $(if $(ONCE),--once)
 
-test: system-packages parts moto clients chart-tools layer image-layer host-tools kubelet functions webhook-template \
-		lint lint-template lint-workflows
+test: system-packages parts moto clients chart-tools layer layer-again lambda-examples image-layer host-tools kubelet \
+		functions webhook-template lint lint-template lint-workflows
 	cargo test --workspace
 
 # Real pods on a real kubelet; a part of `make test`.

@@ -1,7 +1,8 @@
 //! `cargo bench --bench lambda`: cold starts in the runtime interface emulator, side by side and in turn: no extension, the
-//! layer as `make layer` built it, and a shell script with tailscaled and `tailscale up`. The clock runs from the
-//! first invocation, with which the emulator starts everything, to its answer. A first round does not count.
-//! `BENCH_ROUNDS` (7) rounds; results also in `target/bench/lambda.json`.
+//! layer as `make layer` built it, and a shell script with tailscaled, curl for the secret and `tailscale up`. Both fetch
+//! the key from moto, under AWS's name. The clock runs from the first invocation, with which the emulator starts
+//! everything, to its answer. A first round does not count. `BENCH_ROUNDS` (7) rounds; results also in
+//! `target/bench/lambda.json`.
 
 mod report;
 
@@ -14,18 +15,22 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
 use testbed::lambda::{Builder, Environment};
-use testbed::{KeyOptions, Server, Tailnet, netns, parts};
+use testbed::moto::{self, Moto, REGION};
+use testbed::{KeyOptions, Tailnet, netns, parts};
 
 use report::{Report, Row, Series};
 
 /// What runs once after the join is over by then.
 const SETTLE: Duration = Duration::from_secs(1);
 const KEY: KeyOptions = KeyOptions { reusable: true, ephemeral: true };
+const SECRET: &str = "tailnet-key";
 
 /// What one round has measured.
 struct Round {
     alone: Duration,
     layer: Duration,
+    /// The key stands in the environment.
+    given: Duration,
     shell: Duration,
     stop: Duration,
     pss: u64,
@@ -39,12 +44,12 @@ fn main() -> Result<()> {
     zip::ZipArchive::new(File::open(&zip).context("run `make layer`")?)?.extract(layer.path())?;
     netns::enter_new()?;
     let tailnet = Tailnet::start()?;
-    let key: &'static str = tailnet.auth_key(KEY)?.leak();
-    // Stands for the service that keeps the secret.
-    let _key = Server::page(8100, key)?;
+    let key = tailnet.auth_key(KEY)?;
+    let moto = Moto::start(&tailnet)?;
+    moto.store(SECRET, &key)?;
     let mut measured = Vec::new();
     for number in 0..=rounds {
-        let round = round(&tailnet, layer.path(), key).with_context(|| format!("in round {number}"))?;
+        let round = round(&tailnet, layer.path(), &key).with_context(|| format!("in round {number}"))?;
         eprintln!("round {number}: none {:?}, layer {:?}, shell {:?}", round.alone, round.layer, round.shell);
         measured.extend((number > 0).then_some(round));
     }
@@ -57,7 +62,12 @@ fn round(tailnet: &Tailnet, layer: &Path, key: &str) -> Result<Round> {
     let environment = function()?.start()?;
     let alone = first_answer(&environment)?;
     drop(environment);
-    let builder = function()?.layer_of(layer)?.joining(tailnet)?.env("TETHERD_AUTH_KEY", key);
+    let with_layer = || function()?.layer_of(layer)?.joining(tailnet);
+    let environment = with_layer()?.env("TETHERD_AUTH_KEY", key).start()?;
+    let given = first_answer(&environment)?;
+    environment.shut_down()?;
+    drop(environment);
+    let builder = in_aws(with_layer()?.env_remove("TETHERD_AUTH_KEY")).env("TETHERD_AUTH_SECRET", SECRET);
     let environment = builder.start()?;
     let layer = first_answer(&environment)?;
     ensure!(tailnet.node("my-function")?.is_some(), "the node did not join:\n{}", environment.log());
@@ -72,7 +82,17 @@ fn round(tailnet: &Tailnet, layer: &Path, key: &str) -> Result<Round> {
     let shell_pss = self::pss(&environment)?;
     tailnet.delete_node("shell").with_context(|| environment.log())?;
     drop(environment);
-    Ok(Round { alone, layer, shell, stop, pss, shell_pss })
+    Ok(Round { alone, layer, given, shell, stop, pss, shell_pss })
+}
+
+/// With what Lambda gives a function to ask AWS with, and moto under AWS's name.
+fn in_aws(builder: Builder) -> Builder {
+    builder
+        .env("AWS_REGION", REGION)
+        .env("AWS_ACCESS_KEY_ID", "ASIAFUNCTION")
+        .env("AWS_SECRET_ACCESS_KEY", "the-functions-own-secret")
+        .env("AWS_SESSION_TOKEN", "the-functions-own-token")
+        .host(&moto::host())
 }
 
 /// The quickest function there is.
@@ -92,10 +112,10 @@ fn shell_extension(tailnet: &Tailnet) -> Result<Builder> {
     }
     let authority = builder.layer().join("ca.pem");
     fs::copy(tailnet.ca_file(), &authority)?;
-    Ok(builder
-        .env("TETHERD_CONTROL_URL", &tailnet.control_url())
+    Ok(in_aws(builder)
+        .env("CONTROL_URL", &tailnet.control_url())
         .env("SSL_CERT_FILE", "/opt/ca.pem")
-        .env("KEY_URL", "http://127.0.0.1:8100/"))
+        .env("SECRET", SECRET))
 }
 
 fn first_answer(environment: &Environment) -> Result<Duration> {
@@ -123,6 +143,7 @@ fn evaluate(rounds: &[Round], size: u64) -> Result<Report> {
     let kib = |name, of: fn(&Round) -> u64| Series::new(name, "KiB", rounds.iter().map(|it| of(it) as f64).collect());
     let alone = milliseconds("first answer, no extension", |round| round.alone)?;
     let layer = milliseconds("first answer, tetherd's layer", |round| round.layer)?;
+    let given = milliseconds("first answer, layer, key in the environment", |round| round.given)?;
     let shell = milliseconds("first answer, shell script, tailscale up", |round| round.shell)?;
     let stop = milliseconds("SHUTDOWN to gone, node logged out", |round| round.stop)?;
     let pss = kib("tetherd's layer, Pss when idle", |round| round.pss)?;
@@ -134,7 +155,7 @@ fn evaluate(rounds: &[Round], size: u64) -> Result<Report> {
         Row::at_most("idle PSS of the extension's tree", 40.0, "MiB", pss.median() / 1024.0),
         Row::at_most("layer zip", 10.0, "MB", size as f64 / 1e6),
     ];
-    Ok(Report { rows, series: vec![alone, layer, shell, stop, pss, shell_pss] })
+    Ok(Report { rows, series: vec![alone, layer, given, shell, stop, pss, shell_pss] })
 }
 
 /// cargo's target directory, wherever that is.

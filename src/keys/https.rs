@@ -57,14 +57,17 @@ impl HttpsError {
 #[derive(Clone)]
 pub(super) struct Https {
     ca_file: Option<PathBuf>,
+    place: Option<PathBuf>,
     /// Made when it is needed first: reading the system's roots takes milliseconds and memory.
     tls: Arc<OnceLock<Result<TlsConnector, rustls::Error>>>,
     proxy: Proxy,
 }
 
 impl Https {
-    pub(super) fn new(ca_file: Option<&Path>, environment: &Environment) -> Self {
-        Self { ca_file: ca_file.map(Path::to_owned), tls: Arc::default(), proxy: Proxy::from(environment) }
+    /// `ca_file` and the directory `place` hold more roots to trust.
+    pub(super) fn new(ca_file: Option<&Path>, place: Option<&Path>, environment: &Environment) -> Self {
+        let [ca_file, place] = [ca_file, place].map(|path| path.map(Path::to_owned));
+        Self { ca_file, place, tls: Arc::default(), proxy: Proxy::from(environment) }
     }
 
     /// One exchange with its whole answer.
@@ -105,7 +108,7 @@ impl Https {
     }
 
     fn tls(&self) -> Result<&TlsConnector, HttpsError> {
-        let made = self.tls.get_or_init(|| roots::connector(self.ca_file.as_deref()));
+        let made = self.tls.get_or_init(|| roots::connector(self.ca_file.as_deref(), self.place.as_deref()));
         made.as_ref().map_err(|error| HttpsError::Tls(error.clone()))
     }
 }

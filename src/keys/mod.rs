@@ -44,6 +44,8 @@ pub(crate) struct Fetched {
 pub struct Surroundings<'a> {
     pub environment: &'a Environment,
     pub ca_file: Option<&'a Path>,
+    /// A directory of more roots, that of the place.
+    pub more_roots: Option<&'a Path>,
     pub api_url: &'a str,
     pub tailnet: &'a str,
     pub control_url: Option<&'a str>,
@@ -191,7 +193,7 @@ impl AuthKeys {
 impl Remote {
     fn new(surroundings: Surroundings<'_>) -> Self {
         let Surroundings { environment, tags, redactor, .. } = surroundings;
-        let https = Https::new(surroundings.ca_file, environment);
+        let https = Https::new(surroundings.ca_file, surroundings.more_roots, environment);
         let aws = Aws { https: https.clone(), imds: surroundings.imds, redactor: redactor.clone() };
         let api = TailscaleApi {
             https: https.clone(),

@@ -82,7 +82,8 @@ fn classify(error: &Failure, stored: &StoredSecret) -> KeyFailure {
             "access is denied: allow the role secretsmanager:GetSecretValue on this secret (AccessDeniedException)",
         ),
         "ResourceNotFoundException" if message.contains("secret value") => {
-            wrong(format!("it has no version {}: {message}; set auth_secret_stage to one that it has", stored.stage))
+            let stage = &stored.stage;
+            wrong(format!("it has no version {stage}: put the key in, or set auth_secret_stage to a version it has"))
         }
         "ResourceNotFoundException" if stored.stage != CURRENT => wrong(format!(
             "there is no such secret, or it has no version {}: check its name, the region, the account and \

@@ -192,6 +192,7 @@ fn keys(settings: &Settings, runtime: Runtime, environment: &Environment, redact
     let surroundings = keys::Surroundings {
         environment,
         ca_file: settings.ca_file.as_deref(),
+        more_roots: settings.more_roots.as_deref(),
         api_url: &settings.api_url.0,
         tailnet: &settings.tailnet,
         control_url: settings.control_url.as_ref().map(|url| url.0.as_str()),

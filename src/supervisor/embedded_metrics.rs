@@ -18,6 +18,9 @@ use crate::status::Connections;
 /// Lines cost money; an environment that serves much writes one a minute.
 const PERIOD: Duration = Duration::from_secs(60);
 
+/// A metric is a number or an array of at most so many.
+const LONGEST_ARRAY: u64 = 100;
+
 const NAMESPACE: &str = "tetherd";
 const BUCKET: &str = "dial_duration_seconds_bucket{";
 
@@ -127,20 +130,19 @@ fn line(function: &str, before: &Seen, now: &Seen, time: Duration) -> Option<Str
     Some(Value::Object(values).to_string())
 }
 
-/// The new dials as values and how often each came: the upper bound of its bucket stands for each.
+/// The new dials in milliseconds, in ascending order: the upper bound of its bucket stands for each. Of more than an
+/// array may hold every nth is taken, the longest among them.
 fn latency(before: &[(f64, u64)], now: &[(f64, u64)]) -> Option<Value> {
-    let (mut values, mut counts, mut below) = (Vec::new(), Vec::new(), 0);
     let longest = now.iter().map(|(bound, _)| *bound).filter(|bound| bound.is_finite()).fold(0.0, f64::max);
-    for (bound, count) in now {
-        let earlier = before.iter().find(|(known, _)| known == bound).map_or(0, |(_, count)| *count);
-        let up_to = count.saturating_sub(earlier);
-        if up_to > below {
-            values.push(bound.min(longest) * 1000.0);
-            counts.push(up_to - below);
-            below = up_to;
-        }
-    }
-    (!values.is_empty()).then(|| json!({ "Values": values, "Counts": counts }))
+    let earlier = |bound: f64| before.iter().find(|(known, _)| *known == bound).map_or(0, |(_, count)| *count);
+    let new: Vec<(f64, u64)> =
+        now.iter().map(|(bound, count)| (bound.min(longest) * 1000.0, count.saturating_sub(earlier(*bound)))).collect();
+    let all = new.iter().map(|(_, up_to)| *up_to).max().unwrap_or(0);
+    let taken = all.min(LONGEST_ARRAY);
+    let ranks = (1..=taken).map(|nth| (nth * all).div_ceil(taken));
+    let values: Vec<f64> =
+        ranks.filter_map(|rank| new.iter().find(|(_, up_to)| *up_to >= rank)).map(|(bound, _)| *bound).collect();
+    (!values.is_empty()).then(|| json!(values))
 }
 
 #[cfg(test)]
@@ -157,12 +159,22 @@ mod tests {
         let line = line("f", &before, &now, time).expect("there is something new");
         let line: Value = serde_json::from_str(&line).expect("JSON");
         assert_eq!((&line["Connections"], &line["Restarts"]), (&json!(3), &json!(0)));
-        assert_eq!(line["DialLatency"], json!({ "Values": [1.0, 10.0, 10.0], "Counts": [1, 2, 1] }));
+        assert_eq!(line["DialLatency"], json!([1.0, 10.0, 10.0, 10.0]));
         assert_eq!(line["_aws"]["Timestamp"], 1_700_000_000_123_u64);
         assert!(line.get("JoinTime").is_none(), "told before");
         let named = line["_aws"]["CloudWatchMetrics"][0]["Metrics"].as_array().expect("a list");
         assert!(named.iter().all(|metric| line.get(metric["Name"].as_str().expect("a name")).is_some()), "{line}");
         assert_eq!(super::line("f", &now, &now, time), None);
+    }
+
+    #[test]
+    fn of_many_dials_a_hundred_stand_for_all_and_the_longest_is_among_them() {
+        let now = [(0.001, 900), (0.01, 999), (5.0, 1000)];
+        let values = latency(&[(0.001, 0)], &now).expect("there are dials");
+        let values = values.as_array().expect("an array");
+        let of = |value: f64| values.iter().filter(|other| **other == json!(value)).count();
+        assert_eq!((values.len(), of(1.0), of(10.0), of(5000.0)), (100, 90, 9, 1));
+        assert_eq!(latency(&now, &now), None);
     }
 
     #[test]

@@ -108,6 +108,7 @@ mod tests {
         let surroundings = Surroundings {
             environment: &Environment::new(),
             ca_file: None,
+            more_roots: None,
             api_url: "",
             tailnet: "-",
             control_url: None,

@@ -1,10 +1,21 @@
 //! A start that fails: the function's log names the cause and the mend, and Lambda is told. The emulator does not show
 //! the error type; `src/runtime/lambda/lifecycle.rs` has a test of it.
 
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::json;
 use testbed::lambda::Builder;
+use testbed::wait::wait_until;
 
-use crate::scene::{Scene, function, with_extension};
+use crate::scene::{Scene, URL, function, with_extension};
+
+/// A tailscaled that does not start any more is tried again for half a minute.
+const GIVEN_UP: Duration = Duration::from_secs(60);
+
+/// tailscaled asks a control server that was away again within this.
+const BACK: Duration = Duration::from_secs(60);
 
 /// Runs to the failure of the init, and returns the log.
 fn failed(builder: Builder) -> String {
@@ -58,15 +69,59 @@ fn a_setting_that_is_wrong_is_named() {
 }
 
 #[test]
+fn a_failure_after_the_init_is_named_and_ends_the_extension() {
+    let scene = Scene::new();
+    let builder = scene.python();
+    let tailscaled = builder.layer().join("bin/tailscaled");
+    let environment = builder.start().expect("starts");
+    assert_eq!(environment.invoke(&json!({ "get": URL })).expect("answers")["status"], 200);
+    std::fs::remove_file(tailscaled).expect("removed");
+    let pid = environment.pid_of("tailscaled").expect("runs");
+    kill(Pid::from_raw(pid), Signal::SIGKILL).expect("killed");
+    wait_until("the extension ends", GIVEN_UP, || environment.pid_of("tetherd").is_none().then_some(()))
+        .unwrap_or_else(|error| panic!("{error}\n{}", environment.log()));
+    assert_says(&environment.log(), &["tailscaled ends again and again", "Extension.ExitError"]);
+}
+
+#[test]
 fn with_continue_the_function_starts_and_each_connection_is_told_why() {
     let scene = Scene::new();
     let builder = scene.python().env("TETHERD_LAMBDA_ON_FAILURE", "continue").env("TETHERD_AUTH_KEY", "wrong-key");
     let environment = builder.start().expect("starts");
-    let answer = environment.invoke(&json!({ "get": crate::scene::URL })).expect("answers");
+    let answer = environment.invoke(&json!({ "get": URL })).expect("answers");
     assert_eq!(answer["status"], 502, "{answer}");
     assert!(answer["body"].as_str().expect("text").contains("refused the auth key"), "{answer}");
     assert_says(&environment.log(), &["create a new key"]);
     environment.shut_down().expect("ends");
+}
+
+#[test]
+fn with_continue_the_function_starts_without_a_control_server_and_is_served_once_there_is_one() {
+    let mut scene = Scene::new();
+    let builder = scene
+        .python()
+        .env("TETHERD_LAMBDA_ON_FAILURE", "continue")
+        .env("TETHERD_START_TIMEOUT", "2s")
+        .env("TETHERD_CONNECT_TIMEOUT", "2s");
+    scene.tailnet.stop_control();
+    let environment = builder.start().expect("starts");
+    let answer = environment.invoke(&json!({ "get": URL })).expect("answers");
+    assert_eq!(answer["status"], 504, "{answer}");
+    assert_says(answer["body"].as_str().expect("text"), &["check control_url"]);
+    scene.tailnet.start_control().expect("starts again");
+    let served = || environment.invoke(&json!({ "get": URL })).is_ok_and(|answer| answer["status"] == 200);
+    wait_until("the function is served", BACK, || served().then_some(())).expect("joins");
+    environment.shut_down().expect("ends");
+}
+
+#[test]
+fn with_continue_a_missing_tailscaled_does_not_keep_the_function_from_starting() {
+    let scene = Scene::new();
+    let builder = scene.python().env("TETHERD_LAMBDA_ON_FAILURE", "continue");
+    std::fs::remove_file(builder.layer().join("bin/tailscaled")).expect("removed");
+    let environment = builder.env("PATH", "/usr/bin:/bin:/opt/bin").start().expect("starts");
+    assert_eq!(environment.invoke(&json!({})).expect("answers")["hello"], "world");
+    assert_says(&environment.log(), &["tailscaled was found neither beside tetherd nor on PATH", "tailscaled_path"]);
 }
 
 #[test]

@@ -14,23 +14,36 @@ use crate::scene::{Scene, URL, function};
 const OLDEST: (u32, u32) = (2, 26);
 const LARGEST: u64 = 10_000_000;
 
-fn zip() -> PathBuf {
+fn zip(architecture: &str) -> PathBuf {
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("the target directory");
-    let zip = target.join("layer/tetherd-layer-x86_64.zip");
-    assert!(zip.is_file(), "{} is missing: run `make layer`", zip.display());
-    zip
+    target.join(format!("layer/tetherd-layer-{architecture}.zip"))
 }
 
-fn unpacked() -> tempfile::TempDir {
+/// The architectures of which there is a layer. That of arm64 is built where Rust has the target.
+fn built() -> Vec<&'static str> {
+    let (there, missing): (Vec<_>, Vec<_>) = ["x86_64", "arm64"].into_iter().partition(|it| zip(it).is_file());
+    assert!(there.contains(&"x86_64"), "{} is missing: run `make layer`", zip("x86_64").display());
+    missing.iter().for_each(|architecture| eprintln!("not tested: there is no layer for {architecture}"));
+    there
+}
+
+fn unpacked_of(architecture: &str) -> tempfile::TempDir {
     let directory = tempfile::tempdir().expect("a directory");
-    let mut archive = ZipArchive::new(File::open(zip()).expect("opens")).expect("a zip");
-    archive.extract(directory.path()).expect("unpacks");
+    let file = File::open(zip(architecture)).expect("run `make layer`");
+    ZipArchive::new(file).and_then(|mut archive| archive.extract(directory.path())).expect("unpacks");
     directory
+}
+
+/// The layer of this machine as Lambda unpacks it.
+pub fn unpacked() -> tempfile::TempDir {
+    unpacked_of("x86_64")
 }
 
 #[test]
 fn it_is_small_and_has_the_extension_tailscaled_the_wrapper_and_the_licences() {
-    assert!(fs::metadata(zip()).expect("is there").len() <= LARGEST);
+    for architecture in built() {
+        assert!(fs::metadata(zip(architecture)).expect("is there").len() <= LARGEST, "{architecture}");
+    }
     let layer = unpacked();
     for file in
         ["extensions/tetherd", "bin/tailscaled", "share/tetherd/LICENSE", "share/tetherd/third-party-x86_64.txt"]
@@ -49,18 +62,19 @@ fn it_is_small_and_has_the_extension_tailscaled_the_wrapper_and_the_licences() {
 
 #[test]
 fn it_needs_no_glibc_newer_than_that_of_amazon_linux_2() {
-    let layer = unpacked();
-    let needed = |program: &str| {
-        let output =
-            Command::new("readelf").args(["--wide", "--version-info"]).arg(layer.path().join(program)).output();
-        let text = String::from_utf8(output.expect("readelf runs").stdout).expect("text");
-        let versions: Vec<(u32, u32)> = text.split("GLIBC_").skip(1).filter_map(version).collect();
-        versions
-    };
-    let tetherd = needed("extensions/tetherd");
-    assert!(!tetherd.is_empty(), "it is linked with glibc");
-    assert!(tetherd.iter().all(|version| *version <= OLDEST), "{tetherd:?}");
-    assert_eq!(needed("bin/tailscaled"), [], "it is static");
+    for architecture in built() {
+        let layer = unpacked_of(architecture);
+        let tetherd = glibc_needed_by(&layer.path().join("extensions/tetherd"));
+        assert!(!tetherd.is_empty(), "it is linked with glibc");
+        assert!(tetherd.iter().all(|version| *version <= OLDEST), "{architecture}: {tetherd:?}");
+        assert_eq!(glibc_needed_by(&layer.path().join("bin/tailscaled")), [], "it is static");
+    }
+}
+
+fn glibc_needed_by(program: &Path) -> Vec<(u32, u32)> {
+    let output = Command::new("readelf").args(["--wide", "--version-info"]).arg(program).output();
+    let text = String::from_utf8(output.expect("readelf runs").stdout).expect("text");
+    text.split("GLIBC_").skip(1).filter_map(version).collect()
 }
 
 /// `2.17` of `2.17 (4)`; `None` for GLIBC_PRIVATE.

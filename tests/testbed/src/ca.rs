@@ -1,5 +1,5 @@
-//! A certificate authority made on the spot, and one server certificate signed by it: for loopback, and for every node
-//! of the tailnet by its full name.
+//! A certificate authority made on the spot, and one server certificate signed by it: for loopback, for every node of the
+//! tailnet by its full name, and for AWS Secrets Manager.
 
 use std::fs;
 use std::path::Path;
@@ -9,6 +9,7 @@ use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
 };
 
+use crate::moto;
 use crate::tailnet::BASE_DOMAIN;
 
 /// Writes `ca.pem`, `server.pem` and `server.key` into `directory`.
@@ -21,8 +22,8 @@ pub fn write(directory: &Path) -> Result<()> {
     let ca_certificate = ca.self_signed(&ca_key)?;
 
     let server_key = KeyPair::generate()?;
-    let mut server =
-        CertificateParams::new(["localhost", "127.0.0.1", "::1", &format!("*.{BASE_DOMAIN}")].map(String::from))?;
+    let names = ["localhost", "127.0.0.1", "::1", &format!("*.{BASE_DOMAIN}"), &moto::host()];
+    let mut server = CertificateParams::new(names.map(String::from))?;
     server.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     server.use_authority_key_identifier_extension = true;
     let server_certificate = server.signed_by(&server_key, &Issuer::new(ca, ca_key))?;

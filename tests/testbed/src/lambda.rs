@@ -1,8 +1,10 @@
 //! One execution environment of AWS Lambda: the runtime interface emulator in mount and process namespaces of its own,
-//! with a layer at /opt, a function at /var/task and a writable /tmp. It shares the caller's network namespace.
+//! with a layer at /opt, a function at /var/task, a writable /tmp and a hosts file. It shares the caller's network
+//! namespace.
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::os::unix::fs::symlink;
 use std::path::Path;
@@ -13,7 +15,7 @@ use anyhow::{Context, Result, bail, ensure};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
-use tempfile::TempDir;
+use tempfile::{NamedTempFile, TempDir};
 
 use crate::descendants::{self, Entry};
 use crate::process::Process;
@@ -30,35 +32,54 @@ const AFTERMATH: Duration = Duration::from_secs(10);
 
 /// /tmp comes last: what is mounted comes from there.
 const SETUP: &str = r#"
-mount --bind "$LAYER" /opt && mount -t tmpfs none /var && mkdir /var/task && cp "$TASK"/* /var/task/ && cp "$RIE" /var/rie &&
-mount -t tmpfs none /tmp && cd /var/task && unset LAYER TASK RIE && exec /var/rie --log-level info /var/task/bootstrap handler
+mount --bind "$HOSTS" /etc/hosts && mount --bind "$LAYER" /opt && mount -t tmpfs none /var && mkdir /var/task && cp "$TASK"/* /var/task/ && cp "$RIE" /var/rie &&
+mount -t tmpfs none /tmp && cd /var/task && unset HOSTS LAYER TASK RIE && exec /var/rie --log-level info /var/task/bootstrap handler
 "#;
 
 /// What to start.
 pub struct Builder {
     layer: TempDir,
     task: TempDir,
+    hosts: String,
     env: BTreeMap<String, String>,
 }
 
 impl Builder {
-    /// A function of one file, which `runtime` (a program on PATH) runs; `bootstrap` starts the two. No layer yet.
-    pub fn new(runtime: &str, function: &Path, bootstrap: &Path) -> Result<Self> {
+    /// A function that is one program, as those of the OS-only runtimes are. No layer yet.
+    pub fn program(bootstrap: &Path) -> Result<Self> {
         let directory = || tempfile::Builder::new().prefix("testbed-lambda-").tempdir();
         let (layer, task) = (directory()?, directory()?);
-        let name = function.file_name().context("the function has no name")?;
-        fs::copy(function, task.path().join(name))?;
-        fs::copy(bootstrap, task.path().join("bootstrap"))?;
-        let path = std::env::var("PATH").unwrap_or_default();
-        let found = std::env::split_paths(&path).map(|place| place.join(runtime)).find(|program| program.is_file());
-        let program = found.with_context(|| format!("{runtime} is not on PATH"))?;
-        let builder = Self { layer, task, env: BTreeMap::new() };
+        let copied = fs::copy(bootstrap, task.path().join("bootstrap"));
+        copied.with_context(|| format!("{} cannot be copied", bootstrap.display()))?;
+        let hosts = "127.0.0.1 localhost\n::1 localhost\n".to_owned();
+        let builder = Self { layer, task, hosts, env: BTreeMap::new() };
         Ok(builder
-            .env("PATH", &format!("{path}:/opt/bin"))
-            .env("RUNTIME", &program.to_string_lossy())
-            .env("FUNCTION", &name.to_string_lossy())
+            .env("PATH", &format!("{}:/opt/bin", std::env::var("PATH").unwrap_or_default()))
             .env("LAMBDA_TASK_ROOT", "/var/task")
             .env("AWS_LAMBDA_FUNCTION_NAME", "my_function"))
+    }
+
+    /// A function of one file, which `runtime` (a path, or a program on PATH) runs; `bootstrap` starts the two.
+    pub fn new(runtime: &str, function: &Path, bootstrap: &Path) -> Result<Self> {
+        let name = function.file_name().context("the function has no name")?.to_string_lossy().into_owned();
+        let path = std::env::var("PATH").unwrap_or_default();
+        let found = std::env::split_paths(&path).map(|place| place.join(runtime)).find(|program| program.is_file());
+        let program = found.with_context(|| format!("{runtime} is not there, or not on PATH"))?;
+        let builder = Self::program(bootstrap)?.file(function)?;
+        Ok(builder.env("RUNTIME", &program.to_string_lossy()).env("FUNCTION", &name))
+    }
+
+    /// Puts one more file beside the function.
+    pub fn file(self, path: &Path) -> Result<Self> {
+        let name = path.file_name().context("the file has no name")?;
+        fs::copy(path, self.task.path().join(name)).with_context(|| format!("{} cannot be copied", path.display()))?;
+        Ok(self)
+    }
+
+    /// Has `name` resolve to the loopback.
+    pub fn host(mut self, name: &str) -> Self {
+        self.hosts += &format!("127.0.0.1 {name}\n");
+        self
     }
 
     /// Puts tetherd and tailscaled where the layer has them.
@@ -104,11 +125,14 @@ impl Builder {
 
     /// Returns when the emulator listens; extensions and function start with the first invocation.
     pub fn start(self) -> Result<Environment> {
+        let mut hosts = NamedTempFile::new()?;
+        hosts.write_all(self.hosts.as_bytes())?;
         let mut command = Command::new("unshare");
         command
             .args(["--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", SETUP])
             .env_clear()
             .envs(&self.env)
+            .env("HOSTS", hosts.path())
             .env("LAYER", self.layer.path())
             .env("TASK", self.task.path())
             .env("RIE", parts::find("aws-lambda-rie")?)
@@ -117,7 +141,7 @@ impl Builder {
             .stderr(Stdio::piped());
         let mut process = Process::spawn(&mut command)?;
         let transcript = Transcript::of(process.child())?;
-        let mut environment = Environment { process, transcript, _directories: [self.layer, self.task] };
+        let mut environment = Environment { process, transcript, _places: ([self.layer, self.task], hosts) };
         let listening = wait_until("the emulator listens", START, || {
             let ended = !matches!(environment.process.exited(), Ok(None));
             (ended || TcpStream::connect(EMULATOR).is_ok()).then_some(ended)
@@ -131,7 +155,7 @@ impl Builder {
 pub struct Environment {
     process: Process,
     transcript: Transcript,
-    _directories: [TempDir; 2],
+    _places: ([TempDir; 2], NamedTempFile),
 }
 
 impl Environment {

@@ -15,8 +15,14 @@ use crate::wait::wait_until;
 
 /// Python takes 2 s to import it on an idle core; the rest is for busy ones.
 const START: Duration = Duration::from_secs(60);
-const PLACE: &str = "127.0.0.1:5443";
+/// The port of HTTPS: with [`host`] in its hosts file, a program takes it for AWS.
+const PLACE: &str = "127.0.0.1:443";
 pub const REGION: &str = "eu-west-1";
+
+/// The name under which AWS serves Secrets Manager.
+pub fn host() -> String {
+    format!("secretsmanager.{REGION}.amazonaws.com")
+}
 
 /// A running moto, with an account of its own.
 pub struct Moto {

@@ -1,0 +1,6 @@
+"""AWS's own runtime client for Python, which calls the handler that _HANDLER names."""
+import os
+
+from awslambdaric import __main__ as client
+
+client.main(["", os.environ["_HANDLER"]])
