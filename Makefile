@@ -116,7 +116,7 @@ $(CLIENTS)/fetch: tests/clients/programs/fetch.go | check-tools
 
 # For the Lambda layer: without the parts that an extension never uses, 19 MB instead of 30 and less memory.
 # `unixsocketidentity` lets the LocalAPI be written to, `ipnbus` lets it be watched, `debug` re-establishes the path.
-LAMBDA_FEATURES := netstack,outboundproxy,health,dns,useproxy,useexitnode,serve,clientmetrics,usermetrics,identityfederation,oauthkey,peerapiserver,acme,unixsocketidentity,ipnbus,gro,debug
+LAMBDA_FEATURES := netstack,advertiseroutes,advertiseexitnode,outboundproxy,health,dns,useproxy,useexitnode,serve,clientmetrics,usermetrics,identityfederation,oauthkey,peerapiserver,acme,unixsocketidentity,ipnbus,gro,debug
 lambda-parts: $(PARTS)/lambda-x86_64/tailscaled $(PARTS)/lambda-arm64/tailscaled $(PARTS)/aws-lambda-rie
 
 $(PARTS)/lambda-x86_64/tailscaled: GOARCH := amd64
