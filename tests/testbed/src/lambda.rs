@@ -24,6 +24,8 @@ use crate::transcript::Transcript;
 use crate::{KeyOptions, http, parts, wait_until};
 
 const EMULATOR: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
+/// Its Runtime API. It listens for invocations a little earlier, and a function that is quicker than this gives up.
+const RUNTIME_API: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9001);
 const INVOKE: &str = "/2015-03-31/functions/function/invocations";
 /// Longer than Lambda lets an init take.
 const ANSWER: Duration = Duration::from_secs(120);
@@ -123,7 +125,7 @@ impl Builder {
         self.layer.path()
     }
 
-    /// Returns when the emulator listens; extensions and function start with the first invocation.
+    /// Returns when the emulator listens, with both of its APIs; extensions and function start with the first invocation.
     pub fn start(self) -> Result<Environment> {
         let mut hosts = NamedTempFile::new()?;
         hosts.write_all(self.hosts.as_bytes())?;
@@ -142,11 +144,12 @@ impl Builder {
         let mut process = Process::spawn(&mut command)?;
         let transcript = Transcript::of(process.child())?;
         let mut environment = Environment { process, transcript, _places: ([self.layer, self.task], hosts) };
-        let listening = wait_until("the emulator listens", START, || {
+        let ended = wait_until("the emulator listens", START, || {
             let ended = !matches!(environment.process.exited(), Ok(None));
-            (ended || TcpStream::connect(EMULATOR).is_ok()).then_some(ended)
+            let listens = || [EMULATOR, RUNTIME_API].iter().all(|address| TcpStream::connect(address).is_ok());
+            (ended || listens()).then_some(ended)
         })?;
-        ensure!(!listening, "the emulator ended; it wrote:\n{}", environment.log());
+        ensure!(!ended, "the emulator ended; it wrote:\n{}", environment.log());
         Ok(environment)
     }
 }

@@ -1,4 +1,4 @@
-//! `AUTHD_SOURCE_CIDR`: a list of IPv4 and IPv6 networks, separated by commas or spaces. One bad entry makes the whole
+//! `AUTHD_SOURCE_CIDR`: a list of IPv4 and IPv6 networks, separated by commas or white space. One bad entry makes the whole
 //! list unusable: nobody can tell what it was meant to admit.
 
 use std::net::IpAddr;
@@ -18,11 +18,16 @@ pub enum Fault {
     NoNetwork(String),
     #[error("AUTHD_SOURCE_CIDR holds {0}, which has bits beyond its prefix: {1} is the network")]
     HostBits(IpNet, IpNet),
+    #[error(
+        "AUTHD_SOURCE_CIDR holds {0}, an IPv4 network in the form of IPv6: callers have IPv4 addresses, write it as one"
+    )]
+    Mapped(IpNet),
 }
 
 impl Allowed {
     pub fn read(setting: Option<&str>) -> Result<Self, Fault> {
-        let entries = setting.unwrap_or_default().split([',', ' ', '\n', '\t']).filter(|entry| !entry.is_empty());
+        let entries = setting.unwrap_or_default().split(|c: char| c == ',' || c.is_whitespace());
+        let entries = entries.filter(|entry| !entry.is_empty());
         let networks = entries.map(network).collect::<Result<Vec<_>, _>>()?;
         if networks.is_empty() { Err(Fault::Missing) } else { Ok(Self(networks)) }
     }
@@ -36,8 +41,13 @@ impl Allowed {
 
 fn network(entry: &str) -> Result<IpNet, Fault> {
     let network: IpNet = entry.parse().map_err(|_| Fault::NoNetwork(entry.to_owned()))?;
-    // 10.0.0.1/8 is more likely a slip of 10.0.0.1/32 than a wish for 16 million addresses.
-    if network.trunc() == network { Ok(network) } else { Err(Fault::HostBits(network, network.trunc())) }
+    match network {
+        // No caller would ever be in it.
+        IpNet::V6(v6) if v6.prefix_len() >= 96 && v6.addr().to_ipv4_mapped().is_some() => Err(Fault::Mapped(network)),
+        // 10.0.0.1/8 is more likely a slip of 10.0.0.1/32 than a wish for 16 million addresses.
+        _ if network.trunc() != network => Err(Fault::HostBits(network, network.trunc())),
+        _ => Ok(network),
+    }
 }
 
 #[cfg(test)]
@@ -50,7 +60,7 @@ mod tests {
 
     #[test]
     fn both_families_are_admitted_up_to_the_edge_of_their_networks() {
-        let setting = "192.0.2.0/24, 2001:db8:1::/48\n198.51.100.7/32";
+        let setting = "\t192.0.2.0/24, 2001:db8:1::/48\r\n198.51.100.7/32,,";
         for address in ["192.0.2.0", "192.0.2.255", "198.51.100.7", "2001:db8:1:ffff::1", "::ffff:192.0.2.9"] {
             assert!(admits(setting, address), "{address}");
         }
@@ -74,6 +84,10 @@ mod tests {
         for bad in ["192.0.2.0", "192.0.2.0/33", "any", "192.0.2.0/24;10.0.0.0/8", "2001:db8::/129"] {
             let setting = format!("10.0.0.0/8,{bad}");
             assert_eq!(Allowed::read(Some(&setting)).expect_err(bad), Fault::NoNetwork(bad.into()));
+        }
+        for mapped in ["::ffff:192.0.2.0/120", "::ffff:0:0/96"] {
+            let fault = Allowed::read(Some(mapped)).expect_err("it would admit nobody");
+            assert_eq!(fault, Fault::Mapped(mapped.parse().expect("a network")), "{mapped}");
         }
         let fault = Allowed::read(Some("10.0.0.1/8")).expect_err("host bits");
         assert!(fault.to_string().ends_with("10.0.0.0/8 is the network"), "{fault}");

@@ -7,11 +7,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::cidr::{Allowed, Fault};
 
-/// As far as it matters here; headers are not even read.
+/// As far as it matters here; headers are not even read. What is missing or null denies.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Question {
-    request_context: RequestContext,
+    request_context: Option<RequestContext>,
     /// Of a REST API: the method that the policy is to be about.
     method_arn: Option<String>,
 }
@@ -19,17 +19,29 @@ pub struct Question {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct RequestContext {
-    request_id: String,
+    request_id: Option<String>,
     /// HTTP API
-    http: Source,
+    http: Option<Source>,
     /// REST API
-    identity: Source,
+    identity: Option<Source>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct Source {
-    source_ip: String,
+    source_ip: Option<String>,
+}
+
+impl Question {
+    fn request_id(&self) -> &str {
+        self.request_context.as_ref().and_then(|context| context.request_id.as_deref()).unwrap_or_default()
+    }
+
+    fn source(&self) -> Option<&str> {
+        let context = self.request_context.as_ref()?;
+        let source = if self.method_arn.is_some() { &context.identity } else { &context.http };
+        source.as_ref()?.source_ip.as_deref()
+    }
 }
 
 #[derive(Debug, PartialEq, Serialize)]
@@ -58,9 +70,7 @@ struct Statement {
 
 /// Every denial is logged, with the address as the gateway saw it.
 pub fn verdict(allowed: &Result<Allowed, Fault>, question: &Question, invocation: &str) -> Answer {
-    let context = &question.request_context;
-    let is_rest = question.method_arn.is_some();
-    let source = if is_rest { &context.identity.source_ip } else { &context.http.source_ip };
+    let source = question.source().unwrap_or_default();
     let reason = match (allowed, source.parse::<IpAddr>()) {
         (Err(fault), _) => Some(fault.to_string()),
         (_, Err(_)) => Some("the request context has no usable source address: does API Gateway ask?".to_owned()),
@@ -70,7 +80,7 @@ pub fn verdict(allowed: &Result<Allowed, Fault>, question: &Question, invocation
         _ => None,
     };
     if let Some(reason) = &reason {
-        tracing::warn!(invocation, request_id = context.request_id, source, reason, "denied");
+        tracing::warn!(invocation, request_id = question.request_id(), source, reason, "denied");
     }
     answer(question.method_arn.as_deref(), reason.is_none())
 }
@@ -142,6 +152,24 @@ mod tests {
         assert_eq!(asked(from("203.0.113.9"), Some("192.0.2.1/32")), json!({ "isAuthorized": false }));
         let without_context = json!({ "headers": { "x-forwarded-for": "192.0.2.1" } });
         assert_eq!(asked(without_context, Some("0.0.0.0/0,::/0")), json!({ "isAuthorized": false }));
+    }
+
+    #[test]
+    fn a_question_without_an_address_is_answered_and_denied() {
+        let contexts = [
+            json!(null),
+            json!({}),
+            json!({ "requestId": null, "http": null, "identity": null }),
+            json!({ "http": { "sourceIp": null }, "identity": { "sourceIp": null } }),
+            json!({ "http": { "sourceIp": "" }, "identity": { "sourceIp": "test-invoke-source-ip" } }),
+            json!({ "http": { "sourceIp": "192.0.2.1, 192.0.2.2" }, "identity": { "sourceIp": " 192.0.2.1" } }),
+        ];
+        for context in contexts {
+            let denied = asked(json!({ "requestContext": context }), Some("0.0.0.0/0,::/0"));
+            assert_eq!(denied, json!({ "isAuthorized": false }), "{context}");
+            let denied = asked(json!({ "requestContext": context, "methodArn": "arn" }), Some("0.0.0.0/0,::/0"));
+            assert_eq!(denied["policyDocument"]["Statement"][0]["Effect"], "Deny", "{context}");
+        }
     }
 
     #[test]

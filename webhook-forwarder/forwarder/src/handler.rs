@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use lambda_runtime::{Context, Error};
 use serde_json::value::{RawValue, to_raw_value};
+use tokio::time::timeout;
 use webhook_outbound::https::TlsError;
 use webhook_outbound::secrets::StoredText;
 
@@ -21,6 +22,7 @@ use crate::upstream::{TargetAnswer, Upstream};
 
 /// What is left of the function's time for answering, before Lambda ends it.
 const MARGIN: Duration = Duration::from_millis(250);
+const LATE: &str = "AWS has not answered in time";
 
 /// All that outlives an invocation.
 pub struct Handler {
@@ -62,9 +64,10 @@ impl Handler {
 
     async fn answer(&self, event: Event, raw: &str, context: &Context) -> Result<Box<RawValue>, Failure> {
         let request = Request::try_from(event)?;
-        self.verify(&request).await?;
+        let late = |_| LATE.to_owned();
+        timeout(left(context), self.verify(&request)).await.map_err(late).map_err(Failure::NoSecret)??;
         if let Some(queue) = &self.queue {
-            queue.put(raw).await?;
+            timeout(left(context), queue.put(raw)).await.map_err(late).map_err(Failure::NotQueued)??;
             return answer::own(202, "accepted");
         }
         let format = request.format;
@@ -86,8 +89,7 @@ impl Handler {
     async fn forward(&self, request: Request, context: &Context) -> Result<TargetAnswer, Failure> {
         let (target, upstream) = self.target.as_ref().ok_or(Failure::NoTarget)?;
         let outgoing = outgoing::build(request, target)?;
-        let left = Duration::from_millis(context.deadline).saturating_sub(now()).saturating_sub(MARGIN);
-        upstream.send(outgoing, left, self.mode == Mode::Full).await
+        upstream.send(outgoing, left(context), self.mode == Mode::Full).await
     }
 
     /// One after the other. What fails stays on the queue, and ends in its dead-letter queue.
@@ -115,6 +117,11 @@ impl Handler {
             Err(failure) => Err((id, failure)),
         }
     }
+}
+
+/// The time that there is for waiting.
+fn left(context: &Context) -> Duration {
+    Duration::from_millis(context.deadline).saturating_sub(now()).saturating_sub(MARGIN)
 }
 
 fn now() -> Duration {

@@ -1,6 +1,7 @@
 //! The forwarder's settings: the environment, read once into typed values. All faults are reported together.
 
-use std::net::SocketAddr;
+use std::net::{Ipv6Addr, SocketAddr};
+use std::num::NonZeroU16;
 
 use hyper::header::HeaderValue;
 use hyper::http::uri::{Authority, PathAndQuery, Scheme};
@@ -54,48 +55,64 @@ impl Settings {
 }
 
 fn target<L: Fn(&str) -> Option<String>>(reader: &mut Reader<L>, required: bool) -> Option<Target> {
+    // Each is read before any is missed, so that the others are named as well.
+    let (scheme, port, base_path) = (scheme(reader), port(reader), base_path(reader));
+    let host = host_header(reader);
     let Some(name) = reader.get("TS_TARGET") else {
         return if required { reader.fault("TS_TARGET is not set: name the target, such as web".into()) } else { None };
     };
-    let scheme = match reader.get("TS_SCHEME").unwrap_or_default().to_ascii_lowercase().as_str() {
-        "" | "http" => Scheme::HTTP,
-        "https" => Scheme::HTTPS,
-        other => reader.fault(format!("TS_SCHEME is {other:?}: it is http or https"))?,
-    };
-    let port = reader.get("TS_PORT").unwrap_or_else(|| "80".into());
-    let Some(port) = port.parse::<u16>().ok().filter(|port| *port != 0) else {
-        return reader.fault(format!("TS_PORT is {port:?}: it is a number from 1 to 65535"));
-    };
-    let Some((authority, host)) = authority(&name, port, &scheme) else {
+    let Some(name) = host_name(&name) else {
         return reader.fault(format!("TS_TARGET is {name:?}: it is a host name or an address, without scheme or port"));
     };
-    let base_path = reader.get("TS_BASE_PATH").unwrap_or_default();
-    let base_path = base_path.trim_end_matches('/').to_owned();
-    if !base_path.is_empty() && !is_path(&base_path) {
-        return reader.fault(format!("TS_BASE_PATH is {base_path:?}: it begins with a slash and is percent-encoded"));
-    }
-    let host = match reader.get("TS_HOST_HEADER") {
-        None => host,
-        Some(text) if text.parse::<Authority>().is_err() => {
-            reader.fault(format!("TS_HOST_HEADER is {text:?}: it is a host name, perhaps with a port"))?
-        }
-        Some(text) => HeaderValue::from_str(&text).ok()?,
-    };
-    Some(Target { scheme, authority, base_path, host })
+    let (scheme, port) = (scheme?, port?);
+    let authority: Authority = format!("{name}:{port}").parse().ok()?;
+    let own = if scheme == Scheme::HTTP { 80 } else { 443 };
+    // The scheme's own port is left out.
+    let named = HeaderValue::from_str(if port.get() == own { &name } else { authority.as_str() }).ok()?;
+    Some(Target { scheme, authority, base_path: base_path?, host: host?.unwrap_or(named) })
 }
 
-/// Host and port to dial, and the `Host` header for them, which leaves the scheme's own port out.
-fn authority(name: &str, port: u16, scheme: &Scheme) -> Option<(Authority, HeaderValue)> {
-    let bare = name.trim_start_matches('[').trim_end_matches(']');
-    let is_v6 = bare.parse::<std::net::Ipv6Addr>().is_ok();
-    if !is_v6 && name.contains([':', '@', '/', '[', ']']) {
-        return None;
+fn scheme<L: Fn(&str) -> Option<String>>(reader: &mut Reader<L>) -> Option<Scheme> {
+    match reader.get("TS_SCHEME").unwrap_or_default().to_ascii_lowercase().as_str() {
+        "" | "http" => Some(Scheme::HTTP),
+        "https" => Some(Scheme::HTTPS),
+        other => reader.fault(format!("TS_SCHEME is {other:?}: it is http or https")),
     }
-    let name = if is_v6 { format!("[{bare}]") } else { name.to_owned() };
-    let authority: Authority = format!("{name}:{port}").parse().ok()?;
-    let own = if *scheme == Scheme::HTTP { 80 } else { 443 };
-    let host = HeaderValue::from_str(if port == own { &name } else { authority.as_str() }).ok()?;
-    Some((authority, host))
+}
+
+fn port<L: Fn(&str) -> Option<String>>(reader: &mut Reader<L>) -> Option<NonZeroU16> {
+    let port = reader.get("TS_PORT").unwrap_or_else(|| "80".into());
+    port.parse().ok().or_else(|| reader.fault(format!("TS_PORT is {port:?}: it is a number from 1 to 65535")))
+}
+
+/// Without a slash at its end.
+fn base_path<L: Fn(&str) -> Option<String>>(reader: &mut Reader<L>) -> Option<String> {
+    let path = reader.get("TS_BASE_PATH").unwrap_or_default();
+    let path = path.trim_end_matches('/');
+    if path.is_empty() || is_path(path) {
+        return Some(path.to_owned());
+    }
+    reader.fault(format!("TS_BASE_PATH is {path:?}: it begins with a slash and is percent-encoded"))
+}
+
+/// `Some(None)` where the target's own counts.
+fn host_header<L: Fn(&str) -> Option<String>>(reader: &mut Reader<L>) -> Option<Option<HeaderValue>> {
+    let Some(text) = reader.get("TS_HOST_HEADER") else { return Some(None) };
+    if text.parse::<Authority>().is_ok() && !text.contains('@') {
+        return Some(HeaderValue::from_str(&text).ok());
+    }
+    reader.fault(format!("TS_HOST_HEADER is {text:?}: it is a host name, perhaps with a port"))
+}
+
+/// As it may stand in an authority; an IPv6 address with or without its brackets.
+fn host_name(name: &str) -> Option<String> {
+    let bare = name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(name);
+    if bare.parse::<Ipv6Addr>().is_ok() {
+        return Some(format!("[{bare}]"));
+    }
+    // A parsed authority may have a port or a user in front.
+    let is_host = name.parse::<Authority>().is_ok_and(|authority| authority.host() == name) && !name.starts_with('[');
+    is_host.then(|| name.to_owned())
 }
 
 fn is_path(text: &str) -> bool {
@@ -128,13 +145,13 @@ fn signature<L: Fn(&str) -> Option<String>>(reader: &mut Reader<L>) -> Option<Si
         };
     };
     let coding = match reader.get(coding).unwrap_or_default().to_ascii_lowercase().as_str() {
-        "" | "hex" => Coding::Hex,
-        "base64" => Coding::Base64,
-        other => return reader.fault(format!("SIGNATURE_ENCODING is {other:?}: it is hex or base64")),
+        "" | "hex" => Some(Coding::Hex),
+        "base64" => Some(Coding::Base64),
+        other => reader.fault(format!("SIGNATURE_ENCODING is {other:?}: it is hex or base64")),
     };
-    let header = reader.get(header);
-    match Signing::named(&reader.get(scheme).unwrap_or_default(), header.as_deref(), coding) {
-        Ok(scheme) => Some(Signature { secret, scheme }),
+    let (scheme, header) = (reader.get(scheme).unwrap_or_default(), reader.get(header));
+    match Signing::named(&scheme, header.as_deref(), coding.unwrap_or(Coding::Hex)) {
+        Ok(scheme) => coding.map(|_| Signature { secret, scheme }),
         Err(fault) => reader.fault(fault),
     }
 }

@@ -43,11 +43,25 @@ fn port_scheme_base_path_and_host_header_are_taken() {
 
 #[test]
 fn everything_wrong_is_named_at_once() {
-    let wrong =
-        faults(&[("TS_TARGET", "http://web"), ("TS_SOCKS_PROXY", "nowhere"), ("SIGNATURE_HEADER", "X-Signature")]);
-    for name in ["TS_TARGET", "TS_SOCKS_PROXY", "SIGNATURE_SECRET_ARN"] {
-        assert!(wrong.contains(name), "{wrong}");
+    let mut wrong = [
+        ("TS_TARGET", "http://web"),
+        ("TS_PORT", "http"),
+        ("TS_SCHEME", "ftp"),
+        ("TS_BASE_PATH", "hooks"),
+        ("TS_HOST_HEADER", "a b"),
+        ("TS_SOCKS_PROXY", "nowhere"),
+        ("SIGNATURE_SECRET_ARN", "arn"),
+        ("SIGNATURE_ENCODING", "base32"),
+        ("SIGNATURE_SCHEME", "gitlab"),
+    ];
+    for name in wrong.map(|(name, _)| name).into_iter().filter(|name| *name != "SIGNATURE_SECRET_ARN") {
+        assert!(faults(&wrong).contains(name), "{name}: {}", faults(&wrong));
     }
+    wrong[0].1 = "";
+    for name in ["TS_TARGET is not set", "TS_PORT", "TS_SCHEME", "TS_BASE_PATH", "TS_HOST_HEADER"] {
+        assert!(faults(&wrong).contains(name), "{name}: {}", faults(&wrong));
+    }
+    assert!(faults(&[("TS_TARGET", "web"), ("SIGNATURE_HEADER", "X-Signature")]).contains("SIGNATURE_SECRET_ARN"));
     assert!(faults(&[]).contains("TS_TARGET is not set"));
     for (name, value) in [
         ("TS_PORT", "0"),
@@ -56,8 +70,14 @@ fn everything_wrong_is_named_at_once() {
         ("TS_BASE_PATH", "hooks"),
         ("TS_BASE_PATH", "/a?b=c"),
         ("TS_HOST_HEADER", "a b"),
+        ("TS_HOST_HEADER", "user@web"),
+        ("TS_TARGET", "web:8080"),
+        ("TS_TARGET", "web/hooks"),
+        ("TS_TARGET", "web?"),
+        ("TS_TARGET", "[::1]:80"),
+        ("TS_TARGET", "fe80::1%eth0"),
     ] {
-        assert!(faults(&[("TS_TARGET", "web"), (name, value)]).contains(name), "{name}={value}");
+        assert!(faults(&[(name, value), ("TS_TARGET", "web")]).contains(name), "{name}={value}");
     }
 }
 

@@ -61,6 +61,9 @@ impl Upstream {
             }
             .map_err(|error| classify(&error))?
             .into_parts();
+            if head.status.is_informational() {
+                return Err(Failure::Broken(format!("it answers {}, which nobody has asked for", head.status)));
+            }
             strip_hop_by_hop(&mut head.headers);
             let body = if with_body { read(body).await? } else { Bytes::new() };
             Ok(TargetAnswer { status: head.status, headers: head.headers, body })

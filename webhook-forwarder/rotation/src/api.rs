@@ -40,7 +40,7 @@ pub struct Api {
     client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
 }
 
-/// What is sent, and how it is called in errors.
+/// What is sent, and what errors call it.
 pub struct Question<'a> {
     pub what: &'static str,
     pub method: Method,
@@ -74,7 +74,7 @@ impl Api {
         serde_json::from_slice(&body).map_err(|_| ApiError::Strange(self.whom, what))
     }
 
-    /// For what answers nothing of interest; that the thing is not there is fine, too.
+    /// For a question whose answer says nothing of interest; that the thing is not there is fine, too.
     pub async fn tell(&self, question: Question<'_>) -> Result<(), ApiError> {
         self.send(question).await.map(drop)
     }

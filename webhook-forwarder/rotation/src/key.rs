@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use serde::{Deserialize, Serialize};
 
 pub const LIFETIME: Duration = Duration::from_secs(90 * 86_400);
-/// Until the next rotation, which may be late by as much again as it is early.
+/// Until the next rotation. The rest of its lifetime is for one that is late.
 const STILL_VALID: Duration = Duration::from_secs(60 * 86_400);
 
 /// As it is stored. It has no `Debug`: the key is secret.

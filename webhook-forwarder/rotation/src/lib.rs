@@ -1,8 +1,8 @@
 //! Rotates the auth key of a secret in Secrets Manager.
 //!
 //! The map: [`settings`] says how, [`step`] is what Secrets Manager asks, [`rotation`] does it, [`store`] is the secret
-//! with its versions, [`key`] what one version holds and how good it is, [`expiry`] for how long. Keys are made by a [`maker`]: [`tailscale`] or
-//! [`headscale`], both over [`api`].
+//! with its versions, [`key`] what one version holds and how good it is, [`expiry`] for how long. Keys are made by a
+//! [`maker`]: [`tailscale`] or [`headscale`], both over [`api`].
 
 pub mod api;
 pub mod expiry;

@@ -39,9 +39,9 @@ pub enum RotationError {
     NoKey(String),
     #[error("the version {0} holds what is current already: createSecret has made no new key for it")]
     NothingNew(String),
-    #[error("the control server knows no such key as the new version holds")]
+    #[error("the control server knows no such key as the new version holds: the next rotation makes another")]
     Unknown,
-    #[error("the new key must not be used: {0}")]
+    #[error("the new key must not be used: {0}; the next rotation makes another")]
     Unfit(#[from] Unfit),
 }
 
@@ -123,9 +123,18 @@ impl Rotation {
         }
         let key = store.key(version).await?.ok_or_else(|| RotationError::NoKey(version.to_owned()))?;
         let credentials = self.credentials(store.client).await?;
-        let state = self.maker.state(&credentials, &key.id).await?.ok_or(RotationError::Unknown)?;
-        state.check(purpose(secret)?, &self.settings.tag, SystemTime::now())?;
-        Ok("the key is good")
+        let state = self.maker.state(&credentials, &key.id).await?;
+        let (purpose, tag) = (purpose(secret)?, &self.settings.tag);
+        let verdict = match state {
+            Some(state) => state.check(purpose, tag, SystemTime::now()).map_err(RotationError::Unfit),
+            None => Err(RotationError::Unknown),
+        };
+        if verdict.is_err() {
+            // No repetition makes it good, and no other rotation begins while a version is pending. A later one deletes
+            // its key with the old ones.
+            store.drop_pending(version).await?;
+        }
+        verdict.map(|()| "the key is good")
     }
 
     /// Asks the control server, which alone knows of a key that somebody has revoked.

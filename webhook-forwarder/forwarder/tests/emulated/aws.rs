@@ -25,10 +25,7 @@ impl Aws {
     }
 
     pub fn reachable(&self, builder: Builder) -> Builder {
-        fs::copy(self.tailnet.ca_file(), builder.layer().join("ca.pem")).expect("copied");
-        let builder = builder.env("AWS_ENDPOINT_URL", &self.moto.url()).env("SSL_CERT_FILE", "/opt/ca.pem");
-        let builder = builder.env("AWS_REGION", REGION).env("AWS_ACCESS_KEY_ID", "AKIAIOSFODNN7EXAMPLE");
-        builder.env("AWS_SECRET_ACCESS_KEY", "secret-0123456789").env("AWS_SESSION_TOKEN", "token-0123456789")
+        reachable(builder, &self.moto.url(), &self.tailnet)
     }
 
     pub fn sqs(&self, action: &str, body: &Value) -> Value {
@@ -50,4 +47,12 @@ impl Aws {
         assert!(output.status.success(), "{action}: {text}{}", String::from_utf8_lossy(&output.stderr));
         if text.is_empty() { Value::Null } else { serde_json::from_str(&text).expect("JSON") }
     }
+}
+
+/// Has the function ask `url` for everything of AWS's.
+pub fn reachable(builder: Builder, url: &str, tailnet: &Tailnet) -> Builder {
+    fs::copy(tailnet.ca_file(), builder.layer().join("ca.pem")).expect("copied");
+    let builder = builder.env("AWS_ENDPOINT_URL", url).env("SSL_CERT_FILE", "/opt/ca.pem");
+    let builder = builder.env("AWS_REGION", REGION).env("AWS_ACCESS_KEY_ID", "AKIAIOSFODNN7EXAMPLE");
+    builder.env("AWS_SECRET_ACCESS_KEY", "secret-0123456789").env("AWS_SESSION_TOKEN", "token-0123456789")
 }

@@ -5,6 +5,8 @@ mod byte_for_byte;
 mod failures;
 mod function;
 mod gateway;
+mod odd_answers;
+mod odd_events;
 mod queued;
 mod response_modes;
 mod signed;

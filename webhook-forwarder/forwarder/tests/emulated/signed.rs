@@ -1,7 +1,12 @@
 //! Only what its sender has signed is forwarded; the secret is in Secrets Manager.
 
+use std::net::TcpListener;
+use std::time::{Duration, Instant};
+
+use testbed::netns;
+
 use crate::aws::Aws;
-use crate::function::{direct, invoke, reason};
+use crate::function::{direct, function, invoke, reason};
 use crate::gateway::Call;
 
 /// GitHub's own example.
@@ -39,4 +44,24 @@ fn without_the_secret_nothing_passes() {
     let reason = reason(&environment);
     assert!(reason["reason"].as_str().expect("text").contains("ResourceNotFoundException"), "{reason}");
     assert_eq!(target.take().len(), 0);
+}
+
+#[test]
+fn services_that_never_answer_are_a_503_before_the_function_s_own_timeout() {
+    netns::enter_new().expect("a network namespace");
+    let tailnet = testbed::Tailnet::start().expect("a certificate authority");
+    let silent = TcpListener::bind("127.0.0.1:0").expect("accepts, and says nothing");
+    let url = format!("https://{}", silent.local_addr().expect("an address"));
+    let call = Call::post(BODY).header("x-hub-signature-256", SIGNATURE).v2();
+    let signed = [("SIGNATURE_SECRET_ARN", "hook/github"), ("SIGNATURE_SCHEME", "github"), ("TS_TARGET", "web")];
+    let queued = [("QUEUE_URL", url.as_str()), ("TS_TARGET", ""), ("TS_PORT", "")];
+    for settings in [signed, queued] {
+        let builder = crate::aws::reachable(function(), &url, &tailnet).env("AWS_LAMBDA_FUNCTION_TIMEOUT", "3");
+        let builder = settings.iter().fold(builder, |builder, (name, value)| builder.env(name, value));
+        let environment = builder.start().expect("starts");
+        let asked = Instant::now();
+        assert_eq!(invoke(&environment, &call)["statusCode"], 503, "{}", environment.log());
+        assert!(asked.elapsed() < Duration::from_secs(8), "{:?}", asked.elapsed());
+        assert!(reason(&environment)["reason"].as_str().expect("text").contains("in time"));
+    }
 }

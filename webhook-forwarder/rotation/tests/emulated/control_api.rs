@@ -27,6 +27,7 @@ struct State {
     keys: BTreeMap<String, Value>,
     made: usize,
     interruption: Option<Interruption>,
+    refusal: Option<u16>,
 }
 
 impl ControlApi {
@@ -46,6 +47,16 @@ impl ControlApi {
         lock(&self.state).interruption = Some(Box::new(interruption));
     }
 
+    /// From now on answers everything with this status, or properly again.
+    pub fn refuse(&self, status: Option<u16>) {
+        lock(&self.state).refusal = status;
+    }
+
+    /// Somebody deletes a key in the admin console.
+    pub fn delete(&self, id: &str) {
+        lock(&self.state).keys.remove(id).expect("a key");
+    }
+
     /// Changes what the API says of a key.
     pub fn change(&self, id: &str, pointer: &str, value: Value) {
         let mut state = lock(&self.state);
@@ -63,6 +74,9 @@ fn refuse(status: u16, message: &str) -> Reply {
 }
 
 fn answer(state: &mut State, request: &Request) -> Reply {
+    if let Some(status) = state.refusal {
+        return refuse(status, "not now");
+    }
     let path = request.path.split('?').next().unwrap_or_default();
     if (request.method.as_str(), path) == ("POST", "/api/v2/oauth/token") {
         return token(request);

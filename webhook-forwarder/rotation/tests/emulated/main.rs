@@ -1,5 +1,6 @@
 //! The rotation as a function in AWS's runtime interface emulator, with moto as Secrets Manager.
 
+mod adversity;
 mod control_api;
 mod first_key;
 mod headscale;

@@ -26,9 +26,10 @@ pub fn template(given: &[(&str, &str)]) -> Template {
 /// Every way to deploy it that differs in its resources.
 pub fn variants() -> Vec<(&'static str, Template)> {
     const KEY: &str = "arn:aws:kms:eu-central-1:123456789012:key/00000000-0000-0000-0000-000000000000";
-    let variants: [(&'static str, &[(&str, &str)]); 5] = [
+    let variants: [(&'static str, &[(&str, &str)]); 6] = [
         ("as it comes", &[]),
         ("signed", &[("SignatureScheme", "github")]),
+        ("signed in a header of its own", &[("SignatureScheme", "hmac"), ("SignatureHeader", "X-Shopify-Hmac-Sha256")]),
         ("asynchronous", &[("Mode", "async")]),
         ("asynchronous and signed, own key", &[("Mode", "async"), ("SignatureScheme", "slack"), ("KmsKeyArn", KEY)]),
         ("firewall", &[("Firewall", "waf"), ("SignatureScheme", "stripe")]),
