@@ -49,6 +49,9 @@ impl Login {
         // After the key is there: whether it carries the tags decides what the node asks for.
         let mut options = self.known();
         options["AuthKey"] = key.expose().into();
+        // Otherwise a node that was known registers twice: with its old key as soon as it is started, and with a new one
+        // when it is told to log in. At times the first comes last, and the control server knows the node by the old one.
+        options["UpdatePrefs"]["LoggedOut"] = true.into();
         Ok(SecretJson::new(options))
     }
 

@@ -52,6 +52,20 @@ fn a_file_that_changed_is_read_anew() {
     log_in_again(&tailnet, &mut daemon, "file");
 }
 
+/// Two registrations at a time overtake each other: the control server is left with a key that the node no longer has.
+#[test]
+fn a_login_again_registers_the_node_once() {
+    let tailnet = tailnet();
+    let api_key = tailnet.create_api_key().expect("API key");
+    let builder = keyless(&tailnet, "once").env("TETHERD_AUTH_KEY", &api_key).env("TETHERD_LOG_LEVEL", "debug");
+    let mut daemon = builder.start().expect("starts");
+    daemon.wait_ready(READY).expect("gets ready");
+    let registrations = |daemon: &Daemon| daemon.output().matches("RegisterReq: onode=").count();
+    assert_eq!(registrations(&daemon), 1, "{}", daemon.output());
+    log_in_again(&tailnet, &mut daemon, "once");
+    assert_eq!(registrations(&daemon), 2, "{}", daemon.output());
+}
+
 #[test]
 fn what_expires_within_a_week_is_a_metric_and_a_warning() {
     let tailnet = tailnet();
