@@ -2,6 +2,7 @@
 //! source each time.
 
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use super::exit_node::ChosenExitNode;
 use crate::keys::{AuthKeys, KeyFailure};
@@ -62,6 +63,11 @@ impl Login {
     /// Where the key comes from, when getting one takes time.
     pub fn far_origin(&self) -> Option<String> {
         self.keys.as_ref().filter(|keys| keys.is_remote()).map(AuthKeys::origin)
+    }
+
+    /// When the key of the login under way can no longer be used, where it was made for it alone.
+    pub fn key_ends(&self) -> Option<Instant> {
+        self.keys.as_ref().and_then(AuthKeys::ends)
     }
 
     /// Where a new key is to be put.

@@ -73,6 +73,7 @@ impl Session<'_> {
                 () = self.path.next_answer(), if self.progress.is_in_doubt() => self.answered(),
                 () = due(self.progress.verification.next()) => self.verify().await?,
                 () = due(self.progress.retry_at) => self.log_in().await?,
+                () = due(self.progress.key_ends) => self.log_in().await?,
                 Ok(()) = unmended.changed() => return Err(SessionEnd::LostInFreeze),
                 () = &mut silence => return Err(SessionEnd::Hangs),
             }
@@ -87,6 +88,7 @@ impl Session<'_> {
     /// Asks for a login, with the key as its source has it now.
     async fn log_in(&mut self) -> Result<(), SessionEnd> {
         self.progress.retry_at = None;
+        self.progress.key_ends = None;
         self.progress.verification.end();
         if let Some(origin) = self.login.far_origin().filter(|_| !self.progress.needs_login) {
             self.reports.send(Phase::Starting, &format!("waiting for the auth key from {origin}"));
@@ -95,6 +97,8 @@ impl Session<'_> {
             Ok(options) => {
                 self.progress.login_pending = true;
                 self.standing.login_asked = true;
+                // A key made for this login may be over before the control server can be reached.
+                self.progress.key_ends = self.login.key_ends();
                 self.login_pending.send_replace(true);
                 let says_running = self.progress.running;
                 self.api.start(&options).await?;
@@ -127,11 +131,16 @@ impl Session<'_> {
     fn retry_login_after(&mut self, first: Duration, reason: &str) {
         self.progress.login_pending = true;
         self.progress.verification.end();
+        self.progress.key_ends = None;
         self.login_pending.send_replace(false);
+        self.needs_login(reason);
+        if self.progress.retry_at.is_some() {
+            // tailscaled goes on asking with the old key: each of its refusals would put the next login off.
+            return;
+        }
         let wait = jittered((first * 2_u32.pow(self.progress.failed_logins.min(10))).min(LOGIN_RETRY_LONGEST));
         self.progress.failed_logins += 1;
         self.progress.retry_at = Some(Instant::now() + wait);
-        self.needs_login(reason);
     }
 
     async fn heed(&mut self, notice: &Notice) -> Result<(), SessionEnd> {
@@ -168,6 +177,7 @@ impl Session<'_> {
                 self.log_in().await?;
             }
             TailscaledState::NeedsMachineAuth => {
+                self.progress.key_ends = None;
                 self.needs_login("the node waits for approval by an administrator of the tailnet");
             }
             TailscaledState::Stopped => {
@@ -194,6 +204,7 @@ impl Session<'_> {
         self.progress.login_pending = false;
         self.progress.failed_logins = 0;
         self.progress.retry_at = None;
+        self.progress.key_ends = None;
         self.progress.ready = true;
         self.progress.was_ready = true;
         self.standing.known = true;
@@ -235,6 +246,12 @@ impl Session<'_> {
             "the control server refused the auth key: {message}; create a new key and put it where {} comes from",
             self.login.origin()
         );
+        if self.login.key_ends().is_some_and(|ends| ends <= Instant::now()) {
+            self.retry_login(
+                "the key made for this login expired before the control server was asked; making a new one",
+            );
+            return Ok(());
+        }
         if !self.standing.ever_ready {
             return Err(Fatal::KeyRefused(reason).into());
         }
