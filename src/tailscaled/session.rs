@@ -27,6 +27,9 @@ const ALIVE_EVERY: Duration = Duration::from_secs(2);
 const LOGIN_RETRY: Duration = Duration::from_secs(2);
 /// The first wait where the key's source is in trouble: a function that starts has few seconds in all.
 const KEY_RETRY: Duration = Duration::from_millis(250);
+/// From its login to its relay tailscaled takes less than 1 s. Where it loses its relay in a login again (seen once in 40
+/// on a busy machine), it does not look for one by itself.
+const JOINING: Duration = Duration::from_secs(5);
 const LOGIN_RETRY_LONGEST: Duration = Duration::from_secs(60);
 
 /// The session.
@@ -73,6 +76,7 @@ impl Session<'_> {
                 () = self.path.next_answer(), if self.progress.is_in_doubt() => self.answered(),
                 () = due(self.progress.verification.next()) => self.verify().await?,
                 () = due(self.progress.retry_at) => self.log_in().await?,
+                () = due(self.progress.nudge_at) => self.nudge().await?,
                 () = due(self.progress.key_ends) => self.log_in().await?,
                 Ok(()) = unmended.changed() => return Err(SessionEnd::LostInFreeze),
                 () = &mut silence => return Err(SessionEnd::Hangs),
@@ -163,13 +167,16 @@ impl Session<'_> {
     async fn enter(&mut self, state: TailscaledState) -> Result<(), SessionEnd> {
         tracing::debug!(?state, "tailscaled");
         self.progress.running = state == TailscaledState::Running;
+        self.progress.nudge_at = (state == TailscaledState::Starting).then(|| Instant::now() + JOINING);
         // While a verification is under way tailscaled repeats the states of before.
         let settled = !self.progress.verification.is_under_way();
         match state {
             TailscaledState::Running if settled && self.progress.resumed => self.resumed(),
             TailscaledState::Running if settled => self.ready(),
-            TailscaledState::Starting if settled && !self.progress.login_pending => {
+            // A login under way has come to its end with it, good or not yet known.
+            TailscaledState::Starting if settled => {
                 self.progress.ready = false;
+                self.progress.needs_login = false;
                 self.reports.send(Phase::Starting, "joining the tailnet");
             }
             TailscaledState::NeedsLogin if !self.progress.login_pending => {
@@ -188,6 +195,12 @@ impl Session<'_> {
             _ => {}
         }
         Ok(())
+    }
+
+    async fn nudge(&mut self) -> Result<(), SessionEnd> {
+        tracing::debug!("tailscaled is still joining: it is to look for its relay anew");
+        self.progress.nudge_at = Some(Instant::now() + JOINING);
+        Ok(self.api.rebind().await?)
     }
 
     /// tailscaled is back with the network map of before, though the control server may not have been heard: dials make
