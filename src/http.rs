@@ -40,11 +40,11 @@ where
 /// Reads the whole answer.
 pub async fn read(response: Response<Incoming>) -> Result<(StatusCode, Bytes), HttpError> {
     let status = response.status();
-    Ok((status, read_body(response.into_body()).await?))
+    Ok((status, read_body(response.into_body(), LARGEST_ANSWER).await?))
 }
 
-/// Reads a whole body.
-pub async fn read_body(body: Incoming) -> Result<Bytes, HttpError> {
-    let collected = Limited::new(body, LARGEST_ANSWER).collect().await;
+/// Reads a whole body of at most `largest` bytes.
+pub async fn read_body(body: Incoming, largest: usize) -> Result<Bytes, HttpError> {
+    let collected = Limited::new(body, largest).collect().await;
     Ok(collected.map_err(|error| HttpError::Body(error.to_string()))?.to_bytes())
 }

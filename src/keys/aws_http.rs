@@ -16,7 +16,7 @@ use hyper::Uri;
 use thiserror::Error;
 use tokio::time::timeout;
 
-use super::https::{Https, HttpsError};
+use super::https::{Https, HttpsError, LARGEST_ANSWER};
 use crate::http;
 use crate::secret::zeroed_when_sent;
 
@@ -96,7 +96,7 @@ async fn exchange(https: &Https, request: HttpRequest, connect: Duration) -> Res
     // What is asked here is small, and in memory.
     let request = request.map(|body| Full::new(zeroed_when_sent(body.bytes().unwrap_or_default())));
     let (head, body) = https.send(request, connect).await?.into_parts();
-    let body = http::read_body(body).await?;
+    let body = http::read_body(body, LARGEST_ANSWER).await?;
     HttpResponse::try_from(hyper::Response::from_parts(head, SdkBody::from(body))).map_err(malformed)
 }
 

@@ -34,8 +34,11 @@ struct Created {
 }
 
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct PreAuthKey {
     key: Secret,
+    created_at: Option<String>,
+    expiration: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -69,8 +72,8 @@ impl Headscale {
         }
         let question = Question::post(format!("{url}/api/v1/preauthkey"), Body::Json(body)).bearer(&api_key.secret);
         let body = ask(&self.https, question, WHOM, refused).await?;
-        let key = understand::<Created>(&body, WHOM)?.pre_auth_key.key;
-        Ok(Fetched { secret: key, expires: None })
+        let key = understand::<Created>(&body, WHOM)?.pre_auth_key;
+        Ok(Fetched::made(key.key, [key.created_at.as_deref(), key.expiration.as_deref()]))
     }
 
     async fn only_user(&self, url: &str, api_key: &Secret) -> Result<String, KeyFailure> {

@@ -27,6 +27,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// For a whole exchange.
 const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Of an API: documents of some hundred bytes, and AWS's secrets of up to 64 KiB.
+pub(super) const LARGEST_ANSWER: usize = 1 << 20;
+
 /// The request could not be sent or its answer not be read.
 #[derive(Debug, Error)]
 pub(super) enum HttpsError {
@@ -72,7 +75,10 @@ impl Https {
 
     /// One exchange with its whole answer.
     pub(super) async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<(StatusCode, Bytes), HttpsError> {
-        let exchange = async { Ok(http::read(self.send(request, CONNECT_TIMEOUT).await?).await?) };
+        let exchange = async {
+            let (head, body) = self.send(request, CONNECT_TIMEOUT).await?.into_parts();
+            Ok((head.status, http::read_body(body, LARGEST_ANSWER).await?))
+        };
         timeout(EXCHANGE_TIMEOUT, exchange).await.unwrap_or(Err(HttpsError::TimedOut(EXCHANGE_TIMEOUT)))
     }
 

@@ -18,9 +18,10 @@ mod tailscale_api;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use crate::config::Environment;
 use crate::config::auth::{AuthSource, IdentityToken};
@@ -32,12 +33,30 @@ use headscale::Headscale;
 use https::Https;
 use kind::{Kind, credential};
 use platform_token::PlatformToken;
-use tailscale_api::TailscaleApi;
+use tailscale_api::{KEY_SECONDS, TailscaleApi};
 
 /// A secret, and when it stops working where that is known.
 pub(crate) struct Fetched {
     pub secret: Secret,
     pub expires: Option<SystemTime>,
+    /// How long it can be used, where it was made for this one login.
+    pub lasts: Option<Duration>,
+}
+
+impl Fetched {
+    /// A key that is kept somewhere.
+    fn kept(secret: Secret, expires: Option<SystemTime>) -> Self {
+        Self { secret, expires, lasts: None }
+    }
+
+    /// One made for one login, soon: its expiry concerns nobody else. `times` are when it was made and when it expires, both
+    /// by the clock of its maker; what was asked for counts where it says nothing of them.
+    fn made(secret: Secret, times: [Option<&str>; 2]) -> Self {
+        let [made, ends] = times.map(|text| text.and_then(expiry_of));
+        let said = made.zip(ends).and_then(|(made, ends)| ends.duration_since(made).ok());
+        let asked = Duration::from_secs(KEY_SECONDS);
+        Self { secret, expires: None, lasts: Some(said.unwrap_or(asked).min(asked)) }
+    }
 }
 
 /// What fetching needs to know beside the source.
@@ -69,6 +88,8 @@ pub struct AuthKeys {
     remote: Remote,
     /// The latest key was made here, with the tags.
     tagged: Arc<AtomicBool>,
+    /// When the latest key ends, if it was made here.
+    ends: Arc<Mutex<Option<Instant>>>,
     ahead: Arc<Mutex<Option<Fetching>>>,
 }
 
@@ -92,6 +113,7 @@ impl AuthKeys {
             expiry: KeyExpiry::default(),
             remote: Remote::new(surroundings),
             tagged: Arc::new(tagged.into()),
+            ends: Arc::default(),
             ahead: Arc::default(),
         }
     }
@@ -132,6 +154,11 @@ impl AuthKeys {
         self.tagged.load(Ordering::Relaxed)
     }
 
+    /// When the latest key can no longer be used, where it was made for one login.
+    pub fn ends(&self) -> Option<Instant> {
+        *self.ends.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub fn expiry(&self) -> KeyExpiry {
         self.expiry.clone()
     }
@@ -141,6 +168,7 @@ impl AuthKeys {
         let key = self.get().await.map_err(|failure| failure.map(|text| self.redactor.redact(text)))?;
         self.redactor.learn(&key.secret);
         self.expiry.set(key.expires);
+        *self.ends.lock().unwrap_or_else(PoisonError::into_inner) = key.lasts.map(|lasts| begun + lasts);
         tracing::debug!(origin = self.origin(), ms = begun.elapsed().as_millis(), "auth key in hand");
         Ok(key.secret)
     }
@@ -212,5 +240,5 @@ impl Remote {
 /// A file that is gone or empty for a while may be about to be replaced.
 fn read(what: &str, source: &SecretSource) -> Result<Fetched, KeyFailure> {
     let secret = source.read().map_err(|error| KeyFailure::Passing(format!("{what} {error}")))?;
-    Ok(Fetched { secret, expires: None })
+    Ok(Fetched::kept(secret, None))
 }

@@ -11,7 +11,7 @@ use super::aws::{Aws, is_about_credentials, is_passing, unanswered};
 use super::expiry::expiry_of;
 use super::failure::KeyFailure;
 use crate::config::auth::{CURRENT, DEFAULT_FIELD, StoredSecret};
-use crate::secret::{Secret, SecretJson};
+use crate::secret::{Secret, SecretJson, trimmed};
 
 type Failure = SdkError<GetSecretValueError>;
 
@@ -37,13 +37,16 @@ fn value(answer: GetSecretValueOutput, stored: &StoredSecret) -> Result<Fetched,
     let Some(text) = answer.secret_string.map(Secret::new) else {
         return Err(wrong("is binary: store the key as text, or as JSON with a field \"key\""));
     };
-    let text = text.expose().trim();
+    let text = trimmed(text.expose());
     let (field, given) = (stored.field.as_str(), stored.field != DEFAULT_FIELD);
     if !text.starts_with('{') {
         return match text {
             _ if given => Err(wrong("is no JSON object: leave auth_secret_field out, or store one")),
             "" => Err(wrong("is empty: store the key in it")),
-            text => Ok(Fetched { secret: Secret::new(text), expires: None }),
+            _ if text.starts_with(['[', '"']) => {
+                Err(wrong("is JSON, but no object: store the key as text, or {\"key\": …}"))
+            }
+            text => Ok(Fetched::kept(Secret::new(text), None)),
         };
     }
     let document = serde_json::from_str(text)
@@ -52,7 +55,7 @@ fn value(answer: GetSecretValueOutput, stored: &StoredSecret) -> Result<Fetched,
     let object = document.expose();
     let expires = object["expires"].as_str().and_then(expiry_of);
     match object[field].as_str().map(str::trim).filter(|text| !text.is_empty()) {
-        Some(text) => Ok(Fetched { secret: Secret::new(text), expires }),
+        Some(text) => Ok(Fetched::kept(Secret::new(text), expires)),
         None => Err(wrong(&format!(
             "has no text in its field \"{field}\": it has {}; set auth_secret_field to the one that holds the key",
             fields(object)
@@ -127,6 +130,7 @@ mod tests {
     #[test]
     fn plain_text_and_fields_are_read_and_faults_name_fields_and_no_values() {
         assert_eq!(of(" plain-key\n", "key").as_deref(), Ok("plain-key"));
+        assert_eq!(of("\u{feff}{\"key\":\"k1\"}\r\n", "key").as_deref(), Ok("k1"));
         assert_eq!(of(r#"{"key":"k1","other":"k2"}"#, "key").as_deref(), Ok("k1"));
         assert_eq!(of(r#"{"key":"k1","other":"k2"}"#, "other").as_deref(), Ok("k2"));
         for (text, field, part) in [
@@ -135,6 +139,11 @@ mod tests {
             (r#"{"key":"hidden""#, "key", "no valid JSON"),
             ("hidden", "other", "is no JSON object"),
             ("", "key", "is empty"),
+            (r#"["hidden"]"#, "key", "is JSON, but no object"),
+            (r#""hidden""#, "key", "is JSON, but no object"),
+            (r#"{"key":null}"#, "key", "no text in its field"),
+            (r#"{"key":["hidden"]}"#, "key", "no text in its field"),
+            (r#"{"key":{"key":"hidden"}}"#, "key", "no text in its field"),
         ] {
             let fault = of(text, field).expect_err(text);
             assert!(fault.contains(part) && !fault.contains("hidden"), "{fault}");

@@ -38,6 +38,7 @@ struct Token {
 #[derive(Deserialize)]
 struct NewKey {
     key: Secret,
+    created: Option<String>,
     expires: Option<String>,
 }
 
@@ -97,8 +98,7 @@ impl TailscaleApi {
         let body = ask(&self.https, question, WHOM, |status| self.key_refused(status)).await?;
         let key: NewKey = understand(&body, WHOM)?;
         tracing::debug!(expires = key.expires, "an auth key was made by Tailscale's API");
-        // It is used once, at once: its expiry concerns nobody.
-        Ok(Fetched { secret: key.key, expires: None })
+        Ok(Fetched::made(key.key, [key.created.as_deref(), key.expires.as_deref()]))
     }
 
     fn at(&self, wanted: &Wanted, path: &str) -> String {

@@ -4,7 +4,9 @@
 mod redactor;
 
 use std::fmt;
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
 
 use hyper::body::Bytes;
 use serde::{Deserialize, Deserializer};
@@ -20,6 +22,9 @@ pub const MASK: &str = "***";
 
 /// Of a JSON document. Moved to make room, its text would leave a copy behind.
 const USUAL_LENGTH: usize = 4096;
+
+/// Of a secret's file.
+const LONGEST: usize = 64 << 10;
 
 /// A secret string.
 #[derive(Clone)]
@@ -112,6 +117,8 @@ pub enum SecretError {
     Unreadable { path: PathBuf, source: std::io::Error },
     #[error("is empty: {}", .0.display())]
     Empty(PathBuf),
+    #[error("is longer than any secret ({} KiB): {}", LONGEST >> 10, .0.display())]
+    TooLong(PathBuf),
 }
 
 impl SecretSource {
@@ -137,10 +144,9 @@ impl SecretSource {
         match self {
             Self::Inline(secret) | Self::Once(secret) => Ok(secret.clone()),
             Self::File(path) => {
-                let text = std::fs::read_to_string(path)
-                    .map(Zeroizing::new)
-                    .map_err(|source| SecretError::Unreadable { path: path.clone(), source })?;
-                match text.trim() {
+                let text = text_of(path).map_err(|source| SecretError::Unreadable { path: path.clone(), source })?;
+                match trimmed(&text) {
+                    _ if text.len() > LONGEST => Err(SecretError::TooLong(path.clone())),
                     "" => Err(SecretError::Empty(path.clone())),
                     secret => Ok(Secret::new(secret)),
                 }
@@ -149,9 +155,32 @@ impl SecretSource {
     }
 }
 
+/// The file's beginning, at most a little more than a secret may have: there are files without an end.
+fn text_of(path: &Path) -> std::io::Result<Zeroizing<String>> {
+    // Written in one piece: moved to make room, it would leave a copy behind.
+    let mut text = Zeroizing::new(String::with_capacity(LONGEST + 1));
+    File::open(path)?.take(LONGEST as u64 + 1).read_to_string(&mut text)?;
+    Ok(text)
+}
+
+/// Without white space around it, and without the mark that editors of Windows put before it.
+pub fn trimmed(text: &str) -> &str {
+    text.trim_start_matches('\u{feff}').trim()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn files_of_windows_are_read_and_files_without_an_end_are_not() {
+        let file = std::env::temp_dir().join(format!("tetherd-secret-{}", std::process::id()));
+        std::fs::write(&file, "\u{feff}key \r\n").expect("written");
+        let read = |path: &Path| SecretSource::File(path.into()).read();
+        assert_eq!(read(&file).expect("is read").expose(), "key");
+        std::fs::remove_file(file).expect("removed");
+        assert!(matches!(read(Path::new("/dev/zero")), Err(SecretError::TooLong(_))));
+    }
 
     #[test]
     fn debug_shows_the_mask_only() {

@@ -2,6 +2,7 @@
 //! source each time.
 
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use super::exit_node::ChosenExitNode;
 use crate::keys::{AuthKeys, KeyFailure};
@@ -49,6 +50,9 @@ impl Login {
         // After the key is there: whether it carries the tags decides what the node asks for.
         let mut options = self.known();
         options["AuthKey"] = key.expose().into();
+        // Otherwise a node that was known registers twice: with its old key as soon as it is started, and with a new one
+        // when it is told to log in. At times the first comes last, and the control server knows the node by the old one.
+        options["UpdatePrefs"]["LoggedOut"] = true.into();
         Ok(SecretJson::new(options))
     }
 
@@ -59,6 +63,11 @@ impl Login {
     /// Where the key comes from, when getting one takes time.
     pub fn far_origin(&self) -> Option<String> {
         self.keys.as_ref().filter(|keys| keys.is_remote()).map(AuthKeys::origin)
+    }
+
+    /// When the key of the login under way can no longer be used, where it was made for it alone.
+    pub fn key_ends(&self) -> Option<Instant> {
+        self.keys.as_ref().and_then(AuthKeys::ends)
     }
 
     /// Where a new key is to be put.

@@ -27,6 +27,9 @@ const ALIVE_EVERY: Duration = Duration::from_secs(2);
 const LOGIN_RETRY: Duration = Duration::from_secs(2);
 /// The first wait where the key's source is in trouble: a function that starts has few seconds in all.
 const KEY_RETRY: Duration = Duration::from_millis(250);
+/// From its login to its relay tailscaled takes less than 1 s. Where it loses its relay in a login again (seen once in 40
+/// on a busy machine), it does not look for one by itself.
+const JOINING: Duration = Duration::from_secs(5);
 const LOGIN_RETRY_LONGEST: Duration = Duration::from_secs(60);
 
 /// The session.
@@ -73,6 +76,8 @@ impl Session<'_> {
                 () = self.path.next_answer(), if self.progress.is_in_doubt() => self.answered(),
                 () = due(self.progress.verification.next()) => self.verify().await?,
                 () = due(self.progress.retry_at) => self.log_in().await?,
+                () = due(self.progress.nudge_at) => self.nudge().await?,
+                () = due(self.progress.key_ends) => self.log_in().await?,
                 Ok(()) = unmended.changed() => return Err(SessionEnd::LostInFreeze),
                 () = &mut silence => return Err(SessionEnd::Hangs),
             }
@@ -87,6 +92,7 @@ impl Session<'_> {
     /// Asks for a login, with the key as its source has it now.
     async fn log_in(&mut self) -> Result<(), SessionEnd> {
         self.progress.retry_at = None;
+        self.progress.key_ends = None;
         self.progress.verification.end();
         if let Some(origin) = self.login.far_origin().filter(|_| !self.progress.needs_login) {
             self.reports.send(Phase::Starting, &format!("waiting for the auth key from {origin}"));
@@ -95,6 +101,8 @@ impl Session<'_> {
             Ok(options) => {
                 self.progress.login_pending = true;
                 self.standing.login_asked = true;
+                // A key made for this login may be over before the control server can be reached.
+                self.progress.key_ends = self.login.key_ends();
                 self.login_pending.send_replace(true);
                 let says_running = self.progress.running;
                 self.api.start(&options).await?;
@@ -127,11 +135,16 @@ impl Session<'_> {
     fn retry_login_after(&mut self, first: Duration, reason: &str) {
         self.progress.login_pending = true;
         self.progress.verification.end();
+        self.progress.key_ends = None;
         self.login_pending.send_replace(false);
+        self.needs_login(reason);
+        if self.progress.retry_at.is_some() {
+            // tailscaled goes on asking with the old key: each of its refusals would put the next login off.
+            return;
+        }
         let wait = jittered((first * 2_u32.pow(self.progress.failed_logins.min(10))).min(LOGIN_RETRY_LONGEST));
         self.progress.failed_logins += 1;
         self.progress.retry_at = Some(Instant::now() + wait);
-        self.needs_login(reason);
     }
 
     async fn heed(&mut self, notice: &Notice) -> Result<(), SessionEnd> {
@@ -154,13 +167,16 @@ impl Session<'_> {
     async fn enter(&mut self, state: TailscaledState) -> Result<(), SessionEnd> {
         tracing::debug!(?state, "tailscaled");
         self.progress.running = state == TailscaledState::Running;
+        self.progress.nudge_at = (state == TailscaledState::Starting).then(|| Instant::now() + JOINING);
         // While a verification is under way tailscaled repeats the states of before.
         let settled = !self.progress.verification.is_under_way();
         match state {
             TailscaledState::Running if settled && self.progress.resumed => self.resumed(),
             TailscaledState::Running if settled => self.ready(),
-            TailscaledState::Starting if settled && !self.progress.login_pending => {
+            // A login under way has come to its end with it, good or not yet known.
+            TailscaledState::Starting if settled => {
                 self.progress.ready = false;
+                self.progress.needs_login = false;
                 self.reports.send(Phase::Starting, "joining the tailnet");
             }
             TailscaledState::NeedsLogin if !self.progress.login_pending => {
@@ -168,6 +184,7 @@ impl Session<'_> {
                 self.log_in().await?;
             }
             TailscaledState::NeedsMachineAuth => {
+                self.progress.key_ends = None;
                 self.needs_login("the node waits for approval by an administrator of the tailnet");
             }
             TailscaledState::Stopped => {
@@ -178,6 +195,12 @@ impl Session<'_> {
             _ => {}
         }
         Ok(())
+    }
+
+    async fn nudge(&mut self) -> Result<(), SessionEnd> {
+        tracing::debug!("tailscaled is still joining: it is to look for its relay anew");
+        self.progress.nudge_at = Some(Instant::now() + JOINING);
+        Ok(self.api.rebind().await?)
     }
 
     /// tailscaled is back with the network map of before, though the control server may not have been heard: dials make
@@ -194,6 +217,7 @@ impl Session<'_> {
         self.progress.login_pending = false;
         self.progress.failed_logins = 0;
         self.progress.retry_at = None;
+        self.progress.key_ends = None;
         self.progress.ready = true;
         self.progress.was_ready = true;
         self.standing.known = true;
@@ -235,6 +259,12 @@ impl Session<'_> {
             "the control server refused the auth key: {message}; create a new key and put it where {} comes from",
             self.login.origin()
         );
+        if self.login.key_ends().is_some_and(|ends| ends <= Instant::now()) {
+            self.retry_login(
+                "the key made for this login expired before the control server was asked; making a new one",
+            );
+            return Ok(());
+        }
         if !self.standing.ever_ready {
             return Err(Fatal::KeyRefused(reason).into());
         }

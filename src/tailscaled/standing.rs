@@ -57,6 +57,10 @@ pub struct Progress {
     pub login_pending: bool,
     pub failed_logins: u32,
     pub retry_at: Option<Instant>,
+    /// When tailscaled has been joining for too long.
+    pub nudge_at: Option<Instant>,
+    /// When the key of the login under way is over.
+    pub key_ends: Option<Instant>,
     pub verification: Verification,
     pub impairments: String,
 }

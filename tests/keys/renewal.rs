@@ -6,9 +6,10 @@ use std::time::{Duration, SystemTime};
 use serde_json::json;
 use testbed::daemon::Daemon;
 use testbed::moto::Moto;
+use testbed::tailscale_api::{CLIENT_SECRET, TailscaleApi};
 use testbed::wait::wait_until;
 
-use crate::scene::{READY, key, keyless, log_in_again, stored, tailnet};
+use crate::scene::{READY, key, keyless, log_in_again, stored, tailnet, with_api};
 
 fn in_days(days: u64) -> SystemTime {
     SystemTime::now() + Duration::from_secs(days * 24 * 3600)
@@ -46,10 +47,44 @@ fn a_file_that_changed_is_read_anew() {
     let file = tempfile::NamedTempFile::new().expect("file");
     fs::write(file.path(), key(&tailnet)).expect("written");
     let builder = keyless(&tailnet, "file").env("TETHERD_AUTH_KEY_FILE", &file.path().to_string_lossy());
-    let mut daemon = builder.start().expect("starts");
+    let mut daemon = builder.env("TETHERD_LOG_LEVEL", "debug").start().expect("starts");
     daemon.wait_ready(READY).expect("gets ready");
     fs::write(file.path(), tailnet.create_api_key().expect("API key")).expect("written");
     log_in_again(&tailnet, &mut daemon, "file");
+}
+
+/// Two registrations at a time overtake each other: the control server is left with a key that the node no longer has.
+#[test]
+fn a_login_again_registers_the_node_once() {
+    let tailnet = tailnet();
+    let api_key = tailnet.create_api_key().expect("API key");
+    let builder = keyless(&tailnet, "once").env("TETHERD_AUTH_KEY", &api_key).env("TETHERD_LOG_LEVEL", "debug");
+    let mut daemon = builder.start().expect("starts");
+    daemon.wait_ready(READY).expect("gets ready");
+    let registrations = |daemon: &Daemon| daemon.output().matches("RegisterReq: onode=").count();
+    assert_eq!(registrations(&daemon), 1, "{}", daemon.output());
+    log_in_again(&tailnet, &mut daemon, "once");
+    assert_eq!(registrations(&daemon), 2, "{}", daemon.output());
+}
+
+/// A key that is made for a login is good for minutes, and the control server may be away for longer.
+#[test]
+fn a_key_that_is_over_before_the_control_server_is_there_is_made_anew() {
+    let mut tailnet = tailnet();
+    let lasting = key(&tailnet);
+    let api = TailscaleApi::start_with(vec![tailnet.brief_key("3s").expect("key")], "2026-11-24T00:00:03Z");
+    let api = api.expect("API");
+    tailnet.stop_control();
+    let builder = with_api(keyless(&tailnet, "patient"), &api).env("TETHERD_OAUTH_CLIENT_SECRET", CLIENT_SECRET);
+    let mut daemon = builder.start().expect("starts");
+    let asked = || api.api.seen().iter().filter(|request| request.path.ends_with("/keys")).count();
+    wait_until("it wants a new key", READY, || (asked() >= 2).then_some(())).expect("asks again");
+    tailnet.start_control().expect("is back");
+    let text = "expired before the control server was asked";
+    let refused = || daemon.output().contains(text).then_some(());
+    wait_until("the old key is refused", READY, refused).unwrap_or_else(|error| panic!("{error}: {}", daemon.output()));
+    api.add(lasting);
+    daemon.wait_ready(READY).unwrap_or_else(|error| panic!("{error}\n{}", tailnet.log()));
 }
 
 #[test]

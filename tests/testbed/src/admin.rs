@@ -76,6 +76,12 @@ impl Tailnet {
         Ok(self.create_key(options)?.key)
     }
 
+    /// For one ephemeral node within this time, such as `3s`.
+    pub fn brief_key(&self, lasts: &str) -> Result<String> {
+        let arguments = ["preauthkeys", "create", "--user", USER_ID, "--ephemeral", "--expiration", lasts];
+        self.ask::<AuthKey>(&arguments).map(|key| key.key)
+    }
+
     /// New nodes can no longer join with it.
     pub fn expire_key(&self, id: u64) -> Result<()> {
         self.tell(&["preauthkeys", "expire", "--id", &id.to_string()])

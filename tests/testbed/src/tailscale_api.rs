@@ -20,6 +20,8 @@ pub const TAG: &str = "tag:web";
 #[derive(Clone)]
 pub struct TailscaleApi {
     pub api: Api,
+    /// Not handed out yet.
+    keys: Arc<Mutex<Vec<String>>>,
     /// What the latest keys were asked to be.
     created: Arc<Mutex<Vec<Value>>>,
     /// The identity token that is accepted now.
@@ -27,10 +29,15 @@ pub struct TailscaleApi {
 }
 
 impl TailscaleApi {
-    /// Hands out `keys`, one a request.
+    /// Hands out `keys`, one a request, each good for five minutes.
     pub fn start(keys: Vec<String>) -> Result<Self> {
-        let (keys, created) = (Mutex::new(keys), Arc::<Mutex<Vec<Value>>>::default());
-        let kept = Arc::clone(&created);
+        Self::start_with(keys, "2026-11-24T00:05:00Z")
+    }
+
+    /// Hands out `keys` as if they were made at the first second of 2026-11-24 and expired at this time.
+    pub fn start_with(keys: Vec<String>, expires: &'static str) -> Result<Self> {
+        let (keys, created) = (Arc::new(Mutex::new(keys)), Arc::<Mutex<Vec<Value>>>::default());
+        let (left, kept) = (Arc::clone(&keys), Arc::clone(&created));
         let identity = Arc::new(Mutex::new(ID_TOKEN.to_owned()));
         let accepted = Arc::clone(&identity);
         let api = Api::start(move |request| match (request.method.as_str(), request.path.as_str()) {
@@ -39,7 +46,7 @@ impl TailscaleApi {
                 exchange(request, &accepted.lock().unwrap_or_else(PoisonError::into_inner))
             }
             ("POST", "/api/v2/tailnet/-/keys") => {
-                let reply = create(request, &mut keys.lock().unwrap_or_else(PoisonError::into_inner));
+                let reply = create(request, &mut left.lock().unwrap_or_else(PoisonError::into_inner), expires);
                 if let (200, Ok(body)) = (reply.0, serde_json::from_str(&request.body)) {
                     kept.lock().unwrap_or_else(PoisonError::into_inner).push(body);
                 }
@@ -47,12 +54,17 @@ impl TailscaleApi {
             }
             _ => refuse(404, "not found"),
         })?;
-        Ok(Self { api, created, identity })
+        Ok(Self { api, keys, created, identity })
     }
 
     /// From now on this identity token is accepted, and no other.
     pub fn accept(&self, token: &str) {
         token.clone_into(&mut self.identity.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Hands out this key, too.
+    pub fn add(&self, key: String) {
+        self.keys.lock().unwrap_or_else(PoisonError::into_inner).push(key);
     }
 
     /// The bodies of the requests that made keys.
@@ -96,7 +108,7 @@ fn exchange(request: &Request, accepted: &str) -> Reply {
     }
 }
 
-fn create(request: &Request, keys: &mut Vec<String>) -> Reply {
+fn create(request: &Request, keys: &mut Vec<String>, expires: &str) -> Reply {
     let body: Value = serde_json::from_str(&request.body).unwrap_or_default();
     let create = &body["capabilities"]["devices"]["create"];
     let are_flags = ["reusable", "ephemeral", "preauthorized"].iter().all(|name| create[*name].is_boolean());
@@ -110,7 +122,7 @@ fn create(request: &Request, keys: &mut Vec<String>) -> Reply {
         _ if create["tags"] != json!([TAG]) => refuse(400, "requested tags are invalid or not permitted"),
         None => refuse(500, "no more keys"),
         Some(key) => {
-            let [created, expires] = ["2026-11-24T00:00:00Z", "2026-11-24T00:05:00Z"];
+            let created = "2026-11-24T00:00:00Z";
             let capabilities = &body["capabilities"];
             let key = json!({ "id": "k1CNTRL", "key": key, "created": created, "expires": expires, "capabilities": capabilities });
             (200, key.to_string())
