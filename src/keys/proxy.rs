@@ -19,6 +19,8 @@ const LONGEST_HEAD: usize = 16 * 1024;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Proxy {
     place: Option<(String, u16)>,
+    /// Why nothing can go through it; going past it instead is not what was asked for.
+    unusable: Option<&'static str>,
     /// The value of Proxy-Authorization.
     credentials: Option<crate::secret::Secret>,
     direct: Vec<String>,
@@ -31,11 +33,18 @@ impl Proxy {
         };
         let Some(text) = get(["HTTPS_PROXY", "https_proxy"]) else { return Self::default() };
         let text = if text.contains("://") { text } else { format!("http://{text}") };
-        let Ok(uri) = text.parse::<Uri>() else { return Self::default() };
+        let (uri, unusable) = match text.parse::<Uri>() {
+            Ok(uri) if uri.scheme_str() == Some("http") => (uri, None),
+            Ok(uri) => {
+                (uri, Some("HTTPS_PROXY is not of the form http://HOST:PORT, the one that keys are fetched through"))
+            }
+            Err(_) => (Uri::default(), Some("HTTPS_PROXY is no address")),
+        };
         let user = uri.authority().and_then(|authority| Some(authority.as_str().rsplit_once('@')?.0.to_owned()));
         let direct = get(["NO_PROXY", "no_proxy"]).unwrap_or_default();
         Self {
             place: uri.host().map(|host| (bare(host).to_owned(), uri.port_u16().unwrap_or(80))),
+            unusable,
             credentials: user.map(|user| crate::secret::Secret::new(format!("Basic {}", STANDARD.encode(user)))),
             direct: direct.split(',').map(|entry| entry.trim().to_lowercase()).collect(),
         }
@@ -43,7 +52,11 @@ impl Proxy {
 
     /// A connection to `host`, through the proxy or not.
     pub(super) async fn connect(&self, host: &str, port: u16) -> std::io::Result<TcpStream> {
-        let Some((proxy, proxy_port)) = self.place.as_ref().filter(|_| !self.is_direct(host)) else {
+        let is_direct = self.is_direct(host);
+        if let Some(problem) = self.unusable.filter(|_| !is_direct) {
+            return Err(std::io::Error::other(problem));
+        }
+        let Some((proxy, proxy_port)) = self.place.as_ref().filter(|_| !is_direct) else {
             return TcpStream::connect((host, port)).await;
         };
         let mut stream = TcpStream::connect((proxy.as_str(), *proxy_port)).await?;
@@ -105,6 +118,15 @@ mod tests {
         }
         for host in ["internal.example", "192.0.2.1", "myapi.example", "api.tailscale.com"] {
             assert!(!proxy.is_direct(host), "{host}");
+        }
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn a_proxy_of_another_kind_is_neither_spoken_to_nor_gone_past() {
+        for value in ["socks5://user:hidden@127.0.0.1:9", "https://user:hidden@127.0.0.1:9", "http://a b"] {
+            let environment = [("HTTPS_PROXY".to_owned(), value.to_owned())].into();
+            let error = Proxy::from(&environment).connect("192.0.2.1", 443).await.expect_err("is not used").to_string();
+            assert!(error.starts_with("HTTPS_PROXY is") && !error.contains("hidden"), "{value}: {error}");
         }
     }
 }

@@ -168,6 +168,7 @@ impl Session<'_> {
         tracing::debug!(?state, "tailscaled");
         self.progress.running = state == TailscaledState::Running;
         self.progress.nudge_at = (state == TailscaledState::Starting).then(|| Instant::now() + JOINING);
+        self.progress.nudged = 0;
         // While a verification is under way tailscaled repeats the states of before.
         let settled = !self.progress.verification.is_under_way();
         match state {
@@ -197,10 +198,16 @@ impl Session<'_> {
         Ok(())
     }
 
+    /// Ever more rarely: where the network is slow, looking anew undoes what was reached.
     async fn nudge(&mut self) -> Result<(), SessionEnd> {
         tracing::debug!("tailscaled is still joining: it is to look for its relay anew");
-        self.progress.nudge_at = Some(Instant::now() + JOINING);
-        Ok(self.api.rebind().await?)
+        self.progress.nudged += 1;
+        self.progress.nudge_at = Some(Instant::now() + JOINING * 2_u32.pow(self.progress.nudged.min(5)));
+        match self.api.rebind().await {
+            // A tailscaled that was built without this call joins without it.
+            Err(LocalApiError::Refused { .. }) => Ok(()),
+            result => Ok(result?),
+        }
     }
 
     /// tailscaled is back with the network map of before, though the control server may not have been heard: dials make

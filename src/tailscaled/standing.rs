@@ -59,6 +59,7 @@ pub struct Progress {
     pub retry_at: Option<Instant>,
     /// When tailscaled has been joining for too long.
     pub nudge_at: Option<Instant>,
+    pub nudged: u32,
     /// When the key of the login under way is over.
     pub key_ends: Option<Instant>,
     pub verification: Verification,
