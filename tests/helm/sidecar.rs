@@ -89,6 +89,18 @@ fn a_password_reaches_the_application_from_its_secret() {
     assert_eq!(app[1]["valueFrom"]["secretKeyRef"], json!({ "name": "proxy", "key": "password" }));
 }
 
+#[test]
+fn it_is_told_which_pod_it_is_in() {
+    let workload = example(key());
+    let env = tetherd(&workload)["env"].as_array().expect("env");
+    for (name, field) in
+        [("POD_NAME", "metadata.name"), ("POD_NAMESPACE", "metadata.namespace"), ("NODE_NAME", "spec.nodeName")]
+    {
+        let expected = json!({ "name": name, "valueFrom": { "fieldRef": { "fieldPath": field } } });
+        assert!(env.contains(&expected), "{name} in {env:?}");
+    }
+}
+
 /// tetherd reads it from the container's control group, and knows better than a chart.
 #[test]
 fn the_memory_limit_is_left_to_tetherd_unless_it_is_set() {
