@@ -31,7 +31,6 @@ fn throttled_for_a_while((throttle, left): (&Throttle, u32), daemon: &Daemon, me
     meanwhile(tailscaled);
     std::thread::sleep(IDLE);
     throttle.release().expect("released");
-    assert!(throttle.times().expect("a count") >= 5, "it hardly wanted any CPU: what does this test show?");
 }
 
 fn dials_within(limit: Duration, daemon: &mut Daemon) {
@@ -51,6 +50,7 @@ fn throttled_for_20_s_the_first_dial_works() {
     let mut daemon = start_ready(scene.daemon().env(RELAY_ONLY.0, RELAY_ONLY.1));
     connect("web", 7).expect("works before");
     throttled_for_a_while((&throttle, HARDLY_ANY), &daemon, |_| {});
+    assert!(throttle.times().expect("a count") >= 5, "it hardly wanted any CPU: what does this test show?");
     dials_within(SOON, &mut daemon);
 }
 
