@@ -28,7 +28,6 @@ job "app" {
         TETHERD_HOSTNAME      = "app-${NOMAD_SHORT_ALLOC_ID}"
         TETHERD_AUTH_KEY_FILE = "${NOMAD_SECRETS_DIR}/auth_key"
         TETHERD_DRAIN_TIMEOUT = "20s"
-        TETHERD_MEMORY_LIMIT  = "100MiB"
       }
 
       template {

@@ -24,16 +24,18 @@ const SECOND_AFTER_WHILE_YOUNG: Duration = Duration::from_millis(200);
 pub enum Heard {
     /// A connection, or the target's refusal.
     Answer,
+    /// No answer to the first dial so far, while a second one is made beside it.
+    Pause,
     /// No answer for a while.
     Silence,
 }
 
-/// Dials, and after a while of silence a second time beside it. `age` is how long the path is there; `silent` hears of
-/// each further while without an answer.
+/// Dials, and after a while of silence a second time beside it. `age` is how long the path is there; `heard` is told of
+/// each while without an answer before the next dial is made.
 pub(super) async fn dial_beside<F>(
     dial: impl Fn() -> F,
     age: impl Fn() -> Duration,
-    silent: impl Fn(),
+    heard: impl Fn(Heard),
 ) -> Result<Dialled, DialError>
 where
     F: Future<Output = Result<Dialled, DialError>>,
@@ -43,6 +45,9 @@ where
         result = &mut first => return result,
         () = sleep(if age() < YOUNG { SECOND_AFTER_WHILE_YOUNG } else { SECOND_AFTER }) => {}
     }
+    if age() >= YOUNG {
+        heard(Heard::Pause);
+    }
     loop {
         let young = age() < YOUNG;
         tokio::select! {
@@ -51,7 +56,7 @@ where
             () = sleep(if young { SECOND_AFTER_WHILE_YOUNG } else { SILENCE }) => {}
         }
         if !young {
-            silent();
+            heard(Heard::Silence);
         }
     }
 }
@@ -62,10 +67,15 @@ mod tests {
     use std::cell::Cell;
     use tokio::time::{Instant, timeout};
 
-    /// How long a target took that never answers its first `unanswered` dials and refuses the next, and how many
-    /// silences were heard, on a path of this age.
-    async fn dial(unanswered: u32, age: Duration) -> (Option<u128>, u32) {
-        let (left, heard, started) = (Cell::new(unanswered), Cell::new(0), Instant::now());
+    /// How long a target took that never answers its first `unanswered` dials and refuses the next, and how many pauses
+    /// and silences were heard, on a path of this age.
+    async fn dial(unanswered: u32, age: Duration) -> (Option<u128>, u32, u32) {
+        let (left, pauses, silences) = (Cell::new(unanswered), Cell::new(0), Cell::new(0));
+        let started = Instant::now();
+        let heard = |heard| {
+            let count = if heard == Heard::Pause { &pauses } else { &silences };
+            count.set(count.get() + 1);
+        };
         let dial = || async {
             if left.get() > 0 {
                 left.set(left.get() - 1);
@@ -73,24 +83,24 @@ mod tests {
             }
             Err(DialError::Refused)
         };
-        let dialling = dial_beside(dial, || age + started.elapsed(), || heard.set(heard.get() + 1));
+        let dialling = dial_beside(dial, || age + started.elapsed(), heard);
         let result = timeout(Duration::from_secs(15), dialling).await;
-        (result.is_ok().then(|| started.elapsed().as_millis() / 100), heard.get())
+        (result.is_ok().then(|| started.elapsed().as_millis() / 100), pauses.get(), silences.get())
     }
 
     #[tokio::test(flavor = "current_thread", start_paused = true)]
     async fn a_silent_dial_gets_a_second_one_beside_it() {
-        assert_eq!(dial(1, YOUNG).await, (Some(10), 0));
+        assert_eq!(dial(1, YOUNG).await, (Some(10), 1, 0));
     }
 
     #[tokio::test(flavor = "current_thread", start_paused = true)]
     async fn lasting_silence_is_reported_and_younger_dials_are_made() {
-        assert_eq!(dial(2, YOUNG).await, (Some(30), 1));
-        assert_eq!(dial(u32::MAX, YOUNG).await, (None, 7));
+        assert_eq!(dial(2, YOUNG).await, (Some(30), 1, 1));
+        assert_eq!(dial(u32::MAX, YOUNG).await, (None, 1, 7));
     }
 
     #[tokio::test(flavor = "current_thread", start_paused = true)]
     async fn while_the_path_is_young_dials_are_repeated_sooner_and_silence_says_nothing() {
-        assert_eq!(dial(3, Duration::ZERO).await, (Some(6), 0));
+        assert_eq!(dial(3, Duration::ZERO).await, (Some(6), 0, 0));
     }
 }

@@ -233,7 +233,7 @@ impl<D: Dial> Connector<D> {
     }
 
     async fn dial_beside(&self, target: &Target) -> Result<Dialled, DialError> {
-        dial_beside(|| self.dial.dial(target), || self.age(), || (self.observe)(Heard::Silence)).await
+        dial_beside(|| self.dial.dial(target), || self.age(), &self.observe).await
     }
 
     fn age(&self) -> Duration {

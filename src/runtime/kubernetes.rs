@@ -12,6 +12,9 @@ use crate::config::value::{Hostname, LONGEST_LABEL, Value};
 /// <https://kubernetes.io/docs/concepts/workloads/pods/downward-api/>
 const POD_NAME: &str = "POD_NAME";
 
+/// By the downward API, too: labels of the metrics and where they come from.
+const LABELS: [(&str, &str); 3] = [("namespace", "POD_NAMESPACE"), ("pod", POD_NAME), ("node", "NODE_NAME")];
+
 pub(super) fn implied(logs: (&'static str, String)) -> Vec<(&'static str, String)> {
     vec![logs, ("drain_timeout", "20s".to_owned()), ("health_listen", "[::]:9002".to_owned())]
 }
@@ -29,7 +32,9 @@ pub(super) fn direct_hosts(environment: &Environment) -> Vec<String> {
 }
 
 pub(super) fn identity(environment: &Environment) -> Identity {
-    Identity { hostname: environment.get(POD_NAME).and_then(|pod| host_name(pod)), labels: Vec::new() }
+    let value = |name| environment.get(name).filter(|value| !value.is_empty());
+    let labels = LABELS.into_iter().filter_map(|(label, name)| Some((label, value(name)?.clone())));
+    Identity { hostname: value(POD_NAME).and_then(|pod| host_name(pod)), labels: labels.collect() }
 }
 
 /// A pod's name as one DNS label: it may have dots, as those of static pods do, and 253 characters.
@@ -41,6 +46,15 @@ fn host_name(pod: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn metrics_are_labelled_with_what_is_known() {
+        let known = [("POD_NAMESPACE", "shop"), ("POD_NAME", "web-0.a"), ("NODE_NAME", "")];
+        let found = identity(&known.map(|(name, value)| (name.to_owned(), value.to_owned())).into());
+        assert_eq!(found.hostname.as_deref(), Some("web-0-a"));
+        assert_eq!(found.labels, [("namespace", "shop".to_owned()), ("pod", "web-0.a".to_owned())]);
+        assert_eq!(identity(&Environment::new()), Identity::default());
+    }
 
     #[test]
     fn a_pods_name_becomes_one_label() {

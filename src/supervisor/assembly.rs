@@ -52,7 +52,7 @@ pub(super) async fn assemble(
     let accepting = CancellationToken::new();
     let connections = TaskTracker::new();
     let dialer = dialer(settings, Dialer::new(api.clone(), socks_port.clone(), thaw.clone()));
-    let connector = connector(settings, dialer, &publisher, path.clone());
+    let connector = connector(settings, dialer, &publisher, (path.clone(), thaw.clone()));
     let max_connections = limits::connections(settings.max_connections);
     let brake = Brake::at(settings.memory_limit.map(|limit| limit.0));
     let proxy = Arc::new(proxy(settings, connector, &counters, (&accepting, &brake)));

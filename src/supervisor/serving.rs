@@ -13,7 +13,7 @@ use crate::fatal::Fatal;
 use crate::memory::Brake;
 use crate::proxy::{self, Admission, Connector, Counters, Heard, Lane, Listener, Patience, Policy, Proxy, Stream};
 use crate::state::Publisher;
-use crate::tailscaled::{Dialer, PathWatch};
+use crate::tailscaled::{Dialer, PathWatch, Thaw};
 
 /// The open listeners.
 pub(super) struct ProxyListeners {
@@ -80,11 +80,15 @@ pub(super) fn connector(
     settings: &Settings,
     dialer: Dialer,
     publisher: &Publisher,
-    path: PathWatch,
+    (path, thaw): (PathWatch, Thaw),
 ) -> Connector<Dialer> {
     let observe = move |outcome| match outcome {
         Heard::Answer => path.answered(),
-        Heard::Silence => path.silent(),
+        Heard::Pause => thaw.doubt(),
+        Heard::Silence => {
+            path.silent();
+            thaw.doubt();
+        }
     };
     let policy = Policy::new(settings.direct, settings.allow.clone(), settings.deny.clone());
     Connector::new(dialer, policy, publisher.watch(), settings.connect_timeout, observe)

@@ -7,6 +7,7 @@ mod control;
 mod dial_request;
 mod dialer;
 mod directory;
+mod doubt;
 mod environment;
 mod exit_node;
 mod exit_rule;

@@ -2,9 +2,11 @@
 //! Running and Online while no dial is answered; only the dials tell.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 /// As many silences in a row, and no answer between them, make the path suspect.
 const SUSPECT_AFTER: u32 = 2;
@@ -16,6 +18,7 @@ pub struct PathWatch(Arc<Inner>);
 #[derive(Default)]
 struct Inner {
     silences: Mutex<u32>,
+    last_answer: Mutex<Option<Instant>>,
     /// No answer has followed the last thaw.
     unproven: AtomicBool,
     suspect: Notify,
@@ -26,6 +29,7 @@ impl PathWatch {
     /// A dial got an answer through the tailnet: a connection, or a target's refusal.
     pub fn answered(&self) {
         *self.silences() = 0;
+        *self.last_answer() = Some(Instant::now());
         self.0.unproven.store(false, Ordering::Relaxed);
         self.0.answered.notify_waiters();
     }
@@ -51,6 +55,11 @@ impl PathWatch {
         }
     }
 
+    /// Whether no dial was answered for so long.
+    pub fn is_quiet_for(&self, time: Duration) -> bool {
+        self.last_answer().is_none_or(|last| last.elapsed() >= time)
+    }
+
     /// Waits for the next answer.
     pub async fn next_answer(&self) {
         self.0.answered.notified().await;
@@ -67,7 +76,11 @@ impl PathWatch {
         self.0.unproven.swap(false, Ordering::Relaxed)
     }
 
-    fn silences(&self) -> std::sync::MutexGuard<'_, u32> {
+    fn last_answer(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.0.last_answer.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    fn silences(&self) -> MutexGuard<'_, u32> {
         self.0.silences.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 }

@@ -1,5 +1,6 @@
 //! Notices that the process was frozen, as between two invocations of a Lambda function, and has tailscaled make its
 //! connections anew before the next dial: the old ones are dead without knowing it, and dials over them fail for 20 s.
+//! The same where they may have died unnoticed, as with a trickle of CPU: a dial is silent, and none was answered of late.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex as SyncMutex, PoisonError};
@@ -8,6 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::{Mutex, watch};
 use tokio::time::{sleep, timeout};
 
+use super::doubt::Doubt;
 use super::local_api::{LocalApi, LocalApiError};
 use super::path_watch::PathWatch;
 
@@ -28,6 +30,7 @@ struct Inner {
     thaws: AtomicU64,
     /// As many of them tailscaled was told of.
     told: AtomicU64,
+    doubt: Doubt,
     turn: Mutex<()>,
     unmended: watch::Sender<()>,
 }
@@ -59,6 +62,7 @@ impl Thaw {
             last: SyncMutex::new(Moment::now()),
             thaws: AtomicU64::new(0),
             told: AtomicU64::new(0),
+            doubt: Doubt::default(),
             turn: Mutex::new(()),
             unmended: watch::Sender::new(()),
         }))
@@ -72,7 +76,14 @@ impl Thaw {
         }
     }
 
-    /// To be called before each dial: ends at once, unless the process was frozen and tailscaled is not told yet.
+    /// To be called when a dial is silent: before the next one tailscaled makes its connections anew, if none was answered
+    /// for a while.
+    pub fn doubt(&self) {
+        self.0.doubt.raise(&self.0.path);
+    }
+
+    /// To be called before each dial: ends at once, unless the process was frozen, or the path is in doubt, and
+    /// tailscaled is not told yet.
     pub async fn settle(&self) {
         self.look(Moment::now());
         if self.is_told() {
@@ -82,15 +93,17 @@ impl Thaw {
         // Frozen once more meanwhile, it has to be told once more.
         while !self.is_told() {
             let thaws = self.count();
-            self.rebind(thaws).await;
+            let was_frozen = self.0.told.load(Ordering::Acquire) != thaws;
+            self.rebind(thaws, was_frozen).await;
             self.0.told.store(thaws, Ordering::Release);
+            self.0.doubt.settle();
             self.look(Moment::now());
         }
         drop(turn);
     }
 
     fn is_told(&self) -> bool {
-        self.0.told.load(Ordering::Acquire) == self.count()
+        self.0.told.load(Ordering::Acquire) == self.count() && !self.0.doubt.is_open()
     }
 
     /// Changes when tailscaled, from now on, cannot be told, and is to be restarted.
@@ -124,7 +137,8 @@ impl Thaw {
         }
     }
 
-    async fn rebind(&self, thaws: u64) {
+    /// One that cannot be told has to be restarted after a freeze; a doubt alone is no reason for that.
+    async fn rebind(&self, thaws: u64, was_frozen: bool) {
         let error = match timeout(PATIENCE, self.0.api.rebind()).await {
             // One that does not run has no connections.
             Ok(Ok(()) | Err(LocalApiError::Unreachable(_))) => return,
@@ -133,8 +147,12 @@ impl Thaw {
             Err(_) if self.is_thawed_since(thaws) => return,
             Err(_) => "no answer".to_owned(),
         };
-        tracing::warn!(error, "tailscaled could not be told to make its connections anew; it is restarted");
-        self.0.unmended.send_replace(());
+        if was_frozen {
+            tracing::warn!(error, "tailscaled could not be told to make its connections anew; it is restarted");
+            self.0.unmended.send_replace(());
+        } else {
+            tracing::warn!(error, "tailscaled could not be told to make its connections anew");
+        }
     }
 }
 
@@ -214,6 +232,20 @@ mod tests {
         let unmended = thaw.unmended();
         thaw.settle().await;
         assert!(!unmended.has_changed().expect("open"));
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn a_doubt_is_told_once_and_restarts_nothing() {
+        let refusal = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n";
+        let (socket, asked) = answering("doubted", refusal);
+        let thaw = Thaw::new(LocalApi::new(socket.clone()), PathWatch::default());
+        let unmended = thaw.unmended();
+        thaw.doubt();
+        thaw.settle().await;
+        thaw.settle().await;
+        assert_eq!(asked.load(Ordering::Relaxed), 1);
+        assert!(!unmended.has_changed().expect("open"));
+        std::fs::remove_file(socket).expect("removed");
     }
 
     #[tokio::test(flavor = "current_thread")]

@@ -11,7 +11,7 @@ use testbed::{KeyOptions, Node, Tailnet};
 pub const READY: Duration = Duration::from_secs(90);
 
 /// What the docs tell users to run it with, and the network of the test.
-const HARDENED: [&str; 9] = [
+const HARDENED: [&str; 8] = [
     "--network=host",
     "--read-only",
     "--cap-drop=ALL",
@@ -21,7 +21,6 @@ const HARDENED: [&str; 9] = [
     "--health-interval=1s",
     "--env=TETHERD_HOSTNAME=app",
     "--env=TETHERD_CA_FILE=/ca.pem",
-    "--env=TETHERD_MEMORY_LIMIT=100MiB",
 ];
 
 /// The layer that `make image-layer` has packed.

@@ -13,14 +13,10 @@ use testbed::server::Server;
 use testbed::socks;
 use testbed::wait::wait_until;
 
-use crate::scene::{READY, Scene, connect, start_ready};
+use crate::scene::{CONTROL_PORT, READY, RELAY_ONLY, Scene, connect, start_ready};
 
-/// Where headscale and its embedded relay listen.
-const CONTROL_PORT: u16 = 8443;
 const FREEZE: Duration = Duration::from_secs(20);
 const BARE_SOCKS: &str = "127.0.0.1:1056";
-/// No packet goes from node to node past the relay, as where NAT lets none through.
-const RELAY_ONLY: (&str, &str) = ("TS_DEBUG_ALWAYS_USE_DERP", "1");
 
 fn freeze(pids: &[i32]) {
     pids.iter().for_each(|pid| kill(Pid::from_raw(*pid), Signal::SIGSTOP).expect("stopped"));

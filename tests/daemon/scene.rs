@@ -15,6 +15,11 @@ pub const READY: Duration = Duration::from_secs(30);
 /// For a daemon that is about to end by itself.
 pub const END: Duration = Duration::from_secs(30);
 
+/// Where headscale and its embedded relay listen.
+pub const CONTROL_PORT: u16 = 8443;
+/// No packet goes from node to node past the relay, as where NAT lets none through.
+pub const RELAY_ONLY: (&str, &str) = ("TS_DEBUG_ALWAYS_USE_DERP", "1");
+
 /// The program under test.
 pub fn binary() -> PathBuf {
     env!("CARGO_BIN_EXE_tetherd").into()

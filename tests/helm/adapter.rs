@@ -23,6 +23,8 @@ fn the_node_has_the_pods_name_and_probes_reach_it_at_the_pods_address() {
         .env_remove("TETHERD_HOSTNAME")
         .env("KUBERNETES_SERVICE_HOST", "10.96.0.1")
         .env("POD_NAME", "etcd-ip-10-0-0-1.ec2.internal")
+        .env("POD_NAMESPACE", "kube-system")
+        .env("NODE_NAME", "ip-10-0-0-1")
         // Of a Service named tetherd-gateway in the same namespace.
         .env("TETHERD_GATEWAY_PORT", "tcp://10.96.0.7:1055")
         .start()
@@ -32,6 +34,11 @@ fn the_node_has_the_pods_name_and_probes_reach_it_at_the_pods_address() {
     for path in ["/startupz", "/livez", "/readyz"] {
         let stream = TcpStream::connect((OWN_ADDRESS, 9002)).expect("connects");
         assert_eq!(http::get(stream, OWN_ADDRESS, path).expect("answers").head.status, 200, "{path}");
+    }
+    let metrics = daemon.http_get("/metrics").expect("answers").text();
+    let info = metrics.lines().find(|line| line.starts_with("tetherd_place_info{")).expect("the place");
+    for label in ["namespace=\"kube-system\"", "pod=\"etcd-ip-10-0-0-1.ec2.internal\"", "node=\"ip-10-0-0-1\""] {
+        assert!(info.contains(label), "{label} is missing in {info}");
     }
     let log = daemon.stderr();
     let first = log.lines().next().expect("a line");

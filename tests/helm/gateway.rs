@@ -51,6 +51,32 @@ fn user_and_password_come_from_the_secret_and_it_leads_to_the_tailnet_alone() {
 }
 
 #[test]
+fn its_port_is_the_first_that_other_pods_reach() {
+    let listening = |places: Value| with(gateway(), json!({ "config": { "socks_listen": places } }));
+    let objects = render(&listening(json!(["unix:/tmp/proxy.sock", "127.0.0.1:1054", "[::]:1080"])));
+    let container = tetherd(only(&objects, "Deployment"));
+    assert_eq!(container["ports"][0], json!({ "name": "proxy", "containerPort": 1080 }));
+    for unreachable in [json!("127.0.0.1:1055"), json!(["unix:/tmp/proxy.sock", "[::1]:1055"])] {
+        let text = refusal(&listening(unreachable));
+        assert!(text.contains("config.socks_listen: a gateway needs an address"), "{text}");
+    }
+}
+
+#[test]
+fn its_names_are_names_of_services_whatever_the_release_is_called() {
+    for (overrides, name) in [
+        (json!({ "nameOverride": "way.in" }), "t-way-in".to_owned()),
+        (json!({ "fullnameOverride": "prod.eu.tailnet" }), "prod-eu-tailnet".to_owned()),
+        (json!({ "fullnameOverride": format!("{}.-b", "a".repeat(46)) }), "a".repeat(46)),
+    ] {
+        let objects = render(&with(gateway(), overrides));
+        let services: Vec<&Value> = objects.iter().filter(|object| object["kind"] == "Service").collect();
+        let names: Vec<&Value> = services.iter().map(|one| &one["metadata"]["name"]).collect();
+        assert_eq!(names, [&json!(name), &json!(format!("{name}-pods"))]);
+    }
+}
+
+#[test]
 fn a_roll_out_replaces_pods_without_missing_one() {
     let objects = render(&gateway());
     let spec = &only(&objects, "Deployment")["spec"];

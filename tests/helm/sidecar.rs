@@ -90,18 +90,30 @@ fn a_password_reaches_the_application_from_its_secret() {
 }
 
 #[test]
-fn tailscaled_keeps_to_a_part_of_the_memory_limit() {
+fn it_is_told_which_pod_it_is_in() {
+    let workload = example(key());
+    let env = tetherd(&workload)["env"].as_array().expect("env");
+    for (name, field) in
+        [("POD_NAME", "metadata.name"), ("POD_NAMESPACE", "metadata.namespace"), ("NODE_NAME", "spec.nodeName")]
+    {
+        let expected = json!({ "name": name, "valueFrom": { "fieldRef": { "fieldPath": field } } });
+        assert!(env.contains(&expected), "{name} in {env:?}");
+    }
+}
+
+/// tetherd reads it from the container's control group, and knows better than a chart.
+#[test]
+fn the_memory_limit_is_left_to_tetherd_unless_it_is_set() {
     let limit = |values: Value| {
         let workload = example(values);
         let found = tetherd(&workload)["env"].as_array().expect("env").clone();
         let found = found.into_iter().find(|variable| variable["name"] == "TETHERD_MEMORY_LIMIT");
         found.and_then(|variable| Some(variable["value"].as_str()?.to_owned()))
     };
+    assert_eq!(limit(key()), None);
     let auth = key()["auth"].clone();
-    let memory = |limit: &str| json!({ "auth": auth, "resources": { "limits": { "memory": limit } } });
-    assert_eq!(limit(key()).as_deref(), Some("102MiB"));
-    assert_eq!(limit(memory("1Gi")).as_deref(), Some("409MiB"));
-    assert_eq!(limit(memory("300M")), None);
+    let set = json!({ "auth": auth, "config": { "memory_limit": "90MiB" } });
+    assert_eq!(limit(set).as_deref(), Some("90MiB"));
 }
 
 #[test]

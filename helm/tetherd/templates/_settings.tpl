@@ -21,9 +21,6 @@ logout: never
 state_dir: /tmp/state
 logout: always
 {{- end }}
-{{- with include "tetherd.memoryLimit" .resources }}
-memory_limit: {{ . }}
-{{- end }}
 {{- if or $auth.existingSecret $auth.externalSecret.store }}
 auth_key_file: {{ $files }}/auth_key
 {{- end }}
@@ -52,16 +49,6 @@ direct: deny
 # UDP ASSOCIATE needs a way to a port of the pod's own choice, which a Service does not give.
 udp: false
 {{- end }}
-{{- end -}}
-
-{{/* 40 % of the memory limit: tailscaled itself keeps to none, and needs room above what it aims at. */}}
-{{- define "tetherd.memoryLimit" -}}
-{{- $limit := dig "limits" "memory" "" . | toString -}}
-{{- if regexMatch "^[0-9]+Mi$" $limit -}}
-{{- printf "%dMiB" (div (mul (trimSuffix "Mi" $limit | int) 2) 5) -}}
-{{- else if regexMatch "^[0-9]+Gi$" $limit -}}
-{{- printf "%dMiB" (div (mul (trimSuffix "Gi" $limit | int) 2048) 5) -}}
-{{- end -}}
 {{- end -}}
 
 {{/* All settings of `role` as YAML; secrets as their `_file` twins. */}}
@@ -96,6 +83,14 @@ udp: false
   valueFrom:
     fieldRef:
       fieldPath: metadata.name
+- name: POD_NAMESPACE
+  valueFrom:
+    fieldRef:
+      fieldPath: metadata.namespace
+- name: NODE_NAME
+  valueFrom:
+    fieldRef:
+      fieldPath: spec.nodeName
 {{- $settings := include "tetherd.settings" . | fromYaml }}
 {{- range $key, $value := $settings }}
 - name: TETHERD_{{ upper $key }}

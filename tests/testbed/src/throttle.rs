@@ -3,12 +3,15 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context, Result};
 
-/// The longest that the kernel takes, and the shortest part of it that it grants, in microseconds.
-const PERIOD: &str = "1000000";
-const LEAST: &str = "1000";
+/// The longest that the kernel takes, in microseconds. The shortest part of it that it grants is a thousandth.
+const PERIOD: u32 = 1_000_000;
+
+/// Tests of one process have a group each.
+static GROUPS: AtomicU32 = AtomicU32::new(0);
 
 /// The group; dropped, it is removed, which needs the end of all its processes.
 pub struct Throttle {
@@ -20,7 +23,8 @@ impl Throttle {
     pub fn new() -> Result<Self> {
         let first = Path::new("/sys/fs/cgroup/cpu");
         let place = if first.is_dir() { first } else { Path::new("/sys/fs/cgroup") };
-        let group = place.join(format!("testbed-throttle-{}", std::process::id()));
+        let number = GROUPS.fetch_add(1, Ordering::Relaxed);
+        let group = place.join(format!("testbed-throttle-{}-{number}", std::process::id()));
         fs::create_dir(&group).with_context(|| format!("cannot make the control group {}", group.display()))?;
         Ok(Self { group, is_first_version: first.is_dir() })
     }
@@ -30,13 +34,14 @@ impl Throttle {
         self.write("cgroup.procs", &pid.to_string())
     }
 
-    /// A thousandth of one core from now on.
-    pub fn throttle(&self) -> Result<()> {
+    /// So many thousandths of one core from now on.
+    pub fn throttle(&self, thousandths: u32) -> Result<()> {
+        let quota = thousandths * (PERIOD / 1000);
         if self.is_first_version {
-            self.write("cpu.cfs_period_us", PERIOD)?;
-            return self.write("cpu.cfs_quota_us", LEAST);
+            self.write("cpu.cfs_period_us", &PERIOD.to_string())?;
+            return self.write("cpu.cfs_quota_us", &quota.to_string());
         }
-        self.write("cpu.max", &format!("{LEAST} {PERIOD}"))
+        self.write("cpu.max", &format!("{quota} {PERIOD}"))
     }
 
     /// As much as they want.

@@ -5,9 +5,18 @@
 app.kubernetes.io/component: gateway
 {{- end -}}
 
-{{/* The port of the first address of `config.socks_listen`. */}}
+{{/* The port of the first address of `config.socks_listen` that other pods reach. */}}
 {{- define "tetherd.gatewayPort" -}}
-{{- include "tetherd.text" (.Values.config.socks_listen | default "[::]:1055") | splitList "," | first | splitList ":" | last -}}
+{{- $port := "" -}}
+{{- range include "tetherd.text" (.Values.config.socks_listen | default "[::]:1055") | splitList "," -}}
+{{- if and (not $port) (not (regexMatch "^ *(unix:|127\\.|localhost:|\\[::1\\]:)" .)) -}}
+{{- $port = splitList ":" . | last -}}
+{{- end -}}
+{{- end -}}
+{{- if not $port -}}
+{{- fail "config.socks_listen: a gateway needs an address in it that other pods reach, such as [::]:1055" -}}
+{{- end -}}
+{{- $port -}}
 {{- end -}}
 
 {{/* Who can reach the gateway could use the tailnet: never without a password. */}}
