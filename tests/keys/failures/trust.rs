@@ -26,7 +26,7 @@ fn an_unknown_authority_is_named_at_once() {
         vec![("TETHERD_AUTH_KEY", format!("hskey-api-{HIDDEN}")), ("TETHERD_CONTROL_URL", tailnet.control_url())];
     for (name, settings, part) in [
         ("Secrets Manager", secrets_manager, "Secrets Manager cannot be asked"),
-        ("Tailscale's API", api, "Tailscale's API at 127.0.0.1:5443"),
+        ("Tailscale's API", api, "Tailscale's API at 127.0.0.1:443"),
         ("Headscale's API", headscale, "Headscale's API at 127.0.0.1:8443"),
     ] {
         Case { name, settings, ends: MISCONFIGURED, parts: vec![part, "not trusted", "set ca_file"] }.run();
