@@ -8,6 +8,7 @@ use std::thread;
 
 use tokio::net::TcpStream;
 use tokio::runtime::{Builder, Handle};
+use tokio_util::task::AbortOnDropHandle;
 
 use super::patience::{Carried, Patience};
 use super::relay::{HalfClose, relay};
@@ -90,7 +91,8 @@ async fn there(
         let (client, target) = (TcpStream::from_std(client)?, TcpStream::from_std(target)?);
         here(Stream::Tcp(client), Stream::Tcp(target), &patience, &carried).await
     });
-    relaying.await.unwrap_or_else(|error| Err(io::Error::other(error)))
+    // Whoever gives up here gives up there.
+    AbortOnDropHandle::new(relaying).await.unwrap_or_else(|error| Err(io::Error::other(error)))
 }
 
 #[cfg(test)]
