@@ -74,7 +74,8 @@ pub(super) async fn copy(
             && may_splice
             && let (Some(from), Some(to)) = (from.tcp(), to.tcp())
         {
-            match splice(from, to, carried).await? {
+            // In a box of its own: a silent connection has none.
+            match Box::pin(splice(from, to, carried)).await? {
                 Moved::Ended => return Ok(()),
                 Moved::Little => {}
                 Moved::Impossible => may_splice = false,
