@@ -7,6 +7,8 @@ mod report;
 
 #[path = "figures/connections.rs"]
 mod connections;
+#[path = "figures/echo.rs"]
+mod echo;
 #[path = "figures/latency.rs"]
 mod latency;
 #[path = "figures/memory.rs"]

@@ -8,19 +8,16 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, ensure};
 use nix::sys::resource::{Resource, getrlimit};
 use testbed::netns::Handle;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
 
 use crate::latency::{busy, there_and_back};
 use crate::report::{Report, Row, Series};
-use crate::scene::{Scene, TETHERD};
+use crate::scene::{ECHO, Scene, TETHERD};
 use crate::usage::rss_kib;
 
 const WANTED: usize = 10_000;
 const BUSY: usize = 200;
 /// So many clients open connections at once; tailscaled handles some thousand attempts and drops further ones.
 const OPENING: usize = 16;
-const ECHO: u16 = 9100;
 const TURN: Duration = Duration::from_millis(1500);
 /// What tetherd wants of open files for a connection, and for itself.
 const FILES: usize = 4;
@@ -29,7 +26,6 @@ const FILES_OF_ITS_OWN: usize = 100;
 pub fn measure(rounds: usize) -> Result<Report> {
     let most = fitting()?;
     let scene = Scene::new()?;
-    echo();
     let mut busy_ones = open(BUSY)?;
     // What grows once, with the first connections, is not theirs.
     let alone = busy_p99(&mut busy_ones, rounds)?;
@@ -62,25 +58,6 @@ fn fitting() -> Result<usize> {
 
 fn busy_p99(streams: &mut [TcpStream], rounds: usize) -> Result<Vec<f64>> {
     (0..=rounds).map(|_| Ok(busy(streams, TURN)?.p99())).skip(1).collect()
-}
-
-/// On one thread: thousands of them would be a test of the machine.
-fn echo() {
-    thread::spawn(|| -> Result<()> {
-        let event_loop = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        event_loop.block_on(async {
-            let listener = TcpListener::bind(("127.0.0.1", ECHO)).await?;
-            loop {
-                let (mut stream, _) = listener.accept().await?;
-                tokio::spawn(async move {
-                    let mut buffer = [0; 64];
-                    while let Ok(read @ 1..) = stream.read(&mut buffer).await {
-                        let _ = stream.write_all(&buffer[..read]).await;
-                    }
-                });
-            }
-        })
-    });
 }
 
 fn open(number: usize) -> Result<Vec<TcpStream>> {

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, anyhow};
 use testbed::netns::Handle;
 
+use crate::echo::ONCE;
 use crate::report::quantile;
 
 /// Milliseconds in ascending order.
@@ -38,15 +39,19 @@ impl Times {
 pub fn first_byte(connect: impl Fn() -> Result<TcpStream>) -> Result<Duration> {
     let begun = Instant::now();
     let mut stream = connect()?;
-    there_and_back(&mut stream)?;
+    exchange(&mut stream, ONCE)?;
     Ok(begun.elapsed())
 }
 
 pub fn there_and_back(stream: &mut TcpStream) -> Result<Duration> {
     let begun = Instant::now();
-    stream.write_all(b"x")?;
-    stream.read_exact(&mut [0])?;
+    exchange(stream, b'x')?;
     Ok(begun.elapsed())
+}
+
+fn exchange(stream: &mut TcpStream, byte: u8) -> Result<()> {
+    stream.write_all(&[byte])?;
+    Ok(stream.read_exact(&mut [0])?)
 }
 
 /// Round trips on all streams at once for `time`, a thread each.

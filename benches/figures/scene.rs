@@ -7,12 +7,17 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use testbed::load::Load;
-use testbed::{Daemon, Node, NodeOptions, Server, Tailnet, daemon, netns, socks, wait_until};
+use testbed::{Daemon, Node, NodeOptions, Tailnet, daemon, netns, socks, wait_until};
+
+use crate::echo;
 
 /// Measured 0.2 s to 0.7 s on two idle cores; the rest is for busy ones.
 const READY: Duration = Duration::from_secs(30);
 /// Where tailscaled's own SOCKS5 server listens.
 const BARE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 2055);
+/// A client that has gone cannot be told from one that has ended its side and is waited for as long: its connection must
+/// not last into the next measurement.
+const HALF_CLOSED: &str = "500ms";
 /// The targets: bytes without end, and an echo.
 pub const LOAD: u16 = 9000;
 pub const ECHO: u16 = 9007;
@@ -27,7 +32,6 @@ pub struct Scene {
     pub tetherd: Daemon,
     _bare: Option<Node>,
     pub load: Load,
-    _echo: Server,
     _web: Node,
     pub tailnet: Tailnet,
 }
@@ -51,10 +55,12 @@ impl Scene {
         netns::enter_new()?;
         let tailnet = Tailnet::start()?;
         let web = Node::join(&tailnet, "web")?;
-        let (load, echo) = (Load::on(LOAD)?, Server::echo(ECHO)?);
-        let mut tetherd = Daemon::builder(binary()).joining(&tailnet, "app")?.start()?;
+        let load = Load::on(LOAD)?;
+        echo::on(ECHO..=ECHO)?;
+        let daemon = Daemon::builder(binary()).joining(&tailnet, "app")?;
+        let mut tetherd = daemon.env("TETHERD_HALF_CLOSE_TIMEOUT", HALF_CLOSED).start()?;
         tetherd.wait_ready(READY)?;
-        Ok(Self { tetherd, _bare: None, load, _echo: echo, _web: web, tailnet })
+        Ok(Self { tetherd, _bare: None, load, _web: web, tailnet })
     }
 
     /// With a second node beside it, the same tailscaled with the same settings.

@@ -1,10 +1,13 @@
 //! Through the tailnet, against tailscaled's own SOCKS5 server: throughput, connect to first byte, round trip.
 
+use std::ops::RangeInclusive;
+use std::thread;
 use std::time::Duration;
 
 use anyhow::Result;
 use testbed::load::Way;
 
+use crate::echo;
 use crate::latency::{Times, first_byte, there_and_back};
 use crate::report::{Report, Row, Series};
 use crate::scene::{ECHO, LOAD, Proxy, Scene, TAILSCALED, TETHERD};
@@ -12,9 +15,15 @@ use crate::scene::{ECHO, LOAD, Proxy, Scene, TAILSCALED, TETHERD};
 const CARRY: (Duration, Duration) = (Duration::from_millis(300), Duration::from_millis(1200));
 const STREAMS: [usize; 2] = [1, 8];
 const WAYS: [(Way, &str); 2] = [(Way::Down, "down"), (Way::Up, "up")];
-/// In each round, so that the p99 of all rounds stands on thousands.
-const CONNECTIONS: usize = 400;
+/// In each round, so that the p99 of all rounds stands on more than a thousand.
+const CONNECTIONS: usize = 300;
+/// Each connection goes to another of these: the stack inside the target's tailscaled lets a SYN go unanswered that has the
+/// ports of a connection which ended in the minute before, and those of the other side are chosen at random.
+const TARGETS: RangeInclusive<u16> = 20_000..=20_999;
 const ROUND_TRIPS: usize = 2_000;
+/// The target's tailscaled refuses a connection whose own port on loopback one to another target has already: those that
+/// carried bytes are to have ended.
+const ENDED: Duration = Duration::from_secs(1);
 /// A turn of round trips of one proxy.
 const TURN: usize = 100;
 
@@ -25,9 +34,12 @@ const NAMES: Pair<&str> = ["tetherd", "tailscaled"];
 
 pub fn measure(rounds: usize) -> Result<Report> {
     let scene = Scene::beside_tailscaled()?;
+    echo::on(TARGETS)?;
+    let mut targets = TARGETS.cycle();
     let mut all: Vec<(String, &str, [Vec<f64>; 2])> = Vec::new();
     for round in 0..=rounds {
-        let measured = [times()?, flows_of(&scene, round)?].concat();
+        thread::sleep(ENDED);
+        let measured = [times(&mut targets)?, flows_of(&scene, round)?].concat();
         if all.is_empty() {
             // The first round warms everything up.
             all = measured.into_iter().map(|(name, unit, _)| (name, unit, Default::default())).collect();
@@ -64,11 +76,11 @@ fn compare(report: &mut Report, name: &str, unit: &str, values: Pair<Vec<f64>>) 
     Ok(medians[0] / medians[1])
 }
 
-fn times() -> Result<Vec<Measured>> {
+fn times(targets: &mut impl Iterator<Item = u16>) -> Result<Vec<Measured>> {
     let mut connects = [Times::default(), Times::default()];
     for number in 0..2 * CONNECTIONS {
-        let proxy = number % 2;
-        connects[proxy].add(first_byte(|| PAIR[proxy].connect("web", ECHO))?);
+        let (proxy, target) = (number % 2, targets.next().unwrap_or(ECHO));
+        connects[proxy].add(first_byte(|| PAIR[proxy].connect("web", target))?);
     }
     let mut streams = [PAIR[0].connect("web", ECHO)?, PAIR[1].connect("web", ECHO)?];
     let mut trips = [Times::default(), Times::default()];

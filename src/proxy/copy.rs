@@ -57,13 +57,16 @@ pub(super) async fn copy(
     loop {
         let passed = match poll_fn(|context| step(from, to, context)).await? {
             Step::Ended => return Ok(()),
-            Step::Passed(bytes) => bytes,
+            Step::Passed(bytes) => {
+                carried.add(bytes);
+                bytes
+            }
             Step::Left(rest, bytes) => {
-                to.write_all(&rest).await.map_err(Broken::Writing)?;
+                carried.add(bytes - rest.len());
+                write_all(to, &rest, carried).await.map_err(Broken::Writing)?;
                 bytes
             }
         };
-        carried.add(passed);
         if passed > SMALL {
             brake.pause().await;
         }
@@ -71,13 +74,28 @@ pub(super) async fn copy(
             && may_splice
             && let (Some(from), Some(to)) = (from.tcp(), to.tcp())
         {
-            match splice(from, to, carried).await? {
+            // In a box of its own: a silent connection has none.
+            match Box::pin(splice(from, to, carried)).await? {
                 Moved::Ended => return Ok(()),
                 Moved::Little => {}
                 Moved::Impossible => may_splice = false,
             }
         }
     }
+}
+
+/// Counts each part as it goes: a reader that is slow is not silent.
+async fn write_all(to: &mut Writes<'_>, mut bytes: &[u8], carried: &Tally) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match to.write(bytes).await? {
+            0 => return Err(io::ErrorKind::WriteZero.into()),
+            written => {
+                carried.add(written);
+                bytes = &bytes[written..];
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Reads and drops until `from` ends.

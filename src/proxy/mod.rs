@@ -1,6 +1,8 @@
 //! The proxy: listener → client (SOCKS5 or HTTP) → connector → relay. Each step knows only the next one's input.
 
 mod admission;
+#[cfg(test)]
+mod any_pattern;
 mod beside;
 mod client;
 mod connector;

@@ -69,15 +69,18 @@ impl Pipe {
         Ok(bytes)
     }
 
-    /// Hands on all that is in it.
-    async fn empty(&mut self, to: &TcpStream) -> io::Result<()> {
+    /// Hands on all that is in it, and counts each part as it goes: a reader that is slow is not silent.
+    async fn empty(&mut self, to: &TcpStream, carried: &Tally) -> io::Result<()> {
         let Some(ends) = &self.ends else { return Ok(()) };
         while self.waiting > 0 {
             let moved = to.try_io(Interest::WRITABLE, || {
                 Ok(nix::fcntl::splice(&ends.reads, None, to, None, self.waiting, flags())?)
             });
             match moved {
-                Ok(bytes) => self.waiting -= bytes,
+                Ok(bytes) => {
+                    self.waiting -= bytes;
+                    carried.add(bytes);
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => to.writable().await?,
                 Err(error) => return Err(error),
             }
@@ -113,8 +116,7 @@ pub(super) async fn splice(from: &TcpStream, to: &TcpStream, carried: &Tally) ->
             match pipe.fill(from) {
                 Ok(0) => return Ok(Moved::Ended),
                 Ok(bytes) => {
-                    pipe.empty(to).await.map_err(Broken::Writing)?;
-                    carried.add(bytes);
+                    pipe.empty(to, carried).await.map_err(Broken::Writing)?;
                     moved += bytes;
                     // Others have their turn, too.
                     consume_budget().await;
