@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use testbed::process::Process;
-use testbed::wait_until;
+use testbed::{parts, wait_until};
 
 use crate::report::Report;
 use crate::scene::Proxy;
@@ -17,6 +17,7 @@ const LISTENS: Duration = Duration::from_secs(10);
 const MICROSOCKS: u16 = 3001;
 const DANTE: u16 = 3002;
 const FAST_SOCKS5: u16 = 3003;
+const GOST: u16 = 3004;
 
 /// No name look-ups, no log, nobody but this machine.
 const DANTE_CONF: &str = "\
@@ -74,7 +75,12 @@ pub fn all() -> Result<Vec<Rival>> {
         command.args(["--listen-addr", &format!("127.0.0.1:{FAST_SOCKS5}"), "no-auth"]);
         Ok(command)
     })?;
-    Ok(vec![microsocks, dante, fast_socks5])
+    let gost = Rival::start("gost", GOST, |_| {
+        let mut command = Command::new(parts::find("gost")?);
+        command.arg(format!("socks5://127.0.0.1:{GOST}"));
+        Ok(command)
+    })?;
+    Ok(vec![microsocks, dante, fast_socks5, gost])
 }
 
 /// The example server of the library that tetherd reads SOCKS5 with.
