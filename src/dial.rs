@@ -6,9 +6,10 @@ use std::net::{IpAddr, SocketAddr};
 
 use hyper::body::Bytes;
 use thiserror::Error;
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::TcpStream;
 
 use crate::address::reached;
+use crate::local_stream::LocalStream;
 use crate::text::printable;
 
 /// A host as the client named it.
@@ -67,7 +68,7 @@ impl fmt::Display for Target {
 #[derive(Debug)]
 pub enum Dialled {
     /// A stream to the target through the tailnet, and the bytes of it that came with the answer.
-    Tailnet(UnixStream, Bytes),
+    Tailnet(LocalStream, Bytes),
     /// The target lies outside the tailnet at this address; the caller is to dial it itself.
     Outside(SocketAddr),
 }

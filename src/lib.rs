@@ -6,7 +6,8 @@
 //! proxy and tailscaled, [`status`] what a person wants to know, [`http`] one request over one connection, [`text`] the
 //! text of others, [`fatal`] the reasons to end. [`memory`] what the
 //! container's memory allows, [`child`] and [`inherited`] are what all children have in common,
-//! [`proxy_env`] the variables by which programs find the proxy, [`reachable`] where a listener is, [`address`] the one form of addresses.
+//! [`proxy_env`] the variables by which programs find the proxy, [`reachable`] where a listener is, [`address`] the one form of addresses,
+//! [`local_stream`] a connection over a unix socket.
 
 pub mod address;
 pub mod child;
@@ -18,6 +19,7 @@ pub mod health;
 pub mod http;
 pub mod inherited;
 pub mod keys;
+pub mod local_stream;
 pub mod memory;
 pub mod proxy;
 pub mod proxy_env;

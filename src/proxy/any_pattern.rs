@@ -1,12 +1,13 @@
 //! The relay under random patterns: blocks of any size both ways, readers of any greed, small and large socket buffers,
 //! ends in any order, spliced from TCP to TCP or copied to and from unix sockets. A failure names its seed.
 
+use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use fastrand::Rng;
 use nix::sys::socket::{setsockopt, sockopt};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream, UnixStream};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::yield_now;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -15,6 +16,7 @@ use super::halves::{Reads, Writes};
 use super::patience::{Carried, Patience};
 use super::relay::{HalfClose, relay};
 use super::stream::Stream;
+use crate::local_stream::LocalStream;
 use crate::memory::Brake;
 
 /// Seconds are for a busy machine.
@@ -45,7 +47,11 @@ async fn tcp(buffer: Option<usize>) -> (Stream, Stream) {
 
 fn unix() -> (Stream, Stream) {
     let (here, there) = UnixStream::pair().expect("a pair");
-    (Stream::Unix(here), Stream::Unix(there))
+    let watched = |socket: UnixStream| {
+        socket.set_nonblocking(true).expect("set");
+        Stream::Unix(LocalStream::new(socket).expect("is watched"))
+    };
+    (watched(here), watched(there))
 }
 
 /// From a byte to several times what a pipe holds; large ones follow each other now and then, so that splicing begins.

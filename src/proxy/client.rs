@@ -78,7 +78,7 @@ impl<D: Dial> Proxy<D> {
         match self.connect(target).await {
             Ok(connection) => {
                 self.counters.connected(Protocol::Forward);
-                self.relay(stream, connection, &[]).await;
+                self.relay(stream, connection, Vec::new()).await;
             }
             Err(error) => {
                 self.unserved(from, Protocol::Forward, Outcome::from(&error), &format!("{target}: {error}"));
@@ -112,17 +112,21 @@ impl<D: Dial> Proxy<D> {
 
     /// Carries bytes between a client and its target. `sent` came from the client already. Neither side is let go on
     /// without reading what is there before the relay begins to watch them.
-    pub(super) async fn relay(&self, mut client: Stream, connection: Connection, sent: &[u8]) {
+    pub(super) async fn relay(&self, mut client: Stream, connection: Connection, sent: Vec<u8>) {
         let carried = Arc::new(Carried::within(&self.counters));
         let (mut target, early, half_close) = match connection {
             Connection::Tailnet(target, early) => (Stream::Unix(target), early, HalfClose::Hold),
             Connection::Direct(target) => (Stream::Tcp(target), Bytes::new(), HalfClose::PassOn),
         };
         let begun = async {
-            target.write_all(sent).await?;
-            client.write_all(&early).await
+            target.write_all(&sent).await?;
+            carried.add_sent(sent.len());
+            client.write_all(&early).await?;
+            carried.add_received(early.len());
+            Ok(())
         };
         let begun = self.in_time(begun).await;
+        drop(sent);
         // It may hold a whole buffer of the answer's head, for as long as it lives.
         drop(early);
         let result = match begun {

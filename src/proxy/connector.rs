@@ -9,12 +9,13 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use hyper::body::Bytes;
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::beside::{Heard, dial_beside};
 use super::policy::{Policy, judge_unknown};
 use crate::dial::{Association, Dial, DialError, Dialled, Host, Place, Route, Target};
+use crate::local_stream::LocalStream;
 use crate::state::{Phase, Watcher};
 
 /// tailscaled that has just ended is noticed within milliseconds; until then its socket is tried again at this pace.
@@ -30,7 +31,7 @@ const NEXT_ADDRESS_AFTER: Duration = Duration::from_millis(300);
 #[derive(Debug)]
 pub enum Connection {
     /// tailscaled ends both directions as soon as one ends.
-    Tailnet(UnixStream, Bytes),
+    Tailnet(LocalStream, Bytes),
     Direct(TcpStream),
 }
 

@@ -12,6 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use super::halves::{Reads, Writes};
 use super::patience::Tally;
 use super::splice::{Moved, splice};
+use super::ties::Ties;
 use crate::memory::Brake;
 
 /// tailscaled writes at most 32 KiB at a time; between TCP connections more waits.
@@ -38,6 +39,14 @@ impl Broken {
     }
 }
 
+/// How a direction came to its end here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Copied {
+    All,
+    /// It carries much, and the connection goes on elsewhere. No byte of it is held.
+    Leaves,
+}
+
 /// What became of the bytes that waited.
 enum Step {
     Ended,
@@ -46,37 +55,48 @@ enum Step {
     Left(Vec<u8>, usize),
 }
 
-/// Carries bytes until `from` ends, held up by `brake`.
+/// Carries bytes until `from` ends or the connection leaves, held up by `brake`.
 pub(super) async fn copy(
     from: &mut Reads<'_>,
     to: &mut Writes<'_>,
     carried: &Tally,
     brake: &Brake,
-) -> Result<(), Broken> {
-    let mut may_splice = true;
+    ties: &Ties<'_>,
+) -> Result<Copied, Broken> {
+    let (mut is_bound, mut may_splice) = (false, true);
     loop {
         let passed = match poll_fn(|context| step(from, to, context)).await? {
-            Step::Ended => return Ok(()),
+            Step::Ended => return Ok(Copied::All),
             Step::Passed(bytes) => {
                 carried.add(bytes);
                 bytes
             }
             Step::Left(rest, bytes) => {
+                let _tie = ties.bind();
                 carried.add(bytes - rest.len());
                 write_all(to, &rest, carried).await.map_err(Broken::Writing)?;
                 bytes
             }
         };
         if passed > SMALL {
+            if !is_bound {
+                is_bound = true;
+                from.bound();
+                to.bound();
+            }
             brake.pause().await;
         }
         if passed == BUFFER
             && may_splice
             && let (Some(from), Some(to)) = (from.tcp(), to.tcp())
         {
+            if ties.leaves() {
+                return Ok(Copied::Leaves);
+            }
+            let _tie = ties.bind();
             // In a box of its own: a silent connection has none.
             match Box::pin(splice(from, to, carried)).await? {
-                Moved::Ended => return Ok(()),
+                Moved::Ended => return Ok(Copied::All),
                 Moved::Little => {}
                 Moved::Impossible => may_splice = false,
             }

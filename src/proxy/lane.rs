@@ -11,54 +11,66 @@ use tokio::net::TcpStream;
 use tokio::runtime::{Builder, Handle};
 use tokio_util::task::AbortOnDropHandle;
 
+use super::copy::Copied;
 use super::patience::{Carried, Patience};
-use super::relay::{HalfClose, relay};
+use super::relay::{HalfClose, relay, relay_until};
 use super::stream::Stream;
-
-/// With one connection there is nothing to divide, and moving it costs two wake-ups.
-const ENOUGH: usize = 2;
+use super::ties::Ties;
 
 /// Shared by all connections. The thread begins when it is needed first, and stays.
 #[derive(Debug, Default)]
 pub struct Lane {
     other: OnceLock<Option<Handle>>,
-    open: AtomicUsize,
-    turn: AtomicUsize,
+    /// Connections that carry much, on this thread and on the other one.
+    here: AtomicUsize,
+    there: AtomicUsize,
 }
 
-/// A connection past the tailnet, counted until it is dropped.
-struct Open<'a>(&'a AtomicUsize);
+/// A connection that carries much, counted until it is dropped.
+struct Counted<'a>(&'a AtomicUsize);
 
-impl Drop for Open<'_> {
+impl<'a> Counted<'a> {
+    fn among(those: &'a AtomicUsize) -> Self {
+        those.fetch_add(1, Ordering::Relaxed);
+        Self(those)
+    }
+}
+
+impl Drop for Counted<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 impl Lane {
-    /// Relays here or on the other thread, by turns.
+    /// Relays here, and on the other thread from when it carries much and more such connections are here than there: one
+    /// that is short or silent is not worth the move.
     pub(super) async fn relay(
         &self,
-        client: Stream,
-        target: Stream,
+        mut client: Stream,
+        mut target: Stream,
         patience: &Patience,
         carried: &Arc<Carried>,
     ) -> io::Result<()> {
-        let open = self.open.fetch_add(1, Ordering::Relaxed) + 1;
-        let _open = Open(&self.open);
-        match (client, target) {
-            (Stream::Tcp(client), Stream::Tcp(target)) if open >= ENOUGH && self.is_the_others_turn() => {
-                match self.other() {
-                    Some(other) => there(other, client, target, patience.clone(), Arc::clone(carried)).await,
-                    None => here(Stream::Tcp(client), Stream::Tcp(target), patience, carried).await,
-                }
+        let stays = OnceLock::new();
+        let leaves = || {
+            let there_are_fewer = self.there.load(Ordering::Relaxed) < self.here.load(Ordering::Relaxed);
+            let leaves = stays.get().is_none() && there_are_fewer && self.other().is_some();
+            if !leaves {
+                stays.get_or_init(|| Counted::among(&self.here));
             }
-            (client, target) => here(client, target, patience, carried).await,
+            leaves
+        };
+        let ties = Ties::loose(&leaves);
+        let copied = relay_until(&mut client, &mut target, HalfClose::PassOn, patience, carried, &ties).await?;
+        // Nothing but TCP on both sides is asked whether it leaves.
+        if copied == Copied::Leaves
+            && let (Stream::Tcp(client), Stream::Tcp(target), Some(other)) = (client, target, self.other())
+        {
+            let _counted = Counted::among(&self.there);
+            return there(other, client, target, patience.clone(), Arc::clone(carried)).await;
         }
-    }
-
-    fn is_the_others_turn(&self) -> bool {
-        self.turn.fetch_add(1, Ordering::Relaxed) % 2 == 1
+        Ok(())
     }
 
     /// `None` where there is one core, or no thread to be had.
@@ -76,10 +88,6 @@ fn start() -> Option<Handle> {
     Some(handle)
 }
 
-async fn here(client: Stream, target: Stream, patience: &Patience, carried: &Carried) -> io::Result<()> {
-    relay(client, target, HalfClose::PassOn, patience, carried).await
-}
-
 async fn there(
     other: &Handle,
     client: TcpStream,
@@ -90,7 +98,7 @@ async fn there(
     let (client, target) = (client.into_std()?, target.into_std()?);
     let relaying = other.spawn(async move {
         let (client, target) = (TcpStream::from_std(client)?, TcpStream::from_std(target)?);
-        here(Stream::Tcp(client), Stream::Tcp(target), &patience, &carried).await
+        relay(Stream::Tcp(client), Stream::Tcp(target), HalfClose::PassOn, &patience, &carried).await
     });
     // Whoever gives up here gives up there.
     AbortOnDropHandle::new(relaying).await.unwrap_or_else(|error| Err(io::Error::other(error)))
@@ -148,6 +156,6 @@ mod tests {
         assert!(lane.other.get().is_none(), "one connection needs no other thread");
         tokio::join!(exchange(&lane, 1), exchange(&lane, 2), exchange(&lane, 3), exchange(&lane, 4));
         assert!(lane.other.get().is_some(), "several do");
-        assert_eq!(lane.open.load(Ordering::Relaxed), 0);
+        assert_eq!((lane.here.load(Ordering::Relaxed), lane.there.load(Ordering::Relaxed)), (0, 0));
     }
 }

@@ -11,7 +11,7 @@ use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use nix::sys::socket::{Backlog, listen};
+use nix::sys::socket::{Backlog, listen, setsockopt, sockopt};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::net::{TcpStream, UnixStream};
@@ -22,6 +22,7 @@ use tokio_util::task::TaskTracker;
 
 use super::admission::Admission;
 use super::stream::Stream;
+use crate::local_stream::LocalStream;
 
 /// After an error (too many open files, for one) accepting at once would spin.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -44,6 +45,8 @@ pub struct SocketFile {
 impl Listener {
     /// Takes a socket that listens already.
     pub fn tcp(listener: TcpListener) -> io::Result<Self> {
+        // Small messages must not wait for the next ones. Accepted connections inherit it.
+        setsockopt(&listener, sockopt::TcpNoDelay, &true)?;
         Ok(Self::Tcp(waiting(listener)?))
     }
 
@@ -95,14 +98,12 @@ impl Listener {
             Self::Tcp(listener) => {
                 let (stream, from) = listener.get_ref().accept()?;
                 stream.set_nonblocking(true)?;
-                // Small messages must not wait for the next ones.
-                let _ = stream.set_nodelay(true);
                 Ok((Stream::Tcp(TcpStream::from_std(stream)?), from.to_string()))
             }
             Self::Unix(listener, file) => {
                 let (stream, _) = listener.get_ref().accept()?;
                 stream.set_nonblocking(true)?;
-                Ok((Stream::Unix(UnixStream::from_std(stream)?), format!("unix:{}", file.path.display())))
+                Ok((Stream::Unix(LocalStream::new(stream)?), format!("unix:{}", file.path.display())))
             }
         }
     }

@@ -22,6 +22,7 @@ mod reply;
 mod socks;
 mod splice;
 mod stream;
+mod ties;
 mod udp;
 
 pub use admission::Admission;

@@ -106,11 +106,11 @@ pub(super) async fn idle(carried: &Carried, limit: Option<Duration>) {
 }
 
 /// Lets `direction` finish, or ends it when nothing was carried for as long as `patience` says.
-pub(super) async fn until_silent(
-    direction: impl Future<Output = io::Result<()>>,
+pub(super) async fn until_silent<T>(
+    direction: impl Future<Output = io::Result<T>>,
     carried: &Carried,
     patience: &Patience,
-) -> io::Result<()> {
+) -> io::Result<T> {
     let mut direction = pin!(direction);
     let mut silence = patience.half_closed;
     let mut draining = false;

@@ -6,9 +6,11 @@ use std::pin::pin;
 
 use tokio::io::AsyncWriteExt;
 
-use super::copy::{Broken, copy, discard};
+use super::copy::{Broken, Copied, copy, discard};
+use super::halves::Writes;
 use super::patience::{Carried, Patience, idle, until_silent};
 use super::stream::Stream;
+use super::ties::Ties;
 use crate::memory::Brake;
 
 /// Whether the target may hear that the client has stopped sending.
@@ -23,64 +25,98 @@ pub enum HalfClose {
 /// Relays until the end. Once one side has ended, the other gets as long as it has something to say, and
 /// `patience.half_closed` after its last byte.
 pub async fn relay(
-    client: Stream,
-    target: Stream,
-    half_close: HalfClose,
-    patience: &Patience,
-    carried: &Carried,
-) -> io::Result<()> {
-    tokio::select! {
-        result = carry(client, target, half_close, patience, carried) => result,
-        () = idle(carried, patience.idle) => Err(io::ErrorKind::TimedOut.into()),
-    }
-}
-
-async fn carry(
     mut client: Stream,
     mut target: Stream,
     half_close: HalfClose,
     patience: &Patience,
     carried: &Carried,
 ) -> io::Result<()> {
+    relay_until(&mut client, &mut target, half_close, patience, carried, &Ties::lasting()).await.map(drop)
+}
+
+/// The same, or until the connection leaves: then no byte of it is held here.
+pub(super) async fn relay_until(
+    client: &mut Stream,
+    target: &mut Stream,
+    half_close: HalfClose,
+    patience: &Patience,
+    carried: &Carried,
+    ties: &Ties<'_>,
+) -> io::Result<Copied> {
+    tokio::select! {
+        result = carry(client, target, half_close, patience, carried, ties) => result,
+        () = idle(carried, patience.idle) => Err(io::ErrorKind::TimedOut.into()),
+    }
+}
+
+async fn carry(
+    client: &mut Stream,
+    target: &mut Stream,
+    half_close: HalfClose,
+    patience: &Patience,
+    carried: &Carried,
+    ties: &Ties<'_>,
+) -> io::Result<Copied> {
     // tailscaled holds what waits to be sent through the tailnet, and nothing of what goes past it.
     let brake = if half_close == HalfClose::Hold { patience.brake.clone() } else { Brake::default() };
     let (mut client_reads, mut client_writes) = client.halves();
     let (mut target_reads, mut target_writes) = target.halves();
     let mut answer = pin!(async {
-        match copy(&mut target_reads, &mut client_writes, &carried.received, &Brake::default()).await {
+        match copy(&mut target_reads, &mut client_writes, &carried.received, &Brake::default(), ties).await {
+            Ok(Copied::Leaves) => return Ok(Copied::Leaves),
+            Ok(Copied::All) => {}
             // tailscaled closes its socket with bytes of ours unread when the target has ended: the kernel then reports
             // a reset, after the last byte of the answer.
             Err(Broken::Reading(_)) if half_close == HalfClose::Hold => {}
-            result => result.map_err(Broken::into_inner)?,
+            Err(broken) => return Err(broken.into_inner()),
         }
-        client_writes.shutdown().await
+        end(&mut client_writes, ties).await
     });
     let mut request = pin!(async {
-        match copy(&mut client_reads, &mut target_writes, &carried.sent, &brake).await {
-            Ok(()) if half_close == HalfClose::PassOn => target_writes.shutdown().await,
-            Ok(()) => Ok(()),
+        match copy(&mut client_reads, &mut target_writes, &carried.sent, &brake, ties).await {
+            Ok(Copied::All) if half_close == HalfClose::PassOn => end(&mut target_writes, ties).await,
+            Ok(copied) => Ok(copied),
             // A target that listens no more may have answered all the same. What the client still sends is read and
             // dropped: closing a socket with unread bytes resets it, and the reset overtakes the end of the answer.
-            Err(Broken::Writing(_)) => discard(&mut client_reads, &carried.unheard).await.map_err(Broken::into_inner),
+            Err(Broken::Writing(_)) => {
+                let _tie = ties.bind();
+                let discarded = discard(&mut client_reads, &carried.unheard).await;
+                discarded.map(|()| Copied::All).map_err(Broken::into_inner)
+            }
             Err(Broken::Reading(error)) => Err(error),
         }
     });
     tokio::select! {
         result = &mut request => {
-            result?;
+            if result? == Copied::Leaves {
+                return Ok(Copied::Leaves);
+            }
+            ties.end();
             until_silent(answer, carried, patience).await
         }
         result = &mut answer => {
-            result?;
+            if result? == Copied::Leaves {
+                return Ok(Copied::Leaves);
+            }
+            ties.end();
             until_silent(request, carried, patience).await
         }
     }
+}
+
+/// Tells `to` that nothing more comes; the last direction leaves that to the closing of the socket.
+async fn end(to: &mut Writes<'_>, ties: &Ties<'_>) -> io::Result<Copied> {
+    if !ties.one_has_ended() {
+        to.shutdown().await?;
+    }
+    Ok(Copied::All)
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::patience::SILENCE_AT_THE_END;
     use super::*;
+    use crate::local_stream::LocalStream;
     use std::time::Duration;
     use tokio::io::AsyncReadExt;
     use tokio::net::{TcpListener, TcpStream, UnixStream};
@@ -96,6 +132,7 @@ mod tests {
     /// A connection and its other end, as the relay has it.
     fn pair() -> (UnixStream, Stream) {
         let (here, there) = UnixStream::pair().expect("a pair");
+        let there = LocalStream::new(there.into_std().expect("a socket")).expect("is watched");
         (here, Stream::Unix(there))
     }
 

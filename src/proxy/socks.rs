@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use fast_socks5::ReplyError;
 use fast_socks5::consts::{SOCKS5_CMD_TCP_CONNECT, SOCKS5_CMD_UDP_ASSOCIATE};
 use thiserror::Error;
+use tokio::io::BufReader;
 use tokio::net::UdpSocket;
 use tokio::time::timeout;
 
@@ -17,6 +18,9 @@ use super::reply::reply_to;
 use super::stream::Stream;
 use super::udp;
 use crate::dial::{Dial, DialError, Target};
+
+/// A greeting and a request are read in one piece each, mostly: so much covers both.
+const HANDSHAKE: usize = 512;
 
 /// What BND.ADDR says when the connection's own address in the tailnet is not known; clients do not use it.
 pub(super) const UNSPECIFIED: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
@@ -59,7 +63,8 @@ impl Unserved {
 
 /// What a client gets.
 enum Served {
-    Connection(Connection),
+    /// With what the client has sent behind its request.
+    Connection(Connection, Vec<u8>),
     Association(UdpSocket),
 }
 
@@ -68,7 +73,7 @@ pub(super) async fn serve<D: Dial>(proxy: &Proxy<D>, mut client: Stream, from: &
     // Freed once the client has its answer.
     let served = Box::pin(answer(proxy, &mut client)).await;
     match served {
-        Ok(Served::Connection(connection)) => proxy.relay(client, connection, &[]).await,
+        Ok(Served::Connection(connection, sent)) => proxy.relay(client, connection, sent).await,
         // In a box of its own: few are associations, and they need three times what a connection does.
         Ok(Served::Association(socket)) => Box::pin(udp::serve(proxy, client, socket)).await,
         Err(reason) => {
@@ -79,15 +84,20 @@ pub(super) async fn serve<D: Dial>(proxy: &Proxy<D>, mut client: Stream, from: &
 }
 
 async fn answer<D: Dial>(proxy: &Proxy<D>, client: &mut Stream) -> Result<Served, Unserved> {
-    let near = client.local_ip();
-    let asked = timeout(proxy.handshake_timeout, handshake::read(client, proxy.credentials.as_ref())).await;
+    let credentials = proxy.credentials.as_ref();
+    // No password stays in a buffer.
+    let ahead = if credentials.is_some() { 0 } else { HANDSHAKE };
+    let mut buffered = BufReader::with_capacity(ahead, &mut *client);
+    let asked = timeout(proxy.handshake_timeout, handshake::read(&mut buffered, credentials)).await;
     let Request { command, target } = asked.map_err(|_| Unserved::TooSlow)??;
-    let (served, truth, bound) = match (command, near) {
-        (SOCKS5_CMD_TCP_CONNECT, _) => match proxy.connect(&target).await {
+    let sent = buffered.buffer().to_vec();
+    drop(buffered);
+    let (served, truth, bound) = match command {
+        SOCKS5_CMD_TCP_CONNECT => match proxy.connect(&target).await {
             Ok(connection) => {
                 proxy.counters.connected(Protocol::Socks5);
                 let bound = bind_address(&connection);
-                (Ok(Served::Connection(connection)), ReplyError::Succeeded, bound)
+                (Ok(Served::Connection(connection, sent)), ReplyError::Succeeded, bound)
             }
             Err(error) => {
                 let truth = reply_to(&error);
@@ -95,17 +105,19 @@ async fn answer<D: Dial>(proxy: &Proxy<D>, client: &mut Stream) -> Result<Served
             }
         },
         // A client on a unix socket has no address that its datagrams could come from.
-        (SOCKS5_CMD_UDP_ASSOCIATE, Some(near)) if proxy.udp => match open_datagrams(near).await {
+        SOCKS5_CMD_UDP_ASSOCIATE if proxy.udp && client.local_ip().is_some() => match open_datagrams(client).await {
             Ok((socket, bound)) => (Ok(Served::Association(socket)), ReplyError::Succeeded, bound),
             Err(error) => (Err(Unserved::Socket(error)), ReplyError::GeneralFailure, UNSPECIFIED),
         },
-        (command, _) => (Err(Unserved::Command(command)), ReplyError::CommandNotSupported, UNSPECIFIED),
+        command => (Err(Unserved::Command(command)), ReplyError::CommandNotSupported, UNSPECIFIED),
     };
     handshake::reply(client, truth, bound).await?;
     served
 }
 
-async fn open_datagrams(near: IpAddr) -> io::Result<(UdpSocket, SocketAddr)> {
+/// Where the client is known to reach this machine.
+async fn open_datagrams(client: &Stream) -> io::Result<(UdpSocket, SocketAddr)> {
+    let near = client.local_ip().ok_or(io::ErrorKind::AddrNotAvailable)?;
     let socket = UdpSocket::bind((near, 0)).await?;
     let bound = socket.local_addr()?;
     Ok((socket, bound))

@@ -8,14 +8,16 @@ use std::task::{Context, Poll};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{MsgFlags, recv};
-use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+use crate::local_stream::LocalStream;
 
 /// The connection.
 #[derive(Debug)]
 pub enum Stream {
     Tcp(TcpStream),
-    Unix(UnixStream),
+    Unix(LocalStream),
 }
 
 impl Stream {
@@ -53,8 +55,10 @@ impl Stream {
         let read = match self {
             Self::Tcp(stream) => stream.peek(&mut byte).await?,
             Self::Unix(stream) => {
-                let mut peek = || recv(stream.as_raw_fd(), &mut byte, MsgFlags::MSG_PEEK).map_err(io::Error::from);
-                stream.async_io(Interest::READABLE, &mut peek).await?
+                let peek = |socket: &std::os::unix::net::UnixStream| {
+                    Ok(recv(socket.as_raw_fd(), &mut byte, MsgFlags::MSG_PEEK)?)
+                };
+                stream.reading(peek).await?
             }
         };
         Ok((read > 0).then_some(byte[0]))
@@ -65,7 +69,7 @@ impl AsyncRead for Stream {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_read(context, buffer),
-            Self::Unix(stream) => Pin::new(stream).poll_read(context, buffer),
+            Self::Unix(stream) => stream.poll_read(context, buffer),
         }
     }
 }
@@ -74,7 +78,7 @@ impl AsyncWrite for Stream {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_write(context, bytes),
-            Self::Unix(stream) => Pin::new(stream).poll_write(context, bytes),
+            Self::Unix(stream) => stream.poll_write(context, bytes),
         }
     }
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::net::UnixStream;
+use crate::local_stream::LocalStream;
 
 /// Clients that come at the same moment are few; one more connects by itself.
 const AHEAD: usize = 4;
@@ -17,7 +17,7 @@ pub(super) struct Ahead(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     socket: PathBuf,
-    open: Mutex<Vec<UnixStream>>,
+    open: Mutex<Vec<LocalStream>>,
     opening: AtomicBool,
 }
 
@@ -26,26 +26,24 @@ impl Ahead {
         Self(Arc::new(Inner { socket, open: Mutex::default(), opening: AtomicBool::new(false) }))
     }
 
-    /// One that was opened before. It may have died with its tailscaled just now: then a new one is as good.
-    pub(super) fn take(&self) -> Option<UnixStream> {
-        let taken = loop {
-            let taken = self.open(Vec::pop);
-            match &taken {
-                // Nothing is to be read before a request: it is at its end.
-                Some(stream) if !would_block(stream) => {}
-                _ => break taken,
-            }
-        };
+    /// One that was opened before. It may have died with its tailscaled: whoever finds that out asks for a new one.
+    pub(super) fn take(&self) -> Option<LocalStream> {
+        let taken = self.open(Vec::pop);
         self.open_more();
         taken
     }
 
-    pub(super) async fn connect(&self) -> io::Result<UnixStream> {
-        UnixStream::connect(&self.0.socket).await
+    /// One has died: so have the others.
+    pub(super) fn forget(&self) {
+        self.open(Vec::clear);
+    }
+
+    pub(super) async fn connect(&self) -> io::Result<LocalStream> {
+        LocalStream::connect(&self.0.socket).await
     }
 
     /// Takes one back that has had its answer and may serve again.
-    pub(super) fn put_back(&self, stream: UnixStream) {
+    pub(super) fn put_back(&self, stream: LocalStream) {
         self.open(|open| {
             if open.len() < AHEAD {
                 open.push(stream);
@@ -69,13 +67,9 @@ impl Ahead {
         });
     }
 
-    fn open<T>(&self, with: impl FnOnce(&mut Vec<UnixStream>) -> T) -> T {
+    fn open<T>(&self, with: impl FnOnce(&mut Vec<LocalStream>) -> T) -> T {
         with(&mut self.0.open.lock().unwrap_or_else(PoisonError::into_inner))
     }
-}
-
-fn would_block(stream: &UnixStream) -> bool {
-    matches!(stream.try_read(&mut [0]), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
 }
 
 #[cfg(test)]
@@ -86,7 +80,7 @@ mod tests {
     use tokio::time::timeout;
 
     #[tokio::test(flavor = "current_thread")]
-    async fn connections_are_opened_ahead_and_dead_ones_are_not_given() {
+    async fn connections_are_opened_ahead_and_forgotten_with_their_tailscaled() {
         let directory = tempfile::tempdir().expect("a directory");
         let socket = directory.path().join("s");
         let listener = UnixListener::bind(&socket).expect("listens");
@@ -98,14 +92,8 @@ mod tests {
             accepted.push(next.expect("accepted").0);
         }
         assert!(ahead.take().is_some());
-        drop(accepted);
         drop(listener);
-        tokio::task::yield_now().await;
-        let dead = timeout(Duration::from_secs(10), async {
-            while ahead.take().is_some() {
-                tokio::task::yield_now().await;
-            }
-        });
-        dead.await.expect("none is left");
+        ahead.forget();
+        assert!(ahead.take().is_none());
     }
 }

@@ -6,9 +6,9 @@ use std::io;
 
 use hyper::body::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::UnixStream;
 
 use crate::dial::Target;
+use crate::local_stream::LocalStream;
 
 /// What is the same in each. tailscaled answers 403 to any other host name.
 const HEAD: &str = "POST /localapi/v0/dial HTTP/1.1\r\nHost: local-tailscaled.sock\r\nConnection: upgrade\r\n\
@@ -35,7 +35,7 @@ pub(super) fn request(network: &str, target: &Target) -> Option<String> {
 }
 
 /// Sends `request` and reads the answer.
-pub(super) async fn exchange(connection: &mut UnixStream, request: &str) -> io::Result<Answer> {
+pub(super) async fn exchange(connection: &mut LocalStream, request: &str) -> io::Result<Answer> {
     connection.write_all(request.as_bytes()).await?;
     let mut read = Vec::with_capacity(512);
     loop {
@@ -84,9 +84,11 @@ fn malformed(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tokio::net::UnixStream;
 
     async fn answer(parts: &[&str]) -> io::Result<Answer> {
-        let (mut here, mut there) = UnixStream::pair().expect("a pair");
+        let (here, mut there) = UnixStream::pair().expect("a pair");
+        let mut here = LocalStream::new(here.into_std().expect("a socket")).expect("is watched");
         let request = request("tcp", &Target::new("web", 80)).expect("fits");
         let tailscaled = async {
             for part in parts {

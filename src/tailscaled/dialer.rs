@@ -8,16 +8,18 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use fast_socks5::client::{Config, Socks5Stream};
 use fast_socks5::util::target_addr::TargetAddr;
 use fast_socks5::{Socks5Command, SocksError};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::TcpStream;
 
 use super::ahead::Ahead;
 use super::dial_request::{self, Answer};
 use super::exit_rule::ExitRule;
 use super::foreign_names::OwnNames;
 use super::local_api::{LocalApi, Node};
+use super::outside::Outside;
 use super::thaw::Thaw;
 use super::unknown_v6::{leads_to, needs_a_node};
 use crate::dial::{Association, Dial, DialError, Dialled, Host, Place, Route, Target};
+use crate::local_stream::LocalStream;
 
 /// The loopback port of the SOCKS5 server of the tailscaled that runs now; 0 where it has none.
 #[derive(Clone, Debug, Default)]
@@ -46,6 +48,7 @@ pub struct Dialer {
     thaw: Thaw,
     names: OwnNames,
     exit: ExitRule,
+    outside: Outside,
 }
 
 impl Dialer {
@@ -57,6 +60,7 @@ impl Dialer {
             thaw,
             names: OwnNames::default(),
             exit: ExitRule::default(),
+            outside: Outside::default(),
         }
     }
 
@@ -89,6 +93,10 @@ impl Dialer {
             return Ok(Dialled::Outside(address));
         }
         if let Host::Ip(address) = target.host {
+            // By an exit node alone, nothing goes past the tailnet on an answer from before.
+            if self.exit == ExitRule::Open && self.outside.has(address) {
+                return Ok(Dialled::Outside((address, target.port).into()));
+            }
             self.must_be_known(address).await?;
         }
         let request = dial_request::request(network, target)
@@ -100,7 +108,13 @@ impl Dialer {
             Answer::Other { status, dial_address, text } => {
                 self.ahead.put_back(connection);
                 match status {
-                    200 => outside(dial_address).and_then(|dialled| self.exit.permit(dialled)),
+                    200 => {
+                        let address = outside(dial_address)?;
+                        if target.host == Host::Ip(address.ip()) {
+                            self.outside.learn(address.ip());
+                        }
+                        self.exit.permit(Dialled::Outside(address))
+                    }
                     _ => Err(classify(&text)),
                 }
             }
@@ -108,11 +122,12 @@ impl Dialer {
     }
 
     /// A connection that was opened ahead may be that of a tailscaled which has ended: a new one tells.
-    async fn exchange(&self, request: &str) -> io::Result<(UnixStream, Answer)> {
-        if let Some(mut connection) = self.ahead.take()
-            && let Ok(answer) = dial_request::exchange(&mut connection, request).await
-        {
-            return Ok((connection, answer));
+    async fn exchange(&self, request: &str) -> io::Result<(LocalStream, Answer)> {
+        if let Some(mut connection) = self.ahead.take() {
+            match dial_request::exchange(&mut connection, request).await {
+                Ok(answer) => return Ok((connection, answer)),
+                Err(_) => self.ahead.forget(),
+            }
         }
         let mut connection = self.ahead.connect().await?;
         let answer = dial_request::exchange(&mut connection, request).await?;
@@ -181,9 +196,9 @@ fn unreachable(error: io::Error) -> DialError {
     DialError::Tailscaled(format!("connection: {error}"))
 }
 
-fn outside(address: Option<String>) -> Result<Dialled, DialError> {
+fn outside(address: Option<String>) -> Result<SocketAddr, DialError> {
     let address = address.and_then(|address| address.parse::<SocketAddr>().ok());
-    address.map(Dialled::Outside).ok_or_else(|| DialError::Other("tailscaled named no address to dial".into()))
+    address.ok_or_else(|| DialError::Other("tailscaled named no address to dial".into()))
 }
 
 /// What tailscaled's error text means. The texts are those of Go's `net` package and of gVisor's network stack.

@@ -17,6 +17,7 @@ mod local_api;
 mod log_lines;
 mod login;
 mod node_api;
+mod outside;
 mod path_watch;
 mod process;
 mod restart;

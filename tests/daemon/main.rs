@@ -24,6 +24,7 @@ mod promise_4_half_close_keeps_the_answer;
 mod promise_5_stopping;
 mod promise_6_memory_stays_bounded;
 mod promise_7_secrets_stay_secret;
+mod routes;
 mod scene;
 mod tailscale_names;
 mod throttled;

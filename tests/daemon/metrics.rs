@@ -15,9 +15,9 @@ use testbed::wait::wait_until;
 use crate::scene::{READY, Scene, connect, reply_code, start_ready};
 
 /// Samples by their name with labels.
-type Samples = BTreeMap<String, f64>;
+pub type Samples = BTreeMap<String, f64>;
 
-fn metrics(daemon: &Daemon) -> Samples {
+pub fn metrics(daemon: &Daemon) -> Samples {
     let answer = daemon.http_get("/metrics").expect("answers");
     assert_eq!(answer.head.status, 200);
     assert_eq!(answer.head.header("Content-Type"), Some("text/plain; version=0.0.4; charset=utf-8"));

@@ -3,10 +3,7 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::TcpListener;
 use std::path::Path;
-use std::process::Command;
-use std::thread;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -15,7 +12,7 @@ use testbed::server::{PAGE, Server};
 use testbed::wait::wait_until;
 use testbed::{Node, NodeOptions, http};
 
-use crate::scene::{END, READY, Scene, connect, reply_code, start_ready};
+use crate::scene::{END, OUTSIDE, READY, Scene, connect, outside, reply_code, start_ready};
 
 /// Two ports of the node: one forwarded to a server on its loopback, one that answers by itself or by a proxy.
 fn serve_config(text: &str) -> String {
@@ -169,19 +166,6 @@ fn until_not_ready(daemon: &Daemon, part: &str) {
     };
     wait_until(&format!("not ready: {part}"), READY, told)
         .unwrap_or_else(|error| panic!("{error}: {}", daemon.output()));
-}
-
-/// An address for documentation (RFC 5737). Not one of an interface: an exit node gives no access to its own network.
-const OUTSIDE: &str = "203.0.113.7";
-
-/// A server outside of loopback and tailnet, reached from this namespace: directly, or by a node in it.
-fn outside() -> u16 {
-    let route = ["route", "add", "local", "203.0.113.0/24", "dev", "lo"];
-    assert!(Command::new("ip").args(route).status().expect("ip").success());
-    let listener = TcpListener::bind((OUTSIDE, 0)).expect("a port");
-    let port = listener.local_addr().expect("address").port();
-    thread::spawn(move || listener.incoming().flatten().for_each(|mut stream| drop(stream.write_all(b"outside"))));
-    port
 }
 
 fn until_ready(daemon: &Daemon) {

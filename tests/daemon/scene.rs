@@ -1,8 +1,10 @@
 //! What nearly every test needs: a tailnet with a second node `web`, and the daemon under test.
 
-use std::net::TcpStream;
+use std::io::Write;
+use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::Command;
+use std::thread;
 use std::time::Duration;
 
 use testbed::daemon::{Builder, Daemon, SOCKS};
@@ -76,4 +78,17 @@ pub fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(binary());
     command.args(arguments).env_clear();
     command
+}
+
+/// An address for documentation (RFC 5737). Not one of an interface: an exit node gives no access to its own network.
+pub const OUTSIDE: &str = "203.0.113.7";
+
+/// A server outside of loopback and tailnet, reached from this namespace: directly, or by a node in it.
+pub fn outside() -> u16 {
+    let route = ["route", "add", "local", "203.0.113.0/24", "dev", "lo"];
+    assert!(Command::new("ip").args(route).status().expect("ip").success());
+    let listener = TcpListener::bind((OUTSIDE, 0)).expect("a port");
+    let port = listener.local_addr().expect("address").port();
+    thread::spawn(move || listener.incoming().flatten().for_each(|mut stream| drop(stream.write_all(b"outside"))));
+    port
 }

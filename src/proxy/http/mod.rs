@@ -102,7 +102,7 @@ async fn carry<D: Dial>(proxy: &Proxy<D>, tunnel: Tunnel) {
     let Ok(upgraded) = tunnel.client.await else { return };
     let Ok(parts) = upgraded.downcast::<TokioIo<Watched>>() else { return };
     if let Some(client) = parts.io.into_inner().into_inner() {
-        proxy.relay(client, tunnel.target, &parts.read_buf).await;
+        proxy.relay(client, tunnel.target, parts.read_buf.into()).await;
     }
 }
 

@@ -1,0 +1,172 @@
+//! A connection over a unix socket that is watched for what comes in, and for room to write only once there was none. The
+//! kernel reports room whenever the other side has read: watched for both, each byte to tailscaled wakes this process once
+//! more, for nothing.
+
+use std::io::{self, Read, Write};
+use std::net::Shutdown;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream as Socket;
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::OnceLock;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::unix::AsyncFd;
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
+use tokio::net::UnixStream;
+
+/// The connection.
+#[derive(Debug)]
+pub struct LocalStream {
+    socket: AsyncFd<Socket>,
+    /// The same socket, watched for room; from the first time that there was none.
+    room: OnceLock<AsyncFd<OwnedFd>>,
+}
+
+impl LocalStream {
+    /// Connects to the socket that listens at `path`.
+    pub async fn connect(path: &Path) -> io::Result<Self> {
+        Self::new(UnixStream::connect(path).await?.into_std()?)
+    }
+
+    /// Takes a socket that does not block.
+    pub fn new(socket: Socket) -> io::Result<Self> {
+        Ok(Self { socket: watched(socket, Interest::READABLE)?, room: OnceLock::new() })
+    }
+
+    /// Waits until `read` does not want to block.
+    pub async fn reading<T>(&self, read: impl FnMut(&Socket) -> io::Result<T>) -> io::Result<T> {
+        self.socket.async_io(Interest::READABLE, read).await
+    }
+
+    /// See [`AsyncRead::poll_read`].
+    pub fn poll_read(&self, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        loop {
+            let mut ready = ready!(self.socket.poll_read_ready(context))?;
+            let room = buffer.initialize_unfilled();
+            match ready.try_io(|socket| (&mut socket.get_ref()).read(room)) {
+                Ok(Ok(read)) => {
+                    // That was all: saves the call that would say so.
+                    if (1..room.len()).contains(&read) {
+                        ready.clear_ready();
+                    }
+                    buffer.advance(read);
+                    return Poll::Ready(Ok(()));
+                }
+                Ok(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
+                Ok(Err(error)) => return Poll::Ready(Err(error)),
+                Err(_) => {}
+            }
+        }
+    }
+
+    /// See [`AsyncWrite::poll_write`].
+    pub fn poll_write(&self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        loop {
+            match self.socket.get_ref().write(bytes) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                result => return Poll::Ready(result),
+            }
+            // Room that came since then is reported still.
+            let room = self.room()?;
+            ready!(room.poll_write_ready(context))?.clear_ready();
+        }
+    }
+
+    /// Tells the other side that nothing more comes.
+    pub fn shutdown(&self) -> io::Result<()> {
+        self.socket.get_ref().shutdown(Shutdown::Write)
+    }
+
+    fn room(&self) -> io::Result<&AsyncFd<OwnedFd>> {
+        if let Some(room) = self.room.get() {
+            return Ok(room);
+        }
+        let socket = self.socket.get_ref().as_fd().try_clone_to_owned()?;
+        let room = watched(socket, Interest::WRITABLE)?;
+        Ok(self.room.get_or_init(|| room))
+    }
+}
+
+#[allow(deprecated, reason = "a socket of the standard library keeps its descriptor until it is dropped")]
+fn watched<S: AsRawFd>(socket: S, interest: Interest) -> io::Result<AsyncFd<S>> {
+    AsyncFd::with_interest(socket, interest)
+}
+
+impl AsFd for LocalStream {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.get_ref().as_fd()
+    }
+}
+
+impl AsyncRead for LocalStream {
+    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Self::poll_read(self.get_mut(), context, buffer)
+    }
+}
+
+impl AsyncWrite for LocalStream {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Self::poll_write(self.get_mut(), context, bytes)
+    }
+
+    /// Sockets keep nothing back.
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(self.shutdown())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    /// More than the kernel holds for both sides.
+    const MUCH: usize = 4 << 20;
+
+    fn pair() -> (LocalStream, LocalStream) {
+        let (here, there) = Socket::pair().expect("a pair");
+        let watched = |socket: Socket| {
+            socket.set_nonblocking(true).expect("set");
+            LocalStream::new(socket).expect("is watched")
+        };
+        (watched(here), watched(there))
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn room_is_watched_from_when_there_is_none() {
+        let (mut here, mut there) = pair();
+        here.write_all(b"little").await.expect("fits");
+        assert!(here.room.get().is_none());
+        let sending = async {
+            here.write_all(&[7; MUCH]).await.expect("is taken in the end");
+            here.shutdown().expect("ended");
+            here
+        };
+        let receiving = async {
+            let mut all = Vec::new();
+            there.read_to_end(&mut all).await.expect("all of it");
+            all.len()
+        };
+        let (here, received) = tokio::join!(sending, receiving);
+        assert_eq!(received, 6 + MUCH);
+        assert!(here.room.get().is_some());
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn a_writer_without_room_hears_that_the_other_side_is_gone() {
+        let (mut here, there) = pair();
+        let sending = here.write_all(&[7; MUCH]);
+        let going = async {
+            tokio::task::yield_now().await;
+            drop(there);
+        };
+        let (sent, ()) = tokio::join!(sending, going);
+        assert_eq!(sent.expect_err("nobody reads").kind(), io::ErrorKind::BrokenPipe);
+    }
+}

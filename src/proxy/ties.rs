@@ -1,0 +1,59 @@
+//! What binds a connection to the thread that it is on: bytes that one of its directions has taken and not handed on, and
+//! a direction that has ended, of which no other thread would know.
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+/// Of one connection, known to both its directions.
+pub(super) struct Ties<'a> {
+    /// Whether it is to go on elsewhere, now that it carries much. `None` where it stays.
+    leaves: Option<&'a (dyn Fn() -> bool + Sync)>,
+    bound: AtomicUsize,
+    ended: AtomicBool,
+}
+
+/// Binds until it is dropped.
+pub(super) struct Tie<'a>(&'a AtomicUsize);
+
+impl<'a> Ties<'a> {
+    /// Of a connection that stays.
+    pub(super) const fn lasting() -> Self {
+        Self { leaves: None, bound: AtomicUsize::new(0), ended: AtomicBool::new(false) }
+    }
+
+    /// Of a connection that may leave. `leaves` is asked each time that it carries much.
+    pub(super) fn loose(leaves: &'a (dyn Fn() -> bool + Sync)) -> Self {
+        Self { leaves: Some(leaves), ..Self::lasting() }
+    }
+
+    pub(super) fn bind(&self) -> Tie<'_> {
+        self.bound.fetch_add(1, Ordering::Relaxed);
+        Tie(&self.bound)
+    }
+
+    /// One of the directions has ended.
+    pub(super) fn end(&self) {
+        self.ended.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn one_has_ended(&self) -> bool {
+        self.ended.load(Ordering::Relaxed)
+    }
+
+    /// To be asked by a direction that holds nothing.
+    pub(super) fn leaves(&self) -> bool {
+        self.bound.load(Ordering::Relaxed) == 0 && !self.one_has_ended() && self.leaves.is_some_and(|leaves| leaves())
+    }
+}
+
+impl Drop for Tie<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl fmt::Debug for Ties<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ties").field("bound", &self.bound).finish_non_exhaustive()
+    }
+}

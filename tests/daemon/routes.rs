@@ -1,0 +1,63 @@
+//! Where connections go whose targets lie outside the tailnet, until a route to them comes.
+
+use std::thread::sleep;
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use testbed::daemon::{Daemon, SOCKS};
+use testbed::socks;
+use testbed::wait::wait_until;
+
+use crate::metrics::metrics;
+use crate::scene::{OUTSIDE, READY, Scene, connect, outside, start_ready};
+
+/// How long tailscaled's word about an address counts.
+const SAID: Duration = Duration::from_secs(1);
+
+/// Connections so far through the tailnet, or past it.
+fn dialled(daemon: &Daemon, path: &str) -> f64 {
+    let name = format!("tetherd_dial_duration_seconds_count{{path=\"{path}\"}}");
+    metrics(daemon).get(&name).copied().unwrap_or_default()
+}
+
+#[test]
+fn a_route_that_comes_is_taken_by_targets_that_lay_outside_before() {
+    let scene = Scene::new();
+    let port = outside();
+    let daemon = start_ready(scene.daemon().env("TETHERD_ACCEPT_ROUTES", "true"));
+    let routes = r#"{"AdvertiseRoutesSet": true, "AdvertiseRoutes": ["203.0.113.0/24"]}"#;
+    scene.web.local_api("PATCH", "/localapi/v0/prefs", routes).expect("answers");
+    connect(OUTSIDE, port).expect("goes past the tailnet");
+    assert_eq!((dialled(&daemon, "direct"), dialled(&daemon, "tailnet")), (1.0, 0.0));
+
+    scene.tailnet.approve_routes("web", "203.0.113.0/24").expect("approved");
+    let taken = || {
+        connect(OUTSIDE, port).ok()?;
+        (dialled(&daemon, "tailnet") > 0.0).then_some(())
+    };
+    wait_until("the route is taken", READY, taken).expect("is taken");
+    let before = dialled(&daemon, "direct");
+    for _ in 0..5 {
+        connect(OUTSIDE, port).expect("goes through the tailnet");
+    }
+    assert_eq!(dialled(&daemon, "direct"), before);
+}
+
+#[test]
+fn for_a_moment_a_target_outside_needs_no_word_of_tailscaled() {
+    let scene = Scene::new();
+    let port = outside();
+    let daemon = start_ready(scene.daemon());
+    connect(OUTSIDE, port).expect("tailscaled says that it lies outside");
+    let tailscaled = Pid::from_raw(daemon.tailscaled_pid().expect("runs"));
+    kill(tailscaled, Signal::SIGSTOP).expect("stands still");
+    let known = connect(OUTSIDE, port);
+    sleep(SAID);
+    let mut client = socks::open(SOCKS).expect("connected");
+    client.set_read_timeout(Some(SAID)).expect("set");
+    let asked = socks::handshake(&mut client, OUTSIDE, port, None);
+    kill(tailscaled, Signal::SIGCONT).expect("goes on");
+    known.expect("it is known still");
+    asked.expect_err("later it is asked again, and does not answer");
+}
