@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use super::fault::Fault;
-use super::settings::{NOT_SET, Reader};
+use super::reader::{NOT_SET, Reader};
 use super::value::ControlUrl;
 use crate::secret::{CLIENT_SECRET_PREFIX, HEADSCALE_API_KEY_PREFIX, SecretSource, looks_like_a_key};
 

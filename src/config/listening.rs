@@ -2,7 +2,8 @@
 //! and password that every protocol can carry.
 
 use super::fault::Fault;
-use super::settings::{Credentials, Reader, Settings};
+use super::reader::Reader;
+use super::settings::{Credentials, Settings};
 use super::value::Listen;
 use crate::secret::SecretSource;
 

@@ -7,6 +7,7 @@ pub mod key;
 mod layers;
 mod listening;
 pub mod node;
+mod reader;
 pub mod rule;
 pub mod serve;
 mod settings;
@@ -16,12 +17,13 @@ pub mod value;
 
 pub use fault::{Fault, Faults};
 pub use layers::{Environment, Flags};
-pub use settings::{Credentials, Settings, Shown};
+pub use reader::Shown;
+pub use settings::{Credentials, Settings};
 
 use crate::memory::Share;
 use crate::runtime::Runtime;
 use layers::{ConfigFile, Layers};
-use settings::Reader;
+use reader::Reader;
 use value::OnFailure;
 
 /// What reading the configuration gave.

@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use ipnet::IpNet;
 
 use super::fault::Fault;
+use super::reader::{NOT_SET, Reader};
 use super::serve::ServeConfig;
-use super::settings::{NOT_SET, Reader};
 use super::value::{Hostname, Value};
 
 /// A tag, such as `tag:web`.
