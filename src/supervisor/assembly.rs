@@ -20,7 +20,7 @@ use crate::config::{Environment, Settings};
 use crate::fatal::Fatal;
 use crate::health::{self, View};
 use crate::keys::{self, AuthKeys};
-use crate::memory::{Brake, Groups, Headroom};
+use crate::memory::{Brake, Headroom};
 use crate::proxy::{Admission, Counters};
 use crate::runtime::{Identity, Runtime};
 use crate::secret::Redactor;
@@ -33,7 +33,7 @@ use crate::tailscaled::{
 /// Starts everything. To be called inside the event loop.
 pub(super) async fn assemble(
     settings: &Settings,
-    (runtime, environment): Surroundings<'_>,
+    Surroundings { runtime, environment, groups }: Surroundings<'_>,
     directory: &StateDir,
     socket: &Path,
 ) -> Result<Life, Fatal> {
@@ -59,7 +59,7 @@ pub(super) async fn assemble(
     tokio::spawn(prewarm::dial_once(settings.prewarm.clone(), Arc::clone(&proxy), publisher.watch()));
     let serving = Serving {
         proxy,
-        admission: Admission::new(max_connections, Headroom::new(Groups::of_this_process())),
+        admission: Admission::new(max_connections, Headroom::new(groups)),
         connections: connections.clone(),
         accepting: accepting.clone(),
     };
