@@ -14,7 +14,7 @@ use tokio::time::{sleep, timeout};
 
 use super::Identity;
 use crate::config::Environment;
-use crate::config::value::{Hostname, LONGEST_LABEL, Value};
+use crate::config::value::Hostname;
 use crate::http;
 
 /// <https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-metadata-endpoint-v4-fargate.html>
@@ -99,14 +99,10 @@ fn short(arn: &str) -> &str {
     arn.rsplit('/').next().unwrap_or(arn)
 }
 
-/// Family and the beginning of the task's id as one DNS label. A family has up to 255 letters, digits, dashes and
-/// underscores.
+/// Family and the beginning of the task's id. A family has up to 255 letters, digits, dashes and underscores.
 fn host_name(task: &Task) -> Option<String> {
     let id: String = short(&task.arn).chars().take(ID_DIGITS).collect();
-    let room = LONGEST_LABEL - ID_DIGITS - 1;
-    let family: String = task.family.chars().take(room).map(|c| if c == '_' { '-' } else { c }).collect();
-    let name = format!("{}-{id}", family.trim_matches('-'));
-    Hostname::parse(name.trim_matches('-')).map(|name| name.0)
+    Hostname::near_with(&task.family, &id).map(|name| name.0)
 }
 
 #[cfg(test)]
@@ -127,11 +123,7 @@ mod tests {
 
     #[test]
     fn the_node_is_named_after_family_and_task() {
-        let name = |family: &str| host_name(&task(family)).expect("a name");
-        assert_eq!(name("curltest"), "curltest-e9028f8d");
-        assert_eq!(name("_my_App_"), "my-App-e9028f8d");
-        assert_eq!(name(&"a".repeat(255)).len(), LONGEST_LABEL);
-        assert_eq!(name(&"_".repeat(255)), "e9028f8d");
+        assert_eq!(host_name(&task("my_App")).as_deref(), Some("my-App-e9028f8d"));
         assert_eq!(host_name(&Task::default()), None);
     }
 

@@ -15,7 +15,7 @@ use super::serving::{ProxyListeners, Serving, connector, proxy};
 use super::{Life, Surroundings, limits, orphans, prewarm, readiness};
 use crate::child::OwnChildren;
 use crate::config::auth::AuthSource;
-use crate::config::value::{Hostname, Logout, Value};
+use crate::config::value::{Hostname, Logout};
 use crate::config::{Environment, Settings};
 use crate::fatal::Fatal;
 use crate::health::{self, View};
@@ -247,8 +247,8 @@ fn hostname(settings: &Settings, identity: &Identity) -> String {
 /// The container's host name as one DNS label; empty, where it cannot be one, leaves the name to tailscaled.
 fn own_hostname() -> String {
     let name = nix::unistd::gethostname().unwrap_or_default();
-    let label = name.to_string_lossy().split('.').next().unwrap_or_default().to_owned();
-    Hostname::parse(&label).map_or_else(String::new, |label| label.0)
+    let name = name.to_string_lossy();
+    Hostname::near(name.split('.').next().unwrap_or_default()).map_or_else(String::new, |label| label.0)
 }
 
 fn at_end(settings: &Settings, directory: &StateDir) -> AtEnd {

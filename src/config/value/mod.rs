@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 pub use address::{ControlUrl, Forward, HostPort, Listen};
 pub use amount::{Limit, Memory};
-pub use name::{Hostname, LONGEST_LABEL};
+pub use name::Hostname;
 pub use word::{Direct, LogFormat, LogLevel, Logout, OnFailure};
 
 /// A type that a setting can have.

@@ -27,7 +27,9 @@ pub(super) fn implied(environment: &Environment) -> Vec<(&'static str, String)> 
         ("drain_timeout", "300ms".to_owned()),
         ("start_timeout", START_TIMEOUT.to_owned()),
     ];
-    implied.extend(variable("AWS_LAMBDA_FUNCTION_NAME").and_then(host_name).map(|name| ("hostname", name)));
+    // Up to 64 letters, digits, dashes and underscores.
+    let name = variable("AWS_LAMBDA_FUNCTION_NAME").and_then(Hostname::near);
+    implied.extend(name.map(|name| ("hostname", name.0)));
     implied.extend(variable("AWS_LAMBDA_LOG_LEVEL").and_then(log_level).map(|level| ("log_level", level)));
     implied.extend(variable("AWS_LAMBDA_FUNCTION_MEMORY_SIZE").and_then(memory).map(|size| ("memory_limit", size)));
     implied
@@ -59,12 +61,6 @@ pub(super) fn api_host(environment: &Environment) -> Option<String> {
     let host = api.rsplit_once(':').map_or(api.as_str(), |(host, _)| host);
     let host = host.trim_start_matches('[').trim_end_matches(']');
     (!host.is_empty()).then(|| host.to_owned())
-}
-
-/// A function's name as one DNS label: up to 64 letters, digits, dashes and underscores.
-fn host_name(function: &str) -> Option<String> {
-    let label: String = function.chars().take(63).map(|c| if c == '_' { '-' } else { c }).collect();
-    Hostname::parse(label.trim_matches('-')).map(|name| name.0)
 }
 
 fn log_level(name: &str) -> Option<String> {
