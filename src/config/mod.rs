@@ -16,6 +16,8 @@ mod translation;
 pub mod value;
 
 pub use fault::{Fault, Faults};
+#[cfg(test)]
+pub use layers::environment;
 pub use layers::{Environment, Flags};
 pub use reader::Shown;
 pub use settings::{Credentials, Settings};
@@ -94,10 +96,6 @@ mod tests {
     use super::*;
     use crate::memory::Sharing;
     use std::time::Duration;
-
-    fn environment(pairs: &[(&str, &str)]) -> Environment {
-        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
-    }
 
     fn faults(pairs: &[(&str, &str)], flags: &Flags) -> String {
         load(&environment(pairs), None, flags).settings.expect_err("is faulty").to_string()

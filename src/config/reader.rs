@@ -82,8 +82,7 @@ impl Reader {
         let faults = self.faults.len();
         let values = self.list(name);
         if values.is_empty() && self.faults.len() == faults {
-            let origin = self.origin(name);
-            self.faults.push(Fault::new(name, &origin, format!("is empty, expected {}", T::EXPECTED)));
+            self.fault_at(name, format!("is empty, expected {}", T::EXPECTED));
         }
         values
     }
@@ -108,8 +107,7 @@ impl Reader {
                 Err(error) => error.to_string(),
             },
         };
-        let origin = self.origin(key);
-        self.faults.push(Fault::new(key, &origin, problem));
+        self.fault_at(key, problem);
         None
     }
 
@@ -121,13 +119,18 @@ impl Reader {
             Ok(_) => format!("holds no certificate in PEM form: {}", path.display()),
             Err(error) => format!("cannot be read: {}: {error}", path.display()),
         };
-        let origin = self.origin(name);
-        self.faults.push(Fault::new(name, &origin, problem));
+        self.fault_at(name, problem);
         None
     }
 
     pub(super) fn origin(&self, name: &str) -> String {
         self.shown.iter().find(|shown| shown.key == name).map_or_else(String::new, |shown| shown.origin.clone())
+    }
+
+    /// Notes what is wrong with a value that was read.
+    pub(super) fn fault_at(&mut self, key: &'static str, problem: impl Into<String>) {
+        let origin = self.origin(key);
+        self.faults.push(Fault::new(key, &origin, problem));
     }
 
     fn fault(&mut self, key: &Key, origin: &str, expected: &str, text: Option<&str>) {

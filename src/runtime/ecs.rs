@@ -108,6 +108,7 @@ fn host_name(task: &Task) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::environment;
 
     /// Of AWS's own example of an answer, the fields that matter and one that does not.
     const TASK: &str = r#"{
@@ -141,8 +142,7 @@ mod tests {
     #[tokio::test(flavor = "current_thread", start_paused = true)]
     async fn an_endpoint_that_is_none_leaves_the_name_to_the_container() {
         for endpoint in ["", "no address", "http:///v4"] {
-            let environment = [(METADATA.to_owned(), endpoint.to_owned())].into();
-            assert_eq!(identity(&environment).await, Identity::default());
+            assert_eq!(identity(&environment(&[(METADATA, endpoint)])).await, Identity::default());
         }
     }
 }

@@ -42,11 +42,12 @@ pub(super) fn identity(environment: &Environment) -> Identity {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::environment;
 
     #[test]
     fn metrics_are_labelled_with_what_is_known() {
         let known = [("POD_NAMESPACE", "shop"), ("POD_NAME", "web-0.a"), ("NODE_NAME", "")];
-        let found = identity(&known.map(|(name, value)| (name.to_owned(), value.to_owned())).into());
+        let found = identity(&environment(&known));
         assert_eq!(found.hostname.as_deref(), Some("web-0-a"));
         assert_eq!(found.labels, [("namespace", "shop".to_owned()), ("pod", "web-0.a".to_owned())]);
         assert_eq!(identity(&Environment::new()), Identity::default());

@@ -72,10 +72,10 @@ fn log_level(name: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::environment;
 
     fn implied_by(pairs: &[(&str, &str)], key: &str) -> Option<String> {
-        let environment = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        implied(&environment).into_iter().find(|(name, _)| *name == key).map(|(_, value)| value)
+        implied(&environment(pairs)).into_iter().find(|(name, _)| *name == key).map(|(_, value)| value)
     }
 
     #[test]
