@@ -56,7 +56,9 @@ impl<D: Dial> Connector<D> {
     /// A connection to `target`, or the reason why there is none.
     pub async fn connect(&self, target: &Target) -> Result<Connection, DialError> {
         let deadline = self.deadline();
-        let place = self.judge(deadline).place_of(target).await?;
+        let judge = self.judge(deadline);
+        judge.as_given(target).await?;
+        let place = judge.place(target).await?;
         let dialled = match &place {
             Some(Judged::Outside(address)) => Dialled::Outside(*address),
             Some(Judged::Tailnet(addresses)) => self.dial_first_of(addresses, deadline).await?,
@@ -93,7 +95,9 @@ impl<D: Dial> Connector<D> {
     /// Judges the target of a datagram. The answer is where to send it: what was judged is what is reached.
     pub async fn judge_datagram(&self, target: &Target) -> Result<Target, DialError> {
         let deadline = self.deadline();
-        let place = self.judge(deadline).place_of(target).await?;
+        let judge = self.judge(deadline);
+        judge.as_given(target).await?;
+        let place = judge.place(target).await?;
         let judged = match &place {
             Some(Judged::Outside(outside)) => &Target::from(*outside),
             Some(Judged::Tailnet(addresses)) => addresses.first().unwrap_or(target),

@@ -27,15 +27,8 @@ pub(super) struct Judge<'a, D> {
 }
 
 impl<D: Dial> Judge<'_, D> {
-    /// What to dial instead of the target, where that is allowed. `None` where tailscaled is to be given the target as
-    /// it is.
-    pub async fn place_of(&self, target: &Target) -> Result<Option<Judged>, DialError> {
-        self.judge_as_given(target).await?;
-        self.judge_place(target).await
-    }
-
     /// A node has two names, one of them with the tailnet's domain: a rule about either is about the node.
-    async fn judge_as_given(&self, target: &Target) -> Result<(), DialError> {
+    pub async fn as_given(&self, target: &Target) -> Result<(), DialError> {
         if matches!(target.host, Host::Name(_)) && self.policy.has_rules_about_names() {
             loop {
                 self.deadline.ready().await?;
@@ -48,8 +41,9 @@ impl<D: Dial> Judge<'_, D> {
         self.policy.judge_target(target)
     }
 
-    /// A name of others may stand for several addresses, and for other ones the next time it is asked for.
-    async fn judge_place(&self, target: &Target) -> Result<Option<Judged>, DialError> {
+    /// Where the target is a name: what to dial instead. A name of others may stand for several addresses, and for other
+    /// ones the next time it is asked for. `None` where tailscaled is to be given the target as it is.
+    pub async fn place(&self, target: &Target) -> Result<Option<Judged>, DialError> {
         let Host::Name(_) = target.host else { return Ok(None) };
         let located = loop {
             self.deadline.ready().await?;
