@@ -98,11 +98,8 @@ fn percent_encoded(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::environment;
     use crate::secret::Secret;
-
-    fn environment(pairs: &[(&str, &str)]) -> Environment {
-        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
-    }
 
     fn variables(listening: &str, credentials: Option<&Credentials>, own: &Environment) -> ProxyVariables {
         ProxyVariables::new(listening.parse().expect("address"), credentials, &[".svc".to_owned()], own)

@@ -91,16 +91,16 @@ fn extent() -> io::Result<(u64, u64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::environment;
 
     #[test]
     fn values_of_secret_settings_are_found_and_places_are_not() {
-        let environment = [
+        let environment = environment(&[
             ("TETHERD_AUTH_KEY", "key-1"),
             ("TS_AUTHKEY", "file:/run/key"),
             ("AWS_SECRET_ACCESS_KEY", "key-2"),
             ("HOME", "/root"),
-        ];
-        let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        ]);
         let arguments = ["tetherd", "--auth-key", "key-3", "--socks-password=key-4", "--hostname", "app"];
         let found = secrets(&arguments.map(str::to_owned), &environment);
         assert_eq!(found, ["key-2", "key-1", "key-3", "key-4"]);

@@ -26,7 +26,7 @@ use crate::config::{self, Config, Environment};
 use crate::fatal::Fatal;
 use crate::memory::{Groups, Share, Sharing};
 use crate::runtime::Platform;
-use crate::supervisor::{self, Job, Signals};
+use crate::supervisor::{self, Job, Signals, Surroundings};
 use crate::tailscaled;
 
 /// The whole program.
@@ -51,14 +51,14 @@ pub fn main() -> ExitCode {
         // Questions end when they are asked to.
         _ => Signals::none(),
     };
-    let share = Groups::of_this_process().and_then(|groups| groups.limit());
-    let share = share.map(|limit| Share::of(limit, sharing(&arguments.command)));
+    let (groups, share) = memory(&arguments.command);
     let config = config::load_within(share, &environment, arguments.config.as_deref(), &arguments.flags);
+    let surroundings = Surroundings { runtime: config.runtime, environment: &environment, groups };
     match &arguments.command {
         Command::Version => version(&config, &environment),
         Command::Check => check::run(&config),
-        Command::Run => run(&config, &environment, signals),
-        Command::Exec(words) => exec(&config, &environment, inherited, words, signals),
+        Command::Run => run(&config, surroundings, signals),
+        Command::Exec(words) => exec(&config, surroundings, inherited, words, signals),
         Command::Env(form) => {
             let result = settings(&config).and_then(|settings| env::run(settings, config.runtime, &environment, *form));
             end(&config, result.map(|()| 0))
@@ -67,17 +67,27 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn sharing(command: &Command) -> Sharing {
-    if matches!(command, Command::Exec(_)) { Sharing::WithApplication } else { Sharing::Alone }
+/// What bounds memory, and tailscaled's share of it, where the command is one that needs to know.
+fn memory(command: &Command) -> (Option<Groups>, Option<Share>) {
+    let sharing = match command {
+        Command::Exec(_) => Sharing::WithApplication,
+        Command::Run | Command::Check => Sharing::Alone,
+        Command::Wait(_) | Command::Healthcheck | Command::Status { .. } | Command::Env(_) | Command::Version => {
+            return (None, None);
+        }
+    };
+    let groups = Groups::of_this_process();
+    let limit = groups.as_ref().and_then(Groups::limit);
+    (groups, limit.map(|limit| Share::of(limit, sharing)))
 }
 
-fn run(config: &Config, environment: &Environment, signals: Result<Signals, Fatal>) -> ExitCode {
+fn run(config: &Config, surroundings: Surroundings<'_>, signals: Result<Signals, Fatal>) -> ExitCode {
     let program = std::env::args().next().unwrap_or_default();
     let outlasts = config.lambda_on_failure == OnFailure::Continue;
-    let platform = Platform::of(config.runtime, environment, &program, outlasts);
+    let platform = Platform::of(surroundings.runtime, surroundings.environment, &program, outlasts);
     let result = signals.and_then(|signals| {
         let settings = prepared(config)?;
-        supervisor::run(settings, (config.runtime, environment), signals, &platform)
+        supervisor::run(settings, surroundings, signals, &platform)
     });
     let failure = result.as_ref().err().cloned();
     let code = end(config, result.map(|()| 0));
@@ -93,7 +103,7 @@ fn run(config: &Config, environment: &Environment, signals: Result<Signals, Fata
 
 fn exec(
     config: &Config,
-    environment: &Environment,
+    surroundings: Surroundings<'_>,
     inherited: Vec<(OsString, OsString)>,
     words: &[OsString],
     signals: Result<Signals, Fatal>,
@@ -108,10 +118,10 @@ fn exec(
             program: program.clone(),
             arguments: arguments.to_vec(),
             environment: inherited,
-            direct: config.runtime.direct_hosts(environment),
+            direct: surroundings.runtime.direct_hosts(surroundings.environment),
             limits,
         };
-        supervisor::exec(settings, (config.runtime, environment), signals, job)
+        supervisor::exec(settings, surroundings, signals, job)
     });
     end(config, result)
 }

@@ -3,8 +3,7 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use super::fault::Fault;
-use super::settings::{NOT_SET, Reader};
+use super::reader::{NOT_SET, Reader};
 use super::value::ControlUrl;
 use crate::secret::{CLIENT_SECRET_PREFIX, HEADSCALE_API_KEY_PREFIX, SecretSource, looks_like_a_key};
 
@@ -90,12 +89,12 @@ impl Reader {
         let of_api = client.is_some() || id.is_some();
         if of_api && !has_tags {
             let given = if id.is_some() { "oauth_client_id" } else { "oauth_client_secret" };
-            self.auth_fault(given, "needs tags beside it, such as tag:web: keys made by the API must be tagged");
+            self.fault_at(given, "needs tags beside it, such as tag:web: keys made by the API must be tagged");
         }
         let token = token.or(audience);
         if token.is_some() && id.is_none() {
             let given = ["id_token", "id_token_file", "id_token_audience"].into_iter().find(|name| self.is_given(name));
-            self.auth_fault(given.unwrap_or("id_token_file"), "needs oauth_client_id beside it");
+            self.fault_at(given.unwrap_or("id_token_file"), "needs oauth_client_id beside it");
         }
         match (key, stored, client, id, token) {
             (Some(source), ..) => Some(AuthSource::Key(source)),
@@ -104,7 +103,7 @@ impl Reader {
             (_, _, _, Some(client), Some(token)) => Some(AuthSource::Identity { client, token }),
             (_, _, None, Some(_), None) => {
                 let missing = "needs oauth_client_secret, id_token_file or id_token_audience beside it";
-                self.auth_fault("oauth_client_id", missing);
+                self.fault_at("oauth_client_id", missing);
                 None
             }
             (_, _, _, None, _) => None,
@@ -121,7 +120,7 @@ impl Reader {
             host == "localhost" || address.is_some_and(|address| address.is_loopback())
         };
         if host.is_some_and(|host| !is_loopback(&host)) {
-            self.auth_fault("api_url", "would send credentials in the clear: use https://");
+            self.fault_at("api_url", "would send credentials in the clear: use https://");
         }
         url
     }
@@ -131,7 +130,7 @@ impl Reader {
         let stage = self.value("auth_secret_stage").unwrap_or_else(|| CURRENT.to_owned());
         let id: String = self.value("auth_secret")?;
         if looks_like_a_key(&id) {
-            self.auth_fault("auth_secret", "names a secret of AWS Secrets Manager, but is a key: give it as auth_key");
+            self.fault_at("auth_secret", "names a secret of AWS Secrets Manager, but is a key: give it as auth_key");
         }
         Some(StoredSecret { id, field, stage })
     }
@@ -145,7 +144,7 @@ impl Reader {
         {
             let named = others.iter().map(|name| format!("{name} (from {})", self.origin(name)));
             let problem = format!("is given together with {}: give only one", named.collect::<Vec<_>>().join(" and "));
-            self.auth_fault(first, &problem);
+            self.fault_at(first, problem);
         }
     }
 
@@ -153,20 +152,14 @@ impl Reader {
         let origin = self.origin(name);
         !origin.is_empty() && origin != NOT_SET
     }
-
-    fn auth_fault(&mut self, key: &'static str, problem: &str) {
-        let origin = self.origin(key);
-        self.faults.push(Fault::new(key, &origin, problem));
-    }
 }
 
 #[cfg(test)]
 mod tests {
-    use crate::config::{Environment, load};
+    use crate::config::{environment, load};
 
     fn fault(pairs: &[(&str, &str)]) -> Option<String> {
-        let environment: Environment = pairs.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
-        load(&environment, None, &vec![]).settings.err().map(|faults| faults.to_string())
+        load(&environment(pairs), None, &vec![]).settings.err().map(|faults| faults.to_string())
     }
 
     #[test]

@@ -14,6 +14,12 @@ use super::translation;
 /// The environment as it was when the daemon started.
 pub type Environment = BTreeMap<String, String>;
 
+/// The environment of a test.
+#[cfg(test)]
+pub fn environment(pairs: &[(&str, &str)]) -> Environment {
+    pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
 /// Settings given on the command line: key and value.
 pub type Flags = Vec<(&'static str, String)>;
 

@@ -1,8 +1,8 @@
 //! Where the daemon listens, and for whom: no address twice, none that others can reach without a password, and a user
 //! and password that every protocol can carry.
 
-use super::fault::Fault;
-use super::settings::{Credentials, Reader, Settings};
+use super::reader::Reader;
+use super::settings::{Credentials, Settings};
 use super::value::Listen;
 use crate::secret::SecretSource;
 
@@ -36,8 +36,7 @@ impl Reader {
     }
 
     fn refuse_credentials(&mut self, key: &'static str, problem: &str) -> Option<Credentials> {
-        let origin = self.origin(key);
-        self.faults.push(Fault::new(key, &origin, problem));
+        self.fault_at(key, problem);
         None
     }
 
@@ -57,11 +56,10 @@ impl Reader {
     }
 
     fn open(&mut self, key: &'static str, listen: &Listen, mend: &str) {
-        let origin = self.origin(key);
         let problem = format!(
             "{listen} can be reached by others, who could use the tailnet: {mend}, or set allow_open_proxy = true"
         );
-        self.faults.push(Fault::new(key, &origin, problem));
+        self.fault_at(key, problem);
     }
 
     /// The system would say so too, but only of the second listener, and not of which key.
@@ -74,8 +72,7 @@ impl Reader {
             let any_port = listen.tcp().is_some_and(|address| address.port() == 0);
             if let Some((first, _)) = taken.iter().find(|(_, other)| *other == listen && !any_port) {
                 let problem = format!("listens on {listen}, and so does {first}: give each an address of its own");
-                let origin = self.origin(key);
-                self.faults.push(Fault::new(key, &origin, problem));
+                self.fault_at(key, problem);
             }
             taken.push((key, listen));
         }

@@ -7,6 +7,7 @@ pub mod key;
 mod layers;
 mod listening;
 pub mod node;
+mod reader;
 pub mod rule;
 pub mod serve;
 mod settings;
@@ -15,13 +16,16 @@ mod translation;
 pub mod value;
 
 pub use fault::{Fault, Faults};
+#[cfg(test)]
+pub use layers::environment;
 pub use layers::{Environment, Flags};
-pub use settings::{Credentials, Settings, Shown};
+pub use reader::Shown;
+pub use settings::{Credentials, Settings};
 
 use crate::memory::Share;
 use crate::runtime::Runtime;
 use layers::{ConfigFile, Layers};
-use settings::Reader;
+use reader::Reader;
 use value::OnFailure;
 
 /// What reading the configuration gave.
@@ -92,10 +96,6 @@ mod tests {
     use super::*;
     use crate::memory::Sharing;
     use std::time::Duration;
-
-    fn environment(pairs: &[(&str, &str)]) -> Environment {
-        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
-    }
 
     fn faults(pairs: &[(&str, &str)], flags: &Flags) -> String {
         load(&environment(pairs), None, flags).settings.expect_err("is faulty").to_string()

@@ -6,9 +6,8 @@ use std::path::PathBuf;
 
 use ipnet::IpNet;
 
-use super::fault::Fault;
+use super::reader::{NOT_SET, Reader};
 use super::serve::ServeConfig;
-use super::settings::{NOT_SET, Reader};
 use super::value::{Hostname, Value};
 
 /// A tag, such as `tag:web`.
@@ -125,7 +124,7 @@ impl Reader {
     fn serve_config(&mut self) -> Option<PathBuf> {
         let path: PathBuf = self.value("serve_config")?;
         if let Err(error) = ServeConfig::read(&path) {
-            self.fault_at("serve_config", &error.to_string());
+            self.fault_at("serve_config", error.to_string());
         }
         Some(path)
     }
@@ -154,21 +153,18 @@ impl Reader {
         }
         required
     }
-
-    fn fault_at(&mut self, key: &'static str, problem: &str) {
-        let origin = self.origin(key);
-        self.faults.push(Fault::new(key, &origin, problem));
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::load;
+    use crate::config::{environment, load};
 
     fn read(pairs: &[(&str, &str)]) -> Result<NodeSettings, String> {
-        let environment = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        load(&environment, None, &vec![]).settings.map(|settings| settings.node).map_err(|faults| faults.to_string())
+        load(&environment(pairs), None, &vec![])
+            .settings
+            .map(|settings| settings.node)
+            .map_err(|faults| faults.to_string())
     }
 
     #[test]

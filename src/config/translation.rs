@@ -73,12 +73,8 @@ fn health(health: Option<&str>, metrics: Option<&str>) -> Option<Given> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::load;
     use crate::config::tailscale_names::{Fine, Means, all};
-
-    fn environment(pairs: &[(&str, &str)]) -> Environment {
-        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
-    }
+    use crate::config::{environment, load};
 
     /// What `check` shows for a key.
     fn shown(pairs: &[(&str, &str)], key: &str) -> String {

@@ -106,11 +106,12 @@ async fn answered(stream: &mut TcpStream) -> std::io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::environment;
 
     #[test]
     fn loopback_and_what_no_proxy_names_is_direct() {
-        let environment = [("https_proxy", "proxy:3128"), ("NO_PROXY", ".internal, 10.0.0.0/8,api.example")];
-        let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        let environment =
+            environment(&[("https_proxy", "proxy:3128"), ("NO_PROXY", ".internal, 10.0.0.0/8,api.example")]);
         let proxy = Proxy::from(&environment);
         assert_eq!(proxy.place, Some(("proxy".to_owned(), 3128)));
         for host in ["127.0.0.1", "::1", "localhost", "a.internal", "10.1.2.3", "api.example", "x.api.example"] {
@@ -124,8 +125,11 @@ mod tests {
     #[tokio::test(flavor = "current_thread")]
     async fn a_proxy_of_another_kind_is_neither_spoken_to_nor_gone_past() {
         for value in ["socks5://user:hidden@127.0.0.1:9", "https://user:hidden@127.0.0.1:9", "http://a b"] {
-            let environment = [("HTTPS_PROXY".to_owned(), value.to_owned())].into();
-            let error = Proxy::from(&environment).connect("192.0.2.1", 443).await.expect_err("is not used").to_string();
+            let error = Proxy::from(&environment(&[("HTTPS_PROXY", value)]))
+                .connect("192.0.2.1", 443)
+                .await
+                .expect_err("is not used")
+                .to_string();
             assert!(error.starts_with("HTTPS_PROXY is") && !error.contains("hidden"), "{value}: {error}");
         }
     }

@@ -109,6 +109,7 @@ impl Runtime {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::environment;
 
     #[test]
     fn the_place_is_found_from_the_environment_lambda_first() {
@@ -127,11 +128,11 @@ mod tests {
     #[test]
     fn what_belongs_to_the_place_is_direct_there_and_only_there() {
         let pairs = [("AWS_LAMBDA_RUNTIME_API", "127.0.0.9:9001"), ("KUBERNETES_SERVICE_HOST", "10.96.0.1")];
-        let environment = pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
-        assert_eq!(Runtime::Lambda.direct_hosts(&environment), ["127.0.0.9"]);
-        assert_eq!(Runtime::Kubernetes.direct_hosts(&environment), [".svc", ".cluster.local", "10.96.0.1"]);
-        assert!(Runtime::Plain.direct_hosts(&environment).is_empty());
-        let v6 = [("AWS_LAMBDA_RUNTIME_API".to_owned(), "[::1]:9001".to_owned())].into();
+        let of_place = environment(&pairs);
+        assert_eq!(Runtime::Lambda.direct_hosts(&of_place), ["127.0.0.9"]);
+        assert_eq!(Runtime::Kubernetes.direct_hosts(&of_place), [".svc", ".cluster.local", "10.96.0.1"]);
+        assert!(Runtime::Plain.direct_hosts(&of_place).is_empty());
+        let v6 = environment(&[("AWS_LAMBDA_RUNTIME_API", "[::1]:9001")]);
         assert_eq!(Runtime::Lambda.direct_hosts(&v6), ["::1"]);
     }
 }

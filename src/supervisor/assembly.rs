@@ -15,12 +15,12 @@ use super::serving::{ProxyListeners, Serving, connector, proxy};
 use super::{Life, Surroundings, limits, orphans, prewarm, readiness};
 use crate::child::OwnChildren;
 use crate::config::auth::AuthSource;
-use crate::config::value::{Hostname, Logout, Value};
+use crate::config::value::{Hostname, Logout};
 use crate::config::{Environment, Settings};
 use crate::fatal::Fatal;
 use crate::health::{self, View};
 use crate::keys::{self, AuthKeys};
-use crate::memory::{Brake, Groups, Headroom};
+use crate::memory::{Brake, Headroom};
 use crate::proxy::{Admission, Counters};
 use crate::runtime::{Identity, Runtime};
 use crate::secret::Redactor;
@@ -33,7 +33,7 @@ use crate::tailscaled::{
 /// Starts everything. To be called inside the event loop.
 pub(super) async fn assemble(
     settings: &Settings,
-    (runtime, environment): Surroundings<'_>,
+    Surroundings { runtime, environment, groups }: Surroundings<'_>,
     directory: &StateDir,
     socket: &Path,
 ) -> Result<Life, Fatal> {
@@ -59,7 +59,7 @@ pub(super) async fn assemble(
     tokio::spawn(prewarm::dial_once(settings.prewarm.clone(), Arc::clone(&proxy), publisher.watch()));
     let serving = Serving {
         proxy,
-        admission: Admission::new(max_connections, Headroom::new(Groups::of_this_process())),
+        admission: Admission::new(max_connections, Headroom::new(groups)),
         connections: connections.clone(),
         accepting: accepting.clone(),
     };
@@ -247,8 +247,8 @@ fn hostname(settings: &Settings, identity: &Identity) -> String {
 /// The container's host name as one DNS label; empty, where it cannot be one, leaves the name to tailscaled.
 fn own_hostname() -> String {
     let name = nix::unistd::gethostname().unwrap_or_default();
-    let label = name.to_string_lossy().split('.').next().unwrap_or_default().to_owned();
-    Hostname::parse(&label).map_or_else(String::new, |label| label.0)
+    let name = name.to_string_lossy();
+    Hostname::near(name.split('.').next().unwrap_or_default()).map_or_else(String::new, |label| label.0)
 }
 
 fn at_end(settings: &Settings, directory: &StateDir) -> AtEnd {

@@ -28,6 +28,7 @@ use tokio_util::task::TaskTracker;
 use crate::child::OwnChildren;
 use crate::config::{Credentials, Environment, Settings};
 use crate::fatal::Fatal;
+use crate::memory::Groups;
 use crate::runtime::{Platform, Runtime, StopRequest};
 use crate::secret::Redactor;
 use crate::state::{Phase, Publisher, Watcher};
@@ -41,7 +42,12 @@ pub use signals::Signals;
 const LOGOUT: Duration = Duration::from_millis(700);
 
 /// Where the daemon runs.
-pub type Surroundings<'a> = (Runtime, &'a Environment);
+pub struct Surroundings<'a> {
+    pub runtime: Runtime,
+    pub environment: &'a Environment,
+    /// What bounds its memory; `None` where nothing counts it.
+    pub groups: Option<Groups>,
+}
 
 /// Runs the daemon to its end. `signals` were registered before anything else happened.
 pub fn run(
@@ -55,18 +61,19 @@ pub fn run(
 
 /// Runs the daemon and a command, both to their ends. Returns the exit code of the command.
 pub fn exec(settings: &Settings, surroundings: Surroundings<'_>, signals: Signals, job: Job) -> Result<u8, Fatal> {
+    let environment = surroundings.environment;
     begin(settings, surroundings, &Platform::default(), async |life| {
-        exec::accompany(life, job, surroundings.1, signals).await
+        exec::accompany(life, job, environment, signals).await
     })
 }
 
 fn begin<T>(
     settings: &Settings,
-    (runtime, environment): Surroundings<'_>,
+    surroundings: Surroundings<'_>,
     platform: &Platform,
     live: impl AsyncFnOnce(Life) -> Result<T, Fatal>,
 ) -> Result<T, Fatal> {
-    let temporary = environment.get("TMPDIR").map(String::as_str);
+    let temporary = surroundings.environment.get("TMPDIR").map(String::as_str);
     // Outlives the event loop: dropping that kills tailscaled, and only then its directory can go.
     let directory = StateDir::open(settings.state_dir.as_deref(), temporary)
         .map_err(|error| Fatal::Configuration(error.to_string()))?;
@@ -78,7 +85,7 @@ fn begin<T>(
         .build()
         .map_err(|error| Fatal::Configuration(format!("the event loop cannot be set up: {error}")))?;
     event_loop.block_on(async {
-        let assembled = assembly::assemble(settings, (runtime, environment), &directory, socket.path());
+        let assembled = assembly::assemble(settings, surroundings, &directory, socket.path());
         let (arrived, life) = tokio::join!(platform.arrive(), assembled);
         arrived?;
         live(life?).await

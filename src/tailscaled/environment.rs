@@ -33,13 +33,14 @@ fn owned((name, value): (&String, &String)) -> (String, String) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::environment;
     use crate::secret::Secret;
 
     #[test]
     fn secrets_stay_behind_and_knobs_pass() {
         let redactor = Redactor::default();
         redactor.learn(&Secret::new("0123456789abcdef"));
-        let own: Environment = [
+        let own = environment(&[
             ("TETHERD_AUTH_KEY", "x"),
             ("TS_AUTHKEY", "file:/run/key"),
             ("TETHERD_SOCKS_PASSWORD", "x"),
@@ -49,17 +50,14 @@ mod tests {
             ("TS_DEBUG_MTU", "1200"),
             ("HTTPS_PROXY", "http://proxy:3128"),
             ("SSL_CERT_FILE", "/ca.pem"),
-        ]
-        .into_iter()
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        .collect();
+        ]);
         let names: Vec<String> = for_tailscaled(&own, Path::new("/logs"), &[], &redactor).into_keys().collect();
         assert_eq!(names, ["HTTPS_PROXY", "SSL_CERT_FILE", "TS_DEBUG_MTU", "TS_DISABLE_PORTMAPPER", "TS_LOGS_DIR"]);
     }
 
     #[test]
     fn more_roots_add_to_those_there_are() {
-        let own = Environment::from([("SSL_CERT_DIR".to_owned(), "/a".to_owned())]);
+        let own = environment(&[("SSL_CERT_DIR", "/a")]);
         let environment = for_tailscaled(&own, Path::new("/logs"), &["/b".into(), "/c".into()], &Redactor::default());
         assert_eq!(environment.get("SSL_CERT_DIR").map(String::as_str), Some("/a:/b:/c"));
     }

@@ -14,6 +14,7 @@ use super::local_api::{LocalApi, LocalApiError};
 use super::login::Login;
 use super::path_watch::PathWatch;
 use super::process::{Launch, Process, StartError};
+use super::reports::{Report, Reports};
 use super::restart::{Backoff, Run, jittered};
 use super::session::Session;
 use super::standing::{Progress, SessionEnd, Standing};
@@ -32,35 +33,6 @@ const LOGOUT_PATIENCE: Duration = Duration::from_millis(400);
 
 /// How long a login under way may take to come to its end at a stop.
 const SETTLE_TIMEOUT: Duration = Duration::from_millis(500);
-
-/// What the keeper finds out, for the one who publishes the state.
-#[derive(Debug)]
-pub struct Report {
-    pub phase: Phase,
-    pub reason: String,
-    /// Whether dialling makes sense.
-    pub dialable: bool,
-}
-
-/// The sending side of the reports.
-#[derive(Clone)]
-pub struct Reports(mpsc::UnboundedSender<Report>);
-
-impl Reports {
-    pub(super) fn send(&self, phase: Phase, reason: &str) {
-        self.send_as(phase, reason, phase == Phase::Ready);
-    }
-
-    /// For a daemon that is not ready, though dials may work.
-    pub(super) fn send_doubt(&self, reason: &str) {
-        self.send_as(Phase::Starting, reason, true);
-    }
-
-    fn send_as(&self, phase: Phase, reason: &str, dialable: bool) {
-        // Nobody listens any more once the daemon is about to exit.
-        let _ = self.0.send(Report { phase, reason: reason.to_owned(), dialable });
-    }
-}
 
 /// How the keeper treats the node at the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,7 +74,10 @@ impl Keeper {
         let (sender, reports) = mpsc::unbounded_channel();
         let state_file = state.join(STATE_FILE);
         let login_pending = watch::Sender::new(false);
-        (Self { launch, api, login, path, thaw, reports: Reports(sender), control, state_file, login_pending }, reports)
+        (
+            Self { launch, api, login, path, thaw, reports: Reports::new(sender), control, state_file, login_pending },
+            reports,
+        )
     }
 
     /// Runs until `stop`, or until there is no point in going on. Dropped, it leaves no tailscaled behind.

@@ -69,13 +69,14 @@ fn pem() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::environment;
 
     #[test]
     fn the_users_roots_and_those_of_the_place_add_up() {
         let directory = StateDir::open(None, None).expect("opens");
         let file = directory.private().join("ca.pem");
         fs::write(&file, "x").expect("written");
-        let environment = [("SSL_CERT_FILE".to_owned(), "/ca".to_owned())].into();
+        let environment = environment(&[("SSL_CERT_FILE", "/ca")]);
         let found = directories(&directory, Some(&file), Some(Path::new("/opt/ssl")), &environment).expect("found");
         assert_eq!(found, [directory.private().join("roots"), PathBuf::from("/opt/ssl")]);
     }

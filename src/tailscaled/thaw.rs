@@ -1,21 +1,19 @@
-//! Notices that the process was frozen, as between two invocations of a Lambda function, and has tailscaled make its
-//! connections anew before the next dial: the old ones are dead without knowing it, and dials over them fail for 20 s.
-//! The same where they may have died unnoticed, as with a trickle of CPU: a dial is silent, and none was answered of late.
+//! After a freeze of the process has tailscaled make its connections anew before the next dial: the old ones are dead
+//! without knowing it, and dials over them fail for 20 s. The same where they may have died unnoticed, as with a trickle
+//! of CPU: a dial is silent, and none was answered of late.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex as SyncMutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Duration;
 
 use tokio::sync::{Mutex, watch};
 use tokio::time::{sleep, timeout};
 
 use super::doubt::Doubt;
+use super::freezes::{Freezes, Moment, TICK};
 use super::local_api::{LocalApi, LocalApiError};
 use super::path_watch::PathWatch;
 
-const TICK: Duration = Duration::from_secs(1);
-/// A tick so much late means that the process was frozen; one of a busy machine is late by some hundred milliseconds.
-const LATE: Duration = Duration::from_secs(3);
 /// tailscaled answers within 3 ms. One that does not is restarted, which helps as well.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -26,31 +24,12 @@ pub struct Thaw(Arc<Inner>);
 struct Inner {
     api: LocalApi,
     path: PathWatch,
-    last: SyncMutex<Moment>,
-    thaws: AtomicU64,
+    freezes: Freezes,
     /// As many of them tailscaled was told of.
     told: AtomicU64,
     doubt: Doubt,
     turn: Mutex<()>,
     unmended: watch::Sender<()>,
-}
-
-/// By both clocks: where a whole machine is frozen, one of them may stand still.
-#[derive(Clone, Copy)]
-struct Moment {
-    monotonic: Instant,
-    wall: SystemTime,
-}
-
-impl Moment {
-    fn now() -> Self {
-        Self { monotonic: Instant::now(), wall: SystemTime::now() }
-    }
-
-    fn since(self, earlier: Self) -> Duration {
-        let wall = self.wall.duration_since(earlier.wall).unwrap_or_default();
-        self.monotonic.saturating_duration_since(earlier.monotonic).max(wall)
-    }
 }
 
 impl Thaw {
@@ -59,8 +38,7 @@ impl Thaw {
         Self(Arc::new(Inner {
             api,
             path,
-            last: SyncMutex::new(Moment::now()),
-            thaws: AtomicU64::new(0),
+            freezes: Freezes::default(),
             told: AtomicU64::new(0),
             doubt: Doubt::default(),
             turn: Mutex::new(()),
@@ -119,22 +97,14 @@ impl Thaw {
 
     /// How often the process was frozen.
     pub fn count(&self) -> u64 {
-        self.0.thaws.load(Ordering::Acquire)
+        self.0.freezes.count()
     }
 
     fn look(&self, now: Moment) {
-        let mut last = self.0.last.lock().unwrap_or_else(PoisonError::into_inner);
-        let gap = now.since(*last);
-        // A dial between two ticks must not move the tick: only the tick, or a thaw, does.
-        if gap < TICK {
-            return;
-        }
-        *last = now;
-        if gap > TICK + LATE {
+        self.0.freezes.look(now, |gap| {
             self.0.path.thawed();
-            self.0.thaws.fetch_add(1, Ordering::Release);
             tracing::info!(seconds = gap.as_secs(), "frozen for a while; tailscaled makes its connections anew");
-        }
+        });
     }
 
     /// One that cannot be told has to be restarted after a freeze; a doubt alone is no reason for that.
@@ -161,33 +131,6 @@ mod tests {
     use super::*;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-    fn after(moment: Moment, monotonic: u64, wall: u64) -> Moment {
-        let (monotonic, wall) = (Duration::from_secs(monotonic), Duration::from_secs(wall));
-        Moment { monotonic: moment.monotonic + monotonic, wall: moment.wall + wall }
-    }
-
-    fn thaws(steps: &[(u64, u64)]) -> u64 {
-        let thaw = Thaw::new(LocalApi::new("/nowhere".into()), PathWatch::default());
-        let mut now = Moment::now();
-        for (monotonic, wall) in steps {
-            now = after(now, *monotonic, *wall);
-            thaw.look(now);
-        }
-        thaw.count()
-    }
-
-    #[test]
-    fn ticks_in_time_and_a_little_late_are_no_freeze() {
-        assert_eq!(thaws(&[(1, 1), (1, 1), (3, 3), (1, 1)]), 0);
-    }
-
-    #[test]
-    fn a_gap_by_either_clock_is_one_freeze() {
-        assert_eq!(thaws(&[(1, 1), (20, 20), (1, 1)]), 1);
-        assert_eq!(thaws(&[(1, 20), (1, 1)]), 1, "the machine stood still");
-        assert_eq!(thaws(&[(20, 0), (1, 1)]), 1, "the wall clock was set back meanwhile");
-    }
-
     /// tailscaled's LocalAPI that answers every question in the same way, and counts them.
     fn answering(name: &str, answer: &'static [u8]) -> (std::path::PathBuf, Arc<AtomicU64>) {
         let socket = std::env::temp_dir().join(format!("tetherd-thaw-{name}-{}", std::process::id()));
@@ -207,7 +150,7 @@ mod tests {
 
     fn thawed(socket: std::path::PathBuf) -> Thaw {
         let thaw = Thaw::new(LocalApi::new(socket), PathWatch::default());
-        thaw.look(after(Moment::now(), 20, 20));
+        thaw.look(Moment::now().after(20, 20));
         thaw
     }
 
@@ -259,7 +202,7 @@ mod tests {
         while asked.load(Ordering::Relaxed) == 0 {
             tokio::task::yield_now().await;
         }
-        thaw.look(after(Moment::now(), 60, 60));
+        thaw.look(Moment::now().after(60, 60));
         telling.await.expect("told");
         assert_eq!(asked.load(Ordering::Relaxed), 2);
         std::fs::remove_file(socket).expect("removed");

@@ -68,8 +68,7 @@ fn answer(listener: TcpListener, refusals: usize, path: String, found: &'static 
 }
 
 fn scene() -> Tailnet {
-    testbed::netns::enter_new().expect("a network namespace");
-    Tailnet::start().expect("a tailnet")
+    Tailnet::apart().expect("a tailnet")
 }
 
 /// The daemon in a task whose metadata are at `endpoint`; without a name of its own.
@@ -92,16 +91,13 @@ fn the_node_and_the_metrics_are_named_after_the_task() {
     let tailnet = scene();
     let daemon = ready(in_task(&tailnet, metadata(1)));
     assert!(tailnet.node(NAME).expect("nodes").is_some(), "{}", daemon.output());
-    let metrics = daemon.http_get("/metrics").expect("answers").text();
-    let info = metrics.lines().find(|line| line.starts_with("tetherd_place_info{")).expect("the place");
+    let place = daemon.place().expect("the place");
     for label in
         ["cluster=\"default\"", "task=\"158d1c8083dd49d6b527399fd6414f5c\"", "family=\"my_shop\"", "revision=\"26\""]
     {
-        assert!(info.contains(label), "{label} is missing in {info}");
+        assert!(place.contains(label), "{label} is missing in {place}");
     }
-    let log = daemon.stderr();
-    let first = log.lines().next().expect("a line");
-    serde_json::from_str::<Value>(first).unwrap_or_else(|error| panic!("the log is not JSON: {error}: {first}"));
+    daemon.first_record().expect("logs are JSON");
 }
 
 #[test]

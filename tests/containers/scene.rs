@@ -44,8 +44,7 @@ pub struct Scene {
 
 impl Scene {
     pub fn new() -> Self {
-        testbed::netns::enter_new().expect("a network namespace");
-        let tailnet = Tailnet::start().expect("a tailnet");
+        let tailnet = Tailnet::apart().expect("a tailnet");
         let web = Node::join(&tailnet, "web").expect("a second node");
         Self { engine: engine(), web, tailnet }
     }

@@ -5,7 +5,6 @@ use std::net::TcpStream;
 use std::process::Command;
 use std::time::Duration;
 
-use serde_json::Value;
 use testbed::daemon::Daemon;
 use testbed::netns::OWN_ADDRESS;
 use testbed::{Tailnet, http};
@@ -15,8 +14,7 @@ const READY: Duration = Duration::from_secs(60);
 
 #[test]
 fn the_node_has_the_pods_name_and_probes_reach_it_at_the_pods_address() {
-    testbed::netns::enter_new().expect("a network namespace");
-    let tailnet = Tailnet::start().expect("a tailnet");
+    let tailnet = Tailnet::apart().expect("a tailnet");
     let mut daemon = Daemon::builder(env!("CARGO_BIN_EXE_tetherd"))
         .joining(&tailnet, "unused")
         .expect("an auth key")
@@ -35,14 +33,11 @@ fn the_node_has_the_pods_name_and_probes_reach_it_at_the_pods_address() {
         let stream = TcpStream::connect((OWN_ADDRESS, 9002)).expect("connects");
         assert_eq!(http::get(stream, OWN_ADDRESS, path).expect("answers").head.status, 200, "{path}");
     }
-    let metrics = daemon.http_get("/metrics").expect("answers").text();
-    let info = metrics.lines().find(|line| line.starts_with("tetherd_place_info{")).expect("the place");
+    let place = daemon.place().expect("the place");
     for label in ["namespace=\"kube-system\"", "pod=\"etcd-ip-10-0-0-1.ec2.internal\"", "node=\"ip-10-0-0-1\""] {
-        assert!(info.contains(label), "{label} is missing in {info}");
+        assert!(place.contains(label), "{label} is missing in {place}");
     }
-    let log = daemon.stderr();
-    let first = log.lines().next().expect("a line");
-    serde_json::from_str::<Value>(first).unwrap_or_else(|error| panic!("the log is not JSON: {error}: {first}"));
+    daemon.first_record().expect("logs are JSON");
 }
 
 /// Runs `tetherd` in a pod's environment, with a termination log as the kubelet mounts one, and prints that.

@@ -1,6 +1,7 @@
 //! The credentials of AWS by which a secret is read, from each place that gives them: who gets the right ones joins.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
 
 use tempfile::TempDir;
 use testbed::api::Api;
@@ -35,6 +36,28 @@ fn at(aws: &Aws, address: Ipv4Addr) -> Api {
     aws.also_at(SocketAddr::from((address, 80))).expect("an endpoint")
 }
 
+/// A program that says the credentials of a process.
+fn program(directory: &Path) -> String {
+    let (id, secret) = (aws::PROCESS, aws::secret_of(aws::PROCESS));
+    let said = format!(r#"{{"Version": 1, "AccessKeyId": "{id}", "SecretAccessKey": "{secret}"}}"#);
+    executable(directory, "program", &format!("#!/bin/sh\necho '{said}'\n"))
+}
+
+/// Joins with a token that is kept in a file, and once more when it is another one: the file is read anew each time.
+/// `naming` has the daemon find the file.
+fn joins_with_each_token(tailnet: &Tailnet, aws: &Aws, hostname: &str, naming: impl FnOnce(Builder, &str) -> Builder) {
+    let directory = tempfile::tempdir().expect("directory");
+    let [first, second] = [1, 2].map(|number| format!("{hostname}-token-{number}-0123456789"));
+    let file = write(directory.path(), "token", &first);
+    aws.accept(&first);
+    let builder = naming(asking(tailnet, aws, hostname).env("AWS_REGION", REGION), &file);
+    let mut daemon = builder.start().expect("starts");
+    daemon.wait_ready(READY).unwrap_or_else(|error| panic!("{error}\n{}", tailnet.log()));
+    aws.accept(&second);
+    write(directory.path(), "token", &second);
+    log_in_again(tailnet, &mut daemon, hostname);
+}
+
 #[test]
 fn of_profiles_with_keys_with_a_role_and_with_a_program() {
     let (tailnet, aws, home) = scene(3);
@@ -44,9 +67,7 @@ fn of_profiles_with_keys_with_a_role_and_with_a_program() {
         ".aws/credentials",
         &format!("[base]\naws_access_key_id = {id}\naws_secret_access_key = {secret}\n"),
     );
-    let (id, secret) = (aws::PROCESS, aws::secret_of(aws::PROCESS));
-    let said = format!(r#"{{"Version": 1, "AccessKeyId": "{id}", "SecretAccessKey": "{secret}"}}"#);
-    let program = executable(home.path(), "program", &format!("#!/bin/sh\necho '{said}'\n"));
+    let program = program(home.path());
     let config = format!(
         "[profile base]\nregion = {REGION}\n[profile role]\nregion = {REGION}\nrole_arn = {}\nsource_profile = base\n\
          [profile program]\nregion = {REGION}\ncredential_process = {program}\n",
@@ -64,10 +85,7 @@ fn of_profiles_with_keys_with_a_role_and_with_a_program() {
 #[test]
 fn of_a_program_where_the_daemon_is_process_1() {
     let (tailnet, aws, directory) = scene(1);
-    let (id, secret) = (aws::PROCESS, aws::secret_of(aws::PROCESS));
-    let said = format!(r#"{{"Version": 1, "AccessKeyId": "{id}", "SecretAccessKey": "{secret}"}}"#);
-    let program = executable(directory.path(), "program", &format!("#!/bin/sh\necho '{said}'\n"));
-    let config = format!("[default]\nregion = {REGION}\ncredential_process = {program}\n");
+    let config = format!("[default]\nregion = {REGION}\ncredential_process = {}\n", program(directory.path()));
     let builder = asking(&tailnet, &aws, "first")
         .env("AWS_CONFIG_FILE", &write(directory.path(), "config", &config))
         .program("unshare")
@@ -86,40 +104,26 @@ fn of_a_task_of_ecs() {
     assert_eq!((aws.signers(), endpoint.seen().len()), (vec![aws::TASK.to_owned()], 1));
 }
 
-/// EKS pod identity: the token's file is read anew each time.
+/// EKS pod identity.
 #[test]
 fn of_a_pod_whose_token_changes() {
-    let (tailnet, aws, directory) = scene(2);
+    let (tailnet, aws, _) = scene(2);
     let _endpoint = at(&aws, OF_PODS);
-    let file = write(directory.path(), "token", "pod-token-1-0123456789");
-    aws.accept("pod-token-1-0123456789");
-    let builder = asking(&tailnet, &aws, "pod")
-        .env("AWS_REGION", REGION)
-        .env("AWS_CONTAINER_CREDENTIALS_FULL_URI", &format!("http://{OF_PODS}{}", aws::POD_PATH))
-        .env("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", &file);
-    let mut daemon = builder.start().expect("starts");
-    daemon.wait_ready(READY).unwrap_or_else(|error| panic!("{error}\n{}", tailnet.log()));
-    aws.accept("pod-token-2-0123456789");
-    write(directory.path(), "token", "pod-token-2-0123456789");
-    log_in_again(&tailnet, &mut daemon, "pod");
+    joins_with_each_token(&tailnet, &aws, "pod", |builder, file| {
+        builder
+            .env("AWS_CONTAINER_CREDENTIALS_FULL_URI", &format!("http://{OF_PODS}{}", aws::POD_PATH))
+            .env("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", file)
+    });
     assert_eq!(aws.signers(), [aws::POD, aws::POD]);
 }
 
-/// IRSA: likewise.
+/// IRSA.
 #[test]
 fn of_a_service_account_whose_token_changes() {
-    let (tailnet, aws, directory) = scene(2);
-    let file = write(directory.path(), "token", "account-token-1-0123456789");
-    aws.accept("account-token-1-0123456789");
-    let builder = asking(&tailnet, &aws, "irsa")
-        .env("AWS_REGION", REGION)
-        .env("AWS_WEB_IDENTITY_TOKEN_FILE", &file)
-        .env("AWS_ROLE_ARN", aws::ROLE);
-    let mut daemon = builder.start().expect("starts");
-    daemon.wait_ready(READY).unwrap_or_else(|error| panic!("{error}\n{}", tailnet.log()));
-    aws.accept("account-token-2-0123456789");
-    write(directory.path(), "token", "account-token-2-0123456789");
-    log_in_again(&tailnet, &mut daemon, "irsa");
+    let (tailnet, aws, _) = scene(2);
+    joins_with_each_token(&tailnet, &aws, "irsa", |builder, file| {
+        builder.env("AWS_WEB_IDENTITY_TOKEN_FILE", file).env("AWS_ROLE_ARN", aws::ROLE)
+    });
     assert_eq!(aws.signers(), [aws::WEB_IDENTITY, aws::WEB_IDENTITY]);
 }
 

@@ -21,8 +21,7 @@ pub const AWS_SESSION: &str = "session-token-0123456789";
 
 /// A tailnet where the one user owns the tag.
 pub fn tailnet() -> Tailnet {
-    testbed::netns::enter_new().expect("a network namespace");
-    let tailnet = Tailnet::start().expect("a tailnet");
+    let tailnet = Tailnet::apart().expect("a tailnet");
     let policy =
         format!(r#"{{"tagOwners":{{"{TAG}":["tester@"]}},"acls":[{{"action":"accept","src":["*"],"dst":["*:*"]}}]}}"#);
     tailnet.set_policy(&policy).expect("a policy");

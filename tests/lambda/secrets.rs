@@ -9,6 +9,8 @@ use testbed::moto::{self, Moto, REGION};
 
 use crate::scene::{Scene, URL};
 
+const OWN_SECRET: &str = "the-functions-own-secret";
+
 /// A function whose key is to come from the secret `name`.
 fn function(scene: &Scene, name: &str) -> Builder {
     scene
@@ -17,7 +19,7 @@ fn function(scene: &Scene, name: &str) -> Builder {
         .env("TETHERD_AUTH_SECRET", name)
         .env("AWS_REGION", REGION)
         .env("AWS_ACCESS_KEY_ID", "ASIAFUNCTION")
-        .env("AWS_SECRET_ACCESS_KEY", "the-functions-own-secret")
+        .env("AWS_SECRET_ACCESS_KEY", OWN_SECRET)
         .env("AWS_SESSION_TOKEN", "the-functions-own-token")
         .host(&moto::host())
 }
@@ -27,6 +29,14 @@ fn invoke(environment: &Environment, secret: &str) -> Option<serde_json::Value> 
     let answer = environment.invoke(&json!({ "get": URL })).ok();
     assert!(!environment.log().contains(secret), "{}", environment.log());
     answer
+}
+
+/// The init fails, the log says what mends it, and does not have `secret`.
+fn fails(builder: Builder, secret: &str, mend: &str) {
+    let environment = builder.start().expect("starts");
+    invoke(&environment, secret);
+    environment.wait_for_log("Extension.InitError").expect("the init fails");
+    environment.wait_for_log(mend).expect("it is named");
 }
 
 #[test]
@@ -47,12 +57,8 @@ fn an_aws_that_no_root_vouches_for_is_not_asked_and_the_mend_is_named() {
     moto.store("tailnet-key", "hskey-auth-0123456789ab-unseen").expect("stored");
     let builder = function(&scene, "tailnet-key").env("TETHERD_START_TIMEOUT", "2s");
     std::fs::remove_file(builder.layer().join("ssl/control.pem")).expect("removed");
-    let environment = builder.start().expect("starts");
-    invoke(&environment, "hskey-auth-0123456789ab-unseen");
-    environment.wait_for_log("Extension.InitError").expect("the init fails");
-    environment
-        .wait_for_log("from an authority that is not trusted: set ca_file if that is your own")
-        .expect("it is named");
+    let mend = "from an authority that is not trusted: set ca_file if that is your own";
+    fails(builder, "hskey-auth-0123456789ab-unseen", mend);
 }
 
 /// AWS, which answers nothing but this fault. moto's own access control answers in the words of another protocol.
@@ -70,11 +76,8 @@ fn a_denied_secret_is_named_with_the_mend() {
     let scene = Scene::new();
     let api = refusing("AccessDeniedException", DENIED);
     let builder = function(&scene, "tailnet-key").env("AWS_ENDPOINT_URL_SECRETS_MANAGER", &api.url());
-    let environment = builder.start().expect("starts");
-    invoke(&environment, "the-functions-own-secret");
-    environment.wait_for_log("Extension.InitError").expect("the init fails");
     let mend = "auth_secret tailnet-key: access is denied: allow the role secretsmanager:GetSecretValue";
-    environment.wait_for_log(mend).expect("it is named");
+    fails(builder, OWN_SECRET, mend);
 }
 
 #[test]
@@ -83,7 +86,7 @@ fn with_continue_a_denied_secret_leaves_the_function_running_and_its_connections
     let api = refusing("AccessDeniedException", DENIED);
     let builder = function(&scene, "tailnet-key").env("AWS_ENDPOINT_URL_SECRETS_MANAGER", &api.url());
     let environment = builder.env("TETHERD_LAMBDA_ON_FAILURE", "continue").start().expect("starts");
-    let answer = invoke(&environment, "the-functions-own-secret").expect("answers");
+    let answer = invoke(&environment, OWN_SECRET).expect("answers");
     assert_eq!(answer["status"], 502, "{answer}");
     assert!(answer["body"].as_str().expect("text").contains("secretsmanager:GetSecretValue"), "{answer}");
     environment.shut_down().expect("ends");
@@ -96,20 +99,15 @@ fn a_secret_that_holds_no_key_yet_is_named_with_the_mend() {
     let message = "Secrets Manager can't find the specified secret value for staging label: AWSCURRENT";
     let api = refusing("ResourceNotFoundException", message);
     let builder = function(&scene, "tailnet-key").env("AWS_ENDPOINT_URL_SECRETS_MANAGER", &api.url());
-    let environment = builder.start().expect("starts");
-    invoke(&environment, "the-functions-own-secret");
-    environment.wait_for_log("Extension.InitError").expect("the init fails");
-    environment.wait_for_log("tailnet-key: it has no version AWSCURRENT: put the key in").expect("it is named");
+    fails(builder, OWN_SECRET, "tailnet-key: it has no version AWSCURRENT: put the key in");
 }
 
 #[test]
 fn a_secret_that_is_not_there_is_named_with_the_mend() {
     let scene = Scene::new();
     let _moto = Moto::start(&scene.tailnet).expect("moto");
-    let environment = function(&scene, "no-such-secret").start().expect("starts");
-    invoke(&environment, "the-functions-own-secret");
-    environment.wait_for_log("Extension.InitError").expect("the init fails");
-    environment.wait_for_log("no-such-secret: there is no such secret: check its name").expect("it is named");
+    let builder = function(&scene, "no-such-secret");
+    fails(builder, OWN_SECRET, "no-such-secret: there is no such secret: check its name");
 }
 
 #[test]

@@ -12,12 +12,18 @@ use crate::scene::{Scene, URL};
 /// Where headscale and its embedded relay listen.
 const CONTROL_PORT: u16 = 8443;
 
-/// The first request after `pause`, in which the flows of before were lost.
-fn first_after(pause: Duration) {
-    let scene = Scene::new();
+/// A function that has reached the tailnet once, over the relay alone.
+fn joined(scene: &Scene) -> Environment {
     black_hole::relay_only().expect("UDP is blocked");
     let environment = scene.python().start().expect("starts");
     assert_eq!(environment.invoke(&json!({ "get": URL })).expect("answers")["status"], 200);
+    environment
+}
+
+/// The first request after `pause`, in which the flows of before were lost.
+fn first_after(pause: Duration) {
+    let scene = Scene::new();
+    let environment = joined(&scene);
     freeze(&environment, pause);
     let answer = environment.invoke(&json!({ "get": URL })).expect("answers");
     assert_eq!(answer["status"], 200, "{answer} {}", environment.log());
@@ -49,9 +55,7 @@ fn the_first_connection_after_120_s_works_at_once() {
 #[test]
 fn a_shutdown_right_after_a_thaw_takes_the_node_out_in_time() {
     let scene = Scene::new();
-    black_hole::relay_only().expect("UDP is blocked");
-    let environment = scene.python().start().expect("starts");
-    assert_eq!(environment.invoke(&json!({ "get": URL })).expect("answers")["status"], 200);
+    let environment = joined(&scene);
     freeze(&environment, Duration::from_secs(20));
     let took = environment.shut_down().expect("ends");
     assert!(took < Duration::from_millis(2500), "{took:?}");

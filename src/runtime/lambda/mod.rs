@@ -27,7 +27,9 @@ pub(super) fn implied(environment: &Environment) -> Vec<(&'static str, String)> 
         ("drain_timeout", "300ms".to_owned()),
         ("start_timeout", START_TIMEOUT.to_owned()),
     ];
-    implied.extend(variable("AWS_LAMBDA_FUNCTION_NAME").and_then(host_name).map(|name| ("hostname", name)));
+    // Up to 64 letters, digits, dashes and underscores.
+    let name = variable("AWS_LAMBDA_FUNCTION_NAME").and_then(Hostname::near);
+    implied.extend(name.map(|name| ("hostname", name.0)));
     implied.extend(variable("AWS_LAMBDA_LOG_LEVEL").and_then(log_level).map(|level| ("log_level", level)));
     implied.extend(variable("AWS_LAMBDA_FUNCTION_MEMORY_SIZE").and_then(memory).map(|size| ("memory_limit", size)));
     implied
@@ -61,12 +63,6 @@ pub(super) fn api_host(environment: &Environment) -> Option<String> {
     (!host.is_empty()).then(|| host.to_owned())
 }
 
-/// A function's name as one DNS label: up to 64 letters, digits, dashes and underscores.
-fn host_name(function: &str) -> Option<String> {
-    let label: String = function.chars().take(63).map(|c| if c == '_' { '-' } else { c }).collect();
-    Hostname::parse(label.trim_matches('-')).map(|name| name.0)
-}
-
 fn log_level(name: &str) -> Option<String> {
     let level = name.to_ascii_lowercase();
     let level = if level == "fatal" { "error".to_owned() } else { level };
@@ -76,10 +72,10 @@ fn log_level(name: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::environment;
 
     fn implied_by(pairs: &[(&str, &str)], key: &str) -> Option<String> {
-        let environment = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        implied(&environment).into_iter().find(|(name, _)| *name == key).map(|(_, value)| value)
+        implied(&environment(pairs)).into_iter().find(|(name, _)| *name == key).map(|(_, value)| value)
     }
 
     #[test]

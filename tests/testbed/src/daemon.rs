@@ -123,6 +123,20 @@ impl Daemon {
         http::get(stream, "localhost", path)
     }
 
+    /// The labels of the metric that says where the daemon runs.
+    pub fn place(&self) -> Result<String> {
+        let metrics = self.http_get("/metrics")?.text();
+        let place = metrics.lines().find_map(|line| line.strip_prefix("tetherd_place_info{"));
+        Ok(place.context("no place in the metrics")?.to_owned())
+    }
+
+    /// The first line of a log in JSON.
+    pub fn first_record(&self) -> Result<Value> {
+        let log = self.stderr();
+        let first = log.lines().next().context("no log")?;
+        serde_json::from_str(first).with_context(|| format!("the log is not JSON: {first}"))
+    }
+
     /// Status and JSON body of `/readyz`.
     pub fn readyz(&self) -> Result<(u16, Value)> {
         let answer = self.http_get("/readyz")?;

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 use crate::process::Process;
 use crate::wait::wait_until;
-use crate::{ca, parts};
+use crate::{ca, netns, parts};
 
 /// MagicDNS names end with it.
 pub const BASE_DOMAIN: &str = "tail.test";
@@ -31,6 +31,12 @@ pub struct Tailnet {
 }
 
 impl Tailnet {
+    /// In a new namespace, which the calling thread enters.
+    pub fn apart() -> Result<Self> {
+        netns::enter_new().context("a network namespace")?;
+        Self::start()
+    }
+
     /// To be called in a thread that has entered a namespace (see [`crate::netns::enter_new`]) and stays.
     pub fn start() -> Result<Self> {
         let directory = tempfile::Builder::new().prefix("testbed-control-").tempdir()?;

@@ -16,7 +16,7 @@ use crate::expiry;
 use crate::key::{Purpose, Unfit};
 use crate::maker::{Credentials, Maker, Wanted};
 use crate::settings::Settings;
-use crate::step::{Event, Step};
+use crate::step::{Event, Step, VersionStep};
 use crate::store::{CURRENT, Description, PENDING, Store, StoreError};
 
 #[derive(Debug, thiserror::Error)]
@@ -63,28 +63,26 @@ impl Rotation {
         let store = Store { client, secret: &event.secret_id };
         match event.step {
             Step::CheckKey => self.check(&store).await,
-            step => self.rotate(&store, step, &event.client_request_token).await,
+            Step::Rotate(step) => self.rotate(&store, step, &event.client_request_token).await,
         }
     }
 
-    async fn rotate(&self, store: &Store<'_>, step: Step, version: &str) -> Result<&'static str, RotationError> {
+    async fn rotate(&self, store: &Store<'_>, step: VersionStep, version: &str) -> Result<&'static str, RotationError> {
         let description = store.describe().await?;
         if !description.rotates {
             return Err(RotationError::NotRotating);
         }
         match step {
-            Step::FinishSecret => self.finish(store, version, &description).await,
+            VersionStep::Finish => self.finish(store, version, &description).await,
             _ if description.has(version, CURRENT) => Ok("the version is current already"),
             _ if !description.has(version, PENDING) => Err(RotationError::NotPending(version.to_owned())),
-            Step::CreateSecret => self.create(store, version, &description).await,
+            VersionStep::Create => self.create(store, version, &description).await,
             // A key is known to the control server from its making on.
-            Step::SetSecret => match store.key(version).await? {
+            VersionStep::Set => match store.key(version).await? {
                 Some(_) => Ok("nothing is to be set"),
                 None => Err(RotationError::NoKey(version.to_owned())),
             },
-            Step::TestSecret => self.test(store, version, &description).await,
-            // Not about a version.
-            Step::CheckKey => self.check(store).await,
+            VersionStep::Test => self.test(store, version, &description).await,
         }
     }
 

@@ -1,0 +1,32 @@
+# The real parts: tailscaled, tailscale and headscale from pinned Go modules, and the small tailscaled that the layer and
+# the image carry. Included by the Makefile; everything is called from the top of the tree.
+
+.PHONY: parts
+parts: $(PARTS)/tailscaled $(PARTS)/headscale
+
+TAILSCALE_VERSION := $(shell awk '$$1 == "tailscale.com" { sub(/^v/, "", $$2); print $$2 }' parts/tailscaled/go.mod)
+# Built from a module, tailscaled knows no version control to name its version by.
+TAILSCALE_STAMP := -X tailscale.com/version.shortStamp=$(TAILSCALE_VERSION) -X tailscale.com/version.longStamp=$(TAILSCALE_VERSION)
+
+# Grouped targets would need GNU Make 4.3 on every machine; `tailscale` comes with tailscaled.
+$(PARTS)/tailscaled: parts/tailscaled/go.mod parts/tailscaled/go.sum | check-tools
+	@echo "building tailscaled (some minutes, once)"
+	cd parts/tailscaled && go build -mod=readonly -trimpath -ldflags '-s -w $(TAILSCALE_STAMP)' -o ../bin/ tool
+	@touch $@
+
+$(PARTS)/headscale: parts/headscale/go.mod parts/headscale/go.sum | check-tools
+	@echo "building headscale (some minutes, once)"
+	cd parts/headscale && go build -mod=readonly -trimpath -ldflags '-s -w' -o ../bin/ tool
+	@touch $@
+
+# For the Lambda layer: without the parts that an extension never uses, 19 MB instead of 30 and less memory.
+# `unixsocketidentity` lets the LocalAPI be written to, `ipnbus` lets it be watched, `debug` re-establishes the path.
+SMALL_FEATURES := parts/tailscaled/small.features
+$(PARTS)/lambda-x86_64/tailscaled: GOARCH := amd64
+$(PARTS)/lambda-arm64/tailscaled: GOARCH := arm64
+$(PARTS)/lambda-%/tailscaled: parts/tailscaled/go.mod parts/tailscaled/go.sum $(SMALL_FEATURES) | check-tools
+	@echo "building the small tailscaled for $* (some minutes, once)"
+	cd parts/tailscaled && tags=$$(go run tailscale.com/cmd/featuretags --min --add=$$(cat ../../$(SMALL_FEATURES))) && \
+	CGO_ENABLED=0 GOOS=linux GOARCH=$(GOARCH) go build -mod=readonly -trimpath -buildvcs=false -tags "$$tags" \
+		-ldflags '-s -w -buildid= $(TAILSCALE_STAMP)' -o $(CURDIR)/$@ tailscale.com/cmd/tailscaled
+	@touch $@

@@ -1,0 +1,21 @@
+# What people use where there is no tailnet, for the benchmarks.
+
+# The example server of the library.
+FAST_SOCKS5_VERSION := 1.0.0
+.PHONY: rivals
+rivals: $(TOOLS)/bin/server $(PARTS)/gost
+	@missing=; command -v microsocks >/dev/null || missing="$$missing microsocks"; \
+	[ -x /usr/sbin/danted ] || missing="$$missing dante-server"; \
+	[ -z "$$missing" ] && exit 0; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing; \
+	else \
+		echo "missing packages:$$missing; install them, for example: apt-get install$$missing" >&2; exit 1; \
+	fi
+
+$(TOOLS)/bin/server:
+	cargo install --locked --root $(TOOLS) --version $(FAST_SOCKS5_VERSION) --example server fast-socks5
+
+$(PARTS)/gost: $(wildcard parts/gost/*.go) parts/gost/go.mod parts/gost/go.sum | check-tools
+	@echo "building gost (a minute, once)"
+	cd parts/gost && CGO_ENABLED=0 go build -mod=readonly -trimpath -buildvcs=false -ldflags '-s -w' -o ../bin/gost .

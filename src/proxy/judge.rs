@@ -1,0 +1,112 @@
+//! Judges a target by all that its name stands for, so that what was judged is what is reached.
+
+use std::net::{IpAddr, SocketAddr};
+
+use tokio::time::sleep;
+
+use super::beside::Heard;
+use super::deadline::{Deadline, RETRY};
+use super::policy::Policy;
+use crate::dial::{Dial, DialError, Host, Place, Target};
+
+/// What a name stands for, and may be reached.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Judged {
+    /// At least one.
+    Tailnet(Vec<Target>),
+    Outside(SocketAddr),
+}
+
+/// Judges for one client.
+pub(super) struct Judge<'a, D> {
+    pub dial: &'a D,
+    pub policy: &'a Policy,
+    pub deadline: Deadline<'a>,
+    /// Hears of lookups without an answer.
+    pub observe: &'a (dyn Fn(Heard) + Send + Sync),
+}
+
+impl<D: Dial> Judge<'_, D> {
+    /// A node has two names, one of them with the tailnet's domain: a rule about either is about the node.
+    pub async fn as_given(&self, target: &Target) -> Result<(), DialError> {
+        if matches!(target.host, Host::Name(_)) && self.policy.has_rules_about_names() {
+            loop {
+                self.deadline.ready().await?;
+                match self.deadline.by("asking for the tailnet's domain", self.dial.domain()).await {
+                    Err(DialError::Tailscaled(_)) => sleep(RETRY).await,
+                    domain => break self.policy.learn_domain(domain?),
+                }
+            }
+        }
+        self.policy.judge_target(target)
+    }
+
+    /// Where the target is a name: what to dial instead. A name of others may stand for several addresses, and for other
+    /// ones the next time it is asked for. `None` where tailscaled is to be given the target as it is.
+    pub async fn place(&self, target: &Target) -> Result<Option<Judged>, DialError> {
+        let Host::Name(_) = target.host else { return Ok(None) };
+        let located = loop {
+            self.deadline.ready().await?;
+            let located = self.dial.locate(target, self.policy.needs_addresses());
+            match self.deadline.by("looking up the name", located).await {
+                Err(DialError::Tailscaled(_)) => sleep(RETRY).await,
+                Err(error @ DialError::TimedOut(_)) => {
+                    (self.observe)(Heard::Silence);
+                    return Err(error);
+                }
+                result => break result?,
+            }
+        };
+        match located {
+            Place::Name => Ok(None),
+            Place::Outside(address) => {
+                self.policy.judge_outside(target, address).map(|()| Some(Judged::Outside(address)))
+            }
+            Place::Tailnet(addresses) => allowed(self.policy, target, &addresses).map(Some),
+        }
+    }
+}
+
+/// Those of the addresses that may be reached.
+fn allowed(policy: &Policy, target: &Target, addresses: &[IpAddr]) -> Result<Judged, DialError> {
+    let mut refusal = DialError::Host(format!("{target} has no address"));
+    let mut allowed = Vec::new();
+    for address in addresses {
+        match policy.judge_address(target, *address) {
+            Ok(()) => allowed.push(Target { host: Host::Ip(*address), port: target.port }),
+            // Another address of a host that is denied is no way around it.
+            Err(error) if policy.denies(*address, target.port) => return Err(error),
+            Err(error) => refusal = error,
+        }
+    }
+    if allowed.is_empty() { Err(refusal) } else { Ok(Judged::Tailnet(allowed)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::rule::Rule;
+    use crate::config::value::{Direct, Value};
+
+    fn judge(deny: &str, addresses: &[&str]) -> Result<Judged, DialError> {
+        let policy = Policy::new(Direct::Allow, Vec::new(), vec![Rule::parse(deny).expect("a rule")]);
+        let addresses: Vec<IpAddr> = addresses.iter().map(|address| address.parse().expect("address")).collect();
+        allowed(&policy, &Target::new("web", 80), &addresses)
+    }
+
+    #[test]
+    fn another_address_of_a_denied_host_is_no_way_around_it() {
+        assert!(matches!(judge("10.0.0.0/8", &["192.0.2.1", "10.0.0.1"]), Err(DialError::Policy(_))));
+    }
+
+    #[test]
+    fn an_address_that_is_never_reached_leaves_the_others() {
+        let reached = judge("10.0.0.0/8", &["169.254.169.254", "192.0.2.1"]);
+        assert_eq!(reached, Ok(Judged::Tailnet(vec![Target::new("192.0.2.1", 80)])));
+    }
+
+    #[test]
+    fn a_name_without_an_address_is_an_unknown_host() {
+        assert!(matches!(judge("10.0.0.0/8", &[]), Err(DialError::Host(_))));
+    }
+}

@@ -1,0 +1,31 @@
+# Formats, lints, licences; templates by AWS's own linters, workflows by a linter of GitHub's.
+
+DENY_VERSION := 0.20.2
+CARGO_DENY := $(TOOLS)/bin/cargo-deny
+.PHONY: lint
+lint: $(CARGO_DENY)
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	$(CARGO_DENY) check licenses bans sources
+
+$(CARGO_DENY):
+	cargo install --locked --root $(TOOLS) --version $(DENY_VERSION) cargo-deny
+
+TEMPLATES := lambda-layer/template.yaml webhook-forwarder/template.yaml
+ECS_TEMPLATES := ecs/template.yaml ecs/gateway.yaml
+WEBHOOK_TEMPLATES := webhook-forwarder/demo-target.yaml webhook-forwarder/deploy-role.yaml
+.PHONY: lint-template
+lint-template: $(AWS_TOOLS)/installed
+	$(AWS_TOOLS)/bin/cfn-lint $(TEMPLATES) $(ECS_TEMPLATES) $(WEBHOOK_TEMPLATES)
+	for template in $(TEMPLATES); do \
+		SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=eu-central-1 $(AWS_TOOLS)/bin/sam validate --lint --template $$template || exit 1; \
+	done
+
+# The workflows of GitHub.
+.PHONY: lint-workflows
+lint-workflows: $(PARTS)/actionlint
+	$(PARTS)/actionlint
+
+$(PARTS)/actionlint: parts/actionlint/go.mod parts/actionlint/go.sum | check-tools
+	cd parts/actionlint && go build -mod=readonly -trimpath -o ../bin/ tool
+	@touch $@

@@ -1,0 +1,11 @@
+# The webhook forwarder: its functions as they are deployed, and its template as CloudFormation gets it.
+
+WEBHOOK := $(CARGO_TARGET_DIR)/webhook
+.PHONY: functions webhook-template
+functions: $(AWS_TOOLS)/installed
+	webhook-forwarder/build.sh $(WEBHOOK) $(CARGO_TARGET_DIR) $(AWS_TOOLS)/bin
+
+webhook-template: $(WEBHOOK)/template.json
+$(WEBHOOK)/template.json: webhook-forwarder/template.yaml webhook-forwarder/stack/expand.py $(AWS_TOOLS)/installed
+	mkdir -p $(@D)
+	$(AWS_TOOLS)/bin/python webhook-forwarder/stack/expand.py $< $@
