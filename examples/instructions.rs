@@ -48,9 +48,12 @@ async fn run(connections: usize, bytes: usize) -> Result<()> {
         admission,
         TaskTracker::new(),
         CancellationToken::new(),
-        move |stream, from| {
+        move |stream, from, permit| {
             let proxy = std::sync::Arc::clone(&proxy);
-            async move { proxy.serve(stream, &from).await }
+            async move {
+                proxy.serve(stream, &from).await;
+                drop(permit);
+            }
         },
     );
     tokio::spawn(serving);

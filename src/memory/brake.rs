@@ -57,7 +57,12 @@ impl Brake {
         }
     }
 
-    /// To be called between blocks; ends at once as long as there is memory.
+    /// Whether to pause now. To be asked between blocks.
+    pub fn holds(&self) -> bool {
+        self.0.as_ref().is_some_and(|inner| inner.is_beyond())
+    }
+
+    /// Ends as soon as there is memory.
     pub async fn pause(&self) {
         let Some(inner) = &self.0 else { return };
         let begun = Instant::now();

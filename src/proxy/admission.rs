@@ -7,6 +7,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::memory::Headroom;
 
+/// The leave for one connection, which lasts until it is dropped.
+pub type Permit = OwnedSemaphorePermit;
+
 /// Shared by all listeners. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Admission {
@@ -19,8 +22,8 @@ impl Admission {
         Self { permits: Arc::new(Semaphore::new(most)), headroom: Arc::new(headroom) }
     }
 
-    /// The leave for one connection, which lasts until it is dropped.
-    pub(super) async fn permit(&self) -> OwnedSemaphorePermit {
+    /// Waits for it.
+    pub(super) async fn permit(&self) -> Permit {
         let permit = Arc::clone(&self.permits).acquire_owned().await;
         self.headroom.wait().await;
         match permit {
@@ -31,7 +34,7 @@ impl Admission {
     }
 
     /// The same where there is one now, however little memory is left.
-    pub(super) fn permit_at_once(&self) -> Option<OwnedSemaphorePermit> {
+    pub(super) fn permit_at_once(&self) -> Option<Permit> {
         Arc::clone(&self.permits).try_acquire_owned().ok()
     }
 }

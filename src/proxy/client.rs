@@ -13,8 +13,9 @@ use super::counters::Counters;
 use super::label::{Outcome, Path, Protocol};
 use super::lane::Lane;
 use super::patience::{Carried, Patience};
-use super::relay::{HalfClose, relay};
+use super::relay::{HalfClose, relay_until};
 use super::stream::Stream;
+use super::ties::Ties;
 use super::{http, socks};
 use crate::config::Credentials;
 use crate::dial::{Dial, DialError, Target};
@@ -47,8 +48,8 @@ impl<D: Dial> Proxy<D> {
                 () = self.first_word_overdue() => Ok(Ok(None)),
             }
         };
-        match first.await {
-            // In boxes of their own: what a connection takes while it is silent is no more than its part of that needs.
+        // In boxes of their own: what a connection takes while it is silent is no more than its part of that needs.
+        match Box::pin(first).await {
             Ok(Ok(Some(SOCKS5))) => Box::pin(socks::serve(self, stream, from)).await,
             // Every HTTP method begins with a letter.
             Ok(Ok(Some(byte))) if byte.is_ascii_alphabetic() => Box::pin(http::serve(self, stream, from)).await,
@@ -58,7 +59,7 @@ impl<D: Dial> Proxy<D> {
                     Outcome::Malformed,
                     &format!("neither SOCKS5 nor HTTP: it begins with {byte:#04x}"),
                 );
-                self.linger(stream).await;
+                Box::pin(self.linger(stream)).await;
             }
             Ok(Ok(None)) => self.nothing_known(from, Outcome::Malformed, "it sent nothing"),
             Ok(Err(error)) => self.nothing_known(from, Outcome::Malformed, &error.to_string()),
@@ -78,7 +79,7 @@ impl<D: Dial> Proxy<D> {
         match self.connect(target).await {
             Ok(connection) => {
                 self.counters.connected(Protocol::Forward);
-                self.relay(stream, connection, Vec::new()).await;
+                Box::pin(self.relay(stream, connection, Vec::new())).await;
             }
             Err(error) => {
                 self.unserved(from, Protocol::Forward, Outcome::from(&error), &format!("{target}: {error}"));
@@ -125,15 +126,17 @@ impl<D: Dial> Proxy<D> {
             carried.add_received(early.len());
             Ok(())
         };
-        let begun = self.in_time(begun).await;
-        drop(sent);
-        // It may hold a whole buffer of the answer's head, for as long as it lives.
-        drop(early);
+        // In a box, freed with what it sends: the relay lasts.
+        let begun = Box::pin(self.in_time(begun)).await;
+        drop((sent, early));
         let result = match begun {
             Ok(()) if half_close == HalfClose::PassOn => {
                 Box::pin(self.lane.relay(client, target, &self.patience, &carried)).await
             }
-            Ok(()) => relay(client, target, half_close, &self.patience, &carried).await,
+            Ok(()) => {
+                let ties = Ties::lasting();
+                relay_until(&mut client, &mut target, half_close, &self.patience, &carried, &ties).await.map(drop)
+            }
             Err(error) => Err(error),
         };
         if let Err(error) = result {

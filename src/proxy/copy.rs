@@ -55,7 +55,8 @@ enum Step {
     Left(Vec<u8>, usize),
 }
 
-/// Carries bytes until `from` ends or the connection leaves, held up by `brake`.
+/// Carries bytes until `from` ends or the connection leaves, held up by `brake`. All but waiting for bytes is in boxes
+/// of its own: a silent connection has none.
 pub(super) async fn copy(
     from: &mut Reads<'_>,
     to: &mut Writes<'_>,
@@ -74,7 +75,7 @@ pub(super) async fn copy(
             Step::Left(rest, bytes) => {
                 let _tie = ties.bind();
                 carried.add(bytes - rest.len());
-                write_all(to, &rest, carried).await.map_err(Broken::Writing)?;
+                Box::pin(write_all(to, &rest, carried)).await.map_err(Broken::Writing)?;
                 bytes
             }
         };
@@ -84,7 +85,9 @@ pub(super) async fn copy(
                 from.bound();
                 to.bound();
             }
-            brake.pause().await;
+            if brake.holds() {
+                Box::pin(brake.pause()).await;
+            }
         }
         if passed == BUFFER
             && may_splice
@@ -94,7 +97,6 @@ pub(super) async fn copy(
                 return Ok(Copied::Leaves);
             }
             let _tie = ties.bind();
-            // In a box of its own: a silent connection has none.
             match Box::pin(splice(from, to, carried)).await? {
                 Moved::Ended => return Ok(Copied::All),
                 Moved::Little => {}

@@ -15,12 +15,11 @@ use nix::sys::socket::{Backlog, listen, setsockopt, sockopt};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::net::{TcpStream, UnixStream};
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::admission::Admission;
+use super::admission::{Admission, Permit};
 use super::stream::Stream;
 use crate::local_stream::LocalStream;
 
@@ -79,7 +78,7 @@ impl Listener {
     }
 
     /// The next client, where it comes from, and its permit.
-    async fn accept(&self, admission: &Admission) -> (io::Result<(Stream, String)>, OwnedSemaphorePermit) {
+    async fn accept(&self, admission: &Admission) -> (io::Result<(Stream, String)>, Permit) {
         match self {
             Self::Tcp(listener) => accept(listener, admission, || self.take()).await,
             Self::Unix(listener, _) => accept(listener, admission, || self.take()).await,
@@ -87,7 +86,7 @@ impl Listener {
     }
 
     /// A client that waits already, where there is one and a permit for it.
-    fn accept_waiting(&self, admission: &Admission) -> Option<((Stream, String), OwnedSemaphorePermit)> {
+    fn accept_waiting(&self, admission: &Admission) -> Option<((Stream, String), Permit)> {
         let permit = admission.permit_at_once()?;
         Some((self.take().ok()?, permit))
     }
@@ -123,7 +122,7 @@ async fn accept<L: AsRawFd, C>(
     listener: &AsyncFd<L>,
     admission: &Admission,
     take: impl Fn() -> io::Result<C>,
-) -> (io::Result<C>, OwnedSemaphorePermit) {
+) -> (io::Result<C>, Permit) {
     loop {
         let ready = listener.readable().await;
         let permit = admission.permit().await;
@@ -145,13 +144,14 @@ impl Drop for SocketFile {
 }
 
 /// Serves clients of `listener` until `stop`; then its socket closes, so that new clients are refused. Those that wait
-/// already are served still: for them it would be a connection lost. Connections run on in `connections`.
+/// already are served still: for them it would be a connection lost. Connections run on in `connections`; each keeps its
+/// permit until it ends. (A task around `client` that did so would hold its future twice.)
 pub async fn serve<F: Future<Output = ()> + Send + 'static>(
     listener: Listener,
     admission: Admission,
     connections: TaskTracker,
     stop: CancellationToken,
-    client: impl Fn(Stream, String) -> F,
+    client: impl Fn(Stream, String, Permit) -> F,
 ) {
     loop {
         let (accepted, permit) = tokio::select! {
@@ -159,7 +159,7 @@ pub async fn serve<F: Future<Output = ()> + Send + 'static>(
             () = stop.cancelled() => break,
         };
         match accepted {
-            Ok((stream, from)) => spawn(&connections, client(stream, from), permit),
+            Ok((stream, from)) => drop(connections.spawn(client(stream, from, permit))),
             Err(error) => {
                 tracing::warn!(%error, "accepting a client failed");
                 sleep(PAUSE).await;
@@ -167,13 +167,6 @@ pub async fn serve<F: Future<Output = ()> + Send + 'static>(
         }
     }
     while let Some(((stream, from), permit)) = listener.accept_waiting(&admission) {
-        spawn(&connections, client(stream, from), permit);
+        connections.spawn(client(stream, from, permit));
     }
-}
-
-fn spawn(connections: &TaskTracker, serving: impl Future<Output = ()> + Send + 'static, permit: OwnedSemaphorePermit) {
-    connections.spawn(async move {
-        serving.await;
-        drop(permit);
-    });
 }

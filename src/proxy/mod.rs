@@ -28,7 +28,7 @@ mod stream;
 mod ties;
 mod udp;
 
-pub use admission::Admission;
+pub use admission::{Admission, Permit};
 pub use beside::Heard;
 pub use client::Proxy;
 pub use connector::Connector;

@@ -94,7 +94,14 @@ pub(super) const SILENCE_AT_THE_END: Duration = Duration::from_millis(250);
 
 /// Ends when nothing was carried for `limit`, at the latest an eighth of it later.
 pub(super) async fn idle(carried: &Carried, limit: Option<Duration>) {
-    let Some(limit) = limit else { return std::future::pending().await };
+    match limit {
+        // In a box: most connections have no limit.
+        Some(limit) => Box::pin(silent_for(carried, limit)).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn silent_for(carried: &Carried, limit: Duration) {
     let (mut silent, step) = (Duration::ZERO, limit / 8);
     let mut before = 0;
     while silent < limit {

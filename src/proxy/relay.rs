@@ -80,7 +80,7 @@ async fn carry(
             // dropped: closing a socket with unread bytes resets it, and the reset overtakes the end of the answer.
             Err(Broken::Writing(_)) => {
                 let _tie = ties.bind();
-                let discarded = discard(&mut client_reads, &carried.unheard).await;
+                let discarded = Box::pin(discard(&mut client_reads, &carried.unheard)).await;
                 discarded.map(|()| Copied::All).map_err(Broken::into_inner)
             }
             Err(Broken::Reading(error)) => Err(error),
@@ -92,14 +92,14 @@ async fn carry(
                 return Ok(Copied::Leaves);
             }
             ties.end();
-            until_silent(answer, carried, patience).await
+            Box::pin(until_silent(answer, carried, patience)).await
         }
         result = &mut answer => {
             if result? == Copied::Leaves {
                 return Ok(Copied::Leaves);
             }
             ties.end();
-            until_silent(request, carried, patience).await
+            Box::pin(until_silent(request, carried, patience)).await
         }
     }
 }

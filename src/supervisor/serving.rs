@@ -11,7 +11,9 @@ use crate::config::Settings;
 use crate::dial::Target;
 use crate::fatal::Fatal;
 use crate::memory::Brake;
-use crate::proxy::{self, Admission, Connector, Counters, Heard, Lane, Listener, Patience, Policy, Proxy, Stream};
+use crate::proxy::{
+    self, Admission, Connector, Counters, Heard, Lane, Listener, Patience, Permit, Policy, Proxy, Stream,
+};
 use crate::state::Publisher;
 use crate::tailscaled::{Dialer, PathWatch, Thaw};
 
@@ -53,21 +55,27 @@ impl Serving {
 
     fn proxy_on(&self, listener: Listener) {
         let proxy = Arc::clone(&self.proxy);
-        self.accept(listener, move |stream, from| {
+        self.accept(listener, move |stream, from, permit| {
             let proxy = Arc::clone(&proxy);
-            async move { proxy.serve(stream, &from).await }
+            async move {
+                proxy.serve(stream, &from).await;
+                drop(permit);
+            }
         });
     }
 
     fn forward_on(&self, listener: Listener, target: Target) {
         let (proxy, target) = (Arc::clone(&self.proxy), Arc::new(target));
-        self.accept(listener, move |stream, from| {
+        self.accept(listener, move |stream, from, permit| {
             let (proxy, target) = (Arc::clone(&proxy), Arc::clone(&target));
-            async move { proxy.forward(stream, &from, &target).await }
+            async move {
+                proxy.forward(stream, &from, &target).await;
+                drop(permit);
+            }
         });
     }
 
-    fn accept<F>(&self, listener: Listener, client: impl Fn(Stream, String) -> F + Send + 'static)
+    fn accept<F>(&self, listener: Listener, client: impl Fn(Stream, String, Permit) -> F + Send + 'static)
     where
         F: Future<Output = ()> + Send + 'static,
     {
