@@ -69,16 +69,20 @@ pub fn main() -> ExitCode {
 
 /// What bounds memory, and tailscaled's share of it, where the command is one that needs to know.
 fn memory(command: &Command) -> (Option<Groups>, Option<Share>) {
-    let sharing = match command {
-        Command::Exec(_) => Sharing::WithApplication,
-        Command::Run | Command::Check => Sharing::Alone,
+    let with_application = match command {
+        Command::Exec(_) => true,
+        Command::Run | Command::Check => false,
         Command::Wait(_) | Command::Healthcheck | Command::Status { .. } | Command::Env(_) | Command::Version => {
             return (None, None);
         }
     };
     let groups = Groups::of_this_process();
-    let limit = groups.as_ref().and_then(Groups::limit);
-    (groups, limit.map(|limit| Share::of(limit, sharing)))
+    let share = groups.as_ref().and_then(|groups| {
+        let shares = with_application || groups.shares_the_limit();
+        let sharing = if shares { Sharing::WithApplication } else { Sharing::Alone };
+        groups.limit().map(|limit| Share::of(limit, sharing))
+    });
+    (groups, share)
 }
 
 fn run(config: &Config, surroundings: Surroundings<'_>, signals: Result<Signals, Fatal>) -> ExitCode {

@@ -7,7 +7,7 @@ use std::fmt;
 pub enum Sharing {
     /// tetherd and tailscaled have it to themselves.
     Alone,
-    /// An application needs its part.
+    /// An application needs its part: in the same container, or in another one of the same pod or task.
     WithApplication,
 }
 
@@ -16,7 +16,7 @@ impl Sharing {
     /// there is little: docs/performance.md has the peaks.
     fn percent(self) -> u64 {
         match self {
-            Self::Alone => 50,
+            Self::Alone => 75,
             Self::WithApplication => 40,
         }
     }
@@ -24,6 +24,9 @@ impl Sharing {
 
 /// With less tailscaled does nothing but collect garbage.
 const LEAST: u64 = 32 << 20;
+
+/// What is left to tetherd and to what tailscaled takes beyond its limit, which is more than its part of a small group.
+const BESIDE: u64 = 48 << 20;
 
 /// tailscaled's part of what a control group allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +42,15 @@ impl Share {
     }
 
     pub fn bytes(self) -> u64 {
-        (self.limit / 100 * self.sharing.percent()).max(LEAST)
+        self.part().min(self.rest()).max(LEAST)
+    }
+
+    fn part(self) -> u64 {
+        self.limit / 100 * self.sharing.percent()
+    }
+
+    fn rest(self) -> u64 {
+        self.limit.saturating_sub(BESIDE)
     }
 
     /// In the form of a setting.
@@ -51,7 +62,12 @@ impl Share {
 /// Where it comes from.
 impl fmt::Display for Share {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} % of the {} MiB of the control group", self.sharing.percent(), self.limit >> 20)
+        if self.rest() < self.part() {
+            write!(f, "all but {} MiB", BESIDE >> 20)?;
+        } else {
+            write!(f, "{} %", self.sharing.percent())?;
+        }
+        write!(f, " of the {} MiB of the control group", self.limit >> 20)
     }
 }
 
@@ -63,7 +79,13 @@ mod tests {
     fn tailscaled_gets_a_part_that_leaves_room_and_a_least_amount() {
         let size = |mib: u64, sharing| Share::of(mib << 20, sharing).size();
         assert_eq!(size(512, Sharing::WithApplication), "204MiB");
+        assert_eq!(size(512, Sharing::Alone), "383MiB");
         assert_eq!(size(16, Sharing::Alone), "32MiB");
+        assert_eq!(
+            Share::of(128 << 20, Sharing::Alone).to_string(),
+            "all but 48 MiB of the 128 MiB of the control group"
+        );
+        assert_eq!(Share::of(256 << 20, Sharing::Alone).to_string(), "75 % of the 256 MiB of the control group");
         for mib in [128, 256, 512, 4096] {
             let (alone, shared) =
                 (Share::of(mib << 20, Sharing::Alone), Share::of(mib << 20, Sharing::WithApplication));

@@ -75,6 +75,12 @@ impl Groups {
         self.directories.iter().filter_map(|directory| self.limit_of(directory)).min()
     }
 
+    /// Whether the smallest limit is that of a group above the own one, in which others are as well: a pod, a task.
+    pub fn shares_the_limit(&self) -> bool {
+        let own = self.directories.first().and_then(|own| self.limits_in(own).min());
+        self.limit() != own
+    }
+
     /// Of the group that has the least left. What files take is not counted: the kernel drops them before it kills.
     pub fn tightest(&self) -> Option<Usage> {
         let usages = self.directories.iter().filter_map(|directory| {
@@ -88,9 +94,13 @@ impl Groups {
     }
 
     fn limit_of(&self, directory: &Path) -> Option<u64> {
-        let own = self.files.limits.iter().filter_map(|name| number(&directory.join(name)));
         let inherited = self.files.inherited.and_then(|name| field(&directory.join("memory.stat"), name));
-        own.chain(inherited).filter(|limit| *limit < UNLIMITED).min()
+        self.limits_in(directory).chain(inherited).filter(|limit| *limit < UNLIMITED).min()
+    }
+
+    fn limits_in(&self, directory: &Path) -> impl Iterator<Item = u64> {
+        let limits = self.files.limits.iter().filter_map(|name| number(&directory.join(name)));
+        limits.filter(|limit| *limit < UNLIMITED)
     }
 }
 
@@ -151,7 +161,10 @@ mod tests {
             ("pod/memory.high", "max\n"),
             ("pod/container/memory.max", "max\n"),
         ]);
-        assert_eq!(second(&files, "/", "/pod/container").limit(), Some(256 * MIB));
+        let container = second(&files, "/", "/pod/container");
+        assert_eq!(container.limit(), Some(256 * MIB));
+        assert!(container.shares_the_limit());
+        assert!(!second(&files, "/", "/pod").shares_the_limit());
         assert_eq!(second(&files, "/", "/").limit(), None);
     }
 

@@ -85,8 +85,8 @@ pub(super) async fn serve<D: Dial>(proxy: &Proxy<D>, mut client: Stream, from: &
 
 async fn answer<D: Dial>(proxy: &Proxy<D>, client: &mut Stream) -> Result<Served, Unserved> {
     let credentials = proxy.credentials.as_ref();
-    // No password stays in a buffer.
-    let ahead = if credentials.is_some() { 0 } else { HANDSHAKE };
+    // No password stays in a buffer: one of a byte is gone past.
+    let ahead = if credentials.is_some() { 1 } else { HANDSHAKE };
     let mut buffered = BufReader::with_capacity(ahead, &mut *client);
     let asked = timeout(proxy.handshake_timeout, handshake::read(&mut buffered, credentials)).await;
     let Request { command, target } = asked.map_err(|_| Unserved::TooSlow)??;

@@ -2,8 +2,8 @@
 
 use std::io::Cursor;
 
-use http_body_util::BodyExt;
-use hyper::body::{Bytes, Frame, Incoming};
+use http_body_util::{BodyExt, Empty};
+use hyper::body::{Body as _, Bytes, Frame, Incoming};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper::header::{HOST, HeaderValue};
 use hyper::{Request, Response, StatusCode, Uri, Version};
@@ -90,16 +90,18 @@ impl Upstream {
         {
             reusable = Some(sender);
         }
+        let sent = proxy.counters.bytes(Direction::Sent);
+        let request = next_hop(request)?;
+        let repeated = reusable.is_some().then(|| repeatable(&request)).flatten();
+        let request = request.map(|body| counted(body, sent));
         let mut sender = match reusable {
             Some(sender) => sender,
             None => open(proxy.connect(target).await?).await?,
         };
-        let sent = proxy.counters.bytes(Direction::Sent);
-        let request = next_hop(request)?.map(|body| counted(body, sent));
         let mut response = match sender.try_send_request(request).await {
             Ok(response) => response,
-            // The target had closed the connection that was kept; the request has not left.
-            Err(mut failure) => match failure.take_message() {
+            // The target had closed the connection that was kept. The request has not left, or it may leave twice.
+            Err(mut failure) => match failure.take_message().or(repeated) {
                 Some(request) => {
                     sender = open(proxy.connect(target).await?).await?;
                     sender.send_request(request).await?
@@ -114,6 +116,19 @@ impl Upstream {
         let received = proxy.counters.bytes(Direction::Received);
         Ok(response.map(|body| counted(body, received)))
     }
+}
+
+/// The same request once more, where asking twice does no harm (RFC 9110, section 9.2.2) and nothing follows the head.
+fn repeatable(request: &Request<Incoming>) -> Option<Request<Body>> {
+    let (is_idempotent, is_whole) = (request.method().is_idempotent(), request.body().is_end_stream());
+    (is_idempotent && is_whole).then(|| {
+        let mut again = Request::new(Empty::new().map_err(|never| match never {}).boxed_unsync());
+        *again.method_mut() = request.method().clone();
+        *again.uri_mut() = request.uri().clone();
+        *again.version_mut() = request.version();
+        *again.headers_mut() = request.headers().clone();
+        again
+    })
 }
 
 /// The body, its bytes counted as they pass.
