@@ -63,7 +63,7 @@ fn tailscaled_is_told_its_part_of_what_the_group_allows() {
     let pid = daemon.tailscaled_pid().expect("runs");
     let environment = fs::read(format!("/proc/{pid}/environ")).expect("readable for root");
     let limits: Vec<_> = environment.split(|byte| *byte == 0).filter(|pair| pair.starts_with(b"GOMEMLIMIT=")).collect();
-    let wanted = format!("GOMEMLIMIT={}", 150_u64 << 20);
+    let wanted = format!("GOMEMLIMIT={}", 225_u64 << 20);
     assert_eq!(limits.iter().map(|pair| String::from_utf8_lossy(pair)).collect::<Vec<_>>(), [wanted]);
 }
 
