@@ -1,5 +1,5 @@
 // Command gost is the part of gost that `make bench` needs: a SOCKS5 server, as gost itself puts it together for the
-// command line `gost -L ADDRESS`. The module of its own command is not served by version.
+// command line `gost -L ADDRESS`. Its own command is no module with versions.
 package main
 
 import (
@@ -31,4 +31,5 @@ func main() {
 	for _, service := range registry.ServiceRegistry().GetAll() {
 		log.Fatal(service.Serve())
 	}
+	log.Fatal("no service in ", os.Args[1])
 }

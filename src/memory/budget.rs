@@ -25,7 +25,8 @@ impl Sharing {
 /// With less tailscaled does nothing but collect garbage.
 const LEAST: u64 = 32 << 20;
 
-/// What is left to tetherd and to what tailscaled takes beyond its limit, which is more than its part of a small group.
+/// What is left to tetherd (4 to 10 MiB) and to what tailscaled takes beyond its limit, where the group is large enough. Under
+/// 32 streams both ways groups of 128, 256 and 512 MiB then peaked at 91, 167 and 302 MiB (docs/performance.md).
 const BESIDE: u64 = 48 << 20;
 
 /// tailscaled's part of what a control group allows.
@@ -62,7 +63,9 @@ impl Share {
 /// Where it comes from.
 impl fmt::Display for Share {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.rest() < self.part() {
+        if self.part().min(self.rest()) < LEAST {
+            f.write_str("the least that tailscaled needs")?;
+        } else if self.rest() < self.part() {
             write!(f, "all but {} MiB", BESIDE >> 20)?;
         } else {
             write!(f, "{} %", self.sharing.percent())?;
@@ -85,6 +88,8 @@ mod tests {
             Share::of(128 << 20, Sharing::Alone).to_string(),
             "all but 48 MiB of the 128 MiB of the control group"
         );
+        let least = "the least that tailscaled needs of the 64 MiB of the control group";
+        assert_eq!(Share::of(64 << 20, Sharing::Alone).to_string(), least);
         assert_eq!(Share::of(256 << 20, Sharing::Alone).to_string(), "75 % of the 256 MiB of the control group");
         for mib in [128, 256, 512, 4096] {
             let (alone, shared) =

@@ -75,10 +75,15 @@ impl Groups {
         self.directories.iter().filter_map(|directory| self.limit_of(directory)).min()
     }
 
-    /// Whether the smallest limit is that of a group above the own one, in which others are as well: a pod, a task.
+    /// Whether the smallest limit is that of a group above the own one, too, in which others may be: a pod, a task.
     pub fn shares_the_limit(&self) -> bool {
-        let own = self.directories.first().and_then(|own| self.limits_in(own).min());
-        self.limit() != own
+        let Some((own, above)) = self.directories.split_first() else { return false };
+        let least = above.iter().filter_map(|directory| self.limit_of(directory)).min();
+        match (self.limits_in(own).min(), self.limit()) {
+            (Some(own), Some(limit)) => limit < own || least == Some(own),
+            (None, limit) => limit.is_some(),
+            (Some(_), None) => false,
+        }
     }
 
     /// Of the group that has the least left. What files take is not counted: the kernel drops them before it kills.
@@ -165,6 +170,10 @@ mod tests {
         assert_eq!(container.limit(), Some(256 * MIB));
         assert!(container.shares_the_limit());
         assert!(!second(&files, "/", "/pod").shares_the_limit());
+        fs::write(files.path().join("pod/container/memory.max"), "268435456\n").expect("written");
+        assert!(container.shares_the_limit(), "the pod is no larger than its container");
+        fs::write(files.path().join("pod/container/memory.max"), "134217728\n").expect("written");
+        assert!(!container.shares_the_limit());
         assert_eq!(second(&files, "/", "/").limit(), None);
     }
 

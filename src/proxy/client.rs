@@ -13,7 +13,7 @@ use super::counters::Counters;
 use super::label::{Outcome, Path, Protocol};
 use super::lane::Lane;
 use super::patience::{Carried, Patience};
-use super::relay::{HalfClose, relay_until};
+use super::relay::{HalfClose, Terms, relay_until};
 use super::stream::Stream;
 use super::ties::Ties;
 use super::{http, socks};
@@ -111,8 +111,8 @@ impl<D: Dial> Proxy<D> {
         self.unserved(from, Protocol::Unknown, outcome, reason);
     }
 
-    /// Carries bytes between a client and its target. `sent` came from the client already. Neither side is let go on
-    /// without reading what is there before the relay begins to watch them.
+    /// Carries bytes between a client and its target. `sent` came from the client already; that, and what
+    /// the target has said first, is handed on before the relay begins.
     pub(super) async fn relay(&self, mut client: Stream, connection: Connection, sent: Vec<u8>) {
         let carried = Arc::new(Carried::within(&self.counters));
         let (mut target, early, half_close) = match connection {
@@ -134,8 +134,9 @@ impl<D: Dial> Proxy<D> {
                 Box::pin(self.lane.relay(client, target, &self.patience, &carried)).await
             }
             Ok(()) => {
-                let ties = Ties::lasting();
-                relay_until(&mut client, &mut target, half_close, &self.patience, &carried, &ties).await.map(drop)
+                let (patience, ties) = (&self.patience, &Ties::lasting());
+                let terms = Terms { half_close, patience, carried: &carried, ties };
+                relay_until(&mut client, &mut target, terms).await.map(drop)
             }
             Err(error) => Err(error),
         };

@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 
 use super::halves::{Reads, Writes};
 use super::patience::Tally;
-use super::splice::{Moved, splice};
+use super::splice::{Moved, bound_sockets, splice};
 use super::ties::Ties;
 use crate::memory::Brake;
 
@@ -66,28 +66,9 @@ pub(super) async fn copy(
 ) -> Result<Copied, Broken> {
     let (mut is_bound, mut may_splice) = (false, true);
     loop {
-        let passed = match poll_fn(|context| step(from, to, context)).await? {
-            Step::Ended => return Ok(Copied::All),
-            Step::Passed(bytes) => {
-                carried.add(bytes);
-                bytes
-            }
-            Step::Left(rest, bytes) => {
-                let _tie = ties.bind();
-                carried.add(bytes - rest.len());
-                Box::pin(write_all(to, &rest, carried)).await.map_err(Broken::Writing)?;
-                bytes
-            }
-        };
-        if passed > SMALL {
-            if !is_bound {
-                is_bound = true;
-                from.bound();
-                to.bound();
-            }
-            if brake.holds() {
-                Box::pin(brake.pause()).await;
-            }
+        let Some(passed) = pass(from, to, carried, ties).await? else { return Ok(Copied::All) };
+        if passed > SMALL && brake.holds() {
+            Box::pin(brake.pause()).await;
         }
         if passed == BUFFER
             && may_splice
@@ -97,11 +78,37 @@ pub(super) async fn copy(
                 return Ok(Copied::Leaves);
             }
             let _tie = ties.bind();
+            if !is_bound {
+                is_bound = true;
+                bound_sockets(from, to);
+            }
             match Box::pin(splice(from, to, carried)).await? {
                 Moved::Ended => return Ok(Copied::All),
                 Moved::Little => {}
                 Moved::Impossible => may_splice = false,
             }
+        }
+    }
+}
+
+/// Hands on what waits and says how much that was; `None` at the end.
+async fn pass(
+    from: &mut Reads<'_>,
+    to: &mut Writes<'_>,
+    carried: &Tally,
+    ties: &Ties<'_>,
+) -> Result<Option<usize>, Broken> {
+    match poll_fn(|context| step(from, to, context)).await? {
+        Step::Ended => Ok(None),
+        Step::Passed(bytes) => {
+            carried.add(bytes);
+            Ok(Some(bytes))
+        }
+        Step::Left(rest, bytes) => {
+            let _tie = ties.bind();
+            carried.add(bytes - rest.len());
+            Box::pin(write_all(to, &rest, carried)).await.map_err(Broken::Writing)?;
+            Ok(Some(bytes))
         }
     }
 }

@@ -4,18 +4,11 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use nix::sys::socket::{setsockopt, sockopt};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, tcp};
 
 use super::stream::Stream;
 use crate::local_stream::LocalStream;
-
-/// What a socket holds of a connection within this machine, in bytes, twice over in the kernel's reckoning. Left alone it
-/// grows to megabytes, which have left the processor's cache when they are read: two thirds of the throughput, and
-/// memory of the container.
-const SENDS: usize = 128 << 10;
-const RECEIVES: usize = 256 << 10;
 
 /// The side that is read from.
 pub(super) enum Reads<'a> {
@@ -42,13 +35,6 @@ impl Stream {
 }
 
 impl Reads<'_> {
-    /// To be told once much comes.
-    pub(super) fn bound(&self) {
-        if let Some(stream) = self.tcp().filter(|stream| is_within(stream)) {
-            let _ = setsockopt(stream, sockopt::RcvBuf, &RECEIVES);
-        }
-    }
-
     pub(super) fn tcp(&self) -> Option<&TcpStream> {
         match self {
             Self::Tcp(half) => Some(half.as_ref()),
@@ -58,24 +44,12 @@ impl Reads<'_> {
 }
 
 impl Writes<'_> {
-    /// To be told once much goes.
-    pub(super) fn bound(&self) {
-        if let Some(stream) = self.tcp().filter(|stream| is_within(stream)) {
-            let _ = setsockopt(stream, sockopt::SndBuf, &SENDS);
-        }
-    }
-
     pub(super) fn tcp(&self) -> Option<&TcpStream> {
         match self {
             Self::Tcp(half) => Some(half.as_ref()),
             Self::Unix(_) => None,
         }
     }
-}
-
-/// To another machine the kernel's own sizes are right: how much is on its way depends on how far it is.
-fn is_within(stream: &TcpStream) -> bool {
-    stream.peer_addr().is_ok_and(|address| address.ip().to_canonical().is_loopback())
 }
 
 impl AsyncRead for Reads<'_> {

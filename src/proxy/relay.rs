@@ -7,7 +7,7 @@ use std::pin::pin;
 use tokio::io::AsyncWriteExt;
 
 use super::copy::{Broken, Copied, copy, discard};
-use super::halves::Writes;
+use super::halves::{Reads, Writes};
 use super::patience::{Carried, Patience, idle, until_silent};
 use super::stream::Stream;
 use super::ties::Ties;
@@ -22,6 +22,15 @@ pub enum HalfClose {
     Hold,
 }
 
+/// What both directions of a connection keep to.
+#[derive(Clone, Copy)]
+pub(super) struct Terms<'a> {
+    pub half_close: HalfClose,
+    pub patience: &'a Patience,
+    pub carried: &'a Carried,
+    pub ties: &'a Ties<'a>,
+}
+
 /// Relays until the end. Once one side has ended, the other gets as long as it has something to say, and
 /// `patience.half_closed` after its last byte.
 pub async fn relay(
@@ -31,61 +40,24 @@ pub async fn relay(
     patience: &Patience,
     carried: &Carried,
 ) -> io::Result<()> {
-    relay_until(&mut client, &mut target, half_close, patience, carried, &Ties::lasting()).await.map(drop)
+    let terms = Terms { half_close, patience, carried, ties: &Ties::lasting() };
+    relay_until(&mut client, &mut target, terms).await.map(drop)
 }
 
 /// The same, or until the connection leaves: then no byte of it is held here.
-pub(super) async fn relay_until(
-    client: &mut Stream,
-    target: &mut Stream,
-    half_close: HalfClose,
-    patience: &Patience,
-    carried: &Carried,
-    ties: &Ties<'_>,
-) -> io::Result<Copied> {
+pub(super) async fn relay_until(client: &mut Stream, target: &mut Stream, terms: Terms<'_>) -> io::Result<Copied> {
     tokio::select! {
-        result = carry(client, target, half_close, patience, carried, ties) => result,
-        () = idle(carried, patience.idle) => Err(io::ErrorKind::TimedOut.into()),
+        result = carry(client, target, terms) => result,
+        () = idle(terms.carried, terms.patience.idle) => Err(io::ErrorKind::TimedOut.into()),
     }
 }
 
-async fn carry(
-    client: &mut Stream,
-    target: &mut Stream,
-    half_close: HalfClose,
-    patience: &Patience,
-    carried: &Carried,
-    ties: &Ties<'_>,
-) -> io::Result<Copied> {
-    // tailscaled holds what waits to be sent through the tailnet, and nothing of what goes past it.
-    let brake = if half_close == HalfClose::Hold { patience.brake.clone() } else { Brake::default() };
-    let (mut client_reads, mut client_writes) = client.halves();
-    let (mut target_reads, mut target_writes) = target.halves();
-    let mut answer = pin!(async {
-        match copy(&mut target_reads, &mut client_writes, &carried.received, &Brake::default(), ties).await {
-            Ok(Copied::Leaves) => return Ok(Copied::Leaves),
-            Ok(Copied::All) => {}
-            // tailscaled closes its socket with bytes of ours unread when the target has ended: the kernel then reports
-            // a reset, after the last byte of the answer.
-            Err(Broken::Reading(_)) if half_close == HalfClose::Hold => {}
-            Err(broken) => return Err(broken.into_inner()),
-        }
-        end(&mut client_writes, ties).await
-    });
-    let mut request = pin!(async {
-        match copy(&mut client_reads, &mut target_writes, &carried.sent, &brake, ties).await {
-            Ok(Copied::All) if half_close == HalfClose::PassOn => end(&mut target_writes, ties).await,
-            Ok(copied) => Ok(copied),
-            // A target that listens no more may have answered all the same. What the client still sends is read and
-            // dropped: closing a socket with unread bytes resets it, and the reset overtakes the end of the answer.
-            Err(Broken::Writing(_)) => {
-                let _tie = ties.bind();
-                let discarded = Box::pin(discard(&mut client_reads, &carried.unheard)).await;
-                discarded.map(|()| Copied::All).map_err(Broken::into_inner)
-            }
-            Err(Broken::Reading(error)) => Err(error),
-        }
-    });
+async fn carry(client: &mut Stream, target: &mut Stream, terms: Terms<'_>) -> io::Result<Copied> {
+    let (client_reads, client_writes) = client.halves();
+    let (target_reads, target_writes) = target.halves();
+    let mut answer = pin!(answer(target_reads, client_writes, terms));
+    let mut request = pin!(request(client_reads, target_writes, terms));
+    let Terms { patience, carried, ties, .. } = terms;
     tokio::select! {
         result = &mut request => {
             if result? == Copied::Leaves {
@@ -101,6 +73,36 @@ async fn carry(
             ties.end();
             Box::pin(until_silent(request, carried, patience)).await
         }
+    }
+}
+
+async fn answer(mut target: Reads<'_>, mut client: Writes<'_>, terms: Terms<'_>) -> io::Result<Copied> {
+    match copy(&mut target, &mut client, &terms.carried.received, &Brake::default(), terms.ties).await {
+        Ok(Copied::Leaves) => return Ok(Copied::Leaves),
+        Ok(Copied::All) => {}
+        // tailscaled closes its socket with bytes of ours unread when the target has ended: the kernel then reports
+        // a reset, after the last byte of the answer.
+        Err(Broken::Reading(_)) if terms.half_close == HalfClose::Hold => {}
+        Err(broken) => return Err(broken.into_inner()),
+    }
+    end(&mut client, terms.ties).await
+}
+
+async fn request(mut client: Reads<'_>, mut target: Writes<'_>, terms: Terms<'_>) -> io::Result<Copied> {
+    let Terms { half_close, patience, carried, ties } = terms;
+    // tailscaled holds what waits to be sent through the tailnet, and nothing of what goes past it.
+    let brake = if half_close == HalfClose::Hold { patience.brake.clone() } else { Brake::default() };
+    match copy(&mut client, &mut target, &carried.sent, &brake, ties).await {
+        Ok(Copied::All) if half_close == HalfClose::PassOn => end(&mut target, ties).await,
+        Ok(copied) => Ok(copied),
+        // A target that listens no more may have answered all the same. What the client still sends is read and
+        // dropped: closing a socket with unread bytes resets it, and the reset overtakes the end of the answer.
+        Err(Broken::Writing(_)) => {
+            let _tie = ties.bind();
+            let discarded = Box::pin(discard(&mut client, &carried.unheard)).await;
+            discarded.map(|()| Copied::All).map_err(Broken::into_inner)
+        }
+        Err(Broken::Reading(error)) => Err(error),
     }
 }
 

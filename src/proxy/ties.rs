@@ -57,3 +57,22 @@ impl fmt::Debug for Ties<'_> {
         f.debug_struct("Ties").field("bound", &self.bound).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_connection_that_holds_nothing_and_is_whole_leaves() {
+        let ties = Ties::loose(&|| true);
+        assert!(ties.leaves());
+        let tie = ties.bind();
+        assert!(!ties.leaves());
+        drop(tie);
+        assert!(ties.leaves());
+        ties.end();
+        assert!(!ties.leaves());
+        assert!(!Ties::loose(&|| false).leaves());
+        assert!(!Ties::lasting().leaves());
+    }
+}

@@ -28,9 +28,7 @@ impl Ahead {
 
     /// One that was opened before. It may have died with its tailscaled: whoever finds that out asks for a new one.
     pub(super) fn take(&self) -> Option<LocalStream> {
-        let taken = self.open(Vec::pop);
-        self.open_more();
-        taken
+        self.open(Vec::pop)
     }
 
     /// One has died: so have the others.
@@ -51,7 +49,8 @@ impl Ahead {
         });
     }
 
-    fn open_more(&self) {
+    /// In the place of one that was used up.
+    pub(super) fn open_more(&self) {
         if self.open(|open| open.len()) >= AHEAD || self.0.opening.swap(true, Ordering::AcqRel) {
             return;
         }
@@ -86,6 +85,7 @@ mod tests {
         let listener = UnixListener::bind(&socket).expect("listens");
         let ahead = Ahead::new(socket);
         assert!(ahead.take().is_none());
+        ahead.open_more();
         let mut accepted = Vec::new();
         for _ in 0..AHEAD {
             let next = timeout(Duration::from_secs(10), listener.accept()).await.expect("comes by itself");

@@ -104,16 +104,20 @@ impl Dialer {
         self.thaw.settle().await;
         let (connection, answer) = self.exchange(&request).await.map_err(unreachable)?;
         match answer {
-            Answer::Stream(early) => Ok(Dialled::Tailnet(connection, early)),
+            Answer::Stream(early) => {
+                self.ahead.open_more();
+                Ok(Dialled::Tailnet(connection, early))
+            }
             Answer::Other { status, dial_address, text } => {
                 self.ahead.put_back(connection);
                 match status {
                     200 => {
                         let address = outside(dial_address)?;
+                        let permitted = self.exit.permit(Dialled::Outside(address))?;
                         if target.host == Host::Ip(address.ip()) {
                             self.outside.learn(address.ip());
                         }
-                        self.exit.permit(Dialled::Outside(address))
+                        Ok(permitted)
                     }
                     _ => Err(classify(&text)),
                 }
@@ -126,6 +130,7 @@ impl Dialer {
         if let Some(mut connection) = self.ahead.take() {
             match dial_request::exchange(&mut connection, request).await {
                 Ok(answer) => return Ok((connection, answer)),
+                Err(error) if error.kind() == io::ErrorKind::InvalidData => return Err(error),
                 Err(_) => self.ahead.forget(),
             }
         }

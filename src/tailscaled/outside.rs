@@ -29,7 +29,7 @@ impl Outside {
             if known.len() >= MOST {
                 known.retain(|_, said| is_good(*said));
             }
-            if known.len() < MOST {
+            if known.len() < MOST || known.contains_key(&address) {
                 known.insert(address, Instant::now());
             }
         });

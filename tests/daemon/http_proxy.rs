@@ -145,34 +145,6 @@ fn http_half_a_request_and_garbage_end_without_harm() {
     assert_eq!(daemon.readyz().expect("health answers").0, 200);
 }
 
-/// Answers each connection's first request and closes it without a word, as servers do with idle ones.
-fn closes_after_each_answer() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let port = listener.local_addr().expect("an address").port();
-    std::thread::spawn(move || {
-        for stream in listener.incoming() {
-            let Ok(mut stream) = stream else { return };
-            let _ = read_head(&mut stream);
-            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
-        }
-    });
-    port
-}
-
-#[test]
-fn a_target_that_closes_a_kept_connection_costs_no_request() {
-    let scene = Scene::new();
-    let port = closes_after_each_answer();
-    let _daemon = scene.ready();
-    let mut stream = TcpStream::connect(SOCKS).expect("connects");
-    for number in 0..100 {
-        let request = format!("GET http://127.0.0.1:{port}/ HTTP/1.1\r\nHost: x\r\n\r\n");
-        stream.write_all(request.as_bytes()).expect("sent");
-        assert_eq!(read_head(&mut stream).expect("answers").status, 200, "request {number}");
-        stream.read_exact(&mut [0; 2]).expect("the body");
-    }
-}
-
 #[test]
 fn an_address_with_a_query_and_no_path_is_made_right() {
     let scene = Scene::new();

@@ -211,7 +211,9 @@ fn without_its_exit_node_nothing_leaves_for_the_outside() {
     let _server = Server::http(80).expect("server");
     let builder = scene.daemon().env("TETHERD_EXIT_NODE", "100.64.99.99").env("TETHERD_CONNECT_TIMEOUT", "5s");
     let _daemon = start_ready(builder);
-    assert_eq!(reply_code(OUTSIDE, port), 3);
+    for _ in 0..2 {
+        assert_eq!(reply_code(OUTSIDE, port), 3, "what tailscaled said before changes nothing");
+    }
     connect("127.0.0.1", 80).expect("loopback is not outside");
     connect("web", 80).expect("the tailnet is there");
     drop(_daemon);

@@ -100,8 +100,9 @@ impl Upstream {
         };
         let mut response = match sender.try_send_request(request).await {
             Ok(response) => response,
-            // The target had closed the connection that was kept. The request has not left, or it may leave twice.
-            Err(mut failure) => match failure.take_message().or(repeated) {
+            // The target had closed the connection that was kept. The request has not left, or it may leave twice; not where
+            // the target has answered, however badly.
+            Err(mut failure) => match failure.take_message().or(repeated.filter(|_| !failure.error().is_parse())) {
                 Some(request) => {
                     sender = open(proxy.connect(target).await?).await?;
                     sender.send_request(request).await?

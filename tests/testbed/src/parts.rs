@@ -16,6 +16,6 @@ pub fn directory() -> Result<PathBuf> {
 /// The path of one part, which is there.
 pub fn find(name: &str) -> Result<PathBuf> {
     let path = directory()?.join(name);
-    ensure!(path.is_file(), "{} is missing: run `make parts`", path.display());
+    ensure!(path.is_file(), "{} is missing: `make help` names what builds it", path.display());
     Ok(path)
 }
