@@ -38,7 +38,7 @@ help:
 	@echo "make host-tools        checkers of what hosts/ has"
 	@echo "make clients           the programs of docs/clients.md"
 	@echo "make moto              AWS on loopback"
-	@echo "make rivals            what benchmarks compare with: two built from pinned versions, two of the distribution's packages"
+	@echo "make rivals            what benchmarks compare with: gost, a server into target, two packages for the whole machine"
 	@echo "make system-packages   the distribution's packages: installed as root on Debian, named elsewhere"
 
 demo: parts check-ip

@@ -10,10 +10,15 @@ use std::path::Path;
 use std::pin::Pin;
 use std::sync::OnceLock;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::UnixStream;
+use tokio::time::sleep;
+
+/// How often a socket that cannot be watched is tried.
+const WITHOUT_A_FILE: Duration = Duration::from_millis(5);
 
 /// The connection.
 #[derive(Debug)]
@@ -69,7 +74,7 @@ impl LocalStream {
                 result => return Poll::Ready(result),
             }
             // Room that came since then is reported still.
-            let room = self.room()?;
+            let Ok(room) = self.room() else { return look_again(context) };
             ready!(room.poll_write_ready(context))?.clear_ready();
         }
     }
@@ -87,6 +92,16 @@ impl LocalStream {
         let room = watched(socket, Interest::WRITABLE)?;
         Ok(self.room.get_or_init(|| room))
     }
+}
+
+/// There is no file left to watch for room with. That is no reason to end a connection: what it carries would be lost.
+fn look_again<T>(context: &Context<'_>) -> Poll<T> {
+    let waker = context.waker().clone();
+    tokio::spawn(async move {
+        sleep(WITHOUT_A_FILE).await;
+        waker.wake();
+    });
+    Poll::Pending
 }
 
 #[allow(deprecated, reason = "a socket of the standard library keeps its descriptor until it is dropped")]
@@ -156,6 +171,17 @@ mod tests {
         let (here, received) = tokio::join!(sending, receiving);
         assert_eq!(received, 6 + MUCH);
         assert!(here.room.get().is_some());
+    }
+
+    #[tokio::test(flavor = "current_thread", start_paused = true)]
+    async fn without_a_file_it_is_tried_again_a_moment_later() {
+        let (begun, mut tries) = (tokio::time::Instant::now(), 0);
+        let trying = std::future::poll_fn(|context| {
+            tries += 1;
+            if tries < 3 { look_again(context) } else { Poll::Ready(()) }
+        });
+        tokio::time::timeout(Duration::from_secs(10), trying).await.expect("is tried");
+        assert_eq!(begun.elapsed(), 2 * WITHOUT_A_FILE);
     }
 
     #[tokio::test(flavor = "current_thread")]

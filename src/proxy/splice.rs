@@ -4,9 +4,12 @@
 use std::cell::RefCell;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, SpliceFFlags, fcntl};
+use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::socket::{setsockopt, sockopt};
 use nix::unistd::pipe2;
 use tokio::io::Interest;
@@ -22,6 +25,12 @@ const CAPACITY: usize = 256 << 10;
 
 /// A turn that moves less is no longer worth a pipe: one copy costs less than the calls that splicing takes.
 const LITTLE: usize = 16 << 10;
+
+/// So many files of the process are left for one that is a pipe's, at most: connections need theirs, and copying needs none.
+const FILES_FOR_A_PIPE: u64 = 8;
+
+/// Pipes that are open, kept ones among them.
+static OPEN: AtomicUsize = AtomicUsize::new(0);
 
 /// Pipes kept for the next that need one.
 const KEPT: usize = 16;
@@ -44,6 +53,35 @@ struct Ends {
     writes: OwnedFd,
 }
 
+impl Ends {
+    /// `None` where `most` pipes are open, or no file is left.
+    fn open(most: usize) -> Option<Self> {
+        let (reads, writes) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK).ok()?;
+        let before = OPEN.fetch_add(1, Ordering::Relaxed);
+        // Dropped, it is no longer counted.
+        let ends = Self { reads, writes };
+        (before < most).then(|| {
+            let _ = fcntl(&ends.writes, FcntlArg::F_SETPIPE_SZ(i32::try_from(CAPACITY).unwrap_or(i32::MAX)));
+            ends
+        })
+    }
+}
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        OPEN.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// As the limit of open files has it, which is raised once, before anything is carried.
+fn most() -> usize {
+    static MOST: OnceLock<usize> = OnceLock::new();
+    *MOST.get_or_init(|| {
+        let (files, _) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((u64::MAX, u64::MAX));
+        usize::try_from(files / FILES_FOR_A_PIPE).unwrap_or(usize::MAX)
+    })
+}
+
 /// A pipe taken from those kept, given back when dropped unless bytes are in it.
 struct Pipe {
     ends: Option<Ends>,
@@ -52,12 +90,8 @@ struct Pipe {
 
 impl Pipe {
     fn take() -> Option<Self> {
-        let ends = PIPES.with_borrow_mut(Vec::pop).or_else(|| {
-            let (reads, writes) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK).ok()?;
-            let _ = fcntl(&writes, FcntlArg::F_SETPIPE_SZ(i32::try_from(CAPACITY).unwrap_or(i32::MAX)));
-            Some(Ends { reads, writes })
-        });
-        ends.map(|ends| Self { ends: Some(ends), waiting: 0 })
+        let ends = PIPES.with_borrow_mut(Vec::pop).or_else(|| Ends::open(most()))?;
+        Some(Self { ends: Some(ends), waiting: 0 })
     }
 
     /// Takes in what waits in `from`; 0 at its end.
@@ -133,7 +167,8 @@ fn is_within(stream: &TcpStream) -> bool {
 /// Moves bytes from `from` to `to` for as long as many wait at a time.
 pub(super) async fn splice(from: &TcpStream, to: &TcpStream, carried: &Tally) -> Result<Moved, Broken> {
     loop {
-        let Some(mut pipe) = Pipe::take() else { return Ok(Moved::Impossible) };
+        // Another one may end meanwhile.
+        let Some(mut pipe) = Pipe::take() else { return Ok(Moved::Little) };
         let mut moved = 0;
         loop {
             match pipe.fill(from) {
@@ -154,5 +189,20 @@ pub(super) async fn splice(from: &TcpStream, to: &TcpStream, carried: &Tally) ->
             return Ok(Moved::Little);
         }
         from.readable().await.map_err(Broken::Reading)?;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pipes_leave_files_to_connections() {
+        // Other tests have pipes of their own at the same time.
+        assert!(Ends::open(0).is_none());
+        let pipe = Ends::open(usize::MAX).expect("a file is left");
+        assert!(OPEN.load(Ordering::Relaxed) > 0);
+        assert!(Ends::open(1).is_none());
+        drop(pipe);
     }
 }

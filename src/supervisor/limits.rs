@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 /// A connection takes one file for the client and one for the target, and a second dial beside a silent one a third; a unix
-/// socket that had no room once takes two. A UDP association takes four: the client's connection and ours to tailscaled, and
+/// socket that had no room once takes two, and pipes of splicing a fourth of all files at most. A UDP association takes four: the client's connection and ours to tailscaled, and
 /// a socket for datagrams on each side.
 const FILES_A_CONNECTION: u64 = 4;
 /// For listeners, health, tailscaled's pipes and the event loop.
