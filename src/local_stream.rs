@@ -153,11 +153,26 @@ mod tests {
         (watched(here), watched(there))
     }
 
+    /// Whether the kernel tells of room in this socket. proc_pid_fdinfo(5): `tfd: 7 events: 80000019 …`
+    fn is_told_of_room(socket: &impl AsRawFd) -> bool {
+        let wanted = socket.as_raw_fd().to_string();
+        let told = |text: String| {
+            let mut lines = text.lines().filter_map(|line| {
+                let mut words = line.strip_prefix("tfd:")?.split_ascii_whitespace();
+                let (descriptor, events) = (words.next()?, words.nth(1)?);
+                (descriptor == wanted).then(|| u32::from_str_radix(events, 16).ok())?
+            });
+            lines.any(|events| events & nix::libc::EPOLLOUT as u32 != 0)
+        };
+        let entries = std::fs::read_dir("/proc/self/fdinfo").expect("is there").flatten();
+        entries.filter_map(|entry| std::fs::read_to_string(entry.path()).ok()).any(told)
+    }
+
     #[tokio::test(flavor = "current_thread")]
     async fn room_is_watched_from_when_there_is_none() {
         let (mut here, mut there) = pair();
         here.write_all(b"little").await.expect("fits");
-        assert!(here.room.get().is_none());
+        assert!(!is_told_of_room(&here.as_fd()), "each read of the other side would wake this one");
         let sending = async {
             here.write_all(&[7; MUCH]).await.expect("is taken in the end");
             here.shutdown().expect("ended");
@@ -170,7 +185,8 @@ mod tests {
         };
         let (here, received) = tokio::join!(sending, receiving);
         assert_eq!(received, 6 + MUCH);
-        assert!(here.room.get().is_some());
+        let room = here.room.get().expect("there was none once");
+        assert!(is_told_of_room(room));
     }
 
     #[tokio::test(flavor = "current_thread", start_paused = true)]

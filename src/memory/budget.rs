@@ -83,6 +83,7 @@ mod tests {
         let size = |mib: u64, sharing| Share::of(mib << 20, sharing).size();
         assert_eq!(size(512, Sharing::WithApplication), "204MiB");
         assert_eq!(size(512, Sharing::Alone), "383MiB");
+        assert_eq!(size(128, Sharing::Alone), "80MiB");
         assert_eq!(size(16, Sharing::Alone), "32MiB");
         assert_eq!(
             Share::of(128 << 20, Sharing::Alone).to_string(),
