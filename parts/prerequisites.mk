@@ -2,6 +2,16 @@
 
 .PHONY: check-tools check-ip check-node system-packages
 
+# The end of a recipe that has put the names of packages into $$missing.
+define install-missing
+[ -z "$$missing" ] && exit 0; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing; \
+	else \
+		echo "missing packages:$$missing; install them, for example: apt-get install$$missing" >&2; exit 1; \
+	fi
+endef
+
 check-tools:
 	@command -v cargo >/dev/null || { echo "Rust is missing: install it from https://rustup.rs" >&2; exit 1; }
 	@command -v go >/dev/null || { echo "Go 1.26.6 or newer is missing: install it from https://go.dev/dl" >&2; exit 1; }
@@ -43,9 +53,4 @@ system-packages:
 	command -v docker-compose >/dev/null || missing="$$missing docker-compose"; \
 	command -v busybox >/dev/null || missing="$$missing busybox-static"; \
 	command -v valgrind >/dev/null || missing="$$missing valgrind"; \
-	[ -z "$$missing" ] && exit 0; \
-	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing; \
-	else \
-		echo "missing packages:$$missing; install them, for example: apt-get install$$missing" >&2; exit 1; \
-	fi
+	$(install-missing)

@@ -6,12 +6,7 @@ FAST_SOCKS5_VERSION := 1.0.0
 rivals: $(TOOLS)/bin/server $(PARTS)/gost
 	@missing=; command -v microsocks >/dev/null || missing="$$missing microsocks"; \
 	[ -x /usr/sbin/danted ] || missing="$$missing dante-server"; \
-	[ -z "$$missing" ] && exit 0; \
-	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing; \
-	else \
-		echo "missing packages:$$missing; install them, for example: apt-get install$$missing" >&2; exit 1; \
-	fi
+	$(install-missing)
 
 $(TOOLS)/bin/server:
 	cargo install --locked --root $(TOOLS) --version $(FAST_SOCKS5_VERSION) --example server fast-socks5

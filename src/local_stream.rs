@@ -104,8 +104,9 @@ fn look_again<T>(context: &Context<'_>) -> Poll<T> {
     Poll::Pending
 }
 
+/// A socket of the standard library, a listener among them, watched by the event loop.
 #[allow(deprecated, reason = "a socket of the standard library keeps its descriptor until it is dropped")]
-fn watched<S: AsRawFd>(socket: S, interest: Interest) -> io::Result<AsyncFd<S>> {
+pub fn watched<S: AsRawFd>(socket: S, interest: Interest) -> io::Result<AsyncFd<S>> {
     AsyncFd::with_interest(socket, interest)
 }
 

@@ -78,12 +78,9 @@ impl Groups {
     /// Whether the smallest limit is that of a group above the own one, too, in which others may be: a pod, a task.
     pub fn shares_the_limit(&self) -> bool {
         let Some((own, above)) = self.directories.split_first() else { return false };
-        let least = above.iter().filter_map(|directory| self.limit_of(directory)).min();
-        match (self.limits_in(own).min(), self.limit()) {
-            (Some(own), Some(limit)) => limit < own || least == Some(own),
-            (None, limit) => limit.is_some(),
-            (Some(_), None) => false,
-        }
+        let (limit, of_its_own) = (self.limit(), self.limits_in(own).min());
+        let least_above = above.iter().filter_map(|directory| self.limit_of(directory)).min();
+        limit.is_some() && (limit != of_its_own || limit == least_above)
     }
 
     /// Of the group that has the least left. What files take is not counted: the kernel drops them before it kills.

@@ -21,7 +21,7 @@ use tokio_util::task::TaskTracker;
 
 use super::admission::{Admission, Permit};
 use super::stream::Stream;
-use crate::local_stream::LocalStream;
+use crate::local_stream::{LocalStream, watched};
 
 /// After an error (too many open files, for one) accepting at once would spin.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -110,10 +110,9 @@ impl Listener {
 
 /// Lets as many clients wait as the kernel allows (net.core.somaxconn): the standard library's 128 are too few where
 /// the backlog is what clients wait in. A TCP client beyond it is slow, one of a unix socket fails.
-#[allow(deprecated, reason = "a listener of the standard library keeps its descriptor until it is dropped")]
 fn waiting<L: AsFd + AsRawFd>(listener: L) -> io::Result<AsyncFd<L>> {
     listen(&listener, Backlog::MAXALLOWABLE)?;
-    AsyncFd::with_interest(listener, Interest::READABLE)
+    watched(listener, Interest::READABLE)
 }
 
 /// Waits for a client first and for a permit then: several listeners that each took a permit to wait with would keep

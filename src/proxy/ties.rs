@@ -1,7 +1,6 @@
 //! What binds a connection to the thread that it is on: bytes that one of its directions has taken and not handed on, and
 //! a direction that has ended, of which no other thread would know.
 
-use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// Of one connection, known to both its directions.
@@ -49,12 +48,6 @@ impl<'a> Ties<'a> {
 impl Drop for Tie<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-impl fmt::Debug for Ties<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Ties").field("bound", &self.bound).finish_non_exhaustive()
     }
 }
 

@@ -5,7 +5,9 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 /// How long an answer counts.
 const GOOD_FOR: Duration = Duration::from_secs(1);
@@ -47,28 +49,28 @@ fn is_good(said: Instant) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::thread::sleep;
+    use tokio::time::advance;
 
     fn address(number: usize) -> IpAddr {
         IpAddr::from(u32::try_from(number).expect("fits").to_be_bytes())
     }
 
-    #[test]
-    fn an_answer_counts_for_a_moment_and_for_its_address_alone() {
+    #[tokio::test(flavor = "current_thread", start_paused = true)]
+    async fn an_answer_counts_for_a_moment_and_for_its_address_alone() {
         let outside = Outside::default();
         outside.learn(address(1));
         assert!(outside.has(address(1)));
         assert!(!outside.has(address(2)));
-        sleep(GOOD_FOR);
+        advance(GOOD_FOR).await;
         assert!(!outside.has(address(1)));
     }
 
-    #[test]
-    fn many_addresses_take_no_more_memory_than_some() {
+    #[tokio::test(flavor = "current_thread", start_paused = true)]
+    async fn many_addresses_take_no_more_memory_than_some() {
         let outside = Outside::default();
         (0..2 * MOST).for_each(|number| outside.learn(address(number)));
         assert_eq!(outside.with(|known| known.len()), MOST);
-        sleep(GOOD_FOR);
+        advance(GOOD_FOR).await;
         outside.learn(address(2 * MOST));
         assert_eq!(outside.with(|known| known.len()), 1, "those of before no longer count");
     }
