@@ -48,7 +48,8 @@ demo: parts check-ip
 
 test: system-packages parts moto clients chart-tools layer layer-again lambda-examples image-layer host-tools kubelet \
 		functions webhook-template lint lint-template lint-workflows
-	cargo test --workspace
+	# Every failure at once: a run takes half an hour.
+	cargo test --workspace --no-fail-fast
 
 # Real pods on a real kubelet; a part of `make test`.
 test-kubelet: system-packages parts image-layer kubelet $(PARTS)/helm

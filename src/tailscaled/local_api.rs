@@ -14,6 +14,7 @@ use tokio::net::UnixStream;
 use tokio::time::sleep;
 
 use super::bus::Bus;
+use super::patience::within;
 use crate::http::{self, HttpError};
 use crate::secret::SecretJson;
 
@@ -111,15 +112,15 @@ impl LocalApi {
     /// Follows what tailscaled says about its state. The stream stays open as long as tailscaled lives.
     pub async fn watch(&self) -> Result<Bus, LocalApiError> {
         let path = format!("/localapi/v0/watch-ipn-bus?mask={WATCH_MASK}");
-        let head = tokio::time::timeout(ANSWER_TIMEOUT, self.answer(Method::GET, &path, Bytes::new())).await;
-        Ok(Bus::new(head.unwrap_or(Err(LocalApiError::Silent))?.into_body()))
+        let head = Self::in_time(self.answer(Method::GET, &path, Bytes::new())).await?;
+        Ok(Bus::new(head.into_body()))
     }
 
     /// Hands over preferences and, where a login is needed, the auth key.
     pub async fn start(&self, options: &SecretJson) -> Result<(), LocalApiError> {
         // It takes the old connection to the control server down before it answers.
         let exchange = self.exchange(Method::POST, "/localapi/v0/start", options.to_bytes());
-        tokio::time::timeout(START_TIMEOUT, exchange).await.unwrap_or(Err(LocalApiError::Silent)).map(drop)
+        within(START_TIMEOUT, exchange).await.unwrap_or(Err(LocalApiError::Silent)).map(drop)
     }
 
     /// Logs in: with the auth key handed over by [`Self::start`], or by asking for a login in a browser.
@@ -161,7 +162,7 @@ impl LocalApi {
     pub(super) async fn in_time<T>(
         exchange: impl Future<Output = Result<T, LocalApiError>>,
     ) -> Result<T, LocalApiError> {
-        tokio::time::timeout(ANSWER_TIMEOUT, exchange).await.unwrap_or(Err(LocalApiError::Silent))
+        within(ANSWER_TIMEOUT, exchange).await.unwrap_or(Err(LocalApiError::Silent))
     }
 
     /// The head of a good answer.

@@ -20,6 +20,7 @@ mod login;
 mod node_api;
 mod outside;
 mod path_watch;
+mod patience;
 mod process;
 mod reports;
 mod restart;

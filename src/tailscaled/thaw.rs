@@ -7,12 +7,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{Mutex, watch};
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
 use super::doubt::Doubt;
 use super::freezes::{Freezes, Moment, TICK};
 use super::local_api::{LocalApi, LocalApiError};
 use super::path_watch::PathWatch;
+use super::patience::within;
 
 /// tailscaled answers within 3 ms. One that does not is restarted, which helps as well.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -72,7 +73,7 @@ impl Thaw {
         while !self.is_told() {
             let thaws = self.count();
             let was_frozen = self.0.told.load(Ordering::Acquire) != thaws;
-            self.rebind(thaws, was_frozen).await;
+            self.rebind(was_frozen).await;
             self.0.told.store(thaws, Ordering::Release);
             self.0.doubt.settle();
             self.look(Moment::now());
@@ -89,12 +90,6 @@ impl Thaw {
         self.0.unmended.subscribe()
     }
 
-    /// Whether the process was frozen since there were so many thaws.
-    pub fn is_thawed_since(&self, thaws: u64) -> bool {
-        self.look(Moment::now());
-        self.count() != thaws
-    }
-
     /// How often the process was frozen.
     pub fn count(&self) -> u64 {
         self.0.freezes.count()
@@ -108,14 +103,12 @@ impl Thaw {
     }
 
     /// One that cannot be told has to be restarted after a freeze; a doubt alone is no reason for that.
-    async fn rebind(&self, thaws: u64, was_frozen: bool) {
-        let error = match timeout(PATIENCE, self.0.api.rebind()).await {
+    async fn rebind(&self, was_frozen: bool) {
+        let error = match within(PATIENCE, self.0.api.rebind()).await {
             // One that does not run has no connections.
-            Ok(Ok(()) | Err(LocalApiError::Unreachable(_))) => return,
-            Ok(Err(error)) => error.to_string(),
-            // The time may have passed in another freeze.
-            Err(_) if self.is_thawed_since(thaws) => return,
-            Err(_) => "no answer".to_owned(),
+            Some(Ok(()) | Err(LocalApiError::Unreachable(_))) => return,
+            Some(Err(error)) => error.to_string(),
+            None => "no answer".to_owned(),
         };
         if was_frozen {
             tracing::warn!(error, "tailscaled could not be told to make its connections anew; it is restarted");

@@ -15,6 +15,7 @@ use super::control::Control;
 use super::local_api::{LocalApi, LocalApiError};
 use super::login::Login;
 use super::path_watch::PathWatch;
+use super::patience::within;
 use super::reports::Reports;
 use super::standing::{LISTEN_TIMEOUT, Progress, SessionEnd, Standing};
 use super::thaw::Thaw;
@@ -62,7 +63,7 @@ impl Session<'_> {
         if !self.progress.needs_login {
             self.reports.send(Phase::Starting, "joining the tailnet");
         }
-        let mut silence = std::pin::pin!(silence(self.api, self.thaw));
+        let mut silence = std::pin::pin!(silence(self.api));
         loop {
             tokio::select! {
                 notice = bus.next() => self.heed(&notice.ok_or(SessionEnd::Closed)?).await?,
@@ -80,7 +81,7 @@ impl Session<'_> {
 
     async fn wait_until_listening(&self) -> Result<(), SessionEnd> {
         let listening = self.api.wait_until_listening();
-        tokio::time::timeout(LISTEN_TIMEOUT, listening).await.map_err(|_| SessionEnd::NotListening)
+        within(LISTEN_TIMEOUT, listening).await.ok_or(SessionEnd::NotListening)
     }
 
     async fn heed(&mut self, notice: &Notice) -> Result<(), SessionEnd> {
@@ -179,12 +180,10 @@ async fn due(at: Option<Instant>) {
 }
 
 /// Ends when tailscaled stops answering.
-async fn silence(api: &LocalApi, thaw: &Thaw) {
+async fn silence(api: &LocalApi) {
     loop {
         sleep(ALIVE_EVERY).await;
-        let thaws = thaw.count();
-        // Where the whole container was frozen, silence says nothing about tailscaled.
-        if matches!(api.status(false).await, Err(LocalApiError::Silent)) && !thaw.is_thawed_since(thaws) {
+        if matches!(api.status(false).await, Err(LocalApiError::Silent)) {
             return;
         }
     }
