@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use crate::config::{Credentials, Environment};
 use crate::reachable::reachable;
+use crate::text::percent_encoded;
 
 /// Loopback, twice since not every program knows networks; then the addresses of metadata and credentials of EC2,
 /// ECS and EKS, which are never dialled for others.
@@ -80,19 +81,6 @@ fn no_proxy(direct: &[String], environment: &Environment) -> String {
     }
     // Some programs know the star only when it stands alone, and it covers all the others.
     if hosts.contains(&"*") { "*".to_owned() } else { hosts.join(",") }
-}
-
-/// As userinfo takes it (RFC 3986, sections 2.1 and 3.2.1), with nothing left that a shell or a parser could take
-/// for its own.
-fn percent_encoded(text: &str) -> String {
-    let mut encoded = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => encoded.push(char::from(byte)),
-            _ => encoded.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    encoded
 }
 
 #[cfg(test)]

@@ -1,6 +1,12 @@
-//! Text of others made safe to show: a name that a client sends must not forge a log line or colour a terminal.
+//! Text made safe for where it goes: a name that a client sends must not forge a log line or colour a terminal, and nothing in
+//! an address may be taken for a part of it.
 
 use std::fmt::Write;
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, PercentEncode, utf8_percent_encode};
+
+/// All but the unreserved characters of RFC 3986, section 2.3.
+const RESERVED: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// `text` with its control characters escaped.
 pub fn printable(text: &str) -> String {
@@ -13,6 +19,11 @@ pub fn printable(text: &str) -> String {
         }
     }
     clean
+}
+
+/// `text` as one part of an address or a form, with nothing left that a parser or a shell could take for its own.
+pub fn percent_encoded(text: &str) -> PercentEncode<'_> {
+    utf8_percent_encode(text, &RESERVED)
 }
 
 #[cfg(test)]

@@ -1,7 +1,5 @@
 //! JSON over [`Https`], and what a bad answer of an API means: the same for Tailscale's and for Headscale's.
 
-use std::fmt::Write;
-
 use http_body_util::Full;
 use hyper::body::Bytes;
 use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, USER_AGENT};
@@ -13,7 +11,7 @@ use zeroize::Zeroizing;
 use super::failure::KeyFailure;
 use super::https::Https;
 use crate::secret::{Secret, zeroed_when_sent};
-use crate::text::printable;
+use crate::text::{percent_encoded, printable};
 
 /// As much of an answer's message is repeated.
 const LONGEST_MESSAGE: usize = 300;
@@ -126,27 +124,9 @@ fn form(fields: &[(&'static str, Secret)]) -> String {
         }
         form.push_str(name);
         form.push('=');
-        push_encoded(&mut form, value.expose());
+        form.extend(percent_encoded(value.expose()));
     }
     form
-}
-
-/// With all but the unreserved characters of RFC 3986 escaped.
-pub(super) fn encoded(text: &str) -> String {
-    let mut encoded = String::with_capacity(text.len());
-    push_encoded(&mut encoded, text);
-    encoded
-}
-
-fn push_encoded(to: &mut String, text: &str) {
-    for byte in text.bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => to.push(char::from(byte)),
-            _ => {
-                let _ = write!(to, "%{byte:02X}");
-            }
-        }
-    }
 }
 
 #[cfg(test)]

@@ -9,11 +9,12 @@ use serde::Deserialize;
 use tokio::net::lookup_host;
 use tokio::time::timeout;
 
-use super::answers::{Question, ask, encoded, understand};
+use super::answers::{Question, ask, understand};
 use super::aws::{Aws, is_about_credentials, is_passing, unanswered};
 use super::failure::KeyFailure;
 use crate::config::Environment;
 use crate::secret::Secret;
+use crate::text::percent_encoded;
 
 /// Where Google's metadata server is, unless `GCE_METADATA_HOST` says so. The name is known at Google alone.
 const GOOGLE: &str = "metadata.google.internal";
@@ -108,7 +109,7 @@ impl PlatformToken {
 
     async fn github(&self, url: &str, token: &Secret, audience: &str) -> Result<Secret, KeyFailure> {
         let joint = if url.contains('?') { '&' } else { '?' };
-        let question = Question::get(format!("{url}{joint}audience={}", encoded(audience))).bearer(token);
+        let question = Question::get(format!("{url}{joint}audience={}", percent_encoded(audience))).bearer(token);
         let body = ask(&self.aws.https, question, "GitHub's token service", |_| {
             Some(KeyFailure::Refused("give the workflow the permission id-token: write".into()))
         });
@@ -117,7 +118,8 @@ impl PlatformToken {
 
     async fn google(&self, host: &str, audience: &str) -> Result<Secret, KeyFailure> {
         let path = "computeMetadata/v1/instance/service-accounts/default/identity";
-        let mut question = Question::get(format!("http://{host}/{path}?audience={}&format=full", encoded(audience)));
+        let mut question =
+            Question::get(format!("http://{host}/{path}?audience={}&format=full", percent_encoded(audience)));
         question.headers = &[("Metadata-Flavor", "Google")];
         let body = ask(&self.aws.https, question, "Google's metadata server", |_| {
             Some(KeyFailure::Misconfigured("the workload has no service account".into()))

@@ -7,10 +7,13 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hyper::Uri;
 use ipnet::IpNet;
+use percent_encoding::percent_decode_str;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use zeroize::Zeroizing;
 
 use crate::config::Environment;
+use crate::secret::Secret;
 
 /// More than any answer to CONNECT.
 const LONGEST_HEAD: usize = 16 * 1024;
@@ -22,7 +25,7 @@ pub(super) struct Proxy {
     /// Why nothing can go through it; going past it instead is not what was asked for.
     unusable: Option<&'static str>,
     /// The value of Proxy-Authorization.
-    credentials: Option<crate::secret::Secret>,
+    credentials: Option<Secret>,
     direct: Vec<String>,
 }
 
@@ -40,12 +43,12 @@ impl Proxy {
             }
             Err(_) => (Uri::default(), Some("HTTPS_PROXY is no address")),
         };
-        let user = uri.authority().and_then(|authority| Some(authority.as_str().rsplit_once('@')?.0.to_owned()));
+        let credentials = uri.authority().and_then(|authority| Some(authority.as_str().rsplit_once('@')?.0));
         let direct = get(["NO_PROXY", "no_proxy"]).unwrap_or_default();
         Self {
             place: uri.host().map(|host| (bare(host).to_owned(), uri.port_u16().unwrap_or(80))),
             unusable,
-            credentials: user.map(|user| crate::secret::Secret::new(format!("Basic {}", STANDARD.encode(user)))),
+            credentials: credentials.map(basic),
             direct: direct.split(',').map(|entry| entry.trim().to_lowercase()).collect(),
         }
     }
@@ -85,6 +88,15 @@ impl Proxy {
     }
 }
 
+/// Of user and password as they stand in an address (RFC 3986, section 3.2.1), where an `@` is `%40`.
+fn basic(credentials: &str) -> Secret {
+    let (user, password) = credentials.split_once(':').unwrap_or((credentials, ""));
+    // In one piece: moved to make room, it would leave a copy behind.
+    let mut plain = Zeroizing::new(Vec::with_capacity(credentials.len() + 1));
+    plain.extend(percent_decode_str(user).chain([b':']).chain(percent_decode_str(password)));
+    Secret::new(format!("Basic {}", STANDARD.encode(&*plain)))
+}
+
 /// An IPv6 address without its brackets.
 pub(super) fn bare(host: &str) -> &str {
     host.trim_matches(['[', ']'])
@@ -119,6 +131,20 @@ mod tests {
         }
         for host in ["internal.example", "192.0.2.1", "myapi.example", "api.tailscale.com"] {
             assert!(!proxy.is_direct(host), "{host}");
+        }
+    }
+
+    #[test]
+    fn user_and_password_are_those_that_the_address_stands_for() {
+        for (written, meant) in [
+            ("user:pass", "user:pass"),
+            ("corp%5Cuser:p%40ss%3A1", "corp\\user:p@ss:1"),
+            ("user", "user:"),
+            ("u:100%", "u:100%"),
+        ] {
+            let proxy = Proxy::from(&environment(&[("HTTPS_PROXY", &format!("http://{written}@proxy:3128"))]));
+            let basic = proxy.credentials.expect("credentials");
+            assert_eq!(basic.expose(), format!("Basic {}", STANDARD.encode(meant)), "{written}");
         }
     }
 

@@ -6,11 +6,12 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::Fetched;
-use super::answers::{Body, Question, ask, encoded, understand};
+use super::answers::{Body, Question, ask, understand};
 use super::failure::KeyFailure;
 use super::https::Https;
 use super::kind::{Credential, Wanted};
 use crate::secret::{CLIENT_SECRET_PREFIX, Redactor, Secret};
+use crate::text::percent_encoded;
 
 /// The key is used at once; a start may take its time.
 pub(super) const KEY_SECONDS: u64 = 300;
@@ -93,7 +94,7 @@ impl TailscaleApi {
             "expirySeconds": KEY_SECONDS,
             "description": "tetherd",
         });
-        let path = format!("/api/v2/tailnet/{}/keys", encoded(&self.tailnet));
+        let path = format!("/api/v2/tailnet/{}/keys", percent_encoded(&self.tailnet));
         let question = Question::post(self.at(wanted, &path), Body::Json(body)).bearer(token);
         let body = ask(&self.https, question, WHOM, |status| self.key_refused(status)).await?;
         let key: NewKey = understand(&body, WHOM)?;

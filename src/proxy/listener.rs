@@ -152,15 +152,22 @@ pub async fn serve<F: Future<Output = ()> + Send + 'static>(
     stop: CancellationToken,
     client: impl Fn(Stream, String, Permit) -> F,
 ) {
+    let mut works = true;
     loop {
         let (accepted, permit) = tokio::select! {
             accepted = listener.accept(&admission) => accepted,
             () = stop.cancelled() => break,
         };
         match accepted {
-            Ok((stream, from)) => drop(connections.spawn(client(stream, from, permit))),
+            Ok((stream, from)) => {
+                works = true;
+                drop(connections.spawn(client(stream, from, permit)));
+            }
             Err(error) => {
-                tracing::warn!(%error, "accepting a client failed");
+                // What is wrong stays so for a while: one line for all of it.
+                if std::mem::take(&mut works) {
+                    tracing::warn!(%error, "accepting a client failed; it is tried until it works");
+                }
                 sleep(PAUSE).await;
             }
         }

@@ -14,7 +14,7 @@ use tokio::net::UnixStream;
 use tokio::time::sleep;
 
 use super::bus::Bus;
-use super::patience::within;
+use super::running_time::within;
 use crate::http::{self, HttpError};
 use crate::secret::SecretJson;
 

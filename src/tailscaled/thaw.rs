@@ -13,7 +13,7 @@ use super::doubt::Doubt;
 use super::freezes::{Freezes, Moment, TICK};
 use super::local_api::{LocalApi, LocalApiError};
 use super::path_watch::PathWatch;
-use super::patience::within;
+use super::running_time::within;
 
 /// tailscaled answers within 3 ms. One that does not is restarted, which helps as well.
 const PATIENCE: Duration = Duration::from_secs(2);

@@ -41,20 +41,24 @@ impl Value for NonZeroUsize {
     }
 }
 
-/// An amount of memory in bytes.
+/// What tailscaled keeps to, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Memory(pub u64);
 
 const UNITS: [(&str, u64); 6] =
     [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30), ("kB", 1_000), ("MB", 1_000_000), ("GB", 1_000_000_000)];
 
+/// Idle, tailscaled has more than that: below it, it would do nothing but collect garbage, and the sender of an upload would
+/// wait for ever.
+const LEAST: u64 = 16 << 20;
+
 impl Value for Memory {
-    const EXPECTED: &'static str = "an amount of memory such as 100MiB";
+    const EXPECTED: &'static str = "an amount of memory such as 100MiB, at least 16MiB";
 
     fn parse(text: &str) -> Option<Self> {
         let (number, unit) = UNITS.iter().find_map(|(name, unit)| Some((text.strip_suffix(name)?, *unit)))?;
         let bytes = number.trim().parse::<u64>().ok()?.checked_mul(unit)?;
-        (bytes > 0).then_some(Self(bytes))
+        (bytes >= LEAST).then_some(Self(bytes))
     }
 }
 
@@ -73,10 +77,12 @@ mod tests {
     }
 
     #[test]
-    fn memory_needs_a_unit() {
+    fn memory_needs_a_unit_and_is_enough_for_tailscaled() {
         assert_eq!(Memory::parse("100MiB"), Some(Memory(100 << 20)));
         assert_eq!(Memory::parse("1 GB"), Some(Memory(1_000_000_000)));
         assert_eq!(Memory::parse("100"), None);
         assert_eq!(Memory::parse("99999999999999GiB"), None);
+        assert_eq!(Memory::parse("16MiB"), Some(Memory(LEAST)));
+        assert_eq!(Memory::parse("16383KiB"), None);
     }
 }
