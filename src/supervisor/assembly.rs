@@ -130,10 +130,10 @@ fn launch(
     let roots = roots(settings, environment, directory)?;
     let mut environment = tailscaled::environment(environment, directory.private(), &roots, redactor);
     if let Some(limit) = settings.memory_limit {
-        // Heeded by Go's garbage collector. Set by the user it stays.
-        environment.entry("GOMEMLIMIT".into()).or_insert_with(|| limit.0.to_string());
+        // Heeded by Go's garbage collector. Those of the environment are an application's, as in Lambda and with `exec`.
+        environment.insert("GOMEMLIMIT".into(), limit.0.to_string());
         // Twice as often as usual: lower peaks at the same throughput, docs/performance.md has the numbers.
-        environment.entry("GOGC".into()).or_insert_with(|| "50".into());
+        environment.insert("GOGC".into(), "50".into());
     }
     let mut launch = Launch::new(program, directory.state(), socket, environment, redactor.clone());
     if !settings.log_upload {

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use testbed::cgroup::MemoryGroup;
-use testbed::daemon::{Daemon, SOCKS};
+use testbed::daemon::{Builder, Daemon, SOCKS};
 use testbed::load::{Load, Way};
 use testbed::process::Process;
 use testbed::{Server, socks};
@@ -21,9 +21,13 @@ const PORT: u16 = 9000;
 
 /// The daemon, ready, in a group that may use so much from its exec on.
 fn confined(scene: &Scene, mib: u64) -> (Daemon, MemoryGroup) {
+    confined_with(scene.daemon(), mib)
+}
+
+fn confined_with(builder: Builder, mib: u64) -> (Daemon, MemoryGroup) {
     let group = MemoryGroup::new(mib << 20).expect("a control group");
     let script = format!("echo $$ > {}/cgroup.procs && exec {}", group.path().display(), binary().display());
-    (start_ready(scene.daemon().program("sh").args(&["-c", &script])), group)
+    (start_ready(builder.program("sh").args(&["-c", &script])), group)
 }
 
 fn survives(mib: u64) {
@@ -57,14 +61,15 @@ fn thirty_two_streams_each_way_fit_into_512_mib() {
 }
 
 #[test]
-fn tailscaled_is_told_its_part_of_what_the_group_allows() {
+fn tailscaled_is_told_its_part_of_what_the_group_allows_whatever_an_application_is_told() {
     let scene = Scene::new();
-    let (daemon, _group) = confined(&scene, 300);
+    let (daemon, _group) = confined_with(scene.daemon().env("GOMEMLIMIT", "4GiB").env("GOGC", "off"), 300);
     let pid = daemon.tailscaled_pid().expect("runs");
     let environment = fs::read(format!("/proc/{pid}/environ")).expect("readable for root");
-    let limits: Vec<_> = environment.split(|byte| *byte == 0).filter(|pair| pair.starts_with(b"GOMEMLIMIT=")).collect();
-    let wanted = format!("GOMEMLIMIT={}", 225_u64 << 20);
-    assert_eq!(limits.iter().map(|pair| String::from_utf8_lossy(pair)).collect::<Vec<_>>(), [wanted]);
+    let pairs = environment.split(|byte| *byte == 0).map(String::from_utf8_lossy);
+    let mut told: Vec<_> = pairs.filter(|pair| pair.starts_with("GO")).collect();
+    told.sort();
+    assert_eq!(told, ["GOGC=50".to_owned(), format!("GOMEMLIMIT={}", 225_u64 << 20)]);
 }
 
 /// An application that fills the group but for 16 MiB, for good.
