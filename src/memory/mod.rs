@@ -4,8 +4,10 @@ mod brake;
 mod budget;
 mod cgroup;
 mod headroom;
+mod program;
 
 pub use brake::Brake;
 pub use budget::{Share, Sharing};
 pub use cgroup::{Groups, Usage};
 pub use headroom::Headroom;
+pub use program::forget_code;

@@ -20,11 +20,11 @@ use crate::config::{Environment, Settings};
 use crate::fatal::Fatal;
 use crate::health::{self, View};
 use crate::keys::{self, AuthKeys};
-use crate::memory::{Brake, Headroom};
+use crate::memory::{self, Brake, Headroom};
 use crate::proxy::{Admission, Counters};
 use crate::runtime::{Identity, Runtime};
 use crate::secret::Redactor;
-use crate::state::Publisher;
+use crate::state::{Publisher, Watcher};
 use crate::tailscaled::{
     self, AtEnd, ChosenExitNode, Control, Dialer, ExitNodeWatch, Keeper, Launch, LocalApi, Login, Obstacle, PathWatch,
     Preferences, ServeFile, SocksPort, StateDir, Thaw,
@@ -102,6 +102,7 @@ pub(super) async fn assemble(
     let keeping = CancellationToken::new();
     let keeper = tokio::spawn(keeper.run(keeping.clone(), at_end(settings, directory)));
     attend_to_keys(keys.as_ref(), directory, expiry_api, &publisher);
+    tokio::spawn(forget_start(publisher.watch()));
     Ok(Life {
         publisher,
         keeper,
@@ -232,6 +233,17 @@ fn login(
         exit_node,
     };
     Login::new(preferences, keys, redactor.clone())
+}
+
+/// What only the start needed of the program is no longer resident once the node has joined.
+async fn forget_start(mut state: Watcher) {
+    if state.wait_for(|state| state.is_ready()).await.is_err() {
+        return;
+    }
+    match memory::forget_code() {
+        Ok(bytes) => tracing::debug!(bytes, "the program's code is no longer resident but for what is used again"),
+        Err(error) => tracing::debug!(%error, "the program's code stays resident"),
+    }
 }
 
 fn control(settings: &Settings, environment: &Environment) -> Control {

@@ -10,6 +10,7 @@ use testbed::cgroup::MemoryGroup;
 use testbed::daemon::{Builder, Daemon, SOCKS};
 use testbed::load::{Load, Way};
 use testbed::process::Process;
+use testbed::wait::wait_until;
 use testbed::{Server, socks};
 
 use crate::scene::{Scene, binary, connect, start_ready};
@@ -70,6 +71,14 @@ fn tailscaled_is_told_its_part_of_what_the_group_allows_whatever_an_application_
     let mut told: Vec<_> = pairs.filter(|pair| pair.starts_with("GO")).collect();
     told.sort();
     assert_eq!(told, ["GOGC=50".to_owned(), format!("GOMEMLIMIT={}", 225_u64 << 20)]);
+}
+
+#[test]
+fn code_that_only_the_start_needs_does_not_stay_resident() {
+    let scene = Scene::new();
+    let daemon = start_ready(scene.daemon().env("TETHERD_LOG_LEVEL", "debug"));
+    let told = || daemon.output().contains("code is no longer resident").then_some(());
+    wait_until("the code is forgotten", Duration::from_secs(5), told).expect("in time");
 }
 
 /// An application that fills the group but for 16 MiB, for good.

@@ -1,0 +1,78 @@
+//! Takes the program's code out of the resident memory once the start is over: most of it, such as TLS and the AWS SDK, was for
+//! the start alone. What is needed again comes from the page cache, 64 KiB with each first touch.
+
+use std::ffi::c_void;
+use std::fs;
+use std::io;
+use std::ptr::NonNull;
+
+use nix::sys::mman::{MmapAdvise, madvise};
+
+/// Forgets it. Returns how many bytes of code there are.
+pub fn forget_code() -> io::Result<usize> {
+    let maps = fs::read_to_string("/proc/self/maps")?;
+    let code: Vec<Mapping> = maps.lines().filter_map(Mapping::code_of_a_file).collect();
+    code.iter().try_for_each(|mapping| mapping.forget())?;
+    Ok(code.iter().map(|mapping| mapping.length).sum())
+}
+
+/// A piece of a file that is mapped, executable and not writable.
+#[derive(Debug, PartialEq, Eq)]
+struct Mapping {
+    start: NonNull<c_void>,
+    length: usize,
+}
+
+impl Mapping {
+    /// From a line of `/proc/PID/maps` (proc_pid_maps(5)): range, permissions, offset, device, inode, path.
+    fn code_of_a_file(line: &str) -> Option<Self> {
+        let mut fields = line.split_whitespace();
+        let (start, end) = fields.next()?.split_once('-')?;
+        if fields.next()? != "r-xp" || !fields.nth(3)?.starts_with('/') {
+            return None;
+        }
+        let (start, end) = (usize::from_str_radix(start, 16).ok()?, usize::from_str_radix(end, 16).ok()?);
+        let length = end.checked_sub(start)?;
+        Some(Self { start: NonNull::new(start as *mut c_void)?, length })
+    }
+
+    #[allow(unsafe_code)]
+    fn forget(&self) -> io::Result<()> {
+        // SAFETY: nobody writes to these pages, so that they are what the file has, and are read from it again when they are
+        // touched next.
+        Ok(unsafe { madvise(self.start, self.length, MmapAdvise::MADV_DONTNEED) }?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_code_of_files_is_forgotten() {
+        let code = "55d0c0a00000-55d0c0e00000 r-xp 000f0000 08:01 1234                       /usr/local/bin/tetherd";
+        let mapping = Mapping::code_of_a_file(code).expect("is code");
+        assert_eq!((mapping.start.as_ptr() as usize, mapping.length), (0x55d0_c0a0_0000, 0x40_0000));
+        for other in [
+            "55d0c0900000-55d0c0a00000 r--p 00000000 08:01 1234 /usr/local/bin/tetherd",
+            "55d0c0e00000-55d0c0e40000 rw-p 004f0000 08:01 1234 /usr/local/bin/tetherd",
+            "7ffd2b5f0000-7ffd2b5f2000 r-xp 00000000 00:00 0 [vdso]",
+            "7f0000000000-7f0000001000 r-xp 00000000 00:00 0",
+        ] {
+            assert_eq!(Mapping::code_of_a_file(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn the_program_runs_on_without_what_was_forgotten() {
+        let resident = || {
+            let status = fs::read_to_string("/proc/self/status").expect("a status");
+            let line = status.lines().find_map(|line| line.strip_prefix("RssFile:")).expect("a figure").to_owned();
+            line.trim().trim_end_matches(" kB").parse::<usize>().expect("a number")
+        };
+        let before = resident();
+        assert!(forget_code().expect("is forgotten") > 1 << 20);
+        let after = resident();
+        assert!(after < before, "{before} and then {after} KiB");
+    }
+}
