@@ -46,9 +46,9 @@ demo: parts check-ip
 	cargo build -p testbed --bin demo
 	$(CARGO_TARGET_DIR)/debug/demo --tetherd $(CARGO_TARGET_DIR)/release/tetherd $(if $(ONCE),--once)
 
+# Every failure at once: a run takes half an hour.
 test: system-packages parts moto clients chart-tools layer layer-again lambda-examples image-layer host-tools kubelet \
 		functions webhook-template lint lint-template lint-workflows
-	# Every failure at once: a run takes half an hour.
 	cargo test --workspace --no-fail-fast
 
 # Real pods on a real kubelet; a part of `make test`.

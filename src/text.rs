@@ -1,5 +1,5 @@
-//! Text made safe for where it goes: a name that a client sends must not forge a log line or colour a terminal, and nothing in
-//! an address may be taken for a part of it.
+//! Text made safe for where it goes: a name that a client sends must not forge a log line or colour a terminal, and what is put
+//! into an address must not be read as a part of its syntax.
 
 use std::fmt::Write;
 

@@ -148,7 +148,7 @@ pub const KEYS: &[Key] = &[
     key("log_upload", "BOOL", Some("false"), "let tailscaled upload its logs to Tailscale"),
     key("state_dir", "DIR", None, "where the node's identity is kept; a temporary directory when not given")
         .also(&["TS_STATE_DIR"]),
-    key("memory_limit", "SIZE", None, "memory that tailscaled keeps to if it can, such as 100MiB"),
+    key("memory_limit", "SIZE", None, "memory that tailscaled keeps to if it can, such as 100MiB, at least 16MiB"),
     key("prewarm", "LIST", None, "targets dialled once at the start, so that the first request finds a warm path"),
     key("logout", "auto|always|never", Some("auto"), "leave the tailnet at exit; auto: when the state is temporary"),
     key("runtime", "NAME", Some("auto"), "auto, lambda, ecs, kubernetes or plain"),

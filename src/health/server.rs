@@ -15,6 +15,7 @@ use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 
 use super::routes::{Inspect, View};
+use crate::complaint::Complaint;
 
 /// The longest time for a whole exchange.
 const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -29,12 +30,15 @@ const PAUSE: Duration = Duration::from_millis(100);
 pub async fn serve<I: Inspect>(listener: TcpListener, view: View<I>) {
     let view = Arc::new(view);
     let permits = Arc::new(Semaphore::new(EXCHANGES));
+    let mut complaint = Complaint::default();
     loop {
         let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
             Err(error) => {
-                tracing::warn!(%error, "accepting a health client failed");
+                if complaint.is_due() {
+                    tracing::warn!(%error, "accepting a health client failed; it is tried until it works");
+                }
                 sleep(PAUSE).await;
                 continue;
             }

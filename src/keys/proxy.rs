@@ -24,8 +24,8 @@ pub(super) struct Proxy {
     place: Option<(String, u16)>,
     /// Why nothing can go through it; going past it instead is not what was asked for.
     unusable: Option<&'static str>,
-    /// The value of Proxy-Authorization.
-    credentials: Option<Secret>,
+    /// The header line Proxy-Authorization.
+    authorization: Option<Secret>,
     direct: Vec<String>,
 }
 
@@ -48,7 +48,7 @@ impl Proxy {
         Self {
             place: uri.host().map(|host| (bare(host).to_owned(), uri.port_u16().unwrap_or(80))),
             unusable,
-            credentials: credentials.map(basic),
+            authorization: credentials.map(authorization),
             direct: direct.split(',').map(|entry| entry.trim().to_lowercase()).collect(),
         }
     }
@@ -64,11 +64,11 @@ impl Proxy {
         };
         let mut stream = TcpStream::connect((proxy.as_str(), *proxy_port)).await?;
         let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
-        let credentials = self.credentials.as_ref();
-        let credentials =
-            credentials.map_or_else(String::new, |text| format!("Proxy-Authorization: {}\r\n", text.expose()));
-        let request = format!("CONNECT {host}:{port} HTTP/1.1\r\nHost: {host}:{port}\r\n{credentials}\r\n");
-        stream.write_all(request.as_bytes()).await?;
+        let head = format!("CONNECT {host}:{port} HTTP/1.1\r\nHost: {host}:{port}\r\n");
+        stream.write_all(head.as_bytes()).await?;
+        let authorization = self.authorization.as_ref().map_or("", Secret::expose);
+        stream.write_all(authorization.as_bytes()).await?;
+        stream.write_all(b"\r\n").await?;
         answered(&mut stream).await?;
         Ok(stream)
     }
@@ -89,12 +89,17 @@ impl Proxy {
 }
 
 /// Of user and password as they stand in an address (RFC 3986, section 3.2.1), where an `@` is `%40`.
-fn basic(credentials: &str) -> Secret {
+fn authorization(credentials: &str) -> Secret {
+    const SCHEME: &str = "Proxy-Authorization: Basic ";
     let (user, password) = credentials.split_once(':').unwrap_or((credentials, ""));
     // In one piece: moved to make room, it would leave a copy behind.
     let mut plain = Zeroizing::new(Vec::with_capacity(credentials.len() + 1));
     plain.extend(percent_decode_str(user).chain([b':']).chain(percent_decode_str(password)));
-    Secret::new(format!("Basic {}", STANDARD.encode(&*plain)))
+    let mut line = String::with_capacity(SCHEME.len() + 4 * plain.len().div_ceil(3) + 2);
+    line.push_str(SCHEME);
+    STANDARD.encode_string(&*plain, &mut line);
+    line.push_str("\r\n");
+    Secret::new(line)
 }
 
 /// An IPv6 address without its brackets.
@@ -143,8 +148,9 @@ mod tests {
             ("u:100%", "u:100%"),
         ] {
             let proxy = Proxy::from(&environment(&[("HTTPS_PROXY", &format!("http://{written}@proxy:3128"))]));
-            let basic = proxy.credentials.expect("credentials");
-            assert_eq!(basic.expose(), format!("Basic {}", STANDARD.encode(meant)), "{written}");
+            let line = proxy.authorization.expect("credentials");
+            let expected = format!("Proxy-Authorization: Basic {}\r\n", STANDARD.encode(meant));
+            assert_eq!(line.expose(), expected, "{written}");
         }
     }
 

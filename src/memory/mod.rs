@@ -1,4 +1,5 @@
-//! Memory: what the control groups allow, how much of it tailscaled gets, and what is done when there is little left.
+//! Memory: what the control groups allow, how much of it tailscaled gets, what is done when there is little left, and how
+//! tetherd itself gives back what it needs no more.
 
 mod brake;
 mod budget;

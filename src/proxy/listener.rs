@@ -21,6 +21,7 @@ use tokio_util::task::TaskTracker;
 
 use super::admission::{Admission, Permit};
 use super::stream::Stream;
+use crate::complaint::Complaint;
 use crate::local_stream::{LocalStream, watched};
 
 /// After an error (too many open files, for one) accepting at once would spin.
@@ -152,20 +153,16 @@ pub async fn serve<F: Future<Output = ()> + Send + 'static>(
     stop: CancellationToken,
     client: impl Fn(Stream, String, Permit) -> F,
 ) {
-    let mut works = true;
+    let mut complaint = Complaint::default();
     loop {
         let (accepted, permit) = tokio::select! {
             accepted = listener.accept(&admission) => accepted,
             () = stop.cancelled() => break,
         };
         match accepted {
-            Ok((stream, from)) => {
-                works = true;
-                drop(connections.spawn(client(stream, from, permit)));
-            }
+            Ok((stream, from)) => drop(connections.spawn(client(stream, from, permit))),
             Err(error) => {
-                // What is wrong stays so for a while: one line for all of it.
-                if std::mem::take(&mut works) {
+                if complaint.is_due() {
                     tracing::warn!(%error, "accepting a client failed; it is tried until it works");
                 }
                 sleep(PAUSE).await;

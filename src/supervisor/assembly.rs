@@ -12,7 +12,7 @@ use super::embedded_metrics::Journal;
 use super::inspector::Inspector;
 use super::listeners::bind;
 use super::serving::{ProxyListeners, Serving, connector, proxy};
-use super::{Life, Surroundings, limits, orphans, prewarm, readiness};
+use super::{Life, Surroundings, limits, orphans, prewarm, readiness, residence};
 use crate::child::OwnChildren;
 use crate::config::auth::AuthSource;
 use crate::config::value::{Hostname, Logout};
@@ -20,11 +20,11 @@ use crate::config::{Environment, Settings};
 use crate::fatal::Fatal;
 use crate::health::{self, View};
 use crate::keys::{self, AuthKeys};
-use crate::memory::{self, Brake, Headroom};
+use crate::memory::{Brake, Headroom};
 use crate::proxy::{Admission, Counters};
 use crate::runtime::{Identity, Runtime};
 use crate::secret::Redactor;
-use crate::state::{Publisher, Watcher};
+use crate::state::Publisher;
 use crate::tailscaled::{
     self, AtEnd, ChosenExitNode, Control, Dialer, ExitNodeWatch, Keeper, Launch, LocalApi, Login, Obstacle, PathWatch,
     Preferences, ServeFile, SocksPort, StateDir, Thaw,
@@ -102,7 +102,7 @@ pub(super) async fn assemble(
     let keeping = CancellationToken::new();
     let keeper = tokio::spawn(keeper.run(keeping.clone(), at_end(settings, directory)));
     attend_to_keys(keys.as_ref(), directory, expiry_api, &publisher);
-    tokio::spawn(forget_start(publisher.watch()));
+    tokio::spawn(residence::forget_each_start(publisher.watch()));
     Ok(Life {
         publisher,
         keeper,
@@ -129,13 +129,8 @@ fn launch(
     let program = tailscaled::find(settings.tailscaled_path.as_deref(), search)?;
     learn_secrets(settings, redactor);
     let roots = roots(settings, environment, directory)?;
-    let mut environment = tailscaled::environment(environment, directory.private(), &roots, redactor);
-    if let Some(limit) = settings.memory_limit {
-        // Heeded by Go's garbage collector. Those of the environment are an application's, as in Lambda and with `exec`.
-        environment.insert("GOMEMLIMIT".into(), limit.0.to_string());
-        // Twice as often as usual: lower peaks at the same throughput, docs/performance.md has the numbers.
-        environment.insert("GOGC".into(), "50".into());
-    }
+    let limit = settings.memory_limit.map(|limit| limit.0);
+    let environment = tailscaled::environment(environment, directory.private(), &roots, limit, redactor);
     let mut launch = Launch::new(program, directory.state(), socket, environment, redactor.clone());
     if !settings.log_upload {
         launch = launch.without_log_upload();
@@ -233,17 +228,6 @@ fn login(
         exit_node,
     };
     Login::new(preferences, keys, redactor.clone())
-}
-
-/// What only the start needed of the program is no longer resident once the node has joined.
-async fn forget_start(mut state: Watcher) {
-    if state.wait_for(|state| state.is_ready()).await.is_err() {
-        return;
-    }
-    match memory::forget_code() {
-        Ok(bytes) => tracing::debug!(bytes, "the program's code is no longer resident but for what is used again"),
-        Err(error) => tracing::debug!(%error, "the program's code stays resident"),
-    }
 }
 
 fn control(settings: &Settings, environment: &Environment) -> Control {

@@ -12,6 +12,7 @@ mod measures;
 mod orphans;
 mod prewarm;
 mod readiness;
+mod residence;
 mod serving;
 mod signals;
 

@@ -18,7 +18,7 @@ use super::running_time::within;
 use crate::http::{self, HttpError};
 use crate::secret::SecretJson;
 
-/// A question unanswered for this long means that tailscaled hangs.
+/// A question unanswered for this long, while the daemon runs in time, means that tailscaled hangs.
 pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// For `start`, which waits for the control client to be gone.

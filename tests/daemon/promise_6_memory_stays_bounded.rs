@@ -77,8 +77,14 @@ fn tailscaled_is_told_its_part_of_what_the_group_allows_whatever_an_application_
 fn code_that_only_the_start_needs_does_not_stay_resident() {
     let scene = Scene::new();
     let daemon = start_ready(scene.daemon().env("TETHERD_LOG_LEVEL", "debug"));
-    let told = || daemon.output().contains("code is no longer resident").then_some(());
-    wait_until("the code is forgotten", Duration::from_secs(5), told).expect("in time");
+    let told = || {
+        let output = daemon.output();
+        let line = output.lines().find(|line| line.contains("not resident any more"))?;
+        line.split_once("kib=")?.1.trim().parse::<u64>().ok()
+    };
+    let kib = wait_until("the code is forgotten", Duration::from_secs(5), told).expect("in time");
+    println!("{kib} KiB");
+    assert!(kib > 1024, "{kib} KiB less are resident: {}", daemon.output());
 }
 
 /// An application that fills the group but for 16 MiB, for good.
