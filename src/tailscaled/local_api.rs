@@ -3,6 +3,7 @@
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::time::Duration;
 
 use http_body_util::Full;
@@ -120,7 +121,7 @@ impl LocalApi {
     pub async fn start(&self, options: &SecretJson) -> Result<(), LocalApiError> {
         // It takes the old connection to the control server down before it answers.
         let exchange = self.exchange(Method::POST, "/localapi/v0/start", options.to_bytes());
-        within(START_TIMEOUT, exchange).await.unwrap_or(Err(LocalApiError::Silent)).map(drop)
+        within(START_TIMEOUT, pin!(exchange)).await.unwrap_or(Err(LocalApiError::Silent)).map(drop)
     }
 
     /// Logs in: with the auth key handed over by [`Self::start`], or by asking for a login in a browser.
@@ -162,7 +163,7 @@ impl LocalApi {
     pub(super) async fn in_time<T>(
         exchange: impl Future<Output = Result<T, LocalApiError>>,
     ) -> Result<T, LocalApiError> {
-        within(ANSWER_TIMEOUT, exchange).await.unwrap_or(Err(LocalApiError::Silent))
+        within(ANSWER_TIMEOUT, pin!(exchange)).await.unwrap_or(Err(LocalApiError::Silent))
     }
 
     /// The head of a good answer.

@@ -1,6 +1,7 @@
 //! Waits for tailscaled only as long as it can be expected to answer. Without CPU, frozen or throttled, this process and
 //! tailscaled stand still together: silence says little then, and a restart would cost more CPU than the answer.
 
+use std::pin::Pin;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
@@ -13,16 +14,15 @@ const IN_TIME: Duration = Duration::from_millis(250);
 /// So many pieces without CPU count as one, so that the wait ends whatever happens.
 const WITHOUT_CPU: u32 = 10;
 
-/// The answer; `None` if it did not come while this process ran for `patience`.
-pub async fn within<T>(patience: Duration, answer: impl Future<Output = T>) -> Option<T> {
-    let mut answer = std::pin::pin!(answer);
+/// The answer; `None` if it did not come while this process ran for `patience`. (Taken by value, it would be held twice.)
+pub async fn within<T>(patience: Duration, mut answer: Pin<&mut impl Future<Output = T>>) -> Option<T> {
     let mut left = patience;
     while !left.is_zero() {
         let began = Instant::now();
         tokio::select! {
             // What has come is taken, however late.
             biased;
-            answer = &mut answer => return Some(answer),
+            answer = answer.as_mut() => return Some(answer),
             () = sleep(PIECE.min(left)) => {}
         }
         let counts = if began.elapsed() <= IN_TIME { PIECE } else { PIECE / WITHOUT_CPU };
@@ -34,6 +34,7 @@ pub async fn within<T>(patience: Duration, answer: impl Future<Output = T>) -> O
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::pin::pin;
     use tokio::time::advance;
 
     const PATIENCE: Duration = Duration::from_secs(2);
@@ -41,7 +42,7 @@ mod tests {
 
     /// How often the process gets to run for a moment, once a second, until the wait is over.
     async fn moments<T: Send + 'static>(answer: impl Future<Output = T> + Send + 'static) -> (u32, Option<T>) {
-        let waiting = tokio::spawn(within(PATIENCE, answer));
+        let waiting = tokio::spawn(async { within(PATIENCE, pin!(answer)).await });
         let mut moments = 0;
         loop {
             tokio::task::yield_now().await;
@@ -56,9 +57,9 @@ mod tests {
     #[tokio::test(flavor = "current_thread", start_paused = true)]
     async fn it_ends_with_the_answer_or_with_the_time() {
         let began = Instant::now();
-        assert_eq!(within(PATIENCE, sleep(PATIENCE / 2)).await, Some(()));
+        assert_eq!(within(PATIENCE, pin!(sleep(PATIENCE / 2))).await, Some(()));
         assert_eq!(began.elapsed(), PATIENCE / 2);
-        assert_eq!(within(PATIENCE, std::future::pending::<()>()).await, None);
+        assert_eq!(within(PATIENCE, pin!(std::future::pending::<()>())).await, None);
         assert_eq!(began.elapsed(), PATIENCE / 2 + PATIENCE);
     }
 

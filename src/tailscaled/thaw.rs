@@ -2,6 +2,7 @@
 //! without knowing it, and dials over them fail for 20 s. The same where they may have died unnoticed, as with a trickle
 //! of CPU: a dial is silent, and none was answered of late.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -65,9 +66,13 @@ impl Thaw {
     /// tailscaled is not told yet.
     pub async fn settle(&self) {
         self.look(Moment::now());
-        if self.is_told() {
-            return;
+        if !self.is_told() {
+            // What every dial carries with it stays small.
+            Box::pin(self.tell()).await;
         }
+    }
+
+    async fn tell(&self) {
         let turn = self.0.turn.lock().await;
         // Frozen once more meanwhile, it has to be told once more.
         while !self.is_told() {
@@ -104,7 +109,7 @@ impl Thaw {
 
     /// One that cannot be told has to be restarted after a freeze; a doubt alone is no reason for that.
     async fn rebind(&self, was_frozen: bool) {
-        let error = match within(PATIENCE, self.0.api.rebind()).await {
+        let error = match within(PATIENCE, pin!(self.0.api.rebind())).await {
             // One that does not run has no connections.
             Some(Ok(()) | Err(LocalApiError::Unreachable(_))) => return,
             Some(Err(error)) => error.to_string(),

@@ -5,6 +5,7 @@ mod entry;
 mod inquiry;
 
 use std::convert::Infallible;
+use std::pin::pin;
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -63,7 +64,7 @@ impl Session<'_> {
         if !self.progress.needs_login {
             self.reports.send(Phase::Starting, "joining the tailnet");
         }
-        let mut silence = std::pin::pin!(silence(self.api));
+        let mut silence = pin!(silence(self.api));
         loop {
             tokio::select! {
                 notice = bus.next() => self.heed(&notice.ok_or(SessionEnd::Closed)?).await?,
@@ -81,7 +82,7 @@ impl Session<'_> {
 
     async fn wait_until_listening(&self) -> Result<(), SessionEnd> {
         let listening = self.api.wait_until_listening();
-        within(LISTEN_TIMEOUT, listening).await.ok_or(SessionEnd::NotListening)
+        within(LISTEN_TIMEOUT, pin!(listening)).await.ok_or(SessionEnd::NotListening)
     }
 
     async fn heed(&mut self, notice: &Notice) -> Result<(), SessionEnd> {
