@@ -14,7 +14,7 @@ use crate::config::Flags;
 use crate::config::key::{KEYS, Key};
 use crate::config::value::Value;
 use crate::fatal::Fatal;
-use crate::secret::mask_keys;
+use crate::secret::mask_secrets;
 
 /// What to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,7 +47,7 @@ pub(super) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Arg
         Ok(matches) => Ok(read(&matches)),
         Err(error) => {
             // A key given in the wrong place is quoted back.
-            let text = mask_keys(error.render().to_string().trim_end());
+            let text = mask_secrets(error.render().to_string().trim_end());
             if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
                 say(&text);
                 return Err(ExitCode::SUCCESS);

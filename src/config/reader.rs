@@ -10,7 +10,7 @@ use super::fault::Fault;
 use super::key::{self, Key};
 use super::layers::Layers;
 use super::value::{OnFailure, Value};
-use crate::secret::{MASK, SecretSource, looks_like_a_key, mask_keys};
+use crate::secret::{MASK, SecretSource, looks_like_a_key, mask_secrets};
 
 /// The origin of a value that no source has.
 pub(super) const NOT_SET: &str = "not set";
@@ -50,7 +50,7 @@ impl Reader {
             self.fault(key, &origin, "a single value or a list of them", None);
             return None;
         };
-        let value = if key.secret { MASK.to_owned() } else { mask_keys(&parts.join(",")) };
+        let value = if key.secret { MASK.to_owned() } else { mask_secrets(&parts.join(",")) };
         self.shown.push(Shown { key: name, value, origin: origin.clone() });
         Some((key, parts, origin))
     }
@@ -135,7 +135,7 @@ impl Reader {
 
     fn fault(&mut self, key: &Key, origin: &str, expected: &str, text: Option<&str>) {
         let given = match text {
-            Some(text) if !key.secret => format!("is \"{}\", expected {expected}", mask_keys(text)),
+            Some(text) if !key.secret => format!("is \"{}\", expected {expected}", mask_secrets(text)),
             _ => format!("is unusable, expected {expected}"),
         };
         self.faults.push(Fault::new(key.name, origin, given));

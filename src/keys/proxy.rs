@@ -18,6 +18,9 @@ use crate::secret::Secret;
 /// More than any answer to CONNECT.
 const LONGEST_HEAD: usize = 16 * 1024;
 
+const NO_ADDRESS: &str =
+    "HTTPS_PROXY is no address; characters such as @ / # \\ in user or password are written as %40 %2F %23 %5C";
+
 /// Where connections go through, and which do not.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Proxy {
@@ -37,11 +40,12 @@ impl Proxy {
         let Some(text) = get(["HTTPS_PROXY", "https_proxy"]) else { return Self::default() };
         let text = if text.contains("://") { text } else { format!("http://{text}") };
         let (uri, unusable) = match text.parse::<Uri>() {
+            Ok(uri) if !has_its_userinfo(&uri, &text) => (uri, Some(NO_ADDRESS)),
             Ok(uri) if uri.scheme_str() == Some("http") => (uri, None),
             Ok(uri) => {
                 (uri, Some("HTTPS_PROXY is not of the form http://HOST:PORT, the one that keys are fetched through"))
             }
-            Err(_) => (Uri::default(), Some("HTTPS_PROXY is no address")),
+            Err(_) => (Uri::default(), Some(NO_ADDRESS)),
         };
         let credentials = uri.authority().and_then(|authority| Some(authority.as_str().rsplit_once('@')?.0));
         let direct = get(["NO_PROXY", "no_proxy"]).unwrap_or_default();
@@ -62,13 +66,17 @@ impl Proxy {
         let Some((proxy, proxy_port)) = self.place.as_ref().filter(|_| !is_direct) else {
             return TcpStream::connect((host, port)).await;
         };
-        let mut stream = TcpStream::connect((proxy.as_str(), *proxy_port)).await?;
+        let mut stream = TcpStream::connect((proxy.as_str(), *proxy_port)).await.map_err(|error| {
+            let message = format!("the proxy of HTTPS_PROXY, {proxy} port {proxy_port}, cannot be reached: {error}");
+            std::io::Error::new(error.kind(), message)
+        })?;
         let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
-        let head = format!("CONNECT {host}:{port} HTTP/1.1\r\nHost: {host}:{port}\r\n");
-        stream.write_all(head.as_bytes()).await?;
         let authorization = self.authorization.as_ref().map_or("", Secret::expose);
-        stream.write_all(authorization.as_bytes()).await?;
-        stream.write_all(b"\r\n").await?;
+        let head = format!("CONNECT {host}:{port} HTTP/1.1\r\nHost: {host}:{port}\r\n");
+        // In one piece: moved to make room, it would leave a copy behind.
+        let mut request = Zeroizing::new(String::with_capacity(head.len() + authorization.len() + 2));
+        [&head, authorization, "\r\n"].iter().for_each(|part| request.push_str(part));
+        stream.write_all(request.as_bytes()).await?;
         answered(&mut stream).await?;
         Ok(stream)
     }
@@ -86,6 +94,12 @@ impl Proxy {
         };
         host == "localhost" || address.is_some_and(|address| address.is_loopback()) || self.direct.iter().any(matches)
     }
+}
+
+/// Whether user and password, if the text has them, were found where they belong: a `#` or `/` in a password ends the part of an
+/// address in which they stand, and the user would be taken for the host.
+fn has_its_userinfo(uri: &Uri, text: &str) -> bool {
+    uri.authority().is_some_and(|authority| authority.as_str().contains('@')) == text.contains('@')
 }
 
 /// Of user and password as they stand in an address (RFC 3986, section 3.2.1), where an `@` is `%40`.
@@ -156,7 +170,13 @@ mod tests {
 
     #[tokio::test(flavor = "current_thread")]
     async fn a_proxy_of_another_kind_is_neither_spoken_to_nor_gone_past() {
-        for value in ["socks5://user:hidden@127.0.0.1:9", "https://user:hidden@127.0.0.1:9", "http://a b"] {
+        for value in [
+            "socks5://user:hidden@127.0.0.1:9",
+            "https://user:hidden@127.0.0.1:9",
+            "http://a b",
+            "http://user:hid#den@127.0.0.1:9",
+            "http://user:hid/den@127.0.0.1:9",
+        ] {
             let error = Proxy::from(&environment(&[("HTTPS_PROXY", value)]))
                 .connect("192.0.2.1", 443)
                 .await

@@ -15,7 +15,7 @@ use subtle::ConstantTimeEq;
 use thiserror::Error;
 use zeroize::{Zeroize, Zeroizing};
 
-pub use redactor::{CLIENT_SECRET_PREFIX, HEADSCALE_API_KEY_PREFIX, Redactor, looks_like_a_key, mask_keys};
+pub use redactor::{CLIENT_SECRET_PREFIX, HEADSCALE_API_KEY_PREFIX, Redactor, looks_like_a_key, mask_secrets};
 
 /// What stands in the place of a secret in every output.
 pub const MASK: &str = "***";

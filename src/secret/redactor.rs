@@ -28,7 +28,13 @@ impl Redactor {
         }
     }
 
-    /// `text` with every known secret, and everything that looks like a Tailscale key, masked.
+    /// Whether a known secret, or what looks like a Tailscale key, stands in `text`.
+    pub fn finds(&self, text: &str) -> bool {
+        let known = self.0.read().unwrap_or_else(|poisoned| poisoned.into_inner());
+        known.iter().any(|secret| text.contains(secret.expose())) || mask_keys(text) != text
+    }
+
+    /// `text` with every known secret masked, and everything that looks like one.
     pub fn redact(&self, text: &str) -> String {
         let known = self.0.read().unwrap_or_else(|poisoned| poisoned.into_inner());
         let mut clean = text.to_owned();
@@ -37,8 +43,13 @@ impl Redactor {
                 clean = clean.replace(secret.expose(), MASK);
             }
         }
-        mask_keys(&clean)
+        mask_secrets(&clean)
     }
+}
+
+/// Masks what looks like a secret: keys, and user and password in addresses.
+pub fn mask_secrets(text: &str) -> String {
+    mask_userinfo(&mask_keys(text))
 }
 
 /// How keys begin: Tailscale's auth keys, API keys and OAuth secrets, and Headscale's.
@@ -55,8 +66,29 @@ pub fn looks_like_a_key(text: &str) -> bool {
     KEY_PREFIXES.iter().any(|prefix| text.starts_with(prefix))
 }
 
+/// What ends the part of an address in which user and password stand (RFC 3986, section 3.2), or the address itself.
+const AFTER_AUTHORITY: [char; 9] = ['/', '?', '#', '"', '\'', '<', '>', '{', '}'];
+
+/// Masks user and password in addresses, as tailscaled writes that of its proxy.
+fn mask_userinfo(text: &str) -> String {
+    let mut clean = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, tail)) = rest.split_once("://") {
+        clean.push_str(before);
+        clean.push_str("://");
+        let end = tail.find(|c: char| c.is_whitespace() || AFTER_AUTHORITY.contains(&c)).unwrap_or(tail.len());
+        let at = tail[..end].rfind('@').unwrap_or(0);
+        if at > 0 {
+            clean.push_str(MASK);
+        }
+        rest = &tail[at..];
+    }
+    clean.push_str(rest);
+    clean
+}
+
 /// Masks everything that looks like a key.
-pub fn mask_keys(text: &str) -> String {
+fn mask_keys(text: &str) -> String {
     let mut clean = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = KEY_PREFIXES.iter().filter_map(|prefix| rest.find(prefix)).min() {
@@ -79,6 +111,22 @@ mod tests {
         let redactor = Redactor::default();
         redactor.learn(&Secret::new("0123456789abcdef"));
         assert_eq!(redactor.redact("key 0123456789abcdef and tskey-auth-kAbC_1-xyz, done"), "key *** and ***, done");
+    }
+
+    #[test]
+    fn user_and_password_in_addresses_are_masked_and_are_no_reason_to_keep_a_variable_from_a_child() {
+        let redactor = Redactor::default();
+        for (text, masked) in [
+            ("http://corp%5Cuser:p%40ss@127.0.0.1:3128", "http://***@127.0.0.1:3128"),
+            ("proxy \"http://u:p@h:1\" for URL: https://x/a@b", "proxy \"http://***@h:1\" for URL: https://x/a@b"),
+            ("State{httpproxy=http://u:p@ss@h:1}", "State{httpproxy=http://***@h:1}"),
+            ("http://@h and user@host.example and ://", "http://@h and user@host.example and ://"),
+        ] {
+            assert_eq!(redactor.redact(text), masked);
+            assert!(!redactor.finds(text), "{text}");
+        }
+        redactor.learn(&Secret::new("0123456789abcdef"));
+        assert!(redactor.finds("a 0123456789abcdef") && redactor.finds("tskey-auth-x"));
     }
 
     #[test]

@@ -44,7 +44,7 @@ pub fn for_tailscaled(
 fn bound(environment: &mut Environment, limit: u64) {
     for (name, value) in [("GOMEMLIMIT", limit.to_string()), ("GOGC", GOGC.to_owned())] {
         if let Some(other) = environment.insert(name.into(), value.clone()).filter(|other| *other != value) {
-            tracing::info!("{name}={other} is taken for an application's; tailscaled gets {value}, by memory_limit");
+            tracing::info!("{name}={other:?} is taken for an application's; tailscaled keeps to memory_limit");
         }
     }
 }

@@ -5,6 +5,7 @@ use std::fs;
 use testbed::admin::KeyOptions;
 use testbed::daemon::{Daemon, SOCKS};
 use testbed::server::Server;
+use testbed::wait::wait_until;
 use testbed::{http, socks};
 
 use crate::scene::{END, Scene, command, start_ready};
@@ -48,6 +49,22 @@ fn promise_7_no_output_at_any_level_holds_a_secret() {
         let bytes = format!("{:?}", PASSWORD.as_bytes());
         assert!(!seen.contains(bytes.trim_matches(['[', ']'])), "the password is there as bytes:\n{seen}");
     }
+}
+
+/// tailscaled writes the address of its proxy whole.
+#[test]
+fn promise_7_the_password_of_a_proxy_is_in_no_output() {
+    let scene = Scene::new();
+    let builder =
+        scene.daemon().env("TETHERD_LOG_LEVEL", "trace").env("TETHERD_CONTROL_URL", "https://control.example");
+    let daemon = builder.env("HTTPS_PROXY", &format!("http://corp:{PASSWORD}@127.0.0.1:9")).start().expect("starts");
+    let masked = || daemon.output().contains("http://***@127.0.0.1:9").then_some(());
+    wait_until("tailscaled names its proxy", END, masked)
+        .unwrap_or_else(|error| panic!("{error}: {}", daemon.output()));
+    assert!(!daemon.output().contains(PASSWORD), "{}", daemon.output());
+    let tailscaled = daemon.tailscaled_pid().expect("runs");
+    let environment = fs::read(format!("/proc/{tailscaled}/environ")).expect("readable for root");
+    assert!(String::from_utf8_lossy(&environment).contains(PASSWORD), "tailscaled needs it");
 }
 
 #[test]

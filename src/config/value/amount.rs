@@ -52,7 +52,8 @@ const UNITS: [(&str, u64); 6] =
 const LEAST: u64 = 16 << 20;
 
 impl Value for Memory {
-    const EXPECTED: &'static str = "an amount of memory such as 100MiB, at least 16MiB";
+    const EXPECTED: &'static str =
+        "an amount of memory with its unit (KiB, MiB, GiB, kB, MB, GB) such as 100MiB, at least 16MiB";
 
     fn parse(text: &str) -> Option<Self> {
         let (number, unit) = UNITS.iter().find_map(|(name, unit)| Some((text.strip_suffix(name)?, *unit)))?;

@@ -133,6 +133,8 @@ fn config(directory: &Path) -> Value {
         },
         "unix_socket": file("headscale.sock"),
         "unix_socket_permission": "0700",
+        // Of a question by the command line; 5 s were too short once, when two test runs shared two cores.
+        "cli": { "timeout": "30s" },
         "disable_check_updates": true,
         "logtail": { "enabled": false },
         "log": { "level": "info", "format": "text" },
