@@ -12,10 +12,10 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
 use super::routes::{Inspect, View};
-use crate::complaint::Complaint;
+use crate::failed_accepts::FailedAccepts;
 
 /// The longest time for a whole exchange.
 const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -23,23 +23,18 @@ const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(10);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(1);
 /// As many exchanges at once; further ones wait in the backlog.
 const EXCHANGES: usize = 256;
-/// After an error accepting at once would spin.
-const PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves until dropped.
 pub async fn serve<I: Inspect>(listener: TcpListener, view: View<I>) {
     let view = Arc::new(view);
     let permits = Arc::new(Semaphore::new(EXCHANGES));
-    let mut complaint = Complaint::default();
+    let mut failed = FailedAccepts::default();
     loop {
         let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
             Err(error) => {
-                if complaint.is_due() {
-                    tracing::warn!(%error, "accepting a health client failed; it is tried until it works");
-                }
-                sleep(PAUSE).await;
+                failed.pause(&error, "health client").await;
                 continue;
             }
         };

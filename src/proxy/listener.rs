@@ -9,23 +9,18 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use nix::sys::socket::{Backlog, listen, setsockopt, sockopt};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::net::{TcpStream, UnixStream};
-use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::admission::{Admission, Permit};
 use super::stream::Stream;
-use crate::complaint::Complaint;
+use crate::failed_accepts::FailedAccepts;
 use crate::local_stream::{LocalStream, watched};
-
-/// After an error (too many open files, for one) accepting at once would spin.
-const PAUSE: Duration = Duration::from_millis(100);
 
 /// A listening socket.
 #[derive(Debug)]
@@ -153,7 +148,7 @@ pub async fn serve<F: Future<Output = ()> + Send + 'static>(
     stop: CancellationToken,
     client: impl Fn(Stream, String, Permit) -> F,
 ) {
-    let mut complaint = Complaint::default();
+    let mut failed = FailedAccepts::default();
     loop {
         let (accepted, permit) = tokio::select! {
             accepted = listener.accept(&admission) => accepted,
@@ -161,12 +156,7 @@ pub async fn serve<F: Future<Output = ()> + Send + 'static>(
         };
         match accepted {
             Ok((stream, from)) => drop(connections.spawn(client(stream, from, permit))),
-            Err(error) => {
-                if complaint.is_due() {
-                    tracing::warn!(%error, "accepting a client failed; it is tried until it works");
-                }
-                sleep(PAUSE).await;
-            }
+            Err(error) => failed.pause(&error, "client").await,
         }
     }
     while let Some(((stream, from), permit)) = listener.accept_waiting(&admission) {

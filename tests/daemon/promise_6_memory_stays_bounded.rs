@@ -1,6 +1,5 @@
 //! Promise 6: the whole tree stays inside its control group's memory under any load.
 
-use std::fs;
 use std::io::Read;
 use std::net::TcpStream;
 use std::process::{Command, Stdio};
@@ -13,7 +12,7 @@ use testbed::process::Process;
 use testbed::wait::wait_until;
 use testbed::{Server, socks};
 
-use crate::scene::{Scene, binary, connect, start_ready};
+use crate::scene::{Scene, binary, connect, inherited, start_ready};
 
 const STREAMS: usize = 32;
 /// The peak comes in the first second, while the receive windows grow.
@@ -65,10 +64,8 @@ fn thirty_two_streams_each_way_fit_into_512_mib() {
 fn tailscaled_is_told_its_part_of_what_the_group_allows_whatever_an_application_is_told() {
     let scene = Scene::new();
     let (daemon, _group) = confined_with(scene.daemon().env("GOMEMLIMIT", "4GiB").env("GOGC", "off"), 300);
-    let pid = daemon.tailscaled_pid().expect("runs");
-    let environment = fs::read(format!("/proc/{pid}/environ")).expect("readable for root");
-    let pairs = environment.split(|byte| *byte == 0).map(String::from_utf8_lossy);
-    let mut told: Vec<_> = pairs.filter(|pair| pair.starts_with("GO")).collect();
+    let environment = inherited(&daemon);
+    let mut told: Vec<_> = environment.split('\0').filter(|pair| pair.starts_with("GO")).collect();
     told.sort();
     assert_eq!(told, ["GOGC=50".to_owned(), format!("GOMEMLIMIT={}", 225_u64 << 20)]);
 }

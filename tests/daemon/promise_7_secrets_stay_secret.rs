@@ -8,7 +8,7 @@ use testbed::server::Server;
 use testbed::wait::wait_until;
 use testbed::{http, socks};
 
-use crate::scene::{END, Scene, command, start_ready};
+use crate::scene::{END, Scene, command, inherited, start_ready};
 
 const PASSWORD: &str = "correct-horse-battery";
 
@@ -22,7 +22,7 @@ fn visible(daemon: &Daemon) -> String {
     }
     seen.push(file(format!("/proc/{}/cmdline", daemon.pid())).expect("arguments"));
     seen.push(file(format!("/proc/{tailscaled}/cmdline")).expect("arguments"));
-    seen.push(file(format!("/proc/{tailscaled}/environ")).expect("environment"));
+    seen.push(inherited(daemon));
     seen.join("\n")
 }
 
@@ -62,9 +62,7 @@ fn promise_7_the_password_of_a_proxy_is_in_no_output() {
     wait_until("tailscaled names its proxy", END, masked)
         .unwrap_or_else(|error| panic!("{error}: {}", daemon.output()));
     assert!(!daemon.output().contains(PASSWORD), "{}", daemon.output());
-    let tailscaled = daemon.tailscaled_pid().expect("runs");
-    let environment = fs::read(format!("/proc/{tailscaled}/environ")).expect("readable for root");
-    assert!(String::from_utf8_lossy(&environment).contains(PASSWORD), "tailscaled needs it");
+    assert!(inherited(&daemon).contains(PASSWORD), "tailscaled needs it");
 }
 
 #[test]

@@ -52,6 +52,13 @@ impl Scene {
     }
 }
 
+/// The environment that tailscaled was given.
+pub fn inherited(daemon: &Daemon) -> String {
+    let tailscaled = daemon.tailscaled_pid().expect("runs");
+    let bytes = std::fs::read(format!("/proc/{tailscaled}/environ")).expect("environment");
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
 /// Starts a daemon and waits until it is ready.
 pub fn start_ready(builder: Builder) -> Daemon {
     let mut daemon = builder.start().expect("the daemon starts");

@@ -8,7 +8,7 @@ use testbed::server::Server;
 use testbed::wait::wait_until;
 use testbed::{KeyOptions, http, parts, socks};
 
-use crate::scene::{END, READY, Scene, binary, command, start_ready};
+use crate::scene::{END, READY, Scene, binary, command, inherited, start_ready};
 
 /// What the real command finds at the socket.
 fn tailscale_status(socket: &Path) -> String {
@@ -16,13 +16,6 @@ fn tailscale_status(socket: &Path) -> String {
     let output = Command::new(tailscale).arg("--socket").arg(socket).arg("status").output().expect("runs");
     assert!(output.status.success(), "{output:?}");
     String::from_utf8_lossy(&output.stdout).into_owned()
-}
-
-/// The environment that tailscaled was given.
-fn inherited(daemon: &Daemon) -> String {
-    let tailscaled = daemon.tailscaled_pid().expect("runs");
-    let bytes = std::fs::read(format!("/proc/{tailscaled}/environ")).expect("environment");
-    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 #[test]
