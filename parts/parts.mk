@@ -1,18 +1,37 @@
 # The real parts: tailscaled, tailscale and headscale from pinned Go modules, and the small tailscaled that the layer and
 # the image carry. Included by the Makefile; everything is called from the top of the tree.
 
-.PHONY: parts
-parts: $(PARTS)/tailscaled $(PARTS)/headscale
+.PHONY: parts test-calls
+parts: $(PARTS)/tailscaled $(PARTS)/stock/tailscaled $(PARTS)/headscale
 
 TAILSCALE_VERSION := $(shell awk '$$1 == "tailscale.com" { sub(/^v/, "", $$2); print $$2 }' parts/tailscaled/go.mod)
 # Built from a module, tailscaled knows no version control to name its version by.
 TAILSCALE_STAMP := -X tailscale.com/version.shortStamp=$(TAILSCALE_VERSION) -X tailscale.com/version.longStamp=$(TAILSCALE_VERSION)
 
-# Grouped targets would need GNU Make 4.3 on every machine; `tailscale` comes with tailscaled.
-$(PARTS)/tailscaled: parts/tailscaled/go.mod parts/tailscaled/go.sum | check-tools
-	@echo "building tailscaled (some minutes, once)"
-	cd parts/tailscaled && go build -mod=readonly -trimpath -ldflags '-s -w $(TAILSCALE_STAMP)' -o ../bin/ tool
+# tailscaled gets the calls of parts/tailscaled/calls by a file beside its own. Files of the module cache cannot be
+# overlaid, vendored ones can.
+TAILSCALE_VENDOR := parts/tailscaled/vendor/modules.txt
+$(TAILSCALE_VENDOR): parts/tailscaled/go.mod parts/tailscaled/go.sum parts/tailscaled/tools.go | check-tools
+	cd parts/tailscaled && go mod vendor
 	@touch $@
+
+TAILSCALED_CALLS := $(filter-out %_test.go,$(wildcard parts/tailscaled/calls/*.go)) parts/tailscaled/overlay.json \
+	parts/tailscaled/overlay/tetherd.go
+WITH_CALLS := -overlay overlay.json
+
+# Grouped targets would need GNU Make 4.3 on every machine; `tailscale` comes with tailscaled.
+$(PARTS)/tailscaled: $(TAILSCALE_VENDOR) $(TAILSCALED_CALLS)
+	@echo "building tailscaled (some minutes, once)"
+	cd parts/tailscaled && go build -mod=vendor $(WITH_CALLS) -trimpath -ldflags '-s -w $(TAILSCALE_STAMP)' -o ../bin/ tool
+	@touch $@
+
+# As a user may bring it: without the calls.
+$(PARTS)/stock/tailscaled: $(TAILSCALE_VENDOR) | $(PARTS)/tailscaled
+	cd parts/tailscaled && go build -mod=vendor -trimpath -ldflags '-s -w $(TAILSCALE_STAMP)' -o ../bin/stock/ tailscale.com/cmd/tailscaled
+	@touch $@
+
+test-calls: $(TAILSCALE_VENDOR)
+	cd parts/tailscaled && go test -mod=vendor ./calls
 
 $(PARTS)/headscale: parts/headscale/go.mod parts/headscale/go.sum | check-tools
 	@echo "building headscale (some minutes, once)"
@@ -24,9 +43,9 @@ $(PARTS)/headscale: parts/headscale/go.mod parts/headscale/go.sum | check-tools
 SMALL_FEATURES := parts/tailscaled/small.features
 $(PARTS)/lambda-x86_64/tailscaled: GOARCH := amd64
 $(PARTS)/lambda-arm64/tailscaled: GOARCH := arm64
-$(PARTS)/lambda-%/tailscaled: parts/tailscaled/go.mod parts/tailscaled/go.sum $(SMALL_FEATURES) | check-tools
+$(PARTS)/lambda-%/tailscaled: $(TAILSCALE_VENDOR) $(TAILSCALED_CALLS) $(SMALL_FEATURES)
 	@echo "building the small tailscaled for $* (some minutes, once)"
-	cd parts/tailscaled && tags=$$(go run tailscale.com/cmd/featuretags --min --add=$$(cat ../../$(SMALL_FEATURES))) && \
-	CGO_ENABLED=0 GOOS=linux GOARCH=$(GOARCH) go build -mod=readonly -trimpath -buildvcs=false -tags "$$tags" \
+	cd parts/tailscaled && tags=$$(go run -mod=vendor tailscale.com/cmd/featuretags --min --add=$$(cat ../../$(SMALL_FEATURES))) && \
+	CGO_ENABLED=0 GOOS=linux GOARCH=$(GOARCH) go build -mod=vendor $(WITH_CALLS) -trimpath -buildvcs=false -tags "$$tags" \
 		-ldflags '-s -w -buildid= $(TAILSCALE_STAMP)' -o $(CURDIR)/$@ tailscale.com/cmd/tailscaled
 	@touch $@

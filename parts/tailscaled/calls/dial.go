@@ -1,0 +1,36 @@
+package calls
+
+import (
+	"context"
+	"net"
+	"net/netip"
+
+	"tailscale.com/ipn/ipnlocal"
+)
+
+// dial connects to an address through the tailnet. Where no node leads there, the outcome is direct: the caller is to dial
+// it itself, from its own process and network.
+func dial(ctx context.Context, backend *ipnlocal.LocalBackend, network string, address netip.AddrPort) (net.Conn, outcome, error) {
+	if !leadsInside(backend, address.Addr()) {
+		return nil, direct, nil
+	}
+	conn, err := dialInside(ctx, backend, network, address)
+	if err != nil {
+		return nil, outcomeOf(err), err
+	}
+	return conn, connected, nil
+}
+
+// dialInside never leaves the tailnet. [tsdial.Dialer.UserDial] does, once the node has gone that led to the address.
+func dialInside(ctx context.Context, backend *ipnlocal.LocalBackend, network string, address netip.AddrPort) (net.Conn, error) {
+	dialer := backend.Dialer()
+	byNetstack := dialer.NetstackDialTCP
+	if network == "udp" {
+		byNetstack = dialer.NetstackDialUDP
+	}
+	if byNetstack == nil {
+		// tailscaled has a network interface, and the kernel routes by it.
+		return dialer.UserDial(ctx, network, address.String())
+	}
+	return byNetstack(ctx, address)
+}

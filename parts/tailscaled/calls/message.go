@@ -1,0 +1,123 @@
+package calls
+
+import (
+	"encoding/binary"
+	"errors"
+	"net/netip"
+	"time"
+)
+
+// Kinds of messages to tailscaled. Each begins with its kind (1 byte) and an id (4 bytes), which tetherd chooses and
+// the answer carries. Numbers are little-endian, addresses take 16 bytes (IPv4 as IPv4-mapped IPv6).
+const (
+	// Dials: address (16), port (2). Answered by outcomeMessage.
+	dialMessage = 'D'
+	// Hands the client of a connected dial over: half-close limit in ms (4), idle limit in ms (4; 0 is none), bytes that
+	// the client has sent already; with the client's socket. Answered by endedMessage when the connection has ended.
+	handOverMessage = 'H'
+	// Gives up a dial, or ends a connection or an association. No answer, but for the end of a connection.
+	cutMessage = 'C'
+	// Looks up a name: the name. Answered by namesMessage.
+	resolveMessage = 'N'
+	// Opens an association for datagrams, with its socket (SOCK_SEQPACKET). Ends with that socket.
+	associateMessage = 'U'
+	// From now on half-closed connections end soon after their last byte: limit in ms (4). No answer.
+	drainMessage = 'Q'
+	// Sets the memory limit in bytes (8). No answer.
+	memoryMessage = 'M'
+	// Asks for the bytes carried since the last report. Answered by trafficMessage.
+	trafficMessage = 'T'
+)
+
+// Kinds of messages to tetherd.
+const (
+	// How a dial went: code (1), then for connected the own address (16) and port (2), else a text.
+	outcomeMessage = 'D'
+	// A connection has ended: bytes sent and received (8 each), those of them not reported before (8 each), reason (1).
+	endedMessage = 'E'
+	// What a name stands for: code (1), then for connected as many places as there are (1) and addresses (16 each) as
+	// follow; else a text.
+	namesMessage = 'N'
+	// Bytes sent and received since the last report (8 each).
+	trafficMessageAnswer = 'T'
+)
+
+const (
+	headLength    = 5
+	addressLength = 16
+	// largestMessage holds a hand-over with as much as tetherd reads ahead of one.
+	largestMessage = 128 << 10
+)
+
+var errShort = errors.New("message is too short")
+
+// message is one message without its kind.
+type message struct {
+	id   uint32
+	body []byte
+}
+
+func parse(datagram []byte) (kind byte, m message, err error) {
+	if len(datagram) < headLength {
+		return 0, message{}, errShort
+	}
+	return datagram[0], message{binary.LittleEndian.Uint32(datagram[1:]), datagram[headLength:]}, nil
+}
+
+func (m message) address() (netip.AddrPort, error) {
+	if len(m.body) < addressLength+2 {
+		return netip.AddrPort{}, errShort
+	}
+	return readAddress(m.body), nil
+}
+
+// limits says how long a connection may be silent.
+type limits struct {
+	// halfClosed counts once one side has ended.
+	halfClosed time.Duration
+	// idle counts always; 0 is no limit.
+	idle time.Duration
+}
+
+func (m message) handOver() (limits, []byte, error) {
+	if len(m.body) < 8 {
+		return limits{}, nil, errShort
+	}
+	return limits{milliseconds(m.body), milliseconds(m.body[4:])}, m.body[8:], nil
+}
+
+func (m message) milliseconds() (time.Duration, error) {
+	if len(m.body) < 4 {
+		return 0, errShort
+	}
+	return milliseconds(m.body), nil
+}
+
+func (m message) number() (uint64, error) {
+	if len(m.body) < 8 {
+		return 0, errShort
+	}
+	return binary.LittleEndian.Uint64(m.body), nil
+}
+
+func milliseconds(bytes []byte) time.Duration {
+	return time.Duration(binary.LittleEndian.Uint32(bytes)) * time.Millisecond
+}
+
+func readAddress(bytes []byte) netip.AddrPort {
+	address := netip.AddrFrom16([addressLength]byte(bytes)).Unmap()
+	return netip.AddrPortFrom(address, binary.LittleEndian.Uint16(bytes[addressLength:]))
+}
+
+func appendHead(to []byte, kind byte, id uint32) []byte {
+	return binary.LittleEndian.AppendUint32(append(to, kind), id)
+}
+
+func appendIP(to []byte, address netip.Addr) []byte {
+	bytes := address.As16()
+	return append(to, bytes[:]...)
+}
+
+func appendAddress(to []byte, address netip.AddrPort) []byte {
+	return binary.LittleEndian.AppendUint16(appendIP(to, address.Addr()), address.Port())
+}

@@ -1,0 +1,253 @@
+package calls
+
+import (
+	"errors"
+	"io"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// drainLimit is how long a reset waits for the client to take in what came before it.
+const drainLimit = 5 * time.Second
+
+// ending says who ended a connection, as it goes over the wire.
+type ending byte
+
+const (
+	clientEnded ending = 1
+	targetEnded ending = 2
+	clientReset ending = 3
+	targetReset ending = 4
+	wasIdle     ending = 5
+	// wasSilent: one side had ended, and the other said nothing for as long as the limit is.
+	wasSilent ending = 6
+	wasCut    ending = 7
+)
+
+// counter counts bytes of one direction.
+type counter struct {
+	all atomic.Uint64
+	// reported is how many of them tetherd knows of.
+	reported atomic.Uint64
+}
+
+// unreported returns what was counted since the last report, and takes it as reported.
+func (c *counter) unreported() uint64 {
+	all := c.all.Load()
+	return all - c.reported.Swap(all)
+}
+
+// connection is a client's connection to a target, relayed here from its hand-over to its end.
+type connection struct {
+	client *socket
+	target *remote
+	// over is told of the end, once.
+	over           func(*connection, ending)
+	sent, received counter
+
+	mu     sync.Mutex
+	limits limits
+	// first is who ended first, or the reason to end both.
+	first ending
+	// left counts the directions that go on.
+	left  int
+	timer *time.Timer
+	// closed is closed with both sockets.
+	closed chan struct{}
+}
+
+// relay carries bytes between client and target until both have ended. ahead is what the client has sent before.
+func relay(client *socket, target *remote, limits limits, ahead []byte, over func(*connection, ending)) *connection {
+	c := &connection{client: client, target: target, over: over, limits: limits, left: 2, closed: make(chan struct{})}
+	if limits.idle > 0 {
+		go c.watchIdle(limits.idle)
+	}
+	go c.download()
+	go c.upload(ahead)
+	return c
+}
+
+// upload carries what the client sends.
+func (c *connection) upload(ahead []byte) {
+	if len(ahead) > 0 {
+		if _, err := c.target.Write(ahead); err != nil {
+			c.ended(targetEnded)
+			return
+		}
+		c.sent.all.Add(uint64(len(ahead)))
+		ahead = nil
+	}
+	from := streamSource{newSocketSource(c.client.raw)}
+	for {
+		taken, length, err := from.read(0)
+		if err == nil {
+			holdWhileShort(c.closed)
+			_, err = c.target.Write(taken[:length])
+			taken.giveBack()
+			if err != nil {
+				// Why, the other direction finds out, once it has read what the target said before.
+				c.ended(targetEnded)
+				return
+			}
+			c.sent.all.Add(uint64(length))
+			continue
+		}
+		if errors.Is(err, io.EOF) {
+			_ = c.target.closeWrite()
+			if c.ended(clientEnded) && c.client.gone() == nil {
+				c.end(clientReset)
+			}
+			return
+		}
+		c.end(clientReset)
+		c.ended(clientReset)
+		return
+	}
+}
+
+// download carries what the target sends.
+func (c *connection) download() {
+	from, release, err := c.target.source(c.closed)
+	if err != nil {
+		c.end(wasCut)
+		c.ended(wasCut)
+		return
+	}
+	defer release()
+	for {
+		taken, length, err := from.read(0)
+		if err == nil {
+			_, err = c.client.file.Write(taken[:length])
+			taken.giveBack()
+			if err != nil {
+				// The client has closed its socket: as its kernel would, the target is told that nobody reads.
+				c.end(clientReset)
+				c.ended(clientReset)
+				return
+			}
+			c.received.all.Add(uint64(length))
+			continue
+		}
+		if errors.Is(err, io.EOF) {
+			c.client.closeWrite()
+			c.ended(targetEnded)
+			return
+		}
+		if errors.Is(err, errReset) {
+			c.client.drained(drainLimit, c.closed)
+		}
+		c.end(targetReset)
+		c.ended(targetReset)
+		return
+	}
+}
+
+// ended notes that one direction is over, and says whether the other goes on.
+func (c *connection) ended(by ending) bool {
+	c.mu.Lock()
+	c.left--
+	left := c.left
+	if c.first == 0 {
+		c.first = by
+	}
+	first := c.first
+	if left > 0 {
+		c.arm()
+	}
+	c.mu.Unlock()
+	if left > 0 {
+		return true
+	}
+	c.close(first)
+	c.over(c, first)
+	return false
+}
+
+// end ends both directions for a reason that counts more than who ended first.
+func (c *connection) end(why ending) {
+	c.mu.Lock()
+	c.first = why
+	c.mu.Unlock()
+	c.close(why)
+}
+
+// close closes both sockets, in the manner of the reason.
+func (c *connection) close(why ending) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	select {
+	case <-c.closed:
+		return
+	default:
+		close(c.closed)
+	}
+	if c.timer != nil {
+		c.timer.Stop()
+	}
+	switch why {
+	case clientReset:
+		c.target.reset()
+		_ = c.client.file.Close()
+	case targetReset:
+		c.client.reset()
+		_ = c.target.Close()
+	default:
+		_ = c.target.Close()
+		_ = c.client.file.Close()
+	}
+}
+
+// carried is all that was carried, in both directions.
+func (c *connection) carried() uint64 {
+	return c.sent.all.Load() + c.received.all.Load()
+}
+
+// arm ends a half-closed connection when it has been silent for its limit. The lock is held.
+func (c *connection) arm() {
+	if c.timer != nil {
+		c.timer.Stop()
+	}
+	before := c.carried()
+	c.timer = time.AfterFunc(c.limits.halfClosed, func() {
+		c.mu.Lock()
+		now := c.carried()
+		if now != before {
+			c.arm()
+		}
+		c.mu.Unlock()
+		if now == before {
+			c.end(wasSilent)
+		}
+	})
+}
+
+// drain shortens the limit of a half-closed connection, at once where it is one.
+func (c *connection) drain(limit time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.limits.halfClosed = min(c.limits.halfClosed, limit)
+	if c.timer != nil {
+		c.arm()
+	}
+}
+
+// watchIdle ends the connection when it has carried nothing for limit, an eighth of it later at the latest.
+func (c *connection) watchIdle(limit time.Duration) {
+	tick := time.NewTicker(max(limit/8, time.Millisecond))
+	defer tick.Stop()
+	before, since := c.carried(), time.Now()
+	for {
+		select {
+		case <-c.closed:
+			return
+		case <-tick.C:
+		}
+		if now := c.carried(); now != before {
+			before, since = now, time.Now()
+		} else if time.Since(since) >= limit {
+			c.end(wasIdle)
+			return
+		}
+	}
+}

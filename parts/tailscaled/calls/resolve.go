@@ -1,0 +1,243 @@
+package calls
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"strings"
+
+	"golang.org/x/net/dns/dnsmessage"
+	"tailscale.com/ipn/ipnlocal"
+	"tailscale.com/net/tsaddr"
+	"tailscale.com/types/netmap"
+	"tailscale.com/util/dnsname"
+)
+
+// mostAddresses of one name are told; no host has more that matter.
+const mostAddresses = 16
+
+// place is an address, and whether a node of the tailnet leads there.
+type place struct {
+	address netip.Addr
+	inside  bool
+}
+
+// errNoName is the error for a name that nobody knows.
+var errNoName = errors.New("no such host")
+
+// leadsInside tells whether a node of the tailnet has the address, or leads to it. An exit node leads to every address, but
+// not to one of the tailnet's own ranges that no node has.
+func leadsInside(backend *ipnlocal.LocalBackend, address netip.Addr) bool {
+	peer, ok := backend.PeerForIP(address)
+	if !ok {
+		return false
+	}
+	return !tsaddr.IsTailscaleIP(address) || peer.Route.Bits() > ownRange(address).Bits()
+}
+
+// ownRange is the range that the tailnet's own addresses of this family come from.
+func ownRange(address netip.Addr) netip.Prefix {
+	if address.Is4() {
+		return tsaddr.CGNATRange()
+	}
+	return tsaddr.TailscaleULARange()
+}
+
+// resolve looks a name up as a machine does that has Tailscale: MagicDNS and search domains, then the name servers that
+// the tailnet has for the name's zone, then those of the container.
+func resolve(ctx context.Context, backend *ipnlocal.LocalBackend, name string) ([]place, error) {
+	if address, err := netip.ParseAddr(name); err == nil {
+		return []place{{address.Unmap(), leadsInside(backend, address.Unmap())}}, nil
+	}
+	networkMap := backend.NetMapNoPeers()
+	failure := errNoName
+	for _, candidate := range candidates(networkMap, acceptsDNS(backend), name) {
+		addresses, err := lookUp(ctx, backend, networkMap, candidate)
+		if err != nil {
+			if !isUnknown(err) {
+				failure = err
+			}
+			continue
+		}
+		if len(addresses) > 0 {
+			return places(backend, addresses), nil
+		}
+	}
+	return nil, failure
+}
+
+func places(backend *ipnlocal.LocalBackend, addresses []netip.Addr) []place {
+	found := make([]place, 0, min(len(addresses), mostAddresses))
+	for _, address := range addresses[:min(len(addresses), mostAddresses)] {
+		found = append(found, place{address, leadsInside(backend, address)})
+	}
+	return found
+}
+
+func isUnknown(err error) bool {
+	var unknown *net.DNSError
+	return errors.Is(err, errNoName) || (errors.As(err, &unknown) && unknown.IsNotFound)
+}
+
+func acceptsDNS(backend *ipnlocal.LocalBackend) bool {
+	return backend.Prefs().Valid() && backend.Prefs().CorpDNS()
+}
+
+// candidates are the names that a name may stand for, in the order of resolv.conf(5) with ndots:1. Those with a dot at the
+// end are whole; the name itself is left to the container's own search list.
+func candidates(networkMap *netmap.NetworkMap, acceptsDNS bool, name string) []string {
+	if strings.HasSuffix(name, ".") || networkMap == nil {
+		return []string{name}
+	}
+	// MagicDNS knows the short names of nodes whatever the node accepts of the rest.
+	suffixes := []string{networkMap.MagicDNSSuffix()}
+	if acceptsDNS {
+		suffixes = append(suffixes, networkMap.DNS.Domains...)
+	}
+	var longer []string
+	for _, suffix := range suffixes {
+		if suffix = strings.Trim(suffix, "."); suffix != "" {
+			longer = append(longer, name+"."+suffix+".")
+		}
+	}
+	if strings.Contains(name, ".") {
+		return append([]string{name}, longer[min(1, len(longer)):]...)
+	}
+	return append(longer, name)
+}
+
+// lookUp asks for one name where it belongs.
+func lookUp(ctx context.Context, backend *ipnlocal.LocalBackend, networkMap *netmap.NetworkMap, name string) ([]netip.Addr, error) {
+	whole, err := dnsname.ToFQDN(name)
+	if err != nil {
+		return nil, errNoName
+	}
+	switch serverFor(backend, networkMap, whole) {
+	case tailnetOnly:
+		return askTailnet(backend, string(whole))
+	case tailnetFirst:
+		if addresses, err := askTailnet(backend, string(whole)); err == nil && len(addresses) > 0 {
+			return addresses, nil
+		}
+	case byExitNode:
+		address, _, err := backend.Dialer().UserDialPlan(ctx, "tcp", net.JoinHostPort(name, "0"))
+		return []netip.Addr{address.Addr()}, err
+	}
+	addresses, err := net.DefaultResolver.LookupNetIP(ctx, "ip", name)
+	for i := range addresses {
+		addresses[i] = addresses[i].Unmap()
+	}
+	return addresses, err
+}
+
+// server says who answers for a name.
+type server int
+
+const (
+	container server = iota
+	// tailnetOnly: a zone of the tailnet's own, of which nobody else is to hear.
+	tailnetOnly
+	// tailnetFirst: a name server for everything; what it does not know may be a neighbour in the container's network.
+	tailnetFirst
+	byExitNode
+)
+
+func serverFor(backend *ipnlocal.LocalBackend, networkMap *netmap.NetworkMap, name dnsname.FQDN) server {
+	if networkMap == nil {
+		return container
+	}
+	if isOwn(networkMap, name) {
+		return tailnetOnly
+	}
+	if acceptsDNS(backend) {
+		for suffix := range networkMap.DNS.Routes {
+			if zone, err := dnsname.ToFQDN(suffix); err == nil && zone.Contains(name) {
+				return tailnetOnly
+			}
+		}
+	}
+	if usesExitNode(backend) {
+		return byExitNode
+	}
+	if acceptsDNS(backend) && len(networkMap.DNS.Resolvers) > 0 {
+		return tailnetFirst
+	}
+	return container
+}
+
+func usesExitNode(backend *ipnlocal.LocalBackend) bool {
+	prefs := backend.Prefs()
+	return prefs.Valid() && (prefs.ExitNodeID() != "" || prefs.ExitNodeIP().IsValid())
+}
+
+// isOwn tells whether MagicDNS answers for the name.
+func isOwn(networkMap *netmap.NetworkMap, name dnsname.FQDN) bool {
+	if suffix, err := dnsname.ToFQDN(networkMap.MagicDNSSuffix()); err == nil && suffix != "." && suffix.Contains(name) {
+		return true
+	}
+	for _, record := range networkMap.DNS.ExtraRecords {
+		if other, err := dnsname.ToFQDN(record.Name); err == nil && strings.EqualFold(string(other), string(name)) {
+			return true
+		}
+	}
+	return false
+}
+
+// askTailnet asks tailscaled's resolver for all addresses of a name.
+func askTailnet(backend *ipnlocal.LocalBackend, name string) ([]netip.Addr, error) {
+	type answer struct {
+		addresses []netip.Addr
+		err       error
+	}
+	ask := func(kind dnsmessage.Type, to chan<- answer) {
+		message, _, err := backend.QueryDNS(name, kind)
+		if err != nil {
+			to <- answer{nil, err}
+			return
+		}
+		addresses, err := addressesIn(message)
+		to <- answer{addresses, err}
+	}
+	a, aaaa := make(chan answer, 1), make(chan answer, 1)
+	go ask(dnsmessage.TypeAAAA, aaaa)
+	ask(dnsmessage.TypeA, a)
+	first, second := <-a, <-aaaa
+	found := append(first.addresses, second.addresses...)
+	if len(found) > 0 {
+		return found, nil
+	}
+	return nil, errors.Join(first.err, second.err)
+}
+
+// addressesIn reads the addresses of an answer. A name that is not there is errNoName.
+func addressesIn(message []byte) ([]netip.Addr, error) {
+	var parser dnsmessage.Parser
+	head, err := parser.Start(message)
+	if err != nil {
+		return nil, err
+	}
+	if head.RCode == dnsmessage.RCodeNameError {
+		return nil, errNoName
+	}
+	if head.RCode != dnsmessage.RCodeSuccess {
+		return nil, errors.New("the name server answered " + head.RCode.String())
+	}
+	if err := parser.SkipAllQuestions(); err != nil {
+		return nil, err
+	}
+	records, err := parser.AllAnswers()
+	if err != nil {
+		return nil, err
+	}
+	var found []netip.Addr
+	for _, record := range records {
+		switch body := record.Body.(type) {
+		case *dnsmessage.AResource:
+			found = append(found, netip.AddrFrom4(body.A))
+		case *dnsmessage.AAAAResource:
+			found = append(found, netip.AddrFrom16(body.AAAA).Unmap())
+		}
+	}
+	return found, nil
+}
