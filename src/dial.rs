@@ -2,13 +2,17 @@
 
 use std::fmt;
 use std::future::Future;
+use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::os::fd::OwnedFd;
+use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use hyper::body::Bytes;
 use thiserror::Error;
-use tokio::net::TcpStream;
 
 use crate::address::reached;
+use crate::datagrams::Datagrams;
 use crate::local_stream::LocalStream;
 use crate::text::printable;
 
@@ -67,10 +71,63 @@ impl fmt::Display for Target {
 /// What tailscaled makes of a target.
 #[derive(Debug)]
 pub enum Dialled {
-    /// A stream to the target through the tailnet, and the bytes of it that came with the answer.
-    Tailnet(LocalStream, Bytes),
+    /// A connection to the target through the tailnet.
+    Tailnet(Tailnet),
     /// The target lies outside the tailnet at this address; the caller is to dial it itself.
     Outside(SocketAddr),
+}
+
+/// A connection through the tailnet.
+pub enum Tailnet {
+    /// tailscaled holds it until it gets the client's socket; every end passes through.
+    Held(Box<dyn Held>),
+    /// A stream to a tailscaled without our calls, and the bytes of it that came with the answer. tailscaled ends both
+    /// directions as soon as one ends.
+    Stream(LocalStream, Bytes),
+}
+
+/// A connection that waits in tailscaled for its client. Dropped, it ends.
+pub trait Held: Send {
+    /// This node's own end of the connection.
+    fn own_address(&self) -> SocketAddr;
+
+    /// Hands the client's socket over, and `ahead`, which the client has sent already. Ends when the connection has ended, or
+    /// with an error when tailscaled has. Dropped before, it cuts the connection.
+    fn hand_over(
+        self: Box<Self>,
+        client: OwnedFd,
+        ahead: Vec<u8>,
+        terms: RelayTerms,
+    ) -> BoxFuture<'static, io::Result<Relayed>>;
+}
+
+impl fmt::Debug for Tailnet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Held(held) => f.debug_tuple("Held").field(&held.own_address()).finish(),
+            Self::Stream(stream, early) => f.debug_tuple("Stream").field(stream).field(&early.len()).finish(),
+        }
+    }
+}
+
+/// What a connection keeps to that tailscaled relays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RelayTerms {
+    /// How long it may be silent once one side has ended.
+    pub half_closed: Duration,
+    /// How long it may be silent at all.
+    pub idle: Option<Duration>,
+    /// Whether its bytes count in reports of traffic.
+    pub counts_traffic: bool,
+}
+
+/// What a connection has carried, in bytes, that tailscaled relayed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Relayed {
+    pub sent: u64,
+    pub received: u64,
+    /// Those of both that no report of traffic has counted.
+    pub unreported: (u64, u64),
 }
 
 /// What a name stands for.
@@ -78,26 +135,23 @@ pub enum Dialled {
 pub enum Place {
     /// tailscaled knows it by itself, and takes it for one address.
     Name,
-    /// In the tailnet, at any of these addresses.
-    Tailnet(Vec<IpAddr>),
-    Outside(SocketAddr),
+    /// Any of these addresses.
+    Addresses(Vec<Located>),
 }
 
-/// Where datagrams to a target go.
+/// An address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Route {
-    Tailnet,
-    /// Past the tailnet, to this address.
-    Outside(SocketAddr),
+pub struct Located {
+    pub address: IpAddr,
+    /// Whether a node of the tailnet leads there.
+    pub inside: bool,
 }
 
-/// A UDP association (RFC 1928, section 7) with the one who carries datagrams.
-#[derive(Debug)]
-pub struct Association {
-    /// The association lives as long as this connection.
-    pub control: TcpStream,
-    /// Where datagrams with a SOCKS5 header are sent to, and come from.
-    pub relay: SocketAddr,
+impl Located {
+    /// A port of it.
+    pub fn target(&self, port: u16) -> Target {
+        SocketAddr::new(self.address, port).into()
+    }
 }
 
 /// Why there is no connection. The proxy turns each into the client's own kind of reply.
@@ -127,14 +181,17 @@ pub trait Dial: Send + Sync + 'static {
     /// The domain of the tailnet's own names; empty where there is none.
     fn domain(&self) -> impl Future<Output = Result<String, DialError>> + Send;
 
-    /// What the name of `target` stands for. Unless `by_address`, names of the tailnet's own are left to tailscaled.
+    /// What the host of `target` stands for. Unless `by_address`, names of the tailnet's own may be left to tailscaled.
     fn locate(&self, target: &Target, by_address: bool) -> impl Future<Output = Result<Place, DialError>> + Send;
 
-    /// Where datagrams to `target` would go.
-    fn route_datagrams(&self, target: &Target) -> impl Future<Output = Result<Route, DialError>> + Send;
-
     /// Opens an association for datagrams.
-    fn associate(&self) -> impl Future<Output = Result<Association, DialError>> + Send;
+    fn associate(&self) -> impl Future<Output = Result<Datagrams, DialError>> + Send;
+
+    /// Whether datagrams can be carried, as far as is known.
+    fn carries_datagrams(&self) -> bool;
+
+    /// Bytes that connections in tailscaled's hands have sent and received since this was asked last.
+    fn traffic(&self) -> impl Future<Output = (u64, u64)> + Send;
 }
 
 #[cfg(test)]

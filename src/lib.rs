@@ -13,6 +13,7 @@ pub mod address;
 pub mod child;
 pub mod cli;
 pub mod config;
+pub mod datagrams;
 pub mod dial;
 pub mod failed_accepts;
 pub mod fatal;

@@ -39,6 +39,19 @@ impl LocalStream {
         Ok(Self { socket: watched(socket, Interest::READABLE)?, room: OnceLock::new() })
     }
 
+    /// The socket itself, no longer watched.
+    pub fn into_socket(self) -> Socket {
+        self.socket.into_inner()
+    }
+
+    /// Two connected ends.
+    pub fn pair() -> io::Result<(Self, Socket)> {
+        let (here, there) = Socket::pair()?;
+        here.set_nonblocking(true)?;
+        there.set_nonblocking(true)?;
+        Ok((Self::new(here)?, there))
+    }
+
     /// Waits until `read` does not want to block.
     pub async fn reading<T>(&self, read: impl FnMut(&Socket) -> io::Result<T>) -> io::Result<T> {
         self.socket.async_io(Interest::READABLE, read).await

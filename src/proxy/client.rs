@@ -18,7 +18,7 @@ use super::stream::Stream;
 use super::ties::Ties;
 use super::{http, socks};
 use crate::config::Credentials;
-use crate::dial::{Dial, DialError, Target};
+use crate::dial::{Dial, DialError, Held, Tailnet, Target};
 
 /// The version byte that a SOCKS5 greeting begins with.
 const SOCKS5: u8 = 5;
@@ -111,14 +111,45 @@ impl<D: Dial> Proxy<D> {
         self.unserved(from, Protocol::Unknown, outcome, reason);
     }
 
-    /// Carries bytes between a client and its target. `sent` came from the client already; that, and what
-    /// the target has said first, is handed on before the relay begins.
-    pub(super) async fn relay(&self, mut client: Stream, connection: Connection, sent: Vec<u8>) {
-        let carried = Arc::new(Carried::within(&self.counters));
-        let (mut target, early, half_close) = match connection {
-            Connection::Tailnet(target, early) => (Stream::Unix(target), early, HalfClose::Hold),
-            Connection::Direct(target) => (Stream::Tcp(target), Bytes::new(), HalfClose::PassOn),
+    /// Carries bytes between a client and its target until both have ended. `sent` came from the client already.
+    pub(super) async fn relay(&self, client: Stream, connection: Connection, sent: Vec<u8>) {
+        match connection {
+            Connection::Tailnet(Tailnet::Held(held)) => Box::pin(self.hand_over(client, held, sent)).await,
+            Connection::Tailnet(Tailnet::Stream(target, early)) => {
+                let (target, early) = (Stream::Unix(target), early);
+                Box::pin(self.relay_here(client, (target, early), sent, HalfClose::Hold)).await;
+            }
+            Connection::Direct(target) => {
+                let target = (Stream::Tcp(target), Bytes::new());
+                Box::pin(self.relay_here(client, target, sent, HalfClose::PassOn)).await;
+            }
+        }
+    }
+
+    /// Has tailscaled relay: it gets the client's own socket.
+    async fn hand_over(&self, client: Stream, held: Box<dyn Held>, sent: Vec<u8>) {
+        let relayed = match client.into_socket() {
+            Ok(client) => held.hand_over(client, sent, self.patience.terms(true)).await,
+            Err(error) => Err(error),
         };
+        match relayed {
+            Ok(relayed) => {
+                self.counters.add_traffic(relayed.unreported);
+                tracing::trace!(sent = relayed.sent, received = relayed.received, "connection ended");
+            }
+            Err(error) => tracing::debug!(%error, "connection broke"),
+        }
+    }
+
+    /// Counts what connections in tailscaled's hands have carried so far.
+    pub async fn count_traffic(&self) {
+        self.counters.add_traffic(self.connector.traffic().await);
+    }
+
+    /// Relays in this process. `early` is what the target has said first.
+    async fn relay_here(&self, mut client: Stream, target: (Stream, Bytes), sent: Vec<u8>, half_close: HalfClose) {
+        let carried = Arc::new(Carried::within(&self.counters));
+        let (mut target, early) = target;
         let begun = async {
             target.write_all(&sent).await?;
             carried.add_sent(sent.len());
@@ -143,6 +174,11 @@ impl<D: Dial> Proxy<D> {
         if let Err(error) = result {
             tracing::debug!(%error, sent = carried.sent(), received = carried.received(), "connection broke");
         }
+    }
+
+    /// Whether a UDP ASSOCIATE is served.
+    pub(super) fn carries_datagrams(&self) -> bool {
+        self.udp && self.connector.carries_datagrams()
     }
 
     async fn in_time(&self, step: impl Future<Output = io::Result<()>>) -> io::Result<()> {

@@ -1,22 +1,22 @@
-//! Gets a client its connection: waits until the tailnet is there, dials, dials a second time beside a silent first
-//! one, directly where that is right, and again when tailscaled or the path went away meanwhile. One deadline covers
-//! it all.
+//! Gets a client its connection: waits until the tailnet is there, looks the name up, dials, dials a second time beside a
+//! silent first one, directly where that is right, and again when tailscaled or the path went away meanwhile. One deadline
+//! covers it all.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use hyper::body::Bytes;
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
 use super::beside::{Heard, dial_beside};
 use super::deadline::{Deadline, RETRY, wait_until_dialable};
 use super::direct::dial_directly;
-use super::judge::{Judge, Judged};
+use super::judge::Judge;
 use super::policy::{Policy, judge_unknown};
-use crate::dial::{Association, Dial, DialError, Dialled, Host, Route, Target};
-use crate::local_stream::LocalStream;
+use crate::datagrams::{Datagrams, Way};
+use crate::dial::{Dial, DialError, Dialled, Host, Located, Tailnet, Target};
 use crate::state::Watcher;
 
 /// So long after its start tailscaled may not have heard of every node.
@@ -28,8 +28,7 @@ const NEXT_ADDRESS_AFTER: Duration = Duration::from_millis(300);
 /// A connection to a target.
 #[derive(Debug)]
 pub enum Connection {
-    /// tailscaled ends both directions as soon as one ends.
-    Tailnet(LocalStream, Bytes),
+    Tailnet(Tailnet),
     Direct(TcpStream),
 }
 
@@ -59,28 +58,20 @@ impl<D: Dial> Connector<D> {
         let deadline = self.deadline();
         let judge = self.judge(deadline);
         judge.as_given(target).await?;
-        let place = judge.place(target).await?;
-        let dialled = match &place {
-            Some(Judged::Outside(address)) => Dialled::Outside(*address),
-            Some(Judged::Tailnet(addresses)) => self.dial_first_of(addresses, deadline).await?,
-            None => self.dial_when_ready(target, deadline).await?,
-        };
-        match dialled {
-            Dialled::Tailnet(stream, early) => {
-                if place.is_none() {
+        match judge.place(target).await? {
+            Some(places) => self.connect_to_first_of(target, &places, deadline).await,
+            None => {
+                let connection = self.connect_to(target, target, deadline).await?;
+                if matches!(connection, Connection::Tailnet(_)) {
                     self.policy.judge_unseen(target)?;
                 }
-                Ok(Connection::Tailnet(stream, early))
-            }
-            Dialled::Outside(address) => {
-                self.policy.judge_outside(target, address)?;
-                deadline.by("dialling directly", dial_directly(address)).await.map(Connection::Direct)
+                Ok(connection)
             }
         }
     }
 
     /// Opens an association for datagrams, as soon as the tailnet is there.
-    pub async fn associate(&self) -> Result<Association, DialError> {
+    pub async fn associate(&self) -> Result<Datagrams, DialError> {
         let associated = async {
             loop {
                 wait_until_dialable(&self.state).await?;
@@ -93,44 +84,64 @@ impl<D: Dial> Connector<D> {
         self.deadline().by("opening a UDP association", associated).await
     }
 
-    /// Judges the target of a datagram. The answer is where to send it: what was judged is what is reached.
-    pub async fn judge_datagram(&self, target: &Target) -> Result<Target, DialError> {
-        let deadline = self.deadline();
-        let judge = self.judge(deadline);
-        judge.as_given(target).await?;
-        let place = judge.place(target).await?;
-        let judged = match &place {
-            Some(Judged::Outside(outside)) => &Target::from(*outside),
-            Some(Judged::Tailnet(addresses)) => addresses.first().unwrap_or(target),
-            None => target,
-        };
-        let route = self.dial.route_datagrams(judged);
-        match deadline.by("looking for the way of a datagram", route).await? {
-            Route::Outside(outside) => self.policy.judge_outside(target, outside).map(|()| outside.into()),
-            Route::Tailnet if place.is_none() => self.policy.judge_unseen(target).map(|()| target.clone()),
-            Route::Tailnet => Ok(judged.clone()),
-        }
+    /// Whether datagrams can be carried, as far as is known.
+    pub fn carries_datagrams(&self) -> bool {
+        self.dial.carries_datagrams()
     }
 
-    /// Dials one address after the other: the next one when one fails, or beside it when it is silent for a while.
-    async fn dial_first_of(&self, addresses: &[Target], deadline: Deadline<'_>) -> Result<Dialled, DialError> {
+    /// Bytes that connections in tailscaled's hands have sent and received since this was asked last.
+    pub async fn traffic(&self) -> (u64, u64) {
+        self.dial.traffic().await
+    }
+
+    /// Judges the target of a datagram. The answer is where to send it, and which way: what was judged is what is reached.
+    pub async fn judge_datagram(&self, target: &Target) -> Result<(Way, SocketAddr), DialError> {
+        let judge = self.judge(self.deadline());
+        judge.as_given(target).await?;
+        let places = judge.locate(target).await?.unwrap_or_default();
+        let first = places.first().ok_or_else(|| DialError::Host(format!("{target} has no address")))?;
+        let way = if first.inside { Way::Tailnet } else { Way::Direct };
+        Ok((way, (first.address, target.port).into()))
+    }
+
+    /// Connects to one address after the other: to the next one when one fails, or beside it when it is silent for a while.
+    async fn connect_to_first_of(
+        &self,
+        target: &Target,
+        places: &[Located],
+        deadline: Deadline<'_>,
+    ) -> Result<Connection, DialError> {
+        if let [only] = places {
+            return self.connect_to(target, &only.target(target.port), deadline).await;
+        }
         let mut failure = DialError::Host("the name has no address".into());
         let mut dials = FuturesUnordered::new();
-        for address in addresses {
-            dials.push(self.dial_when_ready(address, deadline));
+        for place in places {
+            dials.push(async { self.connect_to(target, &place.target(target.port), deadline).await });
             match timeout(NEXT_ADDRESS_AFTER, dials.next()).await {
-                Ok(Some(Ok(dialled))) => return Ok(dialled),
+                Ok(Some(Ok(connection))) => return Ok(connection),
                 Ok(Some(Err(error))) => failure = error,
                 Ok(None) | Err(_) => {}
             }
         }
         while let Some(result) = dials.next().await {
             match result {
-                Ok(dialled) => return Ok(dialled),
+                Ok(connection) => return Ok(connection),
                 Err(error) => failure = error,
             }
         }
         Err(failure)
+    }
+
+    /// Connects to `at`, which is `target` or one of the addresses that its name stands for.
+    async fn connect_to(&self, target: &Target, at: &Target, deadline: Deadline<'_>) -> Result<Connection, DialError> {
+        match self.dial_when_ready(at, deadline).await? {
+            Dialled::Tailnet(connection) => Ok(Connection::Tailnet(connection)),
+            Dialled::Outside(address) => {
+                self.policy.judge_outside(target, address)?;
+                deadline.by("dialling directly", dial_directly(address)).await.map(Connection::Direct)
+            }
+        }
     }
 
     async fn dial_when_ready(&self, target: &Target, deadline: Deadline<'_>) -> Result<Dialled, DialError> {
@@ -198,7 +209,6 @@ mod tests {
     use crate::config::value::Direct;
     use crate::dial::Place;
     use crate::state::{Phase, Publisher};
-    use std::net::SocketAddr;
     use std::sync::atomic::{AtomicU32, Ordering};
 
     /// Fails as tailscaled does while it ends, as often as told, then names an address outside.
@@ -220,12 +230,16 @@ mod tests {
             Ok(Place::Name)
         }
 
-        async fn route_datagrams(&self, _: &Target) -> Result<Route, DialError> {
-            Ok(Route::Tailnet)
+        async fn associate(&self) -> Result<Datagrams, DialError> {
+            Err(DialError::Refused)
         }
 
-        async fn associate(&self) -> Result<Association, DialError> {
-            Err(DialError::Refused)
+        fn carries_datagrams(&self) -> bool {
+            true
+        }
+
+        async fn traffic(&self) -> (u64, u64) {
+            (0, 0)
         }
     }
 

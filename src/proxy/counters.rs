@@ -143,6 +143,12 @@ impl Counters {
         self.bytes.get_or_create_owned(&Carried { direction })
     }
 
+    /// Adds bytes that were sent and received where they are not counted one by one.
+    pub(super) fn add_traffic(&self, (sent, received): (u64, u64)) {
+        self.bytes(Direction::Sent).inc_by(sent);
+        self.bytes(Direction::Received).inc_by(received);
+    }
+
     /// The counts as they are now.
     pub fn now(&self) -> Connections {
         Connections {

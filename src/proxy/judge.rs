@@ -1,21 +1,13 @@
 //! Judges a target by all that its name stands for, so that what was judged is what is reached.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use tokio::time::sleep;
 
 use super::beside::Heard;
 use super::deadline::{Deadline, RETRY};
 use super::policy::Policy;
-use crate::dial::{Dial, DialError, Host, Place, Target};
-
-/// What a name stands for, and may be reached.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Judged {
-    /// At least one.
-    Tailnet(Vec<Target>),
-    Outside(SocketAddr),
-}
+use crate::dial::{Dial, DialError, Host, Located, Place, Target};
 
 /// Judges for one client.
 pub(super) struct Judge<'a, D> {
@@ -41,10 +33,15 @@ impl<D: Dial> Judge<'_, D> {
         self.policy.judge_target(target)
     }
 
-    /// Where the target is a name: what to dial instead. A name of others may stand for several addresses, and for other
-    /// ones the next time it is asked for. `None` where tailscaled is to be given the target as it is.
-    pub async fn place(&self, target: &Target) -> Result<Option<Judged>, DialError> {
+    /// Where the target is a name: the addresses to dial instead, at least one. A name of others may stand for several, and
+    /// for other ones the next time it is asked for. `None` where tailscaled is to be given the target as it is.
+    pub async fn place(&self, target: &Target) -> Result<Option<Vec<Located>>, DialError> {
         let Host::Name(_) = target.host else { return Ok(None) };
+        self.locate(target).await
+    }
+
+    /// The same for an address, too: whether a node leads there.
+    pub async fn locate(&self, target: &Target) -> Result<Option<Vec<Located>>, DialError> {
         let located = loop {
             self.deadline.ready().await?;
             let located = self.dial.locate(target, self.policy.needs_addresses());
@@ -59,27 +56,30 @@ impl<D: Dial> Judge<'_, D> {
         };
         match located {
             Place::Name => Ok(None),
-            Place::Outside(address) => {
-                self.policy.judge_outside(target, address).map(|()| Some(Judged::Outside(address)))
-            }
-            Place::Tailnet(addresses) => allowed(self.policy, target, &addresses).map(Some),
+            Place::Addresses(addresses) => allowed(self.policy, target, &addresses).map(Some),
         }
     }
 }
 
 /// Those of the addresses that may be reached.
-fn allowed(policy: &Policy, target: &Target, addresses: &[IpAddr]) -> Result<Judged, DialError> {
+fn allowed(policy: &Policy, target: &Target, addresses: &[Located]) -> Result<Vec<Located>, DialError> {
     let mut refusal = DialError::Host(format!("{target} has no address"));
     let mut allowed = Vec::new();
-    for address in addresses {
-        match policy.judge_address(target, *address) {
-            Ok(()) => allowed.push(Target { host: Host::Ip(*address), port: target.port }),
+    for located in addresses {
+        let Located { address, inside } = *located;
+        let judged = if inside {
+            policy.judge_address(target, address)
+        } else {
+            policy.judge_outside(target, SocketAddr::new(address, target.port))
+        };
+        match judged {
+            Ok(()) => allowed.push(*located),
             // Another address of a host that is denied is no way around it.
-            Err(error) if policy.denies(*address, target.port) => return Err(error),
+            Err(error) if policy.denies(address, target.port) => return Err(error),
             Err(error) => refusal = error,
         }
     }
-    if allowed.is_empty() { Err(refusal) } else { Ok(Judged::Tailnet(allowed)) }
+    if allowed.is_empty() { Err(refusal) } else { Ok(allowed) }
 }
 
 #[cfg(test)]
@@ -88,9 +88,13 @@ mod tests {
     use crate::config::rule::Rule;
     use crate::config::value::{Direct, Value};
 
-    fn judge(deny: &str, addresses: &[&str]) -> Result<Judged, DialError> {
+    fn located(address: &str, inside: bool) -> Located {
+        Located { address: address.parse().expect("address"), inside }
+    }
+
+    fn judge(deny: &str, addresses: &[&str]) -> Result<Vec<Located>, DialError> {
         let policy = Policy::new(Direct::Allow, Vec::new(), vec![Rule::parse(deny).expect("a rule")]);
-        let addresses: Vec<IpAddr> = addresses.iter().map(|address| address.parse().expect("address")).collect();
+        let addresses: Vec<Located> = addresses.iter().map(|address| located(address, true)).collect();
         allowed(&policy, &Target::new("web", 80), &addresses)
     }
 
@@ -102,11 +106,19 @@ mod tests {
     #[test]
     fn an_address_that_is_never_reached_leaves_the_others() {
         let reached = judge("10.0.0.0/8", &["169.254.169.254", "192.0.2.1"]);
-        assert_eq!(reached, Ok(Judged::Tailnet(vec![Target::new("192.0.2.1", 80)])));
+        assert_eq!(reached, Ok(vec![located("192.0.2.1", true)]));
     }
 
     #[test]
     fn a_name_without_an_address_is_an_unknown_host() {
         assert!(matches!(judge("10.0.0.0/8", &[]), Err(DialError::Host(_))));
+    }
+
+    #[test]
+    fn where_direct_is_denied_what_a_node_leads_to_is_reached_all_the_same() {
+        let policy = Policy::new(Direct::Deny, Vec::new(), Vec::new());
+        let judge = |inside| allowed(&policy, &Target::new("web", 80), &[located("192.0.2.1", inside)]);
+        assert!(judge(true).is_ok());
+        assert!(matches!(judge(false), Err(DialError::Policy(_))));
     }
 }

@@ -35,6 +35,6 @@ pub use connector::Connector;
 pub use counters::Counters;
 pub use lane::Lane;
 pub use listener::{Listener, serve};
-pub use patience::Patience;
+pub use patience::{Patience, SILENCE_AT_THE_END};
 pub use policy::Policy;
 pub use stream::Stream;

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::counters::Counters;
 use super::label::Direction;
+use crate::dial::RelayTerms;
 use crate::memory::Brake;
 
 /// Bytes that a relay has carried.
@@ -88,9 +89,16 @@ pub struct Patience {
     pub brake: Brake,
 }
 
+impl Patience {
+    /// The same for a connection that tailscaled relays.
+    pub(super) fn terms(&self, counts_traffic: bool) -> RelayTerms {
+        RelayTerms { half_closed: self.half_closed, idle: self.idle, counts_traffic }
+    }
+}
+
 /// Whoever has ended its side and hears nothing for this long while the daemon drains is taken to be gone: an end
 /// cannot be told from a half-close.
-pub(super) const SILENCE_AT_THE_END: Duration = Duration::from_millis(250);
+pub const SILENCE_AT_THE_END: Duration = Duration::from_millis(250);
 
 /// Ends when nothing was carried for `limit`, at the latest an eighth of it later.
 pub(super) async fn idle(carried: &Carried, limit: Option<Duration>) {

@@ -7,7 +7,6 @@ use fast_socks5::ReplyError;
 use fast_socks5::consts::{SOCKS5_CMD_TCP_CONNECT, SOCKS5_CMD_UDP_ASSOCIATE};
 use thiserror::Error;
 use tokio::io::BufReader;
-use tokio::net::UdpSocket;
 use tokio::time::timeout;
 
 use super::client::Proxy;
@@ -17,7 +16,7 @@ use super::label::{Outcome, Protocol};
 use super::reply::reply_to;
 use super::stream::Stream;
 use super::udp;
-use crate::dial::{Dial, DialError, Target};
+use crate::dial::{Dial, DialError, Tailnet, Target};
 
 /// A greeting and a request are read in one piece each, mostly: so much covers both.
 const HANDSHAKE: usize = 512;
@@ -65,7 +64,7 @@ impl Unserved {
 enum Served {
     /// With what the client has sent behind its request.
     Connection(Connection, Vec<u8>),
-    Association(UdpSocket),
+    Association(udp::Opened),
 }
 
 /// Serves one client to the end.
@@ -75,7 +74,7 @@ pub(super) async fn serve<D: Dial>(proxy: &Proxy<D>, mut client: Stream, from: &
     match served {
         Ok(Served::Connection(connection, sent)) => proxy.relay(client, connection, sent).await,
         // In a box of its own: few are associations, and they need three times what a connection does.
-        Ok(Served::Association(socket)) => Box::pin(udp::serve(proxy, client, socket)).await,
+        Ok(Served::Association(association)) => Box::pin(udp::serve(proxy, client, association)).await,
         Err(reason) => {
             proxy.unserved(from, reason.protocol(), reason.outcome(), &reason.to_string());
             proxy.linger(client).await;
@@ -105,27 +104,22 @@ async fn answer<D: Dial>(proxy: &Proxy<D>, client: &mut Stream) -> Result<Served
             }
         },
         // A client on a unix socket has no address that its datagrams could come from.
-        SOCKS5_CMD_UDP_ASSOCIATE if proxy.udp && client.local_ip().is_some() => match open_datagrams(client).await {
-            Ok((socket, bound)) => (Ok(Served::Association(socket)), ReplyError::Succeeded, bound),
-            Err(error) => (Err(Unserved::Socket(error)), ReplyError::GeneralFailure, UNSPECIFIED),
-        },
+        SOCKS5_CMD_UDP_ASSOCIATE if proxy.carries_datagrams() && client.local_ip().is_some() => {
+            match udp::open(client, &target).await {
+                Ok((opened, bound)) => (Ok(Served::Association(opened)), ReplyError::Succeeded, bound),
+                Err(error) => (Err(Unserved::Socket(error)), ReplyError::GeneralFailure, UNSPECIFIED),
+            }
+        }
         command => (Err(Unserved::Command(command)), ReplyError::CommandNotSupported, UNSPECIFIED),
     };
     handshake::reply(client, truth, bound).await?;
     served
 }
 
-/// Where the client is known to reach this machine.
-async fn open_datagrams(client: &Stream) -> io::Result<(UdpSocket, SocketAddr)> {
-    let near = client.local_ip().ok_or(io::ErrorKind::AddrNotAvailable)?;
-    let socket = UdpSocket::bind((near, 0)).await?;
-    let bound = socket.local_addr()?;
-    Ok((socket, bound))
-}
-
 fn bind_address(connection: &Connection) -> SocketAddr {
     match connection {
-        Connection::Tailnet(..) => UNSPECIFIED,
+        Connection::Tailnet(Tailnet::Held(held)) => held.own_address(),
+        Connection::Tailnet(Tailnet::Stream(..)) => UNSPECIFIED,
         Connection::Direct(stream) => stream.local_addr().unwrap_or(UNSPECIFIED),
     }
 }

@@ -1,9 +1,9 @@
-//! UDP ASSOCIATE (RFC 1928, section 7): datagrams of one client, judged one by one, carried by tailscaled's own SOCKS5
-//! server. Only the associating client is served; fragments are dropped, as the RFC allows.
+//! UDP ASSOCIATE (RFC 1928, section 7): datagrams of one client, judged one by one, carried by tailscaled. Only the
+//! associating client is served; fragments are dropped, as the RFC allows.
 
 use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use fast_socks5::util::target_addr::TargetAddr;
@@ -17,7 +17,8 @@ use super::counters::Open;
 use super::label::{Outcome, Protocol};
 use super::patience::Carried;
 use super::stream::Stream;
-use crate::dial::{Association, Dial, Host, Target};
+use crate::datagrams::{Datagrams, Way};
+use crate::dial::{Dial, Host, Target};
 
 /// An association without datagrams in either direction for this time ends: the recommendation of RFC 4787, section
 /// 4.3. `idle_timeout` shortens or lengthens it.
@@ -29,24 +30,50 @@ const LARGEST: usize = (64 << 10) + 262;
 /// As many targets are remembered; a client that has more pays a question to tailscaled for each datagram.
 const REMEMBERED: usize = 256;
 
+/// A socket that faces the client, and where its datagrams are to come from.
+#[derive(Debug)]
+pub(super) struct Opened {
+    socket: UdpSocket,
+    client: IpAddr,
+    /// As the client has said in its request, or by its first datagram.
+    port: Option<u16>,
+}
+
+/// Opens the socket where the client is known to reach this machine, in the client's own family. `announced` is what the
+/// client says that it will send from, zeros where it does not know (RFC 1928, section 4).
+pub(super) async fn open(client: &Stream, announced: &Target) -> io::Result<(Opened, SocketAddr)> {
+    let near = client.local_ip().ok_or(io::ErrorKind::AddrNotAvailable)?.to_canonical();
+    let peer = client.peer_ip().ok_or(io::ErrorKind::AddrNotAvailable)?.to_canonical();
+    let socket = UdpSocket::bind((near, 0)).await?;
+    let bound = socket.local_addr()?;
+    let port = Some(announced.port).filter(|port| *port != 0);
+    Ok((Opened { socket, client: announced_address(announced).unwrap_or(peer), port }, bound))
+}
+
+/// `None` for zeros, which [`Target`] takes for this machine, and for names.
+fn announced_address(announced: &Target) -> Option<IpAddr> {
+    match announced.host {
+        Host::Ip(address) if address != Ipv4Addr::LOCALHOST && address != Ipv6Addr::LOCALHOST => Some(address),
+        _ => None,
+    }
+}
+
 /// Serves the association until the client ends its connection, or is idle.
-pub(super) async fn serve<D: Dial>(proxy: &Proxy<D>, mut control: Stream, socket: UdpSocket) {
-    let Some(client) = control.peer_ip() else { return };
-    let mut datagrams = Datagrams {
+pub(super) async fn serve<D: Dial>(proxy: &Proxy<D>, mut control: Stream, opened: Opened) {
+    let mut association = Association {
         proxy,
-        socket,
-        client,
-        port: None,
-        headers: HashMap::new(),
-        buffer: vec![0; LARGEST],
+        socket: opened.socket,
+        client: opened.client,
+        port: opened.port,
+        ways: HashMap::new(),
         carried: Carried::within(&proxy.counters),
         open: None,
     };
     tokio::select! {
         () = ended(&mut control) => {}
-        result = datagrams.carry() => {
+        result = association.carry() => {
             if let Err(error) = result {
-                datagrams.broke(&error);
+                association.broke(&error);
             }
         }
         () = proxy.patience.draining.cancelled() => {}
@@ -67,49 +94,43 @@ async fn ended(control: &mut (impl AsyncRead + Unpin)) {
     while control.read(&mut ignored).await.is_ok_and(|read| read > 0) {}
 }
 
-struct Datagrams<'a, D> {
+struct Association<'a, D> {
     proxy: &'a Proxy<D>,
     /// Faces the client.
     socket: UdpSocket,
     client: IpAddr,
-    /// The client's port, by its first datagram.
     port: Option<u16>,
-    /// For each target the header to send its datagrams on with, or why they may not be sent.
-    headers: HashMap<Target, Result<Vec<u8>, Outcome>>,
-    buffer: Vec<u8>,
+    /// For each target where its datagrams go, or why they may not be sent.
+    ways: HashMap<Target, Result<(Way, SocketAddr), Outcome>>,
     carried: Carried,
     /// Counts it from the time when tailscaled has its part of it.
     open: Option<Open>,
 }
 
-impl<D: Dial> Datagrams<'_, D> {
+impl<D: Dial> Association<'_, D> {
     /// Carries datagrams until the association is idle. One that breaks because tailscaled restarts is made anew.
     async fn carry(&mut self) -> io::Result<()> {
         let idle = self.proxy.patience.idle.unwrap_or(IDLE);
         let mut deadline = Instant::now() + idle;
+        let (mut from_client, mut from_targets) = (vec![0; LARGEST], vec![0; LARGEST]);
         loop {
-            let Association { mut control, relay } =
-                self.proxy.connector.associate().await.map_err(io::Error::other)?;
+            let far = self.proxy.connector.associate().await.map_err(io::Error::other)?;
             self.open.get_or_insert_with(|| self.proxy.counters.associated());
-            let far = UdpSocket::bind((relay.ip(), 0)).await?;
-            far.connect(relay).await?;
-            // The route to a target may be another one now.
-            self.headers.clear();
-            let mut back = vec![0; LARGEST];
-            let mut broken = std::pin::pin!(ended(&mut control));
+            // The way to a target may be another one now.
+            self.ways.clear();
             loop {
                 tokio::select! {
-                    received = self.socket.recv_from(&mut self.buffer) => {
+                    received = self.socket.recv_from(&mut from_client) => {
                         let (length, from) = received?;
-                        if self.send_on(length, from, &far).await {
+                        if self.send_on(&from_client[..length], from, &far).await {
                             deadline = Instant::now() + idle;
                         }
                     }
-                    Ok(length) = far.recv(&mut back) => {
-                        self.send_back(&back[..length]).await;
+                    received = far.receive(&mut from_targets) => {
+                        let Some((source, payload)) = received else { break };
+                        self.send_back(source, payload).await;
                         deadline = Instant::now() + idle;
                     }
-                    () = &mut broken => break,
                     () = sleep_until(deadline) => return Ok(()),
                 }
             }
@@ -125,40 +146,37 @@ impl<D: Dial> Datagrams<'_, D> {
     }
 
     /// Sends the client's datagram on; whether it was one to be sent.
-    async fn send_on(&mut self, length: usize, from: SocketAddr, far: &UdpSocket) -> bool {
-        if from.ip().to_canonical() != self.client.to_canonical() || self.port.is_some_and(|port| port != from.port()) {
+    async fn send_on(&mut self, datagram: &[u8], from: SocketAddr, far: &Datagrams) -> bool {
+        if from.ip().to_canonical() != self.client || self.port.is_some_and(|port| port != from.port()) {
             return false;
         }
-        let datagram = self.buffer[..length].to_vec();
-        let Ok((0, addressed, payload)) = parse_udp_request(&datagram).await else { return false };
+        let Ok((0, addressed, payload)) = parse_udp_request(datagram).await else { return false };
         self.port = Some(from.port());
-        let Some(header) = self.header(target(addressed)).await else { return false };
-        let sent = far.send(&[header, payload].concat()).await.is_ok();
-        self.carried.sent.add(payload.len());
-        sent
+        let Some((way, address)) = self.way(target(addressed)).await else { return false };
+        if far.send(way, address, payload).is_ok() {
+            self.carried.sent.add(payload.len());
+        }
+        true
     }
 
-    /// The header that leads datagrams to `target`. Only what the rules say of it is remembered: anything else may be
-    /// another thing with the next datagram.
-    async fn header(&mut self, target: Target) -> Option<&[u8]> {
-        if !self.headers.contains_key(&target) {
-            let header = match self.proxy.connector.judge_datagram(&target).await {
-                Ok(judged) => new_udp_header(address_of(&judged)).map_err(|_| Outcome::Malformed),
-                Err(error) => {
-                    tracing::info!(client = %self.client, %target, %error, "datagram not sent on");
-                    Err(Outcome::from(&error))
-                }
-            };
-            if !matches!(header, Ok(_) | Err(Outcome::Policy)) {
+    /// The way to `target`. Only what the rules say of it is remembered: anything else may be another thing with the next
+    /// datagram.
+    async fn way(&mut self, target: Target) -> Option<(Way, SocketAddr)> {
+        if !self.ways.contains_key(&target) {
+            let judged = self.proxy.connector.judge_datagram(&target).await.map_err(|error| {
+                tracing::info!(client = %self.client, %target, %error, "datagram not sent on");
+                Outcome::from(&error)
+            });
+            if !matches!(judged, Ok(_) | Err(Outcome::Policy)) {
                 return None;
             }
-            if self.headers.len() >= REMEMBERED {
-                self.headers.clear();
+            if self.ways.len() >= REMEMBERED {
+                self.ways.clear();
             }
-            self.headers.insert(target.clone(), header);
+            self.ways.insert(target.clone(), judged);
         }
-        match self.headers.get(&target)? {
-            Ok(header) => Some(header),
+        match self.ways.get(&target)? {
+            Ok(way) => Some(*way),
             Err(outcome) => {
                 self.proxy.counters.dropped(*outcome);
                 None
@@ -166,17 +184,10 @@ impl<D: Dial> Datagrams<'_, D> {
         }
     }
 
-    async fn send_back(&mut self, datagram: &[u8]) {
-        let Some(port) = self.port else { return };
+    async fn send_back(&mut self, source: SocketAddr, payload: &[u8]) {
+        let (Some(port), Ok(header)) = (self.port, new_udp_header(TargetAddr::Ip(source))) else { return };
         // Lost like any datagram where the client does not listen any more.
-        let _ = self.socket.send_to(datagram, (self.client, port)).await;
-        self.carried.received.add(datagram.len());
-    }
-}
-
-fn address_of(target: &Target) -> TargetAddr {
-    match &target.host {
-        Host::Ip(address) => TargetAddr::Ip((*address, target.port).into()),
-        Host::Name(name) => TargetAddr::Domain(name.clone(), target.port),
+        let _ = self.socket.send_to(&[&header, payload].concat(), (self.client, port)).await;
+        self.carried.received.add(payload.len());
     }
 }

@@ -11,7 +11,7 @@ use tokio_util::task::TaskTracker;
 use super::embedded_metrics::Journal;
 use super::inspector::Inspector;
 use super::listeners::bind;
-use super::serving::{ProxyListeners, Serving, connector, proxy};
+use super::serving::{self, ProxyListeners, Serving, connector, proxy};
 use super::{Life, Surroundings, limits, orphans, prewarm, readiness, residence};
 use crate::child::OwnChildren;
 use crate::config::auth::AuthSource;
@@ -26,8 +26,8 @@ use crate::runtime::{Identity, Runtime};
 use crate::secret::Redactor;
 use crate::state::Publisher;
 use crate::tailscaled::{
-    self, AtEnd, ChosenExitNode, Control, Dialer, ExitNodeWatch, Keeper, Launch, LocalApi, Login, Obstacle, PathWatch,
-    Preferences, ServeFile, SocksPort, StateDir, Thaw,
+    self, AtEnd, Calls, ChosenExitNode, Control, Dialer, ExitNodeWatch, Keeper, Launch, LocalApi, Login, Obstacle,
+    PathWatch, Preferences, ServeFile, StateDir, Thaw,
 };
 
 /// Starts everything. To be called inside the event loop.
@@ -46,26 +46,28 @@ pub(super) async fn assemble(
     let thaw = Thaw::new(api.clone(), path.clone());
     tokio::spawn(thaw.clone().keep_watch());
     let counters = Counters::default();
-    let socks_port = SocksPort::default();
+    let calls = Calls::new(socket.to_owned());
     let restarts = Arc::new(AtomicU64::new(0));
 
     let accepting = CancellationToken::new();
     let connections = TaskTracker::new();
-    let dialer = dialer(settings, Dialer::new(api.clone(), socks_port.clone(), thaw.clone()));
+    let dialer = dialer(settings, Dialer::new(api.clone(), calls.clone(), thaw.clone()));
     let connector = connector(settings, dialer, &publisher, (path.clone(), thaw.clone()));
     let max_connections = limits::connections(settings.max_connections);
     let brake = Brake::at(settings.memory_limit.map(|limit| limit.0));
     let proxy = Arc::new(proxy(settings, connector, &counters, (&accepting, &brake)));
     tokio::spawn(prewarm::dial_once(settings.prewarm.clone(), Arc::clone(&proxy), publisher.watch()));
     let serving = Serving {
-        proxy,
+        proxy: Arc::clone(&proxy),
         admission: Admission::new(max_connections, Headroom::new(groups)),
         connections: connections.clone(),
         accepting: accepting.clone(),
     };
     serving.accept_on(listeners);
+    tokio::spawn(serving::drain_calls(calls.clone(), accepting.clone()));
     let journal = settings.metrics_of_function.clone().map(|function| {
-        let journal = Journal::new(function, counters.clone(), Arc::clone(&restarts), publisher.watch());
+        let journal =
+            Journal::new(function, (counters.clone(), Arc::clone(&proxy)), Arc::clone(&restarts), publisher.watch());
         tokio::spawn(journal.clone().keep());
         journal
     });
@@ -75,6 +77,7 @@ pub(super) async fn assemble(
     let inspector = Inspector {
         api: api.clone(),
         counters,
+        proxy,
         restarts: Arc::clone(&restarts),
         thaw: thaw.clone(),
         max_connections,
@@ -85,10 +88,7 @@ pub(super) async fn assemble(
 
     let children = OwnChildren::default();
     let launch = launch(settings, environment, (directory, socket), &redactor)?;
-    let mut launch = launch.among(children.clone()).held_by(brake);
-    if settings.udp {
-        launch = launch.with_udp(socks_port);
-    }
+    let launch = launch.among(children.clone()).held_by(brake);
     orphans::reap_if_first_process(children.clone());
     let exit_node = ChosenExitNode::default();
     let obstacle = attend_to_node(settings, &api, &exit_node, &publisher);
@@ -97,7 +97,7 @@ pub(super) async fn assemble(
     let login = login(settings, identity.get_or_init(|| found), exit_node, (keys.clone(), &redactor));
     let control = control(settings, environment);
     let expiry_api = api.clone();
-    let (keeper, reports) = Keeper::new(launch, api, login, (path, thaw), control, directory.state());
+    let (keeper, reports) = Keeper::new(launch, (api, calls.clone()), login, (path, thaw), control, directory.state());
     tokio::spawn(readiness::publish(reports, obstacle, Arc::clone(&publisher), restarts));
     let keeping = CancellationToken::new();
     let keeper = tokio::spawn(keeper.run(keeping.clone(), at_end(settings, directory)));

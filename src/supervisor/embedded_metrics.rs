@@ -9,14 +9,18 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use prometheus_client::encoding::prometheus_text::encode;
 use prometheus_client::registry::Registry;
 use serde_json::{Map, Value, json};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
-use crate::proxy::Counters;
+use crate::proxy::{Counters, Proxy};
 use crate::state::Watcher;
 use crate::status::Connections;
+use crate::tailscaled::Dialer;
 
 /// Lines cost money; an environment that serves much writes one a minute.
 const PERIOD: Duration = Duration::from_secs(60);
+
+/// How long tailscaled is asked for what it has carried: at a stop there are milliseconds.
+const ANSWER: Duration = Duration::from_millis(50);
 
 /// A metric is a number or an array of at most so many.
 const LONGEST_ARRAY: u64 = 100;
@@ -31,6 +35,7 @@ pub(super) struct Journal(Arc<Inner>);
 struct Inner {
     function: String,
     counters: Counters,
+    proxy: Arc<Proxy<Dialer>>,
     restarts: Arc<AtomicU64>,
     state: Watcher,
     written: Mutex<Seen>,
@@ -47,20 +52,26 @@ struct Seen {
 }
 
 impl Journal {
-    pub(super) fn new(function: String, counters: Counters, restarts: Arc<AtomicU64>, state: Watcher) -> Self {
-        Self(Arc::new(Inner { function, counters, restarts, state, written: Mutex::default() }))
+    pub(super) fn new(
+        function: String,
+        (counters, proxy): (Counters, Arc<Proxy<Dialer>>),
+        restarts: Arc<AtomicU64>,
+        state: Watcher,
+    ) -> Self {
+        Self(Arc::new(Inner { function, counters, proxy, restarts, state, written: Mutex::default() }))
     }
 
     /// Writes a line a minute, where there is something to tell.
     pub(super) async fn keep(self) {
         loop {
             sleep(PERIOD).await;
-            self.write();
+            self.write().await;
         }
     }
 
     /// Writes what is new.
-    pub(super) fn write(&self) {
+    pub(super) async fn write(&self) {
+        let _ = timeout(ANSWER, self.0.proxy.count_traffic()).await;
         let now = self.look();
         let before =
             std::mem::replace(&mut *self.0.written.lock().unwrap_or_else(PoisonError::into_inner), now.clone());

@@ -10,11 +10,11 @@ use tokio::time::timeout;
 use super::measures::{self, Found};
 use crate::health::{Inspect, Measured};
 use crate::keys::{KeyExpiry, expiry_of};
-use crate::proxy::Counters;
+use crate::proxy::{Counters, Proxy};
 use crate::runtime::Identity;
 use crate::state::State;
 use crate::status::{Node, Snapshot};
-use crate::tailscaled::{self, LocalApi, Thaw};
+use crate::tailscaled::{self, Dialer, LocalApi, Thaw};
 
 /// A tailscaled that hangs must not keep a person from learning that it does.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -23,6 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 pub(super) struct Inspector {
     pub api: LocalApi,
     pub counters: Counters,
+    pub proxy: Arc<Proxy<Dialer>>,
     pub restarts: Arc<AtomicU64>,
     pub thaw: Thaw,
     pub max_connections: usize,
@@ -33,6 +34,7 @@ pub(super) struct Inspector {
 
 impl Inspect for Inspector {
     async fn inspect(&self) -> Snapshot {
+        let _ = timeout(PATIENCE, self.proxy.count_traffic()).await;
         let mut snapshot = Snapshot {
             connections: self.counters.now(),
             restarts: self.restarts.load(Ordering::Relaxed),
@@ -48,8 +50,9 @@ impl Inspect for Inspector {
     }
 
     async fn measure(&self, state: &State) -> Measured {
-        let theirs = timeout(PATIENCE, async { tokio::join!(self.api.status(false), self.api.metrics()) }).await;
-        let (status, tailscaled) = theirs.map_or((None, None), |(status, metrics)| (status.ok(), metrics.ok()));
+        let theirs = async { tokio::join!(self.api.status(false), self.api.metrics(), self.proxy.count_traffic()) };
+        let theirs = timeout(PATIENCE, theirs).await;
+        let (status, tailscaled) = theirs.map_or((None, None), |(status, metrics, ())| (status.ok(), metrics.ok()));
         let mut own = Registry::with_prefix("tetherd");
         let expiry = status.as_ref().and_then(|status| status.node.as_ref()?.key_expiry.as_deref());
         let found = Found {

@@ -193,7 +193,7 @@ impl Life {
             }
         }
         if let Some(journal) = &self.journal {
-            journal.write();
+            journal.write().await;
         }
         self.keeping.cancel();
         if !self.keeper.is_finished() {

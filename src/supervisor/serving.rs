@@ -12,10 +12,11 @@ use crate::dial::Target;
 use crate::fatal::Fatal;
 use crate::memory::Brake;
 use crate::proxy::{
-    self, Admission, Connector, Counters, Heard, Lane, Listener, Patience, Permit, Policy, Proxy, Stream,
+    self, Admission, Connector, Counters, Heard, Lane, Listener, Patience, Permit, Policy, Proxy, SILENCE_AT_THE_END,
+    Stream,
 };
 use crate::state::Publisher;
-use crate::tailscaled::{Dialer, PathWatch, Thaw};
+use crate::tailscaled::{Calls, Dialer, PathWatch, Thaw};
 
 /// The open listeners.
 pub(super) struct ProxyListeners {
@@ -82,6 +83,12 @@ impl Serving {
         let (admission, stop) = (self.admission.clone(), self.accepting.clone());
         tokio::spawn(proxy::serve(listener, admission, self.connections.clone(), stop, client));
     }
+}
+
+/// Tells tailscaled when the daemon drains.
+pub(super) async fn drain_calls(calls: Calls, accepting: CancellationToken) {
+    accepting.cancelled().await;
+    calls.drain(SILENCE_AT_THE_END).await;
 }
 
 pub(super) fn connector(

@@ -1,16 +1,11 @@
-//! Dials through tailscaled: TCP over LocalAPI, UDP over tailscaled's own SOCKS5 server.
+//! Dials through tailscaled: by the calls of ours inside it, or, where a user's tailscaled lacks them, by LocalAPI's `dial`.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU16, Ordering};
-
-use fast_socks5::client::{Config, Socks5Stream};
-use fast_socks5::util::target_addr::TargetAddr;
-use fast_socks5::{Socks5Command, SocksError};
-use tokio::net::TcpStream;
 
 use super::ahead::Ahead;
+use super::calls::{self, Calls, Channel};
 use super::dial_request::{self, Answer};
 use super::exit_rule::ExitRule;
 use super::foreign_names::OwnNames;
@@ -18,33 +13,16 @@ use super::local_api::{LocalApi, Node};
 use super::outside::Outside;
 use super::thaw::Thaw;
 use super::unknown_v6::{leads_to, needs_a_node};
-use crate::dial::{Association, Dial, DialError, Dialled, Host, Place, Route, Target};
+use crate::datagrams::Datagrams;
+use crate::dial::{Dial, DialError, Dialled, Host, Located, Place, Tailnet, Target};
 use crate::local_stream::LocalStream;
-
-/// The loopback port of the SOCKS5 server of the tailscaled that runs now; 0 where it has none.
-#[derive(Clone, Debug, Default)]
-pub struct SocksPort(Arc<AtomicU16>);
-
-impl SocksPort {
-    /// Takes a port that is free now: another one at each start, since somebody may have taken the last.
-    pub(super) fn choose(&self) -> Option<SocketAddr> {
-        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr()).ok()?.port();
-        self.0.store(port, Ordering::Release);
-        self.address()
-    }
-
-    fn address(&self) -> Option<SocketAddr> {
-        let port = self.0.load(Ordering::Acquire);
-        (port != 0).then(|| (Ipv4Addr::LOCALHOST, port).into())
-    }
-}
 
 /// Dials through one tailscaled. Cheap to clone.
 #[derive(Clone)]
 pub struct Dialer {
     pub(super) api: LocalApi,
+    calls: Calls,
     ahead: Ahead,
-    socks_port: SocksPort,
     thaw: Thaw,
     names: OwnNames,
     exit: ExitRule,
@@ -52,11 +30,11 @@ pub struct Dialer {
 }
 
 impl Dialer {
-    pub fn new(api: LocalApi, socks_port: SocksPort, thaw: Thaw) -> Self {
+    pub fn new(api: LocalApi, calls: Calls, thaw: Thaw) -> Self {
         Self {
             ahead: Ahead::new(api.socket().to_owned()),
             api,
-            socks_port,
+            calls,
             thaw,
             names: OwnNames::default(),
             exit: ExitRule::default(),
@@ -67,6 +45,67 @@ impl Dialer {
     /// Sends nothing past an exit node.
     pub fn only_by_exit_node(self) -> Self {
         Self { exit: ExitRule::OnlyByExitNode, ..self }
+    }
+
+    /// The session with tailscaled; `None` where it has no calls.
+    async fn channel(&self) -> Result<Option<Arc<Channel>>, DialError> {
+        self.thaw.settle().await;
+        self.calls.channel().await.map_err(unreachable)
+    }
+
+    async fn dial_by_calls(&self, channel: Arc<Channel>, target: &Target) -> Result<Dialled, DialError> {
+        let Host::Ip(address) = target.host else {
+            // It was looked up by another tailscaled, which had no calls.
+            return Err(DialError::Tailscaled("it was started again meanwhile".into()));
+        };
+        let address = SocketAddr::new(address, target.port);
+        match calls::dial(channel, address).await? {
+            Some(held) => Ok(Dialled::Tailnet(Tailnet::Held(held))),
+            None => {
+                let permitted = self.exit.permit(Dialled::Outside(address))?;
+                self.outside.learn(address.ip());
+                Ok(permitted)
+            }
+        }
+    }
+
+    async fn locate_by_calls(&self, channel: &Channel, host: &Host) -> Result<Place, DialError> {
+        let name = match host {
+            Host::Ip(address) => address.to_string(),
+            Host::Name(name) => name.clone(),
+        };
+        let mut permitted = Vec::new();
+        let mut refusal = None;
+        for located in calls::resolve(channel, &name).await? {
+            if located.inside {
+                permitted.push(located);
+                continue;
+            }
+            match self.exit.permit(Dialled::Outside((located.address, 0).into())) {
+                Ok(_) => {
+                    self.outside.learn(located.address);
+                    permitted.push(located);
+                }
+                Err(error) => refusal = Some(error),
+            }
+        }
+        match refusal {
+            Some(error) if permitted.is_empty() => Err(error),
+            _ => Ok(Place::Addresses(permitted)),
+        }
+    }
+
+    async fn locate_without_calls(&self, target: &Target, by_address: bool) -> Result<Place, DialError> {
+        let Host::Name(name) = &target.host else { return Ok(Place::Name) };
+        if !self.names.is_own(name, &self.api).await? {
+            return self.locate_foreign(name, target).await;
+        }
+        if !by_address {
+            return Ok(Place::Name);
+        }
+        let node = self.nodes().await?.into_iter().find(|node| is_named(node, name));
+        let addresses = node.and_then(|node| node.addresses);
+        Ok(addresses.map_or(Place::Name, |addresses| Place::Addresses(inside(addresses))))
     }
 
     pub(super) fn goes_by_exit_node(&self) -> bool {
@@ -85,34 +124,27 @@ impl Dialer {
         Err(DialError::Network(format!("no node has {address}")))
     }
 
+    /// By LocalAPI's `dial`, which a tailscaled without our calls has.
     pub(super) async fn dial_on(&self, network: &str, target: &Target) -> Result<Dialled, DialError> {
         if matches!(&target.host, Host::Name(name) if name.is_empty()) {
             return Err(DialError::Host("the name is empty".into()));
         }
-        if let Some(address) = self.exit.own_loopback(target) {
-            return Ok(Dialled::Outside(address));
-        }
         if let Host::Ip(address) = target.host {
-            // By an exit node alone, nothing goes past the tailnet on an answer from before.
-            if self.exit == ExitRule::Open && self.outside.has(address) {
-                return Ok(Dialled::Outside((address, target.port).into()));
-            }
             self.must_be_known(address).await?;
         }
         let request = dial_request::request(network, target)
             .ok_or_else(|| DialError::Host(format!("{:?} is not a host name", target.host.to_string())))?;
-        self.thaw.settle().await;
         let (connection, answer) = self.exchange(&request).await.map_err(unreachable)?;
         match answer {
             Answer::Stream(early) => {
                 self.ahead.open_more();
-                Ok(Dialled::Tailnet(connection, early))
+                Ok(Dialled::Tailnet(Tailnet::Stream(connection, early)))
             }
             Answer::Other { status, dial_address, text } => {
                 self.ahead.put_back(connection);
                 match status {
                     200 => {
-                        let address = outside(dial_address)?;
+                        let address = outside_address(dial_address)?;
                         let permitted = self.exit.permit(Dialled::Outside(address))?;
                         if target.host == Host::Ip(address.ip()) {
                             self.outside.learn(address.ip());
@@ -142,7 +174,21 @@ impl Dialer {
 
 impl Dial for Dialer {
     async fn dial(&self, target: &Target) -> Result<Dialled, DialError> {
-        self.dial_on("tcp", target).await
+        if let Some(address) = self.exit.own_loopback(target) {
+            return Ok(Dialled::Outside(address));
+        }
+        // By an exit node alone, nothing goes past the tailnet on an answer from before.
+        if let Host::Ip(address) = target.host
+            && self.exit == ExitRule::Open
+            && self.outside.has(address)
+        {
+            return Ok(Dialled::Outside((address, target.port).into()));
+        }
+        match self.channel().await? {
+            Some(channel) => self.dial_by_calls(channel, target).await,
+            // In a box: what a dial takes is to be no more than its own way needs.
+            None => Box::pin(self.dial_on("tcp", target)).await,
+        }
     }
 
     async fn domain(&self) -> Result<String, DialError> {
@@ -150,44 +196,34 @@ impl Dial for Dialer {
     }
 
     async fn locate(&self, target: &Target, by_address: bool) -> Result<Place, DialError> {
-        let Host::Name(name) = &target.host else { return Ok(Place::Name) };
-        if !self.names.is_own(name, &self.api).await? {
-            return self.locate_foreign(name, target).await;
+        if let Some(address) = self.exit.own_loopback(target) {
+            return Ok(Place::Addresses(vec![Located { address: address.ip(), inside: false }]));
         }
-        if !by_address {
-            return Ok(Place::Name);
+        match self.channel().await? {
+            Some(channel) => self.locate_by_calls(&channel, &target.host).await,
+            None => Box::pin(self.locate_without_calls(target, by_address)).await,
         }
-        let node = self.nodes().await?.into_iter().find(|node| is_named(node, name));
-        Ok(node.and_then(|node| node.addresses).map_or(Place::Name, Place::Tailnet))
     }
 
-    async fn route_datagrams(&self, target: &Target) -> Result<Route, DialError> {
-        Ok(match self.dial_on("udp", target).await? {
-            Dialled::Tailnet(..) => Route::Tailnet,
-            // tailscaled, which carries datagrams, would send them to the exit node.
-            Dialled::Outside(address) if self.exit == ExitRule::OnlyByExitNode => {
-                return Err(DialError::Policy(format!("datagrams to {address} would go to the exit node")));
-            }
-            Dialled::Outside(address) => Route::Outside(address),
-        })
-    }
-
-    async fn associate(&self) -> Result<Association, DialError> {
-        let failed = |error: String| DialError::Tailscaled(format!("its SOCKS5 server: {error}"));
-        self.thaw.settle().await;
-        let server = self.socks_port.address().ok_or_else(|| failed("not started".into()))?;
-        let stream = TcpStream::connect(server).await.map_err(|error| failed(error.to_string()))?;
-        let unspecified = TargetAddr::Ip(SocketAddr::from(([0, 0, 0, 0], 0)));
-        let associated = async {
-            let mut client = Socks5Stream::use_stream(stream, None, Config::default()).await?;
-            let relay = client.request(Socks5Command::UDPAssociate, unspecified).await?;
-            Ok::<_, SocksError>((client.get_socket(), relay))
-        };
-        match associated.await.map_err(|error| failed(error.to_string()))? {
-            (control, TargetAddr::Ip(relay)) => Ok(Association { control, relay }),
-            (_, TargetAddr::Domain(..)) => Err(failed("it named no address".into())),
+    async fn associate(&self) -> Result<Datagrams, DialError> {
+        match self.channel().await? {
+            Some(channel) => calls::associate(&channel).await,
+            None => Err(DialError::Other("this tailscaled carries no datagrams: it has no calls of tetherd's".into())),
         }
     }
+
+    fn carries_datagrams(&self) -> bool {
+        !self.calls.is_stock()
+    }
+
+    async fn traffic(&self) -> (u64, u64) {
+        self.calls.traffic().await.unwrap_or_default()
+    }
+}
+
+/// Addresses that a node leads to.
+pub(super) fn inside(addresses: Vec<IpAddr>) -> Vec<Located> {
+    addresses.into_iter().map(|address| Located { address, inside: true }).collect()
 }
 
 /// Whether `node` is the one that MagicDNS knows by `name`, short or whole.
@@ -201,7 +237,7 @@ fn unreachable(error: io::Error) -> DialError {
     DialError::Tailscaled(format!("connection: {error}"))
 }
 
-fn outside(address: Option<String>) -> Result<SocketAddr, DialError> {
+fn outside_address(address: Option<String>) -> Result<SocketAddr, DialError> {
     let address = address.and_then(|address| address.parse::<SocketAddr>().ok());
     address.ok_or_else(|| DialError::Other("tailscaled named no address to dial".into()))
 }

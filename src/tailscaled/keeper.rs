@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
+use super::calls::Calls;
 use super::control::Control;
 use super::local_api::{LocalApi, LocalApiError};
 use super::login::Login;
@@ -45,6 +46,7 @@ pub enum AtEnd {
 pub struct Keeper {
     launch: Launch,
     api: LocalApi,
+    calls: Calls,
     login: Login,
     path: PathWatch,
     thaw: Thaw,
@@ -65,7 +67,7 @@ impl Keeper {
     /// `state` is the directory that `launch` names. Returns the receiving side of its reports, too.
     pub fn new(
         launch: Launch,
-        api: LocalApi,
+        (api, calls): (LocalApi, Calls),
         login: Login,
         (path, thaw): (PathWatch, Thaw),
         control: Control,
@@ -75,7 +77,18 @@ impl Keeper {
         let state_file = state.join(STATE_FILE);
         let login_pending = watch::Sender::new(false);
         (
-            Self { launch, api, login, path, thaw, reports: Reports::new(sender), control, state_file, login_pending },
+            Self {
+                launch,
+                api,
+                calls,
+                login,
+                path,
+                thaw,
+                reports: Reports::new(sender),
+                control,
+                state_file,
+                login_pending,
+            },
             reports,
         )
     }
@@ -114,6 +127,7 @@ impl Keeper {
     async fn attend(&self, process: &mut Process, standing: &mut Standing, stop: &CancellationToken) -> (RunEnd, bool) {
         let mut session = Session {
             api: &self.api,
+            calls: &self.calls,
             login: &self.login,
             path: &self.path,
             thaw: &self.thaw,

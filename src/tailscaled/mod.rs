@@ -3,6 +3,7 @@
 mod ahead;
 mod binary;
 mod bus;
+mod calls;
 mod control;
 mod dial_request;
 mod dialer;
@@ -34,8 +35,9 @@ mod unknown_v6;
 mod verification;
 
 pub use binary::{find, version};
+pub use calls::{Calls, MARKER, WITHOUT_CALLS};
 pub use control::Control;
-pub use dialer::{Dialer, SocksPort};
+pub use dialer::Dialer;
 pub use directory::{StateDir, StateDirError};
 pub use environment::for_tailscaled as environment;
 pub use exit_node::{ChosenExitNode, ExitNodeWatch, Obstacle};

@@ -11,7 +11,6 @@ use nix::unistd::Pid;
 use thiserror::Error;
 use tokio::process::{Child, Command};
 
-use super::dialer::SocksPort;
 use super::log_lines::{Tail, relog};
 use crate::child::{OwnChildren, die_with_parent};
 use crate::config::Environment;
@@ -28,7 +27,6 @@ pub struct Launch {
     environment: Environment,
     redactor: Redactor,
     children: OwnChildren,
-    socks_port: Option<SocksPort>,
     brake: Brake,
 }
 
@@ -44,26 +42,12 @@ impl Launch {
         if let Some(port) = free_udp_port() {
             arguments.push(format!("--port={port}"));
         }
-        Self {
-            program,
-            arguments,
-            environment,
-            redactor,
-            children: OwnChildren::default(),
-            socks_port: None,
-            brake: Brake::default(),
-        }
+        Self { program, arguments, environment, redactor, children: OwnChildren::default(), brake: Brake::default() }
     }
 
     /// Keeps tailscaled from uploading its logs to Tailscale.
     pub fn without_log_upload(mut self) -> Self {
         self.arguments.push("--no-logs-no-support".to_owned());
-        self
-    }
-
-    /// Starts tailscaled's SOCKS5 server, which alone carries UDP, on a loopback port that `port` tells.
-    pub fn with_udp(mut self, port: SocksPort) -> Self {
-        self.socks_port = Some(port);
         self
     }
 
@@ -88,12 +72,6 @@ impl Launch {
     pub fn start(&self) -> Result<Process, StartError> {
         let mut command = Command::new(&self.program);
         command
-            .args(
-                self.socks_port
-                    .as_ref()
-                    .and_then(SocksPort::choose)
-                    .map(|address| format!("--socks5-server={address}")),
-            )
             .args(&self.arguments)
             .env_clear()
             .envs(&self.environment)

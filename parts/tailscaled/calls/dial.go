@@ -8,6 +8,15 @@ import (
 	"tailscale.com/ipn/ipnlocal"
 )
 
+// dialFunc connects to an address through the tailnet, by TCP or UDP.
+type dialFunc func(ctx context.Context, network string, address netip.AddrPort) (net.Conn, outcome, error)
+
+func dialerOf(backend *ipnlocal.LocalBackend) dialFunc {
+	return func(ctx context.Context, network string, address netip.AddrPort) (net.Conn, outcome, error) {
+		return dial(ctx, backend, network, address)
+	}
+}
+
 // dial connects to an address through the tailnet. Where no node leads there, the outcome is direct: the caller is to dial
 // it itself, from its own process and network.
 func dial(ctx context.Context, backend *ipnlocal.LocalBackend, network string, address netip.AddrPort) (net.Conn, outcome, error) {

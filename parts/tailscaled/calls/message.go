@@ -12,10 +12,11 @@ import (
 const (
 	// Dials: address (16), port (2). Answered by outcomeMessage.
 	dialMessage = 'D'
-	// Hands the client of a connected dial over: half-close limit in ms (4), idle limit in ms (4; 0 is none), bytes that
-	// the client has sent already; with the client's socket. Answered by endedMessage when the connection has ended.
+	// Hands the client of a connected dial over: half-close limit in ms (4), idle limit in ms (4; 0 is none), whether its
+	// bytes count in reports of traffic (1), bytes that the client has sent already; with the client's socket. Answered by
+	// endedMessage when the connection has ended.
 	handOverMessage = 'H'
-	// Gives up a dial, or ends a connection or an association. No answer, but for the end of a connection.
+	// Gives up a dial, or ends a connection. No answer, but for the end of a connection.
 	cutMessage = 'C'
 	// Looks up a name: the name. Answered by namesMessage.
 	resolveMessage = 'N'
@@ -79,11 +80,21 @@ type limits struct {
 	idle time.Duration
 }
 
-func (m message) handOver() (limits, []byte, error) {
-	if len(m.body) < 8 {
-		return limits{}, nil, errShort
+// handOver is what comes with a client's socket.
+type handOver struct {
+	limits limits
+	// reported: the connection's bytes count in reports of traffic.
+	reported bool
+	// ahead is what the client has sent already.
+	ahead []byte
+}
+
+func (m message) handOver() (handOver, error) {
+	if len(m.body) < 9 {
+		return handOver{}, errShort
 	}
-	return limits{milliseconds(m.body), milliseconds(m.body[4:])}, m.body[8:], nil
+	limits := limits{milliseconds(m.body), milliseconds(m.body[4:])}
+	return handOver{limits, m.body[8] != 0, append([]byte(nil), m.body[9:]...)}, nil
 }
 
 func (m message) milliseconds() (time.Duration, error) {

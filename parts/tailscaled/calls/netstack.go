@@ -5,10 +5,12 @@ import (
 	"io"
 	"net"
 	"reflect"
+	"syscall"
 	"unsafe"
 
 	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/adapters/gonet"
+	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
 	"gvisor.dev/gvisor/pkg/waiter"
 )
 
@@ -89,9 +91,15 @@ func (s *netstackSource) read(offset int) (*buffer, int, error) {
 				return nil, 0, net.ErrClosed
 			}
 		case *tcpip.ErrClosedForReceive:
+			// An endpoint tells of its error once. The other direction may have heard of it, by a write.
+			if tcp.EndpointState(s.endpoint.State()) == tcp.StateError {
+				return nil, 0, errReset
+			}
 			return nil, 0, io.EOF
 		case *tcpip.ErrConnectionReset:
 			return nil, 0, errReset
+		case *tcpip.ErrConnectionRefused:
+			return nil, 0, syscall.ECONNREFUSED
 		default:
 			return nil, 0, errors.New(err.String())
 		}

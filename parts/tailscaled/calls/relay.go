@@ -44,6 +44,7 @@ type connection struct {
 	target *remote
 	// over is told of the end, once.
 	over           func(*connection, ending)
+	reported       bool
 	sent, received counter
 
 	mu     sync.Mutex
@@ -57,14 +58,22 @@ type connection struct {
 	closed chan struct{}
 }
 
-// relay carries bytes between client and target until both have ended. ahead is what the client has sent before.
-func relay(client *socket, target *remote, limits limits, ahead []byte, over func(*connection, ending)) *connection {
-	c := &connection{client: client, target: target, over: over, limits: limits, left: 2, closed: make(chan struct{})}
-	if limits.idle > 0 {
-		go c.watchIdle(limits.idle)
+// relay carries bytes between client and target until both have ended, and tells over of it.
+func relay(client *socket, target *remote, handed handOver, over func(*connection, ending)) *connection {
+	c := &connection{
+		client:   client,
+		target:   target,
+		over:     over,
+		reported: handed.reported,
+		limits:   handed.limits,
+		left:     2,
+		closed:   make(chan struct{}),
+	}
+	if handed.limits.idle > 0 {
+		go c.watchIdle(handed.limits.idle)
 	}
 	go c.download()
-	go c.upload(ahead)
+	go c.upload(handed.ahead)
 	return c
 }
 
@@ -134,9 +143,7 @@ func (c *connection) download() {
 			c.ended(targetEnded)
 			return
 		}
-		if errors.Is(err, errReset) {
-			c.client.drained(drainLimit, c.closed)
-		}
+		c.client.drained(drainLimit, c.closed)
 		c.end(targetReset)
 		c.ended(targetReset)
 		return
@@ -147,41 +154,48 @@ func (c *connection) download() {
 func (c *connection) ended(by ending) bool {
 	c.mu.Lock()
 	c.left--
-	left := c.left
+	goesOn := c.left > 0
 	if c.first == 0 {
 		c.first = by
 	}
 	first := c.first
-	if left > 0 {
+	if goesOn {
 		c.arm()
+	} else {
+		c.close(first)
 	}
 	c.mu.Unlock()
-	if left > 0 {
-		return true
+	if !goesOn {
+		c.over(c, first)
 	}
-	c.close(first)
-	c.over(c, first)
-	return false
+	return goesOn
 }
 
-// end ends both directions for a reason that counts more than who ended first.
+// end ends both directions for a reason that counts more than who ended first; the first such reason counts.
 func (c *connection) end(why ending) {
 	c.mu.Lock()
-	c.first = why
-	c.mu.Unlock()
-	c.close(why)
+	defer c.mu.Unlock()
+	if !c.isClosed() {
+		c.first = why
+		c.close(why)
+	}
 }
 
-// close closes both sockets, in the manner of the reason.
-func (c *connection) close(why ending) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+func (c *connection) isClosed() bool {
 	select {
 	case <-c.closed:
-		return
+		return true
 	default:
-		close(c.closed)
+		return false
 	}
+}
+
+// close closes both sockets, in the manner of the reason. The lock is held.
+func (c *connection) close(why ending) {
+	if c.isClosed() {
+		return
+	}
+	close(c.closed)
 	if c.timer != nil {
 		c.timer.Stop()
 	}
@@ -203,8 +217,11 @@ func (c *connection) carried() uint64 {
 	return c.sent.all.Load() + c.received.all.Load()
 }
 
-// arm ends a half-closed connection when it has been silent for its limit. The lock is held.
+// arm ends a half-closed connection when it has been silent for its limit, at most as long again later. The lock is held.
 func (c *connection) arm() {
+	if c.isClosed() {
+		return
+	}
 	if c.timer != nil {
 		c.timer.Stop()
 	}

@@ -27,6 +27,7 @@ const rightsTimeout = 5 * time.Second
 // request for each dial: that would be a parsed head, a look at who asks, a descriptor and two goroutines for each.
 type session struct {
 	backend *ipnlocal.LocalBackend
+	dialer  dialFunc
 	channel *net.UnixConn
 	ctx     context.Context
 
@@ -97,7 +98,11 @@ func acceptChannel(conn net.Conn) (*net.UnixConn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return channel.(*net.UnixConn), nil
+	if channel, ok := channel.(*net.UnixConn); ok {
+		return channel, nil
+	}
+	_ = channel.Close()
+	return nil, fmt.Errorf("the channel is no unix socket but %T", channel)
 }
 
 // descriptorIn takes the descriptor out of a control message.
@@ -108,6 +113,10 @@ func descriptorIn(oob []byte) (int, error) {
 	}
 	descriptors, err := syscall.ParseUnixRights(&messages[0])
 	if err != nil || len(descriptors) != 1 {
+		// Room for one is room for two, by the alignment of control messages.
+		for _, descriptor := range descriptors {
+			_ = syscall.Close(descriptor)
+		}
 		return -1, errors.Join(errors.New("one descriptor was expected"), err)
 	}
 	return descriptors[0], nil
@@ -116,6 +125,7 @@ func descriptorIn(oob []byte) (int, error) {
 func newSession(backend *ipnlocal.LocalBackend, channel *net.UnixConn) *session {
 	return &session{
 		backend:     backend,
+		dialer:      dialerOf(backend),
 		channel:     channel,
 		dials:       map[uint32]context.CancelFunc{},
 		dialled:     map[uint32]*remote{},
@@ -130,19 +140,15 @@ func (s *session) serve() {
 	s.ctx = ctx
 	datagram, oob := make([]byte, largestMessage), make([]byte, syscall.CmsgSpace(4))
 	for {
-		length, oobLength, _, _, err := s.channel.ReadMsgUnix(datagram, oob)
+		length, descriptor, err := s.receive(datagram, oob)
 		if err != nil {
 			return
-		}
-		descriptor := -1
-		if oobLength > 0 {
-			if descriptor, err = descriptorIn(oob[:oobLength]); err != nil {
-				return
-			}
 		}
 		kind, m, err := parse(datagram[:length])
 		if err == nil {
 			err = s.handle(kind, m, descriptor)
+		} else {
+			closeDescriptor(descriptor)
 		}
 		if err != nil {
 			// Somebody speaks another version: nothing that follows could be trusted.
@@ -151,10 +157,35 @@ func (s *session) serve() {
 	}
 }
 
+// receive receives one message, with its descriptor or -1.
+func (s *session) receive(datagram, oob []byte) (length, descriptor int, err error) {
+	length, oobLength, flags, _, err := s.channel.ReadMsgUnix(datagram, oob)
+	if err != nil {
+		return 0, -1, err
+	}
+	descriptor = -1
+	if oobLength > 0 {
+		if descriptor, err = descriptorIn(oob[:oobLength]); err != nil {
+			return 0, -1, err
+		}
+	}
+	if flags&syscall.MSG_TRUNC != 0 {
+		closeDescriptor(descriptor)
+		return 0, -1, errors.New("message is too long")
+	}
+	return length, descriptor, nil
+}
+
+func closeDescriptor(descriptor int) {
+	if descriptor >= 0 {
+		_ = syscall.Close(descriptor)
+	}
+}
+
 // handle serves one message. m.body is overwritten by the next one.
 func (s *session) handle(kind byte, m message, descriptor int) error {
-	if descriptor >= 0 && kind != handOverMessage && kind != associateMessage {
-		_ = syscall.Close(descriptor)
+	if kind != handOverMessage && kind != associateMessage {
+		closeDescriptor(descriptor)
 	}
 	switch kind {
 	case dialMessage:
@@ -169,7 +200,7 @@ func (s *session) handle(kind byte, m message, descriptor int) error {
 		if descriptor < 0 {
 			return errShort
 		}
-		return associate(s.ctx, s.backend, descriptor)
+		return associate(s.ctx, s.dialer, descriptor)
 	case drainMessage:
 		limit, err := m.milliseconds()
 		s.drain(limit)
@@ -199,7 +230,7 @@ func (s *session) dial(m message) error {
 	s.mu.Unlock()
 	go func() {
 		defer cancel()
-		conn, outcome, err := dial(ctx, s.backend, "tcp", address)
+		conn, outcome, err := s.dialer(ctx, "tcp", address)
 		s.dialEnded(m.id, conn, outcome, err)
 	}()
 	return nil
@@ -239,8 +270,9 @@ func ownAddress(conn net.Conn) netip.AddrPort {
 }
 
 func (s *session) handOver(m message, descriptor int) error {
-	limits, ahead, err := m.handOver()
+	handed, err := m.handOver()
 	if err != nil || descriptor < 0 {
+		closeDescriptor(descriptor)
 		return errors.Join(errShort, err)
 	}
 	client, err := newSocket(descriptor, "client")
@@ -256,10 +288,9 @@ func (s *session) handOver(m message, descriptor int) error {
 		return fmt.Errorf("no dial %d waits for a client", m.id)
 	}
 	if s.drainLimit > 0 {
-		limits.halfClosed = min(limits.halfClosed, s.drainLimit)
+		handed.limits.halfClosed = min(handed.limits.halfClosed, s.drainLimit)
 	}
-	ahead = append([]byte(nil), ahead...)
-	s.connections[m.id] = relay(client, target, limits, ahead, func(c *connection, first ending) {
+	s.connections[m.id] = relay(client, target, handed, func(c *connection, first ending) {
 		s.connectionEnded(m.id, c, first)
 	})
 	return nil
@@ -333,8 +364,10 @@ func (s *session) reportTraffic(id uint32) {
 	var sent, received uint64
 	s.mu.Lock()
 	for _, connection := range s.connections {
-		sent += connection.sent.unreported()
-		received += connection.received.unreported()
+		if connection.reported {
+			sent += connection.sent.unreported()
+			received += connection.received.unreported()
+		}
 	}
 	s.mu.Unlock()
 	answer := binary.LittleEndian.AppendUint64(appendHead(make([]byte, 0, 32), trafficMessageAnswer, id), sent)

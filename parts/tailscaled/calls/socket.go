@@ -62,13 +62,14 @@ func (s *socket) waiting() (bytes int) {
 	return bytes
 }
 
-// gone waits until the other side is gone altogether: it has reset the connection, or, over a unix socket, closed it. It
-// returns an error when this side closes the socket.
+// gone waits until the other side, which has ended already, resets the connection too. It returns an error when this side
+// closes the socket. A hang-up does not count: this side's own half-close is one, and so is a unix socket that was closed
+// after its last bytes, which may still be on their way to the target.
 func (s *socket) gone() error {
 	return s.raw.Read(func(descriptor uintptr) bool {
 		look := []unix.PollFd{{Fd: int32(descriptor), Events: 0}}
 		found, err := unix.Poll(look, 0)
-		return err == nil && found > 0 && look[0].Revents&(unix.POLLHUP|unix.POLLERR) != 0
+		return err == nil && found > 0 && look[0].Revents&unix.POLLERR != 0
 	})
 }
 

@@ -9,8 +9,6 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
-
-	"tailscale.com/ipn/ipnlocal"
 )
 
 const (
@@ -32,9 +30,9 @@ const (
 // association carries the datagrams of one client. Its socket (SOCK_SEQPACKET) has one datagram a message: towards the
 // targets way (1), address (18), payload; back address (18), payload.
 type association struct {
-	ctx     context.Context
-	backend *ipnlocal.LocalBackend
-	client  *socket
+	ctx    context.Context
+	dialer dialFunc
+	client *socket
 
 	mu      sync.Mutex
 	targets map[udpTarget]*flow
@@ -55,12 +53,12 @@ type flow struct {
 }
 
 // associate carries the datagrams of the socket until its other side closes it or ctx ends.
-func associate(ctx context.Context, backend *ipnlocal.LocalBackend, descriptor int) error {
+func associate(ctx context.Context, dialer dialFunc, descriptor int) error {
 	client, err := newSocket(descriptor, "association")
 	if err != nil {
 		return err
 	}
-	a := &association{ctx: ctx, backend: backend, client: client, targets: map[udpTarget]*flow{}}
+	a := &association{ctx: ctx, dialer: dialer, client: client, targets: map[udpTarget]*flow{}}
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
@@ -80,6 +78,8 @@ func (a *association) watch(ended <-chan struct{}) {
 			a.drop(func(f *flow) bool { return time.Since(time.Unix(0, f.last.Load())) > targetIdle })
 		case <-a.ctx.Done():
 			_ = a.client.file.Close()
+			// A datagram on its way may open one more target.
+			<-ended
 			a.drop(func(*flow) bool { return true })
 			return
 		case <-ended:
@@ -146,7 +146,11 @@ func (a *association) flow(target udpTarget) (*flow, error) {
 	}
 	a.targets[target] = added
 	a.mu.Unlock()
-	go a.receive(added, target.address)
+	go func() {
+		a.receive(added, target.address)
+		// The next datagram to the target opens it anew.
+		a.forget(target, added)
+	}()
 	return added, nil
 }
 
@@ -155,7 +159,7 @@ func (a *association) dial(target udpTarget) (net.Conn, error) {
 		var dialer net.Dialer
 		return dialer.DialContext(a.ctx, "udp", target.address.String())
 	}
-	conn, outcome, err := dial(a.ctx, a.backend, "udp", target.address)
+	conn, outcome, err := a.dialer(a.ctx, "udp", target.address)
 	if outcome == direct {
 		return nil, errors.New("no node leads there any more")
 	}
@@ -173,6 +177,16 @@ func (a *association) dropOldest() {
 	}
 	a.targets[oldest].close()
 	delete(a.targets, oldest)
+}
+
+// forget closes a flow that receives nothing any more.
+func (a *association) forget(target udpTarget, f *flow) {
+	a.mu.Lock()
+	if a.targets[target] == f {
+		delete(a.targets, target)
+	}
+	a.mu.Unlock()
+	f.close()
 }
 
 // receive hands back what comes from a target.

@@ -15,7 +15,8 @@ use tokio::sync::Mutex;
 
 use super::answer::{Body, status_of};
 use super::{BUFFER, headers};
-use crate::dial::{Dial, DialError, Target};
+use crate::dial::{Dial, DialError, RelayTerms, Tailnet, Target};
+use crate::local_stream::LocalStream;
 use crate::proxy::client::Proxy;
 use crate::proxy::connector::Connection;
 use crate::proxy::label::{Direction, Outcome, Protocol};
@@ -90,13 +91,15 @@ impl Upstream {
         {
             reusable = Some(sender);
         }
+        // The bodies are counted here.
+        let terms = proxy.patience.terms(false);
         let sent = proxy.counters.bytes(Direction::Sent);
         let request = next_hop(request)?;
         let repeated = reusable.is_some().then(|| repeatable(&request)).flatten();
         let request = request.map(|body| counted(body, sent));
         let mut sender = match reusable {
             Some(sender) => sender,
-            None => open(proxy.connect(target).await?).await?,
+            None => open(proxy.connect(target).await?, terms).await?,
         };
         let mut response = match sender.try_send_request(request).await {
             Ok(response) => response,
@@ -104,7 +107,7 @@ impl Upstream {
             // the target has answered, however badly.
             Err(mut failure) => match failure.take_message().or(repeated.filter(|_| !failure.error().is_parse())) {
                 Some(request) => {
-                    sender = open(proxy.connect(target).await?).await?;
+                    sender = open(proxy.connect(target).await?, terms).await?;
                     sender.send_request(request).await?
                 }
                 None => return Err(failure.into_error().into()),
@@ -162,11 +165,21 @@ fn without_user(authority: &str) -> &str {
     authority.rsplit_once('@').map_or(authority, |(_, host)| host)
 }
 
-async fn open(connection: Connection) -> Result<SendRequest<Body>, hyper::Error> {
-    match connection {
-        Connection::Direct(stream) => shake_hands(stream).await,
-        Connection::Tailnet(stream, early) => shake_hands(with_early(stream, early)).await,
-    }
+async fn open(connection: Connection, terms: RelayTerms) -> Result<SendRequest<Body>, Failure> {
+    Ok(match connection {
+        Connection::Direct(stream) => shake_hands(stream).await?,
+        Connection::Tailnet(Tailnet::Stream(stream, early)) => shake_hands(with_early(stream, early)).await?,
+        Connection::Tailnet(Tailnet::Held(held)) => {
+            let (own, theirs) = LocalStream::pair().map_err(|error| DialError::Other(error.to_string()))?;
+            let relaying = held.hand_over(theirs.into(), Vec::new(), terms);
+            tokio::spawn(async move {
+                if let Err(error) = relaying.await {
+                    tracing::debug!(%error, "connection to a target broke");
+                }
+            });
+            shake_hands(own).await?
+        }
+    })
 }
 
 /// The stream with the bytes put back that came with tailscaled's answer.

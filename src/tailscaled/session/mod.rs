@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::bus::{Notice, TailscaledState};
+use super::calls::Calls;
 use super::control::Control;
 use super::local_api::{LocalApi, LocalApiError};
 use super::login::Login;
@@ -31,6 +32,7 @@ const JOINING: Duration = Duration::from_secs(5);
 /// The session.
 pub struct Session<'a> {
     pub api: &'a LocalApi,
+    pub calls: &'a Calls,
     pub login: &'a Login,
     pub path: &'a PathWatch,
     pub thaw: &'a Thaw,
@@ -54,7 +56,8 @@ impl Session<'_> {
     async fn follow(&mut self) -> Result<Infallible, SessionEnd> {
         let mut unmended = self.thaw.unmended();
         self.wait_until_listening().await?;
-        let mut bus = self.api.watch().await?;
+        let (bus, ()) = tokio::join!(self.api.watch(), self.calls.begin());
+        let mut bus = bus?;
         if self.standing.known {
             self.progress.resumed = true;
             self.api.start(&self.login.resume()).await?;

@@ -1,0 +1,299 @@
+package calls
+
+import (
+	"errors"
+	"net"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+var mebibyte = strings.Repeat("0123456789abcdef", 1<<16)
+
+// overBoth runs a test with a client over TCP, and with one over a unix socket.
+func overBoth(t *testing.T, test func(t *testing.T, network string)) {
+	for _, network := range []string{"tcp", "unix"} {
+		t.Run(network, func(t *testing.T) { test(t, network) })
+	}
+}
+
+func TestTheAnswerComesAfterTheClientsEnd(t *testing.T) {
+	overBoth(t, func(t *testing.T, network string) {
+		r := startRelay(t, network, handOver{limits: longLimits})
+		send(t, r.client, "question")
+		_ = r.client.CloseWrite()
+		arrives(t, r.target, "question")
+		endArrives(t, r.target)
+		go func() {
+			_, _ = r.target.Write([]byte(mebibyte))
+			_ = r.target.Close()
+		}()
+		arrives(t, r.client, mebibyte)
+		endArrives(t, r.client)
+		r.endsWith(t, clientEnded)
+		r.hasCarried(t, 8, 1<<20)
+	})
+}
+
+func TestTheUploadGoesOnAfterTheTargetsEnd(t *testing.T) {
+	overBoth(t, func(t *testing.T, network string) {
+		r := startRelay(t, network, handOver{limits: longLimits})
+		send(t, r.target, "banner")
+		_ = r.target.CloseWrite()
+		arrives(t, r.client, "banner")
+		endArrives(t, r.client)
+		go func() {
+			_, _ = r.client.Write([]byte(mebibyte))
+			_ = r.client.Close()
+		}()
+		arrives(t, r.target, mebibyte)
+		endArrives(t, r.target)
+		r.endsWith(t, targetEnded)
+		r.hasCarried(t, 1<<20, 6)
+	})
+}
+
+func TestTheTargetHearsOfAClientThatCloses(t *testing.T) {
+	overBoth(t, func(t *testing.T, network string) {
+		r := startRelay(t, network, handOver{limits: longLimits})
+		send(t, r.client, "PING")
+		arrives(t, r.target, "PING")
+		send(t, r.target, "PONG")
+		arrives(t, r.client, "PONG")
+		_ = r.client.Close()
+		endArrives(t, r.target)
+		_ = r.target.Close()
+		r.endsWith(t, clientEnded)
+		r.hasCarried(t, 4, 4)
+	})
+}
+
+func TestTheClientHearsOfATargetThatCloses(t *testing.T) {
+	overBoth(t, func(t *testing.T, network string) {
+		r := startRelay(t, network, handOver{limits: longLimits})
+		send(t, r.target, "bye")
+		_ = r.target.Close()
+		arrives(t, r.client, "bye")
+		endArrives(t, r.client)
+		_ = r.client.Close()
+		r.endsWith(t, targetEnded)
+		r.hasCarried(t, 0, 3)
+	})
+}
+
+func TestWhatAClientSendsBeforeItClosesArrives(t *testing.T) {
+	overBoth(t, func(t *testing.T, network string) {
+		r := startRelay(t, network, handOver{limits: longLimits})
+		all := strings.Repeat(mebibyte, 8)
+		go func() {
+			_, _ = r.client.Write([]byte(all))
+			_ = r.client.Close()
+		}()
+		// The last bytes wait in the network stack when the client has gone.
+		arrives(t, r.target, all[:7<<20])
+		waitFor(t, "the client's end is read", func() bool { return r.sent.all.Load() == uint64(len(all)) })
+		arrives(t, r.target, all[7<<20:])
+		endArrives(t, r.target)
+		_ = r.target.Close()
+		r.endsWith(t, clientEnded)
+	})
+}
+
+func TestTheTargetIsResetByAClientThatResets(t *testing.T) {
+	for _, ended := range []bool{false, true} {
+		r := startRelay(t, "tcp", handOver{limits: longLimits})
+		client := r.client.(*net.TCPConn)
+		send(t, client, "hello")
+		arrives(t, r.target, "hello")
+		if ended {
+			_ = client.CloseWrite()
+			endArrives(t, r.target)
+		}
+		_ = client.SetLinger(0)
+		_ = client.Close()
+		if ended {
+			// Nobody can read a reset after the end, but writing tells of it.
+			writesUntilReset(t, r.target)
+		} else {
+			resetArrives(t, r.target)
+		}
+		r.endsWith(t, clientReset)
+	}
+}
+
+func TestTheTargetIsResetWhileItSendsToAClientThatIsGone(t *testing.T) {
+	overBoth(t, func(t *testing.T, network string) {
+		r := startRelay(t, network, handOver{limits: longLimits})
+		send(t, r.target, "x")
+		arrives(t, r.client, "x")
+		_ = r.client.Close()
+		endArrives(t, r.target)
+		writesUntilReset(t, r.target)
+		r.endsWith(t, clientReset)
+	})
+}
+
+// writesUntilReset writes until the other side resets the connection. In the state after the other side's end, the network
+// stack tells of a reset as of an end.
+func writesUntilReset(t *testing.T, to net.Conn) {
+	t.Helper()
+	_ = to.SetWriteDeadline(time.Now().Add(patience))
+	for {
+		if _, err := to.Write([]byte(mebibyte[:4096])); err != nil {
+			if strings.Contains(err.Error(), "timeout") {
+				t.Fatalf("instead of a reset: %v", err)
+			}
+			return
+		}
+	}
+}
+
+func TestAClientReadsWhatCameBeforeTheTargetsReset(t *testing.T) {
+	overBoth(t, func(t *testing.T, network string) {
+		r := startRelay(t, network, handOver{limits: longLimits})
+		shortBuffer(t, r.client)
+		const length = 128 << 10
+		send(t, r.target, mebibyte[:length])
+		waitFor(t, "the bytes are handed to the kernel", func() bool { return r.received.all.Load() == length })
+		resetEnd(t, r.target)
+		if network == "unix" {
+			arrives(t, r.client, mebibyte[:length])
+			endArrives(t, r.client)
+		} else if came := resetArrives(t, r.client); came != length {
+			t.Errorf("%d bytes came before the reset, not %d", came, length)
+		}
+		r.endsWith(t, targetReset)
+		r.hasCarried(t, 0, length)
+	})
+}
+
+// shortBuffer makes a client hold little that it has not read.
+func shortBuffer(t *testing.T, of client) {
+	t.Helper()
+	if conn, ok := of.(*net.TCPConn); ok {
+		if err := conn.SetReadBuffer(4096); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestAResetReachesAClientThatUploads(t *testing.T) {
+	r := startRelay(t, "tcp", handOver{limits: longLimits})
+	written := make(chan error, 1)
+	go func() {
+		for {
+			if _, err := r.client.Write([]byte(mebibyte)); err != nil {
+				written <- err
+				return
+			}
+		}
+	}()
+	waitFor(t, "bytes are sent", func() bool { return r.sent.all.Load() > 0 })
+	resetEnd(t, r.target)
+	select {
+	case err := <-written:
+		if !errors.Is(err, syscall.ECONNRESET) {
+			t.Errorf("instead of a reset: %v", err)
+		}
+	case <-time.After(patience):
+		t.Error("the client hears nothing of the reset")
+	}
+	r.endsWith(t, targetReset)
+}
+
+func TestBytesAheadComeFirst(t *testing.T) {
+	overBoth(t, func(t *testing.T, network string) {
+		r := startRelay(t, network, handOver{limits: longLimits, ahead: []byte("first ")})
+		arrives(t, r.target, "first ")
+		send(t, r.client, "second")
+		arrives(t, r.target, "second")
+		_ = r.client.Close()
+		_ = r.target.Close()
+		<-r.over
+		r.hasCarried(t, 12, 0)
+	})
+}
+
+func TestBytesAreReportedOnce(t *testing.T) {
+	r := startRelay(t, "tcp", handOver{limits: longLimits})
+	for _, text := range []string{"hello", "again!"} {
+		send(t, r.client, text)
+		arrives(t, r.target, text)
+		waitFor(t, "the bytes are counted", func() bool { return r.sent.all.Load() != r.sent.reported.Load() })
+		if sent, received := r.sent.unreported(), r.received.unreported(); sent != uint64(len(text)) || received != 0 {
+			t.Errorf("%d and %d bytes are reported for %q", sent, received, text)
+		}
+	}
+	if sent := r.sent.unreported(); sent != 0 || r.sent.all.Load() != 11 {
+		t.Errorf("%d bytes are reported twice, of %d", sent, r.sent.all.Load())
+	}
+}
+
+func TestACutEndsBothSides(t *testing.T) {
+	overBoth(t, func(t *testing.T, network string) {
+		r := startRelay(t, network, handOver{limits: longLimits})
+		send(t, r.client, "hello")
+		arrives(t, r.target, "hello")
+		r.end(wasCut)
+		endArrives(t, r.client)
+		endArrives(t, r.target)
+		r.endsWith(t, wasCut)
+		r.end(wasIdle)
+	})
+}
+
+func TestACutEndsWritesThatWait(t *testing.T) {
+	overBoth(t, func(t *testing.T, network string) {
+		r := startRelay(t, network, handOver{limits: longLimits})
+		// Neither side reads, until nothing can be written any more.
+		for _, end := range []net.Conn{r.client, r.target} {
+			go func() {
+				for {
+					if _, err := end.Write([]byte(mebibyte)); err != nil {
+						return
+					}
+				}
+			}()
+		}
+		before := uint64(0)
+		for tick := 0; tick < 20; tick++ {
+			if now := r.carried(); now != before {
+				before, tick = now, 0
+			}
+			time.Sleep(5 * time.Millisecond)
+		}
+		r.end(wasCut)
+		r.endsWith(t, wasCut)
+	})
+}
+
+// TestIdleConnectionsHoldNoBuffer prints what an idle connection takes, with the target's end in the same program.
+func TestIdleConnectionsHoldNoBuffer(t *testing.T) {
+	const connections = 500
+	before := memoryInUse()
+	opened := make([]*relayed, 0, connections)
+	for range connections {
+		r := startRelay(t, "tcp", handOver{limits: longLimits})
+		send(t, r.client, "hello")
+		arrives(t, r.target, "hello")
+		opened = append(opened, r)
+	}
+	each := (memoryInUse() - before) / connections
+	t.Logf("%d bytes for each of %d idle connections", each, len(opened))
+	if each >= bufferSize/2 {
+		t.Errorf("an idle connection takes %d bytes", each)
+	}
+	runtime.KeepAlive(opened)
+}
+
+// memoryInUse is what heap and stacks take after garbage is collected, in bytes.
+func memoryInUse() uint64 {
+	runtime.GC()
+	// The second one empties the pool of buffers.
+	runtime.GC()
+	var stats runtime.MemStats
+	runtime.ReadMemStats(&stats)
+	return stats.HeapAlloc + stats.StackInuse
+}

@@ -1,0 +1,183 @@
+//! The calls of ours inside tailscaled (`parts/tailscaled/calls`): one session, by which connections are dialled and handed
+//! over, names looked up, datagrams carried. A tailscaled that users bring may lack them.
+
+mod association;
+mod channel;
+mod dialled;
+mod message;
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Mutex as AsyncMutex;
+
+use crate::dial::{DialError, Located};
+pub(super) use association::associate;
+pub(super) use channel::Channel;
+use channel::Opened;
+pub(super) use dialled::dial;
+use message::request;
+
+/// Stands in the program of a tailscaled that has the calls.
+pub const MARKER: &str = "tetherd calls: version 1";
+
+/// What is less with a tailscaled that has no such calls.
+pub const WITHOUT_CALLS: &str = "this tailscaled has no calls of tetherd's: no UDP, names by split DNS do not resolve, and \
+    the end of a client's connection reaches its target when the client has closed, not when it half-closes; the one that \
+    comes with tetherd has them";
+
+/// The session with the tailscaled that runs now. Clones share it.
+#[derive(Clone)]
+pub struct Calls(Arc<Inner>);
+
+struct Inner {
+    socket: PathBuf,
+    state: Mutex<State>,
+    /// One opens at a time.
+    opening: AsyncMutex<()>,
+    /// Bytes; 0 where tailscaled keeps what its environment says.
+    memory_limit: AtomicU64,
+    /// Milliseconds; 0 until the daemon drains.
+    drain_limit: AtomicU64,
+}
+
+enum State {
+    /// No session, or none since tailscaled was started again.
+    Unknown,
+    Open(Arc<Channel>),
+    /// tailscaled has no calls.
+    Stock,
+}
+
+impl Calls {
+    /// By the LocalAPI that listens at `socket`.
+    pub fn new(socket: PathBuf) -> Self {
+        Self(Arc::new(Inner {
+            socket,
+            state: Mutex::new(State::Unknown),
+            opening: AsyncMutex::new(()),
+            memory_limit: AtomicU64::new(0),
+            drain_limit: AtomicU64::new(0),
+        }))
+    }
+
+    /// To be called when tailscaled has been started and listens: finds out what it can do, and opens the session.
+    pub async fn begin(&self) {
+        *self.state() = State::Unknown;
+        if let Ok(None) = self.channel().await {
+            tracing::warn!("{WITHOUT_CALLS}");
+        }
+    }
+
+    /// Whether tailscaled is known to lack the calls.
+    pub fn is_stock(&self) -> bool {
+        matches!(*self.state(), State::Stock)
+    }
+
+    /// The open session, opened where there is none; `None` where tailscaled has no calls.
+    pub(super) async fn channel(&self) -> io::Result<Option<Arc<Channel>>> {
+        if let Some(known) = self.known() {
+            return Ok(known);
+        }
+        // In a box: few dials open a session.
+        Box::pin(self.open()).await
+    }
+
+    fn known(&self) -> Option<Option<Arc<Channel>>> {
+        match &*self.state() {
+            State::Open(channel) if channel.is_open() => Some(Some(Arc::clone(channel))),
+            State::Stock => Some(None),
+            _ => None,
+        }
+    }
+
+    async fn open(&self) -> io::Result<Option<Arc<Channel>>> {
+        let _turn = self.0.opening.lock().await;
+        if let Some(known) = self.known() {
+            return Ok(known);
+        }
+        match Channel::open(&self.0.socket).await? {
+            Opened::Session(channel) => {
+                self.tell(&channel).await?;
+                *self.state() = State::Open(Arc::clone(&channel));
+                Ok(Some(channel))
+            }
+            Opened::Unknown => {
+                *self.state() = State::Stock;
+                Ok(None)
+            }
+        }
+    }
+
+    /// Tells a new session what was set before it.
+    async fn tell(&self, channel: &Channel) -> io::Result<()> {
+        let (memory, drain) = (self.0.memory_limit.load(Ordering::Relaxed), self.0.drain_limit.load(Ordering::Relaxed));
+        if memory > 0 {
+            channel.send(&message::message(request::MEMORY, 0, &memory.to_le_bytes()), None).await?;
+        }
+        if let Some(limit) = u32::try_from(drain).ok().filter(|limit| *limit > 0) {
+            channel.send(&message::message(request::DRAIN, 0, &limit.to_le_bytes()), None).await?;
+        }
+        Ok(())
+    }
+
+    /// Bounds tailscaled's memory, in bytes, from now on and in every run to come.
+    pub async fn set_memory_limit(&self, limit: u64) {
+        self.0.memory_limit.store(limit, Ordering::Relaxed);
+        self.tell_now().await;
+    }
+
+    /// From now on half-closed connections end when they have been silent for `limit`.
+    pub async fn drain(&self, limit: Duration) {
+        self.0.drain_limit.store(message::milliseconds(limit).into(), Ordering::Relaxed);
+        self.tell_now().await;
+    }
+
+    /// A session that breaks meanwhile tells the next one.
+    async fn tell_now(&self) {
+        if let Some(Some(channel)) = self.known() {
+            let _ = self.tell(&channel).await;
+        }
+    }
+
+    /// Bytes that handed-over connections have sent and received since the last report.
+    pub(super) async fn traffic(&self) -> Option<(u64, u64)> {
+        let channel = self.known()??;
+        let id = channel.new_id();
+        message::traffic(&ask(&channel, id, request::TRAFFIC, &[]).await.ok()?)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// All addresses of a name or of an address, as the tailnet knows them.
+pub(super) async fn resolve(channel: &Channel, name: &str) -> Result<Vec<Located>, DialError> {
+    let id = channel.new_id();
+    let answer = ask(channel, id, request::RESOLVE, name.as_bytes()).await.map_err(session_ended)?;
+    message::places(&answer)
+}
+
+/// One question with its answer. Given up, it is forgotten.
+async fn ask(channel: &Channel, id: u32, kind: u8, body: &[u8]) -> io::Result<Vec<u8>> {
+    let answer = channel.expect(id);
+    let _forget = Forget(channel, id);
+    channel.send(&message::message(kind, id, body), None).await?;
+    answer.await.map_err(|_| io::ErrorKind::ConnectionReset.into())
+}
+
+struct Forget<'a>(&'a Channel, u32);
+
+impl Drop for Forget<'_> {
+    fn drop(&mut self) {
+        self.0.forget(self.1);
+    }
+}
+
+pub(super) fn session_ended(error: io::Error) -> DialError {
+    DialError::Tailscaled(format!("session: {error}"))
+}
