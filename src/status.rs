@@ -38,6 +38,9 @@ pub struct Connections {
 pub struct Snapshot {
     /// tailscaled's version; absent while it does not answer.
     pub tailscaled: Option<String>,
+    /// What is less with this tailscaled; absent where nothing is.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub limitation: Option<String>,
     pub node: Option<Node>,
     pub peers: Vec<Node>,
     pub connections: Connections,
@@ -92,6 +95,9 @@ impl Document {
         ];
         if let Some(time) = self.time_to_ready_ms {
             lines.push(("first ready after", format!("{time} ms")));
+        }
+        if let Some(limitation) = &seen.limitation {
+            lines.push(("limitation", limitation.clone()));
         }
         let tailscaled = seen.tailscaled.as_deref().unwrap_or("does not answer");
         lines.push(("version", format!("tetherd {}, tailscaled {tailscaled}", self.version)));

@@ -1,19 +1,28 @@
-//! `tetherd check`: every setting with its value and where it came from, secrets masked.
+//! `tetherd check`: every setting with its value and where it came from, secrets masked; and what is
+//! less with the tailscaled that was found.
 
 use std::process::ExitCode;
 
 use super::output::{complain, say};
-use crate::config::Config;
+use crate::config::{Config, Environment};
 use crate::fatal::Fatal;
+use crate::tailscaled;
 
-pub(super) fn run(config: &Config) -> ExitCode {
+pub(super) fn run(config: &Config, environment: &Environment) -> ExitCode {
     let width = config.shown.iter().map(|shown| shown.key.len()).max().unwrap_or(0);
     for shown in &config.shown {
         let value = if shown.value.is_empty() { "-" } else { &shown.value };
         say(&format!("{:width$} = {value}  ({})", shown.key, shown.origin));
     }
     match &config.settings {
-        Ok(_) => ExitCode::SUCCESS,
+        Ok(settings) => {
+            let search = environment.get("PATH").map(String::as_str);
+            let tailscaled = tailscaled::find(settings.tailscaled_path.as_deref(), search).ok();
+            if tailscaled.as_deref().and_then(tailscaled::has_calls) == Some(false) {
+                complain(&format!("tetherd: {}", tailscaled::WITHOUT_CALLS));
+            }
+            ExitCode::SUCCESS
+        }
         Err(faults) => {
             for fault in &faults.0 {
                 complain(&format!("tetherd: {fault}"));

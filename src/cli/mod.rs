@@ -51,12 +51,13 @@ pub fn main() -> ExitCode {
         // Questions end when they are asked to.
         _ => Signals::none(),
     };
-    let (groups, share) = memory(&arguments.command);
+    let memory = memory(&arguments.command);
+    let share = memory.as_ref().and_then(|(groups, sharing)| Some(Share::of(groups.limit()?, *sharing)));
     let config = config::load_within(share, &environment, arguments.config.as_deref(), &arguments.flags);
-    let surroundings = Surroundings { runtime: config.runtime, environment: &environment, groups };
+    let surroundings = Surroundings { runtime: config.runtime, environment: &environment, memory };
     match &arguments.command {
         Command::Version => version(&config, &environment),
-        Command::Check => check::run(&config),
+        Command::Check => check::run(&config, &environment),
         Command::Run => run(&config, surroundings, signals),
         Command::Exec(words) => exec(&config, surroundings, inherited, words, signals),
         Command::Env(form) => {
@@ -67,22 +68,18 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// What bounds memory, and tailscaled's share of it, where the command is one that needs to know.
-fn memory(command: &Command) -> (Option<Groups>, Option<Share>) {
+/// What bounds memory, and who else needs of it, where the command is one that needs to know.
+fn memory(command: &Command) -> Option<(Groups, Sharing)> {
     let with_application = match command {
         Command::Exec(_) => true,
         Command::Run | Command::Check => false,
         Command::Wait(_) | Command::Healthcheck | Command::Status { .. } | Command::Env(_) | Command::Version => {
-            return (None, None);
+            return None;
         }
     };
-    let groups = Groups::of_this_process();
-    let share = groups.as_ref().and_then(|groups| {
-        let shares = with_application || groups.shares_the_limit();
-        let sharing = if shares { Sharing::WithApplication } else { Sharing::Alone };
-        groups.limit().map(|limit| Share::of(limit, sharing))
-    });
-    (groups, share)
+    let groups = Groups::of_this_process()?;
+    let shares = with_application || groups.shares_the_limit();
+    Some((groups, if shares { Sharing::WithApplication } else { Sharing::Alone }))
 }
 
 fn run(config: &Config, surroundings: Surroundings<'_>, signals: Result<Signals, Fatal>) -> ExitCode {
@@ -160,7 +157,8 @@ fn version(config: &Config, environment: &Environment) -> ExitCode {
     match tailscaled::find(configured, environment.get("PATH").map(String::as_str)) {
         Ok(path) => {
             let version = tailscaled::version(&path).unwrap_or_else(|| "of unknown version".into());
-            say(&format!("tailscaled {version} ({})", path.display()));
+            let lacks = if tailscaled::has_calls(&path) == Some(false) { ", without tetherd's calls" } else { "" };
+            say(&format!("tailscaled {version} ({}){lacks}", path.display()));
         }
         Err(missing) => say(&missing.to_string()),
     }

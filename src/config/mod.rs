@@ -57,11 +57,15 @@ pub fn load_within(share: Option<Share>, environment: &Environment, config: Opti
     }
     let layers = layers.implied(&format!("runtime {}", runtime.name()), &runtime.implied(environment));
     let layers = layers.read(environment, file.as_ref(), flags);
+    let limit = key::find("memory_limit").and_then(|key| layers.find(key));
+    let memory_follows_group = limit.is_none_or(|(_, origin)| share.is_some_and(|share| share.to_string() == origin));
     let mut reader = Reader::new(layers);
     reader.faults.extend(fault);
     let settings = reader.settings();
     let metrics_of_function = runtime.function(environment).filter(|_| reader.lambda_metrics);
-    let settings = settings.map(|settings| Settings { more_roots: runtime.roots(), metrics_of_function, ..settings });
+    let more_roots = runtime.roots();
+    let settings =
+        settings.map(|settings| Settings { more_roots, metrics_of_function, memory_follows_group, ..settings });
     reader.shown.push(Shown { key: "runtime", value: runtime.name().into(), origin });
     let health_listen = reader.health_listen;
     let lambda_on_failure = reader.lambda_on_failure.unwrap_or(OnFailure::Fail);

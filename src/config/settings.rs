@@ -64,6 +64,8 @@ pub struct Settings {
     pub log_upload: bool,
     pub state_dir: Option<PathBuf>,
     pub memory_limit: Option<Memory>,
+    /// Whether that comes from the control group, and changes with it.
+    pub memory_follows_group: bool,
     pub logout: Logout,
     /// The Lambda function to whose log metrics go.
     pub metrics_of_function: Option<String>,
@@ -109,6 +111,7 @@ impl Reader {
             log_upload: self.value("log_upload").unwrap_or(false),
             state_dir: self.value("state_dir"),
             memory_limit: self.value("memory_limit"),
+            memory_follows_group: false,
             logout: self.value("logout").unwrap_or(Logout::Auto),
             metrics_of_function: None,
             log_level: self.value("log_level").unwrap_or(LogLevel::Info),

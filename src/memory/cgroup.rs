@@ -34,7 +34,7 @@ const SECOND: Files = Files {
 };
 
 /// The group of this process and those above, as far as they can be seen.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Groups {
     files: &'static Files,
     /// The own one first.
@@ -68,6 +68,12 @@ impl Groups {
         let own = point.join(below);
         let directories = own.ancestors().take_while(|directory| directory.starts_with(&point));
         Some(Self { files, directories: directories.map(Path::to_owned).collect() })
+    }
+
+    /// One group of version 2.
+    #[cfg(test)]
+    pub(super) fn at(directory: PathBuf) -> Self {
+        Self { files: &SECOND, directories: vec![directory] }
     }
 
     /// The smallest limit of all, in bytes.

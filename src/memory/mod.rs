@@ -6,9 +6,11 @@ mod budget;
 mod cgroup;
 mod headroom;
 mod program;
+mod watch;
 
 pub use brake::Brake;
 pub use budget::{Share, Sharing};
 pub use cgroup::{Groups, Usage};
 pub use headroom::Headroom;
 pub use program::forget_code;
+pub use watch::LimitWatch;

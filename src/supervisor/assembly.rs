@@ -20,7 +20,7 @@ use crate::config::{Environment, Settings};
 use crate::fatal::Fatal;
 use crate::health::{self, View};
 use crate::keys::{self, AuthKeys};
-use crate::memory::{Brake, Headroom};
+use crate::memory::{Brake, Headroom, LimitWatch};
 use crate::proxy::{Admission, Counters};
 use crate::runtime::{Identity, Runtime};
 use crate::secret::Redactor;
@@ -33,7 +33,7 @@ use crate::tailscaled::{
 /// Starts everything. To be called inside the event loop.
 pub(super) async fn assemble(
     settings: &Settings,
-    Surroundings { runtime, environment, groups }: Surroundings<'_>,
+    Surroundings { runtime, environment, memory }: Surroundings<'_>,
     directory: &StateDir,
     socket: &Path,
 ) -> Result<Life, Fatal> {
@@ -59,12 +59,15 @@ pub(super) async fn assemble(
     tokio::spawn(prewarm::dial_once(settings.prewarm.clone(), Arc::clone(&proxy), publisher.watch()));
     let serving = Serving {
         proxy: Arc::clone(&proxy),
-        admission: Admission::new(max_connections, Headroom::new(groups)),
+        admission: Admission::new(max_connections, Headroom::new(memory.as_ref().map(|(groups, _)| groups.clone()))),
         connections: connections.clone(),
         accepting: accepting.clone(),
     };
     serving.accept_on(listeners);
     tokio::spawn(serving::drain_calls(calls.clone(), accepting.clone()));
+    if let Some((groups, sharing)) = memory.filter(|_| settings.memory_follows_group) {
+        tokio::spawn(serving::follow_memory(LimitWatch::new(groups, sharing), calls.clone()));
+    }
     let journal = settings.metrics_of_function.clone().map(|function| {
         let journal =
             Journal::new(function, (counters.clone(), Arc::clone(&proxy)), Arc::clone(&restarts), publisher.watch());
@@ -76,6 +79,7 @@ pub(super) async fn assemble(
     let identity = Arc::new(OnceLock::new());
     let inspector = Inspector {
         api: api.clone(),
+        calls: calls.clone(),
         counters,
         proxy,
         restarts: Arc::clone(&restarts),

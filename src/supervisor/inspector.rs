@@ -14,7 +14,7 @@ use crate::proxy::{Counters, Proxy};
 use crate::runtime::Identity;
 use crate::state::State;
 use crate::status::{Node, Snapshot};
-use crate::tailscaled::{self, Dialer, LocalApi, Thaw};
+use crate::tailscaled::{self, Calls, Dialer, LocalApi, Thaw};
 
 /// A tailscaled that hangs must not keep a person from learning that it does.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -22,6 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// What it looks into.
 pub(super) struct Inspector {
     pub api: LocalApi,
+    pub calls: Calls,
     pub counters: Counters,
     pub proxy: Arc<Proxy<Dialer>>,
     pub restarts: Arc<AtomicU64>,
@@ -38,6 +39,7 @@ impl Inspect for Inspector {
         let mut snapshot = Snapshot {
             connections: self.counters.now(),
             restarts: self.restarts.load(Ordering::Relaxed),
+            limitation: self.calls.is_stock().then(|| tailscaled::WITHOUT_CALLS.to_owned()),
             ..Snapshot::default()
         };
         if let Ok(Ok(status)) = timeout(PATIENCE, self.api.status(true)).await {

@@ -29,7 +29,7 @@ use tokio_util::task::TaskTracker;
 use crate::child::OwnChildren;
 use crate::config::{Credentials, Environment, Settings};
 use crate::fatal::Fatal;
-use crate::memory::Groups;
+use crate::memory::{Groups, Sharing};
 use crate::runtime::{Platform, Runtime, StopRequest};
 use crate::secret::Redactor;
 use crate::state::{Phase, Publisher, Watcher};
@@ -46,8 +46,8 @@ const LOGOUT: Duration = Duration::from_millis(700);
 pub struct Surroundings<'a> {
     pub runtime: Runtime,
     pub environment: &'a Environment,
-    /// What bounds its memory; `None` where nothing counts it.
-    pub groups: Option<Groups>,
+    /// What bounds its memory, and who else needs of it; `None` where nothing counts it.
+    pub memory: Option<(Groups, Sharing)>,
 }
 
 /// Runs the daemon to its end. `signals` were registered before anything else happened.

@@ -2,7 +2,9 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -10,7 +12,7 @@ use super::listeners;
 use crate::config::Settings;
 use crate::dial::Target;
 use crate::fatal::Fatal;
-use crate::memory::Brake;
+use crate::memory::{Brake, LimitWatch};
 use crate::proxy::{
     self, Admission, Connector, Counters, Heard, Lane, Listener, Patience, Permit, Policy, Proxy, SILENCE_AT_THE_END,
     Stream,
@@ -89,6 +91,20 @@ impl Serving {
 pub(super) async fn drain_calls(calls: Calls, accepting: CancellationToken) {
     accepting.cancelled().await;
     calls.drain(SILENCE_AT_THE_END).await;
+}
+
+/// How often the limit of the control group is looked at: as many small files as there are groups above.
+const LOOK_AT_LIMIT: Duration = Duration::from_secs(1);
+
+/// Has tailscaled keep to its share of the control group's limit when that changes.
+pub(super) async fn follow_memory(mut limit: LimitWatch, calls: Calls) {
+    loop {
+        sleep(LOOK_AT_LIMIT).await;
+        if let Some(share) = limit.changed() {
+            tracing::info!(bytes = share, "the control group's limit has changed, and with it tailscaled's share");
+            calls.set_memory_limit(share).await;
+        }
+    }
 }
 
 pub(super) fn connector(

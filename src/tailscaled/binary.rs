@@ -1,13 +1,20 @@
 //! Finds the tailscaled to run and asks it for its version.
 
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use memchr::memmem::Finder;
 use nix::unistd::{AccessFlags, access};
 
+use super::calls::MARKER;
 use crate::fatal::Fatal;
 
 const NAME: &str = "tailscaled";
+
+/// So much of a program is searched at a time.
+const BLOCK: usize = 1 << 20;
 
 /// Where it may be as seen from this program's directory. A Lambda layer has the one in `extensions`, the other in `bin`.
 const BESIDE: [&str; 2] = [".", "../bin"];
@@ -40,6 +47,44 @@ pub fn version(path: &Path) -> Option<String> {
     (output.status.success() && !text.is_empty()).then_some(text)
 }
 
+/// Whether the program has our calls compiled in; `None` where it cannot be read.
+pub fn has_calls(path: &Path) -> Option<bool> {
+    let mut program = File::open(path).ok()?;
+    let finder = Finder::new(MARKER);
+    let (mut block, mut kept) = (vec![0; BLOCK], 0);
+    loop {
+        let read = program.read(&mut block[kept..]).ok()?;
+        let filled = kept + read;
+        if finder.find(&block[..filled]).is_some() {
+            return Some(true);
+        }
+        if read == 0 {
+            return Some(false);
+        }
+        // The marker may begin at the end of a block.
+        kept = filled.min(MARKER.len() - 1);
+        block.copy_within(filled - kept..filled, 0);
+    }
+}
+
 fn is_program(path: &Path) -> bool {
     path.is_file() && access(path, AccessFlags::X_OK).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_marker_is_found_wherever_it_stands() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let program = directory.path().join("tailscaled");
+        for before in [0, 1, BLOCK - 5, BLOCK, 3 * BLOCK - 1] {
+            std::fs::write(&program, [&vec![0; before][..], MARKER.as_bytes(), b"\0rest"].concat()).expect("written");
+            assert_eq!(has_calls(&program), Some(true), "{before}");
+        }
+        std::fs::write(&program, vec![b't'; 2 * BLOCK]).expect("written");
+        assert_eq!(has_calls(&program), Some(false));
+        assert_eq!(has_calls(&directory.path().join("none")), None);
+    }
 }

@@ -34,8 +34,8 @@ mod thaw;
 mod unknown_v6;
 mod verification;
 
-pub use binary::{find, version};
-pub use calls::{Calls, MARKER, WITHOUT_CALLS};
+pub use binary::{find, has_calls, version};
+pub use calls::{Calls, WITHOUT_CALLS};
 pub use control::Control;
 pub use dialer::Dialer;
 pub use directory::{StateDir, StateDirError};

@@ -103,9 +103,12 @@ func (c *connection) upload(ahead []byte) {
 			continue
 		}
 		if errors.Is(err, io.EOF) {
-			_ = c.target.closeWrite()
-			if c.ended(clientEnded) && c.client.gone() == nil {
-				c.end(clientReset)
+			// Noted before the target hears of it: it may end at once, too.
+			if c.ended(clientEnded) {
+				_ = c.target.closeWrite()
+				if c.client.gone() == nil {
+					c.end(clientReset)
+				}
 			}
 			return
 		}
@@ -139,8 +142,9 @@ func (c *connection) download() {
 			continue
 		}
 		if errors.Is(err, io.EOF) {
-			c.client.closeWrite()
-			c.ended(targetEnded)
+			if c.ended(targetEnded) {
+				c.client.closeWrite()
+			}
 			return
 		}
 		c.client.drained(drainLimit, c.closed)

@@ -109,7 +109,7 @@ func candidates(networkMap *netmap.NetworkMap, acceptsDNS bool, name string) []s
 
 // lookUp asks for one name where it belongs.
 func lookUp(ctx context.Context, backend *ipnlocal.LocalBackend, networkMap *netmap.NetworkMap, name string) ([]netip.Addr, error) {
-	whole, err := dnsname.ToFQDN(name)
+	whole, err := wholeName(name)
 	if err != nil {
 		return nil, errNoName
 	}
@@ -129,6 +129,11 @@ func lookUp(ctx context.Context, backend *ipnlocal.LocalBackend, networkMap *net
 		addresses[i] = addresses[i].Unmap()
 	}
 	return addresses, err
+}
+
+// wholeName is a name as zones are compared with it: those of the network map are in lower case.
+func wholeName(name string) (dnsname.FQDN, error) {
+	return dnsname.ToFQDN(strings.ToLower(name))
 }
 
 // server says who answers for a name.

@@ -10,7 +10,6 @@ import (
 	"golang.org/x/net/dns/dnsmessage"
 	"tailscale.com/tailcfg"
 	"tailscale.com/types/netmap"
-	"tailscale.com/util/dnsname"
 )
 
 // tailnetMap is the map of a node whose tailnet has a domain of its own, a search domain and a record.
@@ -50,7 +49,7 @@ func TestNamesOfTheTailnetAreItsOwn(t *testing.T) {
 		"db.tail.example": true, "DB.Tail.Example.": true, "tail.example": true, "extra.example": true,
 		"nottail.example": false, "tail.example.com": false, "www.extra.example": false, "localhost": false,
 	} {
-		whole, err := dnsname.ToFQDN(name)
+		whole, err := wholeName(name)
 		if err != nil || isOwn(tailnetMap(), whole) != want {
 			t.Errorf("%s: not %v (%v)", name, want, err)
 		}

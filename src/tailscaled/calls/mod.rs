@@ -8,7 +8,7 @@ mod message;
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ pub(super) use dialled::dial;
 use message::request;
 
 /// Stands in the program of a tailscaled that has the calls.
-pub const MARKER: &str = "tetherd calls: version 1";
+pub(super) const MARKER: &str = "tetherd calls: version 1";
 
 /// What is less with a tailscaled that has no such calls.
 pub const WITHOUT_CALLS: &str = "this tailscaled has no calls of tetherd's: no UDP, names by split DNS do not resolve, and \
@@ -42,6 +42,8 @@ struct Inner {
     memory_limit: AtomicU64,
     /// Milliseconds; 0 until the daemon drains.
     drain_limit: AtomicU64,
+    /// Whether it was said what is less without the calls.
+    was_said: AtomicBool,
 }
 
 enum State {
@@ -61,13 +63,16 @@ impl Calls {
             opening: AsyncMutex::new(()),
             memory_limit: AtomicU64::new(0),
             drain_limit: AtomicU64::new(0),
+            was_said: AtomicBool::new(false),
         }))
     }
 
     /// To be called when tailscaled has been started and listens: finds out what it can do, and opens the session.
     pub async fn begin(&self) {
         *self.state() = State::Unknown;
-        if let Ok(None) = self.channel().await {
+        if let Ok(None) = self.channel().await
+            && !self.0.was_said.swap(true, Ordering::Relaxed)
+        {
             tracing::warn!("{WITHOUT_CALLS}");
         }
     }
