@@ -129,7 +129,7 @@ impl<D: Dial> Proxy<D> {
     /// Has tailscaled relay: it gets the client's own socket.
     async fn hand_over(&self, client: Stream, held: Box<dyn Held>, sent: Vec<u8>) {
         let relayed = match client.into_socket() {
-            Ok(client) => held.hand_over(client, sent, self.patience.terms(true)).await,
+            Ok(client) => held.hand_over(client, sent, self.patience.terms()).await,
             Err(error) => Err(error),
         };
         match relayed {

@@ -90,9 +90,14 @@ pub struct Patience {
 }
 
 impl Patience {
-    /// The same for a connection that tailscaled relays.
-    pub(super) fn terms(&self, counts_traffic: bool) -> RelayTerms {
-        RelayTerms { half_closed: self.half_closed, idle: self.idle, counts_traffic }
+    /// The same for a client's connection that tailscaled relays.
+    pub(super) fn terms(&self) -> RelayTerms {
+        RelayTerms { half_closed: self.half_closed, idle: self.idle, counts_traffic: true }
+    }
+
+    /// For the way to the target of an HTTP exchange, whose silence and bytes count where the client is.
+    pub(super) fn terms_of_http(&self) -> RelayTerms {
+        RelayTerms { half_closed: self.half_closed, idle: None, counts_traffic: false }
     }
 }
 

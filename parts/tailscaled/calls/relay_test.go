@@ -3,6 +3,8 @@ package calls
 import (
 	"errors"
 	"net"
+	"os"
+	"runtime/pprof"
 	"runtime"
 	"strings"
 	"syscall"
@@ -154,7 +156,7 @@ func TestAClientReadsWhatCameBeforeTheTargetsReset(t *testing.T) {
 	overBoth(t, func(t *testing.T, network string) {
 		r := startRelay(t, network, handOver{limits: longLimits})
 		shortBuffer(t, r.client)
-		const length = 128 << 10
+		const length = 32 << 10
 		send(t, r.target, mebibyte[:length])
 		waitFor(t, "the bytes are handed to the kernel", func() bool { return r.received.all.Load() == length })
 		resetEnd(t, r.target)
@@ -285,6 +287,10 @@ func TestIdleConnectionsHoldNoBuffer(t *testing.T) {
 	if each >= bufferSize/2 {
 		t.Errorf("an idle connection takes %d bytes", each)
 	}
+	if f, err := os.Create(os.Getenv("PROF")); err == nil { pprof.Lookup("heap").WriteTo(f, 0); f.Close() }
+	var stats runtime.MemStats
+	runtime.ReadMemStats(&stats)
+	t.Logf("stack %d heap %d", stats.StackInuse, stats.HeapAlloc)
 	runtime.KeepAlive(opened)
 }
 

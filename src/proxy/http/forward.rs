@@ -91,8 +91,7 @@ impl Upstream {
         {
             reusable = Some(sender);
         }
-        // The bodies are counted here.
-        let terms = proxy.patience.terms(false);
+        let terms = proxy.patience.terms_of_http();
         let sent = proxy.counters.bytes(Direction::Sent);
         let request = next_hop(request)?;
         let repeated = reusable.is_some().then(|| repeatable(&request)).flatten();

@@ -8,12 +8,15 @@ mod message;
 
 use std::io;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Mutex as AsyncMutex;
 
+use super::local_api::ANSWER_TIMEOUT;
+use super::running_time::within;
 use crate::dial::{DialError, Located};
 pub(super) use association::associate;
 pub(super) use channel::Channel;
@@ -104,7 +107,8 @@ impl Calls {
         if let Some(known) = self.known() {
             return Ok(known);
         }
-        match Channel::open(&self.0.socket).await? {
+        let opened = within(ANSWER_TIMEOUT, pin!(Channel::open(&self.0.socket))).await;
+        match opened.unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into()))? {
             Opened::Session(channel) => {
                 self.tell(&channel).await?;
                 *self.state() = State::Open(Arc::clone(&channel));
