@@ -74,6 +74,7 @@ fn proxy(socket: &Path, publisher: &Publisher) -> Proxy<Dialer> {
         handshake_timeout: LONG,
         patience: Patience {
             half_closed: LONG,
+            half_closed_held: LONG,
             idle: None,
             draining: CancellationToken::new(),
             brake: Brake::default(),

@@ -7,7 +7,7 @@
 //! text needs for where it goes, [`failed_accepts`] what a listener does that cannot accept, [`fatal`] the reasons to end. [`memory`] what the
 //! container's memory allows, [`child`] and [`inherited`] are what all children have in common,
 //! [`proxy_env`] the variables by which programs find the proxy, [`reachable`] where a listener is, [`address`] the one form of addresses,
-//! [`local_stream`] a connection over a unix socket.
+//! [`local_stream`] a connection over a unix socket, [`net`] what the kernel tells of sockets.
 
 pub mod address;
 pub mod child;
@@ -23,6 +23,7 @@ pub mod inherited;
 pub mod keys;
 pub mod local_stream;
 pub mod memory;
+pub mod net;
 pub mod proxy;
 pub mod proxy_env;
 pub mod reachable;

@@ -23,6 +23,9 @@ pub fn environment(pairs: &[(&str, &str)]) -> Environment {
 /// Settings given on the command line: key and value.
 pub type Flags = Vec<(&'static str, String)>;
 
+/// The origin of a built-in default.
+pub(super) const DEFAULT: &str = "default";
+
 /// `TETHERD_` names that are no settings.
 const FILE_VARIABLE: &str = "TETHERD_CONFIG";
 
@@ -71,7 +74,7 @@ impl Layers {
         let mut layers = Self { figment: Figment::new(), winners: BTreeMap::new(), faults: Vec::new() };
         for key in KEYS {
             if let Some(default) = key.default {
-                layers.add("default".into(), key, default.into());
+                layers.add(DEFAULT.into(), key, default.into());
             }
         }
         layers

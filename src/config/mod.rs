@@ -20,7 +20,7 @@ pub use fault::{Fault, Faults};
 pub use layers::environment;
 pub use layers::{Environment, Flags};
 pub use reader::Shown;
-pub use settings::{Credentials, Settings};
+pub use settings::{Credentials, HalfCloseTimeout, Settings};
 
 use crate::memory::Share;
 use crate::runtime::Runtime;
@@ -113,6 +113,21 @@ mod tests {
         assert_eq!(settings.connect_timeout, Duration::from_secs(15));
         assert_eq!(settings.drain_timeout, Duration::from_secs(10));
         assert_eq!(settings.start_timeout.0, None);
+    }
+
+    #[test]
+    fn a_half_close_is_waited_for_less_where_it_cannot_be_told_from_a_close_unless_the_user_says_how_long() {
+        let read = |pairs: &[(&str, &str)], flags: &Flags| {
+            let config = load(&environment(pairs), None, flags);
+            let shown = config.shown.iter().find(|shown| shown.key == "half_close_timeout").expect("is shown");
+            let timeout = config.settings.expect("valid").half_close_timeout;
+            (timeout.carried.as_secs(), timeout.held.as_secs(), format!("{} ({})", shown.value, shown.origin))
+        };
+        assert_eq!(read(&[], &vec![]), (60, 5, "60s (default)".into()));
+        let flag = vec![("half_close_timeout", "60s".into())];
+        assert_eq!(read(&[], &flag), (60, 60, "60s (--half-close-timeout)".into()));
+        let (name, variable) = ("TETHERD_HALF_CLOSE_TIMEOUT", [("TETHERD_HALF_CLOSE_TIMEOUT", "2s")]);
+        assert_eq!(read(&variable, &vec![]), (2, 2, format!("2s ({name})")));
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::auth::AuthSource;
+use super::layers::DEFAULT;
 use super::node::{NodeSettings, SocketPath};
 use super::reader::Reader;
 use super::rule::Rule;
@@ -27,6 +28,21 @@ impl Credentials {
         let user = Secret::new(self.user.as_str()).matches(user);
         user & self.password.matches(password)
     }
+}
+
+/// Longest silence of a connection once one of its sides has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HalfCloseTimeout {
+    /// With a tailscaled that carries the end of each direction through.
+    pub carried: Duration,
+    /// With one that does not, where nobody can tell whether a client that has ended still waits for an answer. What the
+    /// user sets counts for both.
+    pub held: Duration,
+}
+
+impl HalfCloseTimeout {
+    /// Beside a tailscaled without tetherd's calls, unless the user says otherwise.
+    const HELD: Duration = Duration::from_secs(5);
 }
 
 /// Everything the daemon can be told.
@@ -53,7 +69,7 @@ pub struct Settings {
     pub connect_timeout: Duration,
     pub handshake_timeout: Duration,
     pub idle_timeout: Limit,
-    pub half_close_timeout: Duration,
+    pub half_close_timeout: HalfCloseTimeout,
     pub drain_timeout: Duration,
     pub start_timeout: Limit,
     pub max_connections: Option<NonZeroUsize>,
@@ -100,7 +116,7 @@ impl Reader {
             connect_timeout: self.value("connect_timeout").unwrap_or_default(),
             handshake_timeout: self.value("handshake_timeout").unwrap_or_default(),
             idle_timeout: self.value("idle_timeout").unwrap_or(Limit(None)),
-            half_close_timeout: self.value("half_close_timeout").unwrap_or_default(),
+            half_close_timeout: self.half_close_timeout(),
             drain_timeout: self.value("drain_timeout").unwrap_or_default(),
             start_timeout: self.value("start_timeout").unwrap_or(Limit(None)),
             max_connections: self.value("max_connections"),
@@ -121,5 +137,11 @@ impl Reader {
         self.no_address_twice(&settings);
         // A stand-in above is never used: it is there only where a fault was noted.
         self.faults.is_empty().then_some(settings)
+    }
+
+    fn half_close_timeout(&mut self) -> HalfCloseTimeout {
+        let carried = self.value("half_close_timeout").unwrap_or_default();
+        let is_default = self.origin("half_close_timeout") == DEFAULT;
+        HalfCloseTimeout { carried, held: if is_default { HalfCloseTimeout::HELD } else { carried } }
     }
 }

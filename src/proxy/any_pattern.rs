@@ -26,7 +26,13 @@ const PATTERNS: u64 = 32;
 const MUCH: usize = 8 << 20;
 
 fn patience() -> Patience {
-    Patience { half_closed: END, idle: None, draining: CancellationToken::new(), brake: Brake::default() }
+    Patience {
+        half_closed: END,
+        half_closed_held: END,
+        idle: None,
+        draining: CancellationToken::new(),
+        brake: Brake::default(),
+    }
 }
 
 /// Both ends of a TCP connection, with socket buffers of `buffer` bytes where one is given.

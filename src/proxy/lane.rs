@@ -127,8 +127,13 @@ mod tests {
     /// Sends much, ends its side, and has to get all of it back.
     async fn exchange(lane: &Lane, number: u8) {
         let ((mut client, near), (far, mut target)) = (pair().await, pair().await);
-        let patience =
-            Patience { half_closed: LONG, idle: None, draining: CancellationToken::new(), brake: Brake::default() };
+        let patience = Patience {
+            half_closed: LONG,
+            half_closed_held: LONG,
+            idle: None,
+            draining: CancellationToken::new(),
+            brake: Brake::default(),
+        };
         let carried = Arc::new(Carried::default());
         let relaying = lane.relay(Stream::Tcp(near), Stream::Tcp(far), &patience, &carried);
         let echoing = async {

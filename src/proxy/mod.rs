@@ -5,6 +5,7 @@ mod admission;
 mod any_pattern;
 mod beside;
 mod client;
+mod closed_client;
 mod connector;
 mod copy;
 mod counters;

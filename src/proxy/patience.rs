@@ -79,8 +79,12 @@ impl Carried {
 /// How long a connection may be silent.
 #[derive(Clone, Debug)]
 pub struct Patience {
-    /// Once one side has ended.
+    /// Once one side has ended, where the other is known to be there: ends are carried through, or the client's socket
+    /// is seen to be open.
     pub half_closed: Duration,
+    /// Once the client has ended its side, where the target may not hear of it and nobody can tell whether the client
+    /// still waits for an answer.
+    pub half_closed_held: Duration,
     /// In both directions, while both sides are there.
     pub idle: Option<Duration>,
     /// Cancelled when the daemon drains.
@@ -125,14 +129,14 @@ async fn silent_for(carried: &Carried, limit: Duration) {
     }
 }
 
-/// Lets `direction` finish, or ends it when nothing was carried for as long as `patience` says.
+/// Lets `direction` finish, or ends it when nothing was carried for `silence`, or for a moment at a stop.
 pub(super) async fn until_silent<T>(
     direction: impl Future<Output = io::Result<T>>,
     carried: &Carried,
+    mut silence: Duration,
     patience: &Patience,
 ) -> io::Result<T> {
     let mut direction = pin!(direction);
-    let mut silence = patience.half_closed;
     let mut draining = false;
     loop {
         let before = carried.all();

@@ -6,6 +6,7 @@ use std::pin::pin;
 
 use tokio::io::AsyncWriteExt;
 
+use super::closed_client::{ClientEnd, ClientSocket};
 use super::copy::{Broken, Copied, copy, discard};
 use super::halves::{Reads, Writes};
 use super::patience::{Carried, Patience, idle, until_silent};
@@ -32,7 +33,8 @@ pub(super) struct Terms<'a> {
 }
 
 /// Relays until the end. Once one side has ended, the other gets as long as it has something to say, and
-/// `patience.half_closed` after its last byte.
+/// the time that `patience` gives it after its last byte. Where the target may not hear of the client's end, a client
+/// that has closed its socket ends the connection.
 pub async fn relay(
     mut client: Stream,
     mut target: Stream,
@@ -53,6 +55,7 @@ pub(super) async fn relay_until(client: &mut Stream, target: &mut Stream, terms:
 }
 
 async fn carry(client: &mut Stream, target: &mut Stream, terms: Terms<'_>) -> io::Result<Copied> {
+    let socket = (terms.half_close == HalfClose::Hold).then(|| ClientSocket::find(client));
     let (client_reads, client_writes) = client.halves();
     let (target_reads, target_writes) = target.halves();
     let mut answer = pin!(answer(target_reads, client_writes, terms));
@@ -60,19 +63,40 @@ async fn carry(client: &mut Stream, target: &mut Stream, terms: Terms<'_>) -> io
     let Terms { patience, carried, ties, .. } = terms;
     tokio::select! {
         result = &mut request => {
-            if result? == Copied::Leaves {
+            let (copied, client) = result?;
+            if copied == Copied::Leaves {
                 return Ok(Copied::Leaves);
             }
             ties.end();
-            Box::pin(until_silent(answer, carried, patience)).await
+            Box::pin(rest_of_answer(answer, &client, socket, terms)).await
         }
         result = &mut answer => {
             if result? == Copied::Leaves {
                 return Ok(Copied::Leaves);
             }
             ties.end();
-            Box::pin(until_silent(request, carried, patience)).await
+            let (copied, _) = Box::pin(until_silent(request, carried, patience.half_closed, patience)).await?;
+            Ok(copied)
         }
+    }
+}
+
+/// Lets the answer come to a client that has ended its side. With the client's `socket`, only while it is not closed.
+async fn rest_of_answer(
+    answer: impl Future<Output = io::Result<Copied>>,
+    client: &Reads<'_>,
+    socket: Option<ClientSocket>,
+    Terms { patience, carried, .. }: Terms<'_>,
+) -> io::Result<Copied> {
+    let Some(socket) = socket else { return until_silent(answer, carried, patience.half_closed, patience).await };
+    let silence = match socket.end(client) {
+        ClientEnd::Closed => return Ok(Copied::All),
+        ClientEnd::HalfClosed => patience.half_closed,
+        ClientEnd::Unknown => patience.half_closed_held,
+    };
+    tokio::select! {
+        result = until_silent(answer, carried, silence, patience) => result,
+        () = socket.closed(client) => Ok(Copied::All),
     }
 }
 
@@ -88,22 +112,28 @@ async fn answer(mut target: Reads<'_>, mut client: Writes<'_>, terms: Terms<'_>)
     end(&mut client, terms.ties).await
 }
 
-async fn request(mut client: Reads<'_>, mut target: Writes<'_>, terms: Terms<'_>) -> io::Result<Copied> {
+/// Gives back what it has read to the end.
+async fn request<'a>(
+    mut client: Reads<'a>,
+    mut target: Writes<'_>,
+    terms: Terms<'_>,
+) -> io::Result<(Copied, Reads<'a>)> {
     let Terms { half_close, patience, carried, ties } = terms;
     // tailscaled holds what waits to be sent through the tailnet, and nothing of what goes past it.
     let brake = if half_close == HalfClose::Hold { patience.brake.clone() } else { Brake::default() };
-    match copy(&mut client, &mut target, &carried.sent, &brake, ties).await {
-        Ok(Copied::All) if half_close == HalfClose::PassOn => end(&mut target, ties).await,
-        Ok(copied) => Ok(copied),
+    let copied = match copy(&mut client, &mut target, &carried.sent, &brake, ties).await {
+        Ok(Copied::All) if half_close == HalfClose::PassOn => end(&mut target, ties).await?,
+        Ok(copied) => copied,
         // A target that listens no more may have answered all the same. What the client still sends is read and
         // dropped: closing a socket with unread bytes resets it, and the reset overtakes the end of the answer.
         Err(Broken::Writing(_)) => {
             let _tie = ties.bind();
             let discarded = Box::pin(discard(&mut client, &carried.unheard)).await;
-            discarded.map(|()| Copied::All).map_err(Broken::into_inner)
+            discarded.map(|()| Copied::All).map_err(Broken::into_inner)?
         }
-        Err(Broken::Reading(error)) => Err(error),
-    }
+        Err(Broken::Reading(error)) => return Err(error),
+    };
+    Ok((copied, client))
 }
 
 /// Tells `to` that nothing more comes; the last direction leaves that to the closing of the socket.
@@ -119,16 +149,25 @@ mod tests {
     use super::super::patience::SILENCE_AT_THE_END;
     use super::*;
     use crate::local_stream::LocalStream;
+    use nix::sys::socket::{setsockopt, sockopt};
     use std::time::Duration;
     use tokio::io::AsyncReadExt;
-    use tokio::net::{TcpListener, TcpStream, UnixStream};
+    use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixStream};
     use tokio::time::sleep;
     use tokio_util::sync::CancellationToken;
 
     const SILENCE: Duration = Duration::from_secs(60);
+    /// Of a client of which nobody can tell whether it waits for an answer.
+    const SILENCE_OF_UNSEEN: Duration = Duration::from_millis(200);
 
     fn patience() -> Patience {
-        Patience { half_closed: SILENCE, idle: None, draining: CancellationToken::new(), brake: Brake::default() }
+        Patience {
+            half_closed: SILENCE,
+            half_closed_held: SILENCE_OF_UNSEEN,
+            idle: None,
+            draining: CancellationToken::new(),
+            brake: Brake::default(),
+        }
     }
 
     /// A connection and its other end, as the relay has it.
@@ -293,5 +332,70 @@ mod tests {
         let (result, ()) = tokio::join!(relay(near, far, HalfClose::Hold, &patience, &carried), stop);
         result.expect_err("is silent");
         assert_eq!(started.elapsed(), Duration::from_secs(1) + SILENCE_AT_THE_END);
+    }
+
+    /// Relays between a client over TCP and a target, both in the hands of `exchange`, through a way that holds ends back.
+    async fn held<T>(client: TcpSocket, exchange: impl AsyncFnOnce(TcpStream, UnixStream) -> T) -> (io::Result<()>, T) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let (client, near) = tokio::join!(client.connect(address), listener.accept());
+        let (near, _) = near.expect("accepts");
+        let (target, far) = pair();
+        let (patience, carried) = (patience(), Carried::default());
+        let relay = relay(Stream::Tcp(near), far, HalfClose::Hold, &patience, &carried);
+        tokio::join!(relay, exchange(client.expect("connects"), target))
+    }
+
+    fn socket() -> TcpSocket {
+        TcpSocket::new_v4().expect("a socket")
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn a_client_that_has_closed_ends_the_connection_and_the_target_has_all_it_sent() {
+        let begun = std::time::Instant::now();
+        let (result, request) = held(socket(), async |mut client, mut target| {
+            client.write_all(b"QUIT").await.expect("sent");
+            drop(client);
+            let mut request = Vec::new();
+            target.read_to_end(&mut request).await.expect("request with its end");
+            request
+        })
+        .await;
+        result.expect("ends in order");
+        assert_eq!(request, b"QUIT");
+        assert!(begun.elapsed() < SILENCE / 2, "{:?}", begun.elapsed());
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn a_client_that_has_half_closed_gets_a_late_answer_and_ends_the_connection_by_closing() {
+        let begun = std::time::Instant::now();
+        let (result, ()) = held(socket(), async |mut client, mut target| {
+            client.shutdown().await.expect("half-closed");
+            sleep(3 * SILENCE_OF_UNSEEN).await;
+            target.write_all(b"late").await.expect("is heard");
+            let mut answer = [0; 4];
+            client.read_exact(&mut answer).await.expect("answer");
+            assert_eq!(&answer, b"late");
+            drop(client);
+            assert_eq!(target.read(&mut answer).await.expect("an end"), 0);
+        })
+        .await;
+        result.expect("ends in order");
+        assert!(begun.elapsed() < SILENCE / 2, "{:?}", begun.elapsed());
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn a_client_that_nobody_sees_is_waited_for_a_shorter_silence() {
+        let client = socket();
+        setsockopt(&client, sockopt::BindToDevice, &"lo".into()).expect("is bound");
+        let (result, waited) = held(client, async |mut client, mut target| {
+            let begun = std::time::Instant::now();
+            client.shutdown().await.expect("half-closed");
+            assert_eq!(target.read(&mut [0]).await.expect("an end"), 0);
+            begun.elapsed()
+        })
+        .await;
+        assert_eq!(result.expect_err("is silent").kind(), io::ErrorKind::TimedOut);
+        assert!((SILENCE_OF_UNSEEN..SILENCE / 2).contains(&waited), "{waited:?}");
     }
 }

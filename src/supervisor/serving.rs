@@ -136,7 +136,8 @@ pub(super) fn proxy(
         credentials: settings.socks_credentials.clone(),
         handshake_timeout: settings.handshake_timeout,
         patience: Patience {
-            half_closed: settings.half_close_timeout,
+            half_closed: settings.half_close_timeout.carried,
+            half_closed_held: settings.half_close_timeout.held,
             idle: settings.idle_timeout.0,
             draining: accepting.clone(),
             brake: brake.clone(),

@@ -1,0 +1,3 @@
+//! What the kernel tells of sockets.
+
+pub mod sock_diag;

@@ -1,0 +1,146 @@
+//! Asks the kernel about one TCP socket of this network namespace, by its two addresses (sock_diag(7)). No capability is
+//! needed for that, and the answer is there when the question has been sent.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::AsRawFd;
+
+use nix::errno::Errno;
+use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, send, socket};
+
+/// `SOCK_DIAG_BY_FAMILY` of linux/sock_diag.h: the type of the question and of its answer.
+const BY_FAMILY: u16 = 20;
+/// `TCP_LISTEN` of linux/tcp_states.h.
+const LISTEN: u8 = 10;
+/// `struct nlmsghdr`.
+const HEADER: usize = 16;
+/// `struct nlmsghdr` and `struct inet_diag_req_v2`.
+const QUESTION: usize = HEADER + 56;
+
+/// A TCP socket as the kernel describes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TcpSocket {
+    /// Number that no other socket has had since the machine started.
+    pub cookie: u64,
+    /// Whether a process has it open. What the kernel keeps of a closed one, until the connection is over, has no owner.
+    pub is_open: bool,
+}
+
+/// The socket whose own address is `local` and whose peer's is `remote`; `None` when this network namespace has none.
+/// A kernel without its part for TCP says so, too.
+///
+/// # Errors
+/// When the kernel does not let itself be asked: it has no sock_diag, a seccomp filter forbids it, no descriptor is free.
+pub fn tcp_socket(local: SocketAddr, remote: SocketAddr) -> io::Result<Option<TcpSocket>> {
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let kernel = socket(AddressFamily::Netlink, SockType::Datagram, flags, SockProtocol::NetlinkSockDiag)?;
+    let kernel = kernel.as_raw_fd();
+    send(kernel, &question(local, remote), MsgFlags::empty())?;
+    let mut answer = [0; 256];
+    let length = recv(kernel, &mut answer, MsgFlags::empty())?;
+    read(&answer[..length])
+}
+
+/// IPv4 within IPv6 is IPv4 to the kernel's table of connections, whichever family the socket is of.
+fn question(local: SocketAddr, remote: SocketAddr) -> [u8; QUESTION] {
+    let (source, destination) = (local.ip().to_canonical(), remote.ip().to_canonical());
+    let family = if source.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+    let mut bytes = [0; QUESTION];
+    let mut put = |at: usize, field: &[u8]| bytes[at..at + field.len()].copy_from_slice(field);
+    put(0, &(QUESTION as u32).to_ne_bytes());
+    put(4, &BY_FAMILY.to_ne_bytes());
+    put(6, &(nix::libc::NLM_F_REQUEST as u16).to_ne_bytes());
+    put(HEADER, &[family as u8, nix::libc::IPPROTO_TCP as u8]);
+    // Any state.
+    put(HEADER + 4, &[0xff; 4]);
+    put(HEADER + 8, &local.port().to_be_bytes());
+    put(HEADER + 10, &remote.port().to_be_bytes());
+    for (at, address) in [(HEADER + 12, source), (HEADER + 28, destination)] {
+        match address {
+            IpAddr::V4(address) => put(at, &address.octets()),
+            IpAddr::V6(address) => put(at, &address.octets()),
+        }
+    }
+    put(HEADER + 44, &interface(local).to_ne_bytes());
+    // INET_DIAG_NOCOOKIE
+    put(HEADER + 48, &[0xff; 8]);
+    bytes
+}
+
+/// The interface of a link-local address.
+fn interface(address: SocketAddr) -> u32 {
+    match address {
+        SocketAddr::V4(_) => 0,
+        SocketAddr::V6(address) => address.scope_id(),
+    }
+}
+
+/// Reads `struct nlmsghdr`, and after it `struct inet_diag_msg` or an error's number.
+fn read(answer: &[u8]) -> io::Result<Option<TcpSocket>> {
+    let short = || io::Error::from(io::ErrorKind::UnexpectedEof);
+    let word = |at: usize| answer.get(at..)?.first_chunk().copied();
+    let kind = answer.get(4..).and_then(<[u8]>::first_chunk).copied().map(u16::from_ne_bytes);
+    match kind.ok_or_else(short)? {
+        BY_FAMILY => {
+            let state = *answer.get(HEADER + 1).ok_or_else(short)?;
+            let cookie = answer.get(HEADER + 44..).and_then(<[u8]>::first_chunk).copied().ok_or_else(short)?;
+            let inode = u32::from_ne_bytes(word(HEADER + 68).ok_or_else(short)?);
+            let socket = TcpSocket { cookie: u64::from_ne_bytes(cookie), is_open: inode != 0 };
+            // Where no connection is found the kernel goes on to who would take one.
+            Ok((state != LISTEN).then_some(socket))
+        }
+        _ => match Errno::from_raw(-i32::from_ne_bytes(word(HEADER).ok_or_else(short)?)) {
+            Errno::ENOENT => Ok(None),
+            error => Err(error.into()),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+    use std::net::{TcpListener, TcpStream};
+
+    #[test]
+    fn a_socket_is_found_by_its_two_addresses_until_nothing_is_left_of_it() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let client = TcpStream::connect(listener.local_addr().expect("an address")).expect("connects");
+        let (server, _) = listener.accept().expect("accepts");
+        let (here, there) = (client.local_addr().expect("an address"), server.local_addr().expect("an address"));
+        let found = tcp_socket(here, there).expect("is answered").expect("is found");
+        assert!(found.is_open);
+        let other = tcp_socket(there, here).expect("is answered").expect("is found");
+        assert_ne!(found.cookie, other.cookie);
+        // The reset by which it closes leaves nothing behind.
+        (&server).write_all(b"unread").expect("sent");
+        client.peek(&mut [0]).expect("arrives");
+        drop(client);
+        assert_eq!(tcp_socket(here, there).expect("is answered"), None);
+    }
+
+    #[test]
+    fn who_listens_at_an_address_is_no_end_of_a_connection() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let nobody = SocketAddr::from(([127, 0, 0, 1], 1));
+        let found = tcp_socket(listener.local_addr().expect("an address"), nobody);
+        assert_eq!(found.expect("is answered"), None);
+    }
+
+    #[test]
+    fn what_the_kernel_refuses_or_cuts_short_is_an_error_and_an_unknown_socket_is_none() {
+        let refused = |error: Errno| {
+            let mut answer = [0; HEADER + 4];
+            answer[4..6].copy_from_slice(&(nix::libc::NLMSG_ERROR as u16).to_ne_bytes());
+            answer[HEADER..].copy_from_slice(&(-(error as i32)).to_ne_bytes());
+            read(&answer).map_err(|error| error.raw_os_error())
+        };
+        assert_eq!(refused(Errno::ENOENT), Ok(None));
+        assert_eq!(refused(Errno::EPERM), Err(Some(nix::libc::EPERM)));
+        let mut answer = [0; HEADER + 71];
+        answer[4..6].copy_from_slice(&BY_FAMILY.to_ne_bytes());
+        for length in [0, 5, HEADER, answer.len()] {
+            assert_eq!(read(&answer[..length]).expect_err("is short").kind(), io::ErrorKind::UnexpectedEof);
+        }
+    }
+}
