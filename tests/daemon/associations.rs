@@ -58,7 +58,7 @@ async fn send_back(socket: UdpSocket) -> io::Result<()> {
 /// A client's association.
 pub struct Association {
     /// Ends it when dropped.
-    _control: TcpStream,
+    control: TcpStream,
     socket: UdpSocket,
     relay: SocketAddr,
 }
@@ -76,7 +76,7 @@ impl Association {
         socks::authenticate(&mut control, None).expect("greets");
         control.write_all(&socks::request(3, &source.ip().to_string(), source.port())).expect("asks");
         let relay = socks::read_reply(&mut control).expect("is associated");
-        Self { _control: control, socket, relay }
+        Self { control, socket, relay }
     }
 
     /// BND.ADDR and BND.PORT: where the proxy takes datagrams.
@@ -88,7 +88,7 @@ impl Association {
     pub fn intruder(&self) -> Self {
         let address: IpAddr = self.socket.local_addr().expect("an address").ip();
         let socket = UdpSocket::bind((address, 0)).expect("a port");
-        Self { _control: self._control.try_clone().expect("a copy"), socket, relay: self.relay }
+        Self { control: self.control.try_clone().expect("a copy"), socket, relay: self.relay }
     }
 
     pub fn send(&self, host: &str, port: u16, payload: &[u8]) {

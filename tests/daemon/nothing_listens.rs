@@ -44,7 +44,7 @@ fn assert_listening(daemon: &Daemon, expected: &[&str]) {
 fn nothing_listens_but_what_the_settings_name_and_wireguard() {
     let scene = Scene::new();
     let (_echo, _server) = (Echo::on(&["127.0.0.1:53"]), Server::echo(7).expect("server"));
-    let builder = scene.daemon().env("TETHERD_FORWARDS", "127.0.0.1:8080=web:80").env("TETHERD_UDP", "true");
+    let builder = scene.daemon().env("TETHERD_FORWARDS", "127.0.0.1:8080=web:80");
     let daemon = start_ready(builder.env("TETHERD_TAILSCALED_ARGS", "--port=41641"));
     let ours = ["tcp 127.0.0.1:1055 tetherd", "tcp 127.0.0.1:8080 tetherd", "tcp 127.0.0.1:9002 tetherd"];
     let named = [&ours[..], &WIREGUARD].concat();
