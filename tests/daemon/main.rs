@@ -2,7 +2,9 @@
 //! module for each promise of the daemon, and for its exit codes, commands and settings.
 
 mod adversity;
+mod associations;
 mod commands;
+mod doors;
 mod exec_and_env;
 mod exec_as_a_process;
 mod exit_codes;
@@ -14,19 +16,26 @@ mod limits;
 mod listeners;
 mod malformed;
 mod malformed_http;
+mod many_short_connections;
 mod metrics;
 mod node_settings;
+mod nothing_listens;
 mod policy;
 mod prewarm;
 mod promise_1_early_connections_wait;
 mod promise_2_tailscaled_may_die;
 mod promise_3_replies_tell_the_truth;
+mod promise_4_ends;
 mod promise_4_half_close_keeps_the_answer;
+mod promise_4_programs;
+mod promise_4_resets;
 mod promise_5_stopping;
 mod promise_6_memory_stays_bounded;
 mod promise_7_secrets_stay_secret;
 mod routes;
 mod scene;
+mod stock_tailscaled;
 mod tailscale_names;
 mod throttled;
 mod udp;
+mod udp_clients;

@@ -10,6 +10,7 @@ pub mod cgroup;
 pub mod daemon;
 pub mod descendants;
 pub mod docker;
+pub mod ends;
 pub mod flows;
 pub mod http;
 pub mod image;
@@ -34,6 +35,7 @@ pub mod wait;
 
 pub use admin::{KeyOptions, MachineInfo};
 pub use daemon::Daemon;
+pub use ends::Ends;
 pub use node::{Node, NodeOptions};
 pub use server::{Server, SlowAnswer};
 pub use tailnet::Tailnet;

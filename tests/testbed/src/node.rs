@@ -1,6 +1,6 @@
-//! A second node of the tailnet: stock tailscaled in userspace mode, joined over its LocalAPI alone.
-//! What arrives for it over the tailnet goes to 127.0.0.1:PORT of the namespace, so a [`crate::Server`] there is
-//! reachable as NAME:PORT.
+//! A second node of the tailnet: tailscaled, joined over its LocalAPI alone, in userspace mode unless it is told to have
+//! a network interface. What arrives for it over the tailnet goes to 127.0.0.1:PORT of the namespace, so a
+//! [`crate::Server`] there is reachable as NAME:PORT; with an interface, to its own addresses.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -40,6 +40,9 @@ pub struct NodeOptions {
     pub args: Vec<String>,
     /// More environment for tailscaled, such as GOMEMLIMIT.
     pub env: Vec<(String, String)>,
+    /// A network interface of this name, where the kernel ends connections as it does without a tailnet. Needs
+    /// /dev/net/tun.
+    pub interface: Option<String>,
 }
 
 /// A joined node; tailscaled and its files go when it is dropped.
@@ -88,7 +91,7 @@ impl Node {
             addresses: (Ipv4Addr::UNSPECIFIED, Ipv6Addr::UNSPECIFIED),
             join_time: Duration::ZERO,
         };
-        let joined = node.log_in(tailnet, hostname, key);
+        let joined = node.log_in(tailnet, hostname, key, options.interface.is_none());
         joined.with_context(|| format!("node {hostname} did not join; its log:\n{}", node.log()))?;
         node.join_time = start.elapsed();
         node.addresses = node.ask_addresses()?;
@@ -158,11 +161,12 @@ impl Node {
         Ok(text)
     }
 
-    fn log_in(&mut self, tailnet: &Tailnet, hostname: &str, key: &str) -> Result<()> {
+    /// `dns`: the tailnet's DNS configuration is used. With a network interface that would write the machine's resolv.conf.
+    fn log_in(&mut self, tailnet: &Tailnet, hostname: &str, key: &str, dns: bool) -> Result<()> {
         let socket = self.socket();
         let bus = wait_until("tailscaled listens", JOIN, || UnixStream::connect(&socket).ok())?;
         let preferences = json!({
-            "ControlURL": tailnet.control_url(), "WantRunning": true, "CorpDNS": true, "Hostname": hostname,
+            "ControlURL": tailnet.control_url(), "WantRunning": true, "CorpDNS": dns, "Hostname": hostname,
         });
         let options = json!({ "AuthKey": key, "UpdatePrefs": preferences });
         self.call("/localapi/v0/start", &options.to_string())?;
@@ -180,9 +184,11 @@ impl Node {
 fn spawn(tailnet: &Tailnet, directory: &TempDir, program: &Path, options: &NodeOptions) -> Result<Process> {
     let path = directory.path();
     let log = File::create(path.join("log"))?;
+    let tun = options.interface.as_deref().unwrap_or("userspace-networking");
     let mut command = Command::new(program);
     command
-        .args(["--tun=userspace-networking", "--no-logs-no-support", "--port=0"])
+        .args(["--no-logs-no-support", "--port=0"])
+        .arg(format!("--tun={tun}"))
         .arg(format!("--statedir={}", path.display()))
         .arg(format!("--socket={}", path.join("sock").display()))
         .args(&options.args)

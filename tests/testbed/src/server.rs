@@ -12,6 +12,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use nix::sys::socket::{self, Backlog};
 
+use crate::ends::reset_at_close;
 use crate::wait::pace;
 
 /// The page served at `/` unless another is given.
@@ -37,6 +38,11 @@ pub struct SlowAnswer {
 
 /// Nothing that can panic is done under the lock.
 const POISONED: &str = "a thread panicked while it held the connections";
+
+/// What is done with a connection, in a thread of its own.
+pub(crate) trait Handler: Fn(&TcpStream) -> io::Result<()> + Clone + Send + 'static {}
+
+impl<F: Fn(&TcpStream) -> io::Result<()> + Clone + Send + 'static> Handler for F {}
 
 type Connections = Arc<Mutex<HashMap<u64, TcpStream>>>;
 
@@ -67,6 +73,16 @@ impl Server {
     /// Reads a line or to the end, then answers at leisure.
     pub fn slow_answer(port: u16, how: SlowAnswer) -> Result<Self> {
         Self::serve(port, move |stream| answer_slowly(stream, how))
+    }
+
+    /// On all addresses of the namespace: reads what comes first, answers by `answer` and resets the connection. Let it fit into one packet: a reset drops
+    /// what the kernel has not sent.
+    pub fn resetting(port: u16, answer: &'static [u8]) -> Result<Self> {
+        Self::serve_everywhere(port, move |mut stream| {
+            let _ = stream.read(&mut [0; 1024])?;
+            stream.write_all(answer)?;
+            reset_at_close(stream)
+        })
     }
 
     /// The kernel accepts connections and nobody ever reads from them.
@@ -103,19 +119,31 @@ impl Server {
         Ok(Self { port, listeners: vec![v4, v6], connections: Connections::default(), acceptors: Vec::new() })
     }
 
-    pub(crate) fn serve(
-        port: u16,
-        handler: impl Fn(&TcpStream) -> io::Result<()> + Clone + Send + 'static,
-    ) -> Result<Self> {
-        let mut server = Self::bind(port)?;
-        for (lane, listener) in (0..).zip(&server.listeners) {
+    /// On all addresses of the namespace, those of nodes with a network interface too.
+    fn bind_everywhere(port: u16) -> Result<Self> {
+        let context = || format!("cannot listen on port {port} of the namespace");
+        let both = TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)).with_context(context)?;
+        let port = both.local_addr()?.port();
+        Ok(Self { port, listeners: vec![both], connections: Connections::default(), acceptors: Vec::new() })
+    }
+
+    pub(crate) fn serve(port: u16, handler: impl Handler) -> Result<Self> {
+        Self::bind(port)?.accepting(handler)
+    }
+
+    pub(crate) fn serve_everywhere(port: u16, handler: impl Handler) -> Result<Self> {
+        Self::bind_everywhere(port)?.accepting(handler)
+    }
+
+    fn accepting(mut self, handler: impl Handler) -> Result<Self> {
+        for (lane, listener) in (0..).zip(&self.listeners) {
             let listener = listener.try_clone()?;
-            let (connections, handler) = (server.connections.clone(), handler.clone());
+            let (connections, handler) = (self.connections.clone(), handler.clone());
             // Numbers of one lane never meet those of the other.
             let numbers = (lane..).step_by(2);
-            server.acceptors.push(thread::spawn(move || accept(&listener, &connections, numbers, &handler)));
+            self.acceptors.push(thread::spawn(move || accept(&listener, &connections, numbers, &handler)));
         }
-        Ok(server)
+        Ok(self)
     }
 }
 
@@ -138,7 +166,7 @@ fn accept(
     listener: &TcpListener,
     connections: &Connections,
     numbers: impl Iterator<Item = u64>,
-    handler: &(impl Fn(&TcpStream) -> io::Result<()> + Clone + Send + 'static),
+    handler: &impl Handler,
 ) {
     for number in numbers {
         let Ok((stream, _)) = listener.accept() else {

@@ -4,6 +4,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
+use testbed::ends::{Ends, reset_at_close};
 use testbed::server::{PAGE, Server, SlowAnswer, pattern};
 use testbed::{http, netns};
 
@@ -65,4 +66,48 @@ fn silent_accepts_and_black_hole_does_not() {
     for address in [hole.address(), SocketAddr::new("::1".parse().unwrap(), hole.port())] {
         assert_eq!(TcpStream::connect_timeout(&address, timeout).unwrap_err().kind(), ErrorKind::TimedOut);
     }
+}
+
+#[test]
+fn ends_are_noted_with_what_came_before_and_tell_a_reset_from_a_close() {
+    const SOON: Duration = Duration::from_secs(10);
+    netns::enter_new().unwrap();
+    let target = Ends::answering(0, b"PING", b"PONG").unwrap();
+    for (number, reset) in [false, true].into_iter().enumerate() {
+        let mut client = TcpStream::connect(("127.0.0.1", target.port())).unwrap();
+        client.write_all(b"PING").unwrap();
+        client.read_exact(&mut [0; 4]).unwrap();
+        assert_eq!(target.seen().len(), number);
+        if reset {
+            reset_at_close(&client).unwrap();
+        }
+        drop(client);
+        let end = &target.wait(number, 1, SOON).unwrap()[0];
+        assert_eq!((end.received.as_slice(), end.reset), (&b"PING"[..], reset));
+    }
+    assert!(target.wait(2, 1, Duration::ZERO).unwrap_err().to_string().contains("0 of 1"));
+}
+
+#[test]
+fn a_target_that_half_closes_first_still_reads() {
+    netns::enter_new().unwrap();
+    let target = Ends::after_half_closing(0, b"bye").unwrap();
+    let mut client = TcpStream::connect(("::1", target.port())).unwrap();
+    let mut greeting = Vec::new();
+    client.read_to_end(&mut greeting).unwrap();
+    assert_eq!(greeting, b"bye");
+    client.write_all(b"more").unwrap();
+    drop(client);
+    assert_eq!(target.wait(0, 1, Duration::from_secs(10)).unwrap()[0].received, b"more");
+}
+
+#[test]
+fn resetting_resets_after_its_answer() {
+    netns::enter_new().unwrap();
+    let server = Server::resetting(0, b"last words").unwrap();
+    let mut client = connect(&server);
+    client.write_all(b"question").unwrap();
+    let mut heard = Vec::new();
+    assert_eq!(client.read_to_end(&mut heard).unwrap_err().kind(), ErrorKind::ConnectionReset);
+    assert_eq!(heard, b"last words");
 }

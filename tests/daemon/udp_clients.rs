@@ -1,0 +1,104 @@
+//! UDP ASSOCIATE as clients meet it: large datagrams, many targets, both address families, and a request that says
+//! where the datagrams will come from.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+
+use testbed::daemon::SOCKS;
+use testbed::server::pattern;
+
+use crate::associations::{ARRIVES, Association, Echo, SILENCE};
+use crate::scene::{Scene, start_ready};
+
+const LARGE: usize = 60_000;
+/// More than an association has open at once (256).
+const TARGETS: u16 = 300;
+const FIRST_TARGET: u16 = 10_000;
+
+#[test]
+fn udp_a_datagram_of_60000_bytes_comes_back_whole() {
+    let scene = Scene::new();
+    let _echo = Echo::on(&["127.0.0.1:53"]);
+    let _daemon = scene.ready();
+    let association = Association::open();
+    for host in ["127.0.0.1", "web"] {
+        association.send(host, 53, &pattern(LARGE));
+        let back = association.receive(ARRIVES).unwrap_or_else(|| panic!("nothing comes back from {host}"));
+        assert!(back == pattern(LARGE), "{} of {LARGE} bytes come back from {host}", back.len());
+    }
+}
+
+#[test]
+fn udp_three_hundred_targets_of_one_association_all_answer() {
+    let scene = Scene::new();
+    let addresses: Vec<_> = (0..TARGETS).map(|number| format!("127.0.0.1:{}", FIRST_TARGET + number)).collect();
+    let _echo = Echo::on(&addresses.iter().map(String::as_str).collect::<Vec<_>>());
+    let _daemon = scene.ready();
+    let association = Association::open();
+    // Once more the first ones, whose place others have taken.
+    for number in (0..TARGETS).chain(0..10) {
+        let payload = format!("to {number}");
+        association.send("web", FIRST_TARGET + number, payload.as_bytes());
+        let back = association.receive(ARRIVES).map(|back| String::from_utf8_lossy(&back).into_owned());
+        assert_eq!(back.as_deref(), Some(&*payload));
+    }
+}
+
+#[test]
+fn udp_the_reply_names_an_address_of_the_clients_family() {
+    let scene = Scene::new();
+    let _echo = Echo::on(&["127.0.0.1:53"]);
+    let builder = scene.daemon().env("TETHERD_ALLOW_OPEN_PROXY", "true");
+    let both = start_ready(builder.env("TETHERD_SOCKS_LISTEN", "[::]:1055"));
+    assert_own_family();
+    drop(both);
+    let _each = start_ready(scene.daemon().env("TETHERD_SOCKS_LISTEN", "127.0.0.1:1055,[::1]:1055"));
+    assert_own_family();
+}
+
+fn assert_own_family() {
+    let own: [(IpAddr, IpAddr); 2] = [
+        (Ipv4Addr::LOCALHOST.into(), Ipv4Addr::UNSPECIFIED.into()),
+        (Ipv6Addr::LOCALHOST.into(), Ipv6Addr::UNSPECIFIED.into()),
+    ];
+    for (address, unspecified) in own {
+        let socket = UdpSocket::bind((address, 0)).expect("a port");
+        let association = Association::announced((address, SOCKS.port()).into(), socket, (unspecified, 0).into());
+        assert_eq!(association.relay().ip(), address);
+        association.send("web", 53, b"from either family");
+        assert_eq!(association.receive(ARRIVES).as_deref(), Some(&b"from either family"[..]), "{address}");
+    }
+}
+
+#[test]
+fn udp_a_client_that_names_its_socket_is_served_from_there_alone() {
+    let scene = Scene::new();
+    let _echo = Echo::on(&["127.0.0.1:53"]);
+    let _daemon = scene.ready();
+    for address in [Ipv4Addr::LOCALHOST, Ipv4Addr::UNSPECIFIED] {
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+        let source = SocketAddr::from((address, socket.local_addr().expect("an address").port()));
+        let association = Association::announced(SOCKS, socket, source);
+        let intruder = association.intruder();
+        // Before the client: the first one to come would be served otherwise.
+        intruder.send("web", 53, b"not mine");
+        assert_eq!(intruder.receive(SILENCE), None, "{source} was named");
+        assert_eq!(association.receive(SILENCE), None, "{source} gets an answer to another's datagram");
+        association.send("web", 53, b"mine");
+        assert_eq!(association.receive(ARRIVES).as_deref(), Some(&b"mine"[..]));
+    }
+}
+
+#[test]
+fn udp_a_client_that_names_no_socket_is_known_by_its_first_datagram() {
+    let scene = Scene::new();
+    let _echo = Echo::on(&["127.0.0.1:53"]);
+    let _daemon = scene.ready();
+    let association = Association::open();
+    association.send("web", 53, b"first");
+    assert_eq!(association.receive(ARRIVES).as_deref(), Some(&b"first"[..]));
+    let late = association.intruder();
+    late.send("web", 53, b"second");
+    assert_eq!(late.receive(SILENCE), None);
+    association.send("web", 53, b"third");
+    assert_eq!(association.receive(ARRIVES).as_deref(), Some(&b"third"[..]));
+}
