@@ -1,6 +1,7 @@
 //! `cargo bench --bench figures`: everything but the starts, each beside what people would use instead, in turn on one
 //! machine; then the whole table with the rows of all benchmarks. `cargo bench --bench figures -- GROUP…` measures some
-//! groups alone: tailnet, outside, connections, memory, sizes, whole. Results also in `target/bench/GROUP.json`.
+//! groups alone: tailnet, outside, connections, memory, sizes, whole; or a part of one: tailnet:times,
+//! connections:idle, memory:ratio. Results also in `target/bench/GROUP.json`.
 //! `BENCH_ROUNDS` (5) rounds.
 
 mod report;
@@ -9,6 +10,8 @@ mod report;
 mod connections;
 #[path = "figures/echo.rs"]
 mod echo;
+#[path = "figures/idle.rs"]
+mod idle;
 #[path = "figures/latency.rs"]
 mod latency;
 #[path = "figures/memory.rs"]
@@ -38,6 +41,13 @@ use report::Report;
 
 type Group = (&'static str, fn(usize) -> Result<Report>);
 
+/// Parts of groups, for a quick look; measured when named.
+const PARTS: [Group; 3] = [
+    ("tailnet:times", tailnet::measure_times),
+    ("connections:idle", idle::measure),
+    ("memory:ratio", memory::measure_ratio),
+];
+
 const GROUPS: [Group; 5] = [
     ("tailnet", tailnet::measure),
     ("outside", outside::measure),
@@ -47,17 +57,20 @@ const GROUPS: [Group; 5] = [
 ];
 
 fn main() -> Result<()> {
-    // The targets are here, and a client that has gone is known to them a minute later.
+    // Clients and targets of thousands of connections are in this process.
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
     let rounds = env::var("BENCH_ROUNDS").map_or(Ok(5), |text| text.parse()).context("BENCH_ROUNDS")?;
     // Cargo adds an option of its own.
     let wanted: Vec<String> = env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
-    let is_wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|word| word == name);
-    if let Some(unknown) = wanted.iter().find(|word| *word != "whole" && !GROUPS.iter().any(|(name, _)| name == word)) {
+    let is_named = |name: &str| wanted.iter().any(|word| word == name);
+    let is_wanted = |name: &str| wanted.is_empty() || is_named(name);
+    let is_known = |word: &str| word == "whole" || GROUPS.iter().chain(&PARTS).any(|(name, _)| *name == word);
+    if let Some(unknown) = wanted.iter().find(|word| !is_known(word)) {
         bail!("there is no group {unknown}");
     }
-    for (name, measure) in GROUPS.iter().filter(|(name, _)| is_wanted(name)) {
+    let groups = GROUPS.iter().filter(|(name, _)| is_wanted(name));
+    for (name, measure) in groups.chain(PARTS.iter().filter(|(name, _)| is_named(name))) {
         let begun = Instant::now();
         // In a thread, and so in a namespace, of its own.
         let measured = std::thread::spawn(move || measure(rounds)).join();

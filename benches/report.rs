@@ -32,6 +32,11 @@ impl Series {
     pub fn median(&self) -> f64 {
         self.median
     }
+
+    #[allow(dead_code, reason = "shared by several benchmarks")]
+    pub fn max(&self) -> f64 {
+        self.max
+    }
 }
 
 /// The value that this part of `values` does not exceed; of values in ascending order, at least one.

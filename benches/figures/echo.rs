@@ -12,8 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Builder;
 
-/// A connection that begins with this byte ends after it: a client that has gone cannot be told from one that has ended
-/// its side, and would be waited for.
+/// The target ends a connection once it has sent this byte back. After any other it waits for the client's end.
 pub const ONCE: u8 = b'1';
 
 /// After an error, such as too many open files, accepting at once would spin.

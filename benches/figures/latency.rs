@@ -12,6 +12,14 @@ use testbed::netns::Handle;
 use crate::echo::ONCE;
 use crate::report::quantile;
 
+/// Who ends a connection first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ends {
+    Target,
+    /// As Redis, memcached and HTTP clients do; the target ends its side when it hears of it.
+    Client,
+}
+
 /// Milliseconds in ascending order.
 #[derive(Default)]
 pub struct Times(Vec<f64>);
@@ -35,11 +43,11 @@ impl Times {
     }
 }
 
-/// From nothing to the first byte of the answer.
-pub fn first_byte(connect: impl Fn() -> Result<TcpStream>) -> Result<Duration> {
+/// Time from nothing to the first byte of the answer. A client that ends first closes its socket before this returns.
+pub fn first_byte(ends: Ends, connect: impl Fn() -> Result<TcpStream>) -> Result<Duration> {
     let begun = Instant::now();
     let mut stream = connect()?;
-    exchange(&mut stream, ONCE)?;
+    exchange(&mut stream, if ends == Ends::Target { ONCE } else { b'x' })?;
     Ok(begun.elapsed())
 }
 
@@ -95,7 +103,7 @@ pub fn connections_a_second(
                     namespace.enter()?;
                     let mut made = 0;
                     while begun.elapsed() < time {
-                        first_byte(&connect)?;
+                        first_byte(Ends::Target, &connect)?;
                         made += 1;
                     }
                     Ok(made)

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Result;
 use testbed::load::Way;
 
-use crate::latency::{Times, connections_a_second, first_byte};
+use crate::latency::{Ends, Times, connections_a_second, first_byte};
 use crate::report::{Report, Row, Series};
 use crate::rivals::{self, Rival};
 use crate::scene::{ECHO, LOAD, Scene, TETHERD};
@@ -75,7 +75,7 @@ impl Contestant {
     fn measure(&mut self, scene: &Scene, counts: bool) -> Result<()> {
         let mut times = Times::default();
         for _ in 0..CONNECTIONS {
-            times.add(first_byte(|| (self.connect)(ECHO))?);
+            times.add(first_byte(Ends::Target, || (self.connect)(ECHO))?);
         }
         let connections = connections_a_second(CLIENTS, CLIENTS_FOR, || (self.connect)(ECHO))?;
         let mut flows = Vec::new();

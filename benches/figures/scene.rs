@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use testbed::load::Load;
-use testbed::{Daemon, Node, NodeOptions, Tailnet, daemon, netns, socks, wait_until};
+use testbed::{Daemon, Node, NodeOptions, Tailnet, daemon, netns, parts, socks, wait_until};
 
 use crate::echo;
 
@@ -15,9 +15,6 @@ use crate::echo;
 const READY: Duration = Duration::from_secs(30);
 /// Where tailscaled's own SOCKS5 server listens.
 const BARE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 2055);
-/// A client that has gone cannot be told from one that has ended its side and is waited for as long: its connection must
-/// not last into the next measurement.
-const HALF_CLOSED: &str = "500ms";
 /// The targets: bytes without end, and an echo.
 pub const LOAD: u16 = 9000;
 pub const ECHO: u16 = 9007;
@@ -57,19 +54,31 @@ impl Scene {
         let web = Node::join(&tailnet, "web")?;
         let load = Load::on(LOAD)?;
         echo::on(ECHO..=ECHO)?;
-        let daemon = Daemon::builder(binary()).joining(&tailnet, "app")?;
-        let mut tetherd = daemon.env("TETHERD_HALF_CLOSE_TIMEOUT", HALF_CLOSED).start()?;
-        tetherd.wait_ready(READY)?;
+        let tetherd = tetherd(&tailnet)?;
         Ok(Self { tetherd, _bare: None, load, _web: web, tailnet })
     }
 
-    /// With a second node beside it, the same tailscaled with the same settings.
+    /// With a second node beside it, which has the same settings.
     pub fn beside_tailscaled() -> Result<Self> {
         let scene = Self::new()?;
-        let args = vec![format!("--socks5-server={BARE}")];
-        let bare = Node::join_with(&scene.tailnet, "bare", NodeOptions { args, ..NodeOptions::default() })?;
-        // Its server says no, and not later, as long as it has not heard of the other node.
-        wait_until("tailscaled knows the other node", READY, || TAILSCALED.connect("web", ECHO).ok())?;
+        let bare = tailscaled(&scene.tailnet)?;
         Ok(Self { _bare: Some(bare), ..scene })
     }
+}
+
+/// tetherd with its default settings, ready.
+pub fn tetherd(tailnet: &Tailnet) -> Result<Daemon> {
+    let mut tetherd = Daemon::builder(binary()).joining(tailnet, "app")?.start()?;
+    tetherd.wait_ready(READY)?;
+    Ok(tetherd)
+}
+
+/// The tailscaled that people have, with its own SOCKS5 server, ready.
+pub fn tailscaled(tailnet: &Tailnet) -> Result<Node> {
+    let stock = parts::find(parts::STOCK_TAILSCALED)?;
+    let args = vec![format!("--socks5-server={BARE}")];
+    let node = Node::join_program(tailnet, "bare", &stock, NodeOptions { args, ..NodeOptions::default() })?;
+    // Its server says no, and not later, as long as it has not heard of the other node.
+    wait_until("tailscaled knows the other node", READY, || TAILSCALED.connect("web", ECHO).ok())?;
+    Ok(node)
 }

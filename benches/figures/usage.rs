@@ -25,8 +25,24 @@ pub fn cpu_seconds(pid: i32) -> Result<f64> {
 /// KiB of the process alone.
 pub fn rss_kib(pid: i32) -> Result<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let value = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
-    value.trim().trim_end_matches("kB").trim().parse().with_context(|| format!("VmRSS is {value}"))
+    field_kib(&status, "VmRSS:")
+}
+
+/// KiB of the tree below and with `pid`; memory that processes share counts once among them (Pss).
+pub fn tree_kib(pid: i32) -> Result<u64> {
+    tree(pid).into_iter().map(pss_kib).sum()
+}
+
+fn pss_kib(pid: i32) -> Result<u64> {
+    let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"));
+    let rollup = rollup.with_context(|| format!("cannot see the memory of process {pid}"))?;
+    field_kib(&rollup, "Pss:")
+}
+
+/// A line of a file of /proc such as `VmRSS:     5120 kB`.
+fn field_kib(text: &str, field: &str) -> Result<u64> {
+    let value = text.lines().find_map(|line| line.strip_prefix(field)).with_context(|| format!("no {field}"))?;
+    value.trim().trim_end_matches("kB").trim().parse().with_context(|| format!("{field} {value}"))
 }
 
 fn tree(pid: i32) -> Vec<i32> {

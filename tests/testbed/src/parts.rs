@@ -5,6 +5,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 
+/// The tailscaled that users may bring: without the calls that tetherd's own has.
+pub const STOCK_TAILSCALED: &str = "stock/tailscaled";
+
 /// The directory that holds tailscaled, tailscale and headscale.
 pub fn directory() -> Result<PathBuf> {
     let directory = env::var_os("TETHERD_PARTS")
