@@ -4,6 +4,7 @@ mod admission;
 #[cfg(test)]
 mod any_pattern;
 mod beside;
+mod broken_by;
 mod client;
 mod closed_client;
 mod connector;

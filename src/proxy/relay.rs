@@ -6,6 +6,7 @@ use std::pin::pin;
 
 use tokio::io::AsyncWriteExt;
 
+use super::broken_by::BrokenBy;
 use super::closed_client::{ClientEnd, ClientSocket};
 use super::copy::{Broken, Copied, copy, discard};
 use super::halves::{Reads, Writes};
@@ -46,20 +47,26 @@ pub async fn relay(
     relay_until(&mut client, &mut target, terms).await.map(drop)
 }
 
-/// The same, or until the connection leaves: then no byte of it is held here.
+/// The same, or until the connection leaves: then no byte of it is held here. Where one side has broken the connection off,
+/// the other one's socket resets it when it is dropped.
 pub(super) async fn relay_until(client: &mut Stream, target: &mut Stream, terms: Terms<'_>) -> io::Result<Copied> {
-    tokio::select! {
-        result = carry(client, target, terms) => result,
+    let broken = BrokenBy::default();
+    let result = tokio::select! {
+        result = carry(client, target, terms, &broken) => result,
         () = idle(terms.carried, terms.patience.idle) => Err(io::ErrorKind::TimedOut.into()),
+    };
+    if broken.any() && terms.half_close == HalfClose::PassOn {
+        Box::pin(broken.pass_on(client, target)).await;
     }
+    result
 }
 
-async fn carry(client: &mut Stream, target: &mut Stream, terms: Terms<'_>) -> io::Result<Copied> {
+async fn carry(client: &mut Stream, target: &mut Stream, terms: Terms<'_>, broken: &BrokenBy) -> io::Result<Copied> {
     let socket = (terms.half_close == HalfClose::Hold).then(|| ClientSocket::find(client));
     let (client_reads, client_writes) = client.halves();
     let (target_reads, target_writes) = target.halves();
-    let mut answer = pin!(answer(target_reads, client_writes, terms));
-    let mut request = pin!(request(client_reads, target_writes, terms));
+    let mut answer = pin!(answer(target_reads, client_writes, terms, broken));
+    let mut request = pin!(request(client_reads, target_writes, terms, broken));
     let Terms { patience, carried, ties, .. } = terms;
     tokio::select! {
         result = &mut request => {
@@ -100,14 +107,24 @@ async fn rest_of_answer(
     }
 }
 
-async fn answer(mut target: Reads<'_>, mut client: Writes<'_>, terms: Terms<'_>) -> io::Result<Copied> {
+async fn answer(
+    mut target: Reads<'_>,
+    mut client: Writes<'_>,
+    terms: Terms<'_>,
+    broken: &BrokenBy,
+) -> io::Result<Copied> {
     match copy(&mut target, &mut client, &terms.carried.received, &Brake::default(), terms.ties).await {
         Ok(Copied::Leaves) => return Ok(Copied::Leaves),
         Ok(Copied::All) => {}
         // tailscaled closes its socket with bytes of ours unread when the target has ended: the kernel then reports
         // a reset, after the last byte of the answer.
         Err(Broken::Reading(_)) if terms.half_close == HalfClose::Hold => {}
-        Err(broken) => return Err(broken.into_inner()),
+        Err(Broken::Reading(error)) => return Err(broken.by_target(error)),
+        Err(Broken::Writing(error)) => return Err(broken.by_client(error)),
+    }
+    // The kernel tells of a reset once: the other direction has heard of it.
+    if broken.target_has_reset() {
+        return Err(io::ErrorKind::ConnectionReset.into());
     }
     end(&mut client, terms.ties).await
 }
@@ -117,6 +134,7 @@ async fn request<'a>(
     mut client: Reads<'a>,
     mut target: Writes<'_>,
     terms: Terms<'_>,
+    broken: &BrokenBy,
 ) -> io::Result<(Copied, Reads<'a>)> {
     let Terms { half_close, patience, carried, ties } = terms;
     // tailscaled holds what waits to be sent through the tailnet, and nothing of what goes past it.
@@ -126,12 +144,15 @@ async fn request<'a>(
         Ok(copied) => copied,
         // A target that listens no more may have answered all the same. What the client still sends is read and
         // dropped: closing a socket with unread bytes resets it, and the reset overtakes the end of the answer.
-        Err(Broken::Writing(_)) => {
+        Err(Broken::Writing(error)) => {
+            if error.kind() == io::ErrorKind::ConnectionReset {
+                broken.by_target(error);
+            }
             let _tie = ties.bind();
             let discarded = Box::pin(discard(&mut client, &carried.unheard)).await;
-            discarded.map(|()| Copied::All).map_err(Broken::into_inner)?
+            discarded.map(|()| Copied::All).map_err(|error| broken.by_client(error.into_inner()))?
         }
-        Err(Broken::Reading(error)) => return Err(error),
+        Err(Broken::Reading(error)) => return Err(broken.by_client(error)),
     };
     Ok((copied, client))
 }
