@@ -39,6 +39,11 @@ type session struct {
 	connections map[uint32]*connection
 	// drainLimit shortens half-closed connections from when tetherd drains; 0 until then.
 	drainLimit time.Duration
+	// carriedByEnded is what connections have carried that have ended.
+	carriedByEnded uint64
+	// trims: keepTrim runs. trimmedTo is its own: the memory that was left when it gave some back last, in bytes.
+	trims     bool
+	trimmedTo uint64
 }
 
 // serveSession upgrades the request, takes the channel's descriptor and serves it until tetherd closes it.
@@ -290,6 +295,7 @@ func (s *session) handOver(m message, descriptor int) error {
 	if s.drainLimit > 0 {
 		handed.limits.halfClosed = min(handed.limits.halfClosed, s.drainLimit)
 	}
+	s.beginTrim()
 	s.connections[m.id] = relay(client, target, handed, func(c *connection, first ending) {
 		s.connectionEnded(m.id, c, first)
 	})
@@ -299,6 +305,7 @@ func (s *session) handOver(m message, descriptor int) error {
 func (s *session) connectionEnded(id uint32, c *connection, first ending) {
 	s.mu.Lock()
 	delete(s.connections, id)
+	s.carriedByEnded += c.carried()
 	s.mu.Unlock()
 	sent, received := c.sent.unreported(), c.received.unreported()
 	answer := appendHead(make([]byte, 0, 40), endedMessage, id)

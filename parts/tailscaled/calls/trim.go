@@ -1,0 +1,73 @@
+package calls
+
+import (
+	"runtime"
+	"runtime/debug"
+	"time"
+)
+
+const (
+	// quietFor is how long nothing must have been carried until memory is given back.
+	quietFor = time.Second
+	// worthTrimming is how much must have been taken since memory was given back last, in bytes: a garbage collection is
+	// some ms of a core.
+	worthTrimming = 4 << 20
+)
+
+// keepTrim gives memory back to the system when connections fall silent after a time of traffic: wireguard-go's buffers
+// (64 KiB each), which wait for a garbage collection that a silent program does not have, and the stacks of goroutines
+// that have grown while they sent. It ends when no connection is left and all is given back; the session begins it anew.
+func (s *session) keepTrim() {
+	tick := time.NewTicker(quietFor)
+	defer tick.Stop()
+	before := uint64(0)
+	for range tick.C {
+		carried, open := s.carried()
+		if carried != before {
+			before = carried
+			continue
+		}
+		if taken := memoryTaken(); taken > s.trimmedTo+worthTrimming {
+			trim()
+			s.trimmedTo = memoryTaken()
+		} else {
+			s.trimmedTo = min(s.trimmedTo, taken)
+		}
+		if !open && s.endTrim() {
+			return
+		}
+	}
+}
+
+// trim gives back what is not in use. What a pool holds goes with the second collection, and each one halves stacks.
+func trim() {
+	runtime.GC()
+	debug.FreeOSMemory()
+}
+
+// carried is what all connections have carried since the session began, and whether any is open.
+func (s *session) carried() (bytes uint64, open bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	bytes = s.carriedByEnded
+	for _, connection := range s.connections {
+		bytes += connection.carried()
+	}
+	return bytes, len(s.connections) > 0
+}
+
+// beginTrim is called with the lock held when there is a connection.
+func (s *session) beginTrim() {
+	if !s.trims {
+		s.trims = true
+		go s.keepTrim()
+	}
+}
+
+// endTrim says whether there is nothing to wait for any more.
+func (s *session) endTrim() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.trims = len(s.connections) > 0
+	return !s.trims
+}
