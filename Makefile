@@ -2,13 +2,19 @@
 # of them; both start from nothing but Rust and Go. What they are made of stands beside each area, in the files included
 # at the end.
 
-.PHONY: help demo test test-kubelet bench build clean
+.PHONY: help demo test test-kubelet test-architectures bench build clean
 
 PARTS := parts/bin
 # The same place for every command, whatever the user's own configuration of cargo says.
 export CARGO_TARGET_DIR ?= $(CURDIR)/target
 # Built inside the tree, so that nothing is installed for the whole machine.
 TOOLS := $(CARGO_TARGET_DIR)/tools
+
+# What layer and functions are built for, as Lambda names it. The tests run on one machine: they build for that alone.
+ARCHITECTURES ?= x86_64 arm64
+OWN_ARCHITECTURE := $(shell uname -m | sed 's/aarch64/arm64/')
+TEST_TARGETS := test test-calls test-kubelet layer-again
+$(TEST_TARGETS): ARCHITECTURES := $(OWN_ARCHITECTURE)
 
 help:
 	@echo "make demo              an embedded tailnet, and a page fetched through it by name (ONCE=1: end after that)"
@@ -24,7 +30,9 @@ help:
 	@echo "make lint              format, lints and licences"
 	@echo "make lint-template     the templates, by the linters of AWS"
 	@echo "make lint-workflows    the workflows of GitHub"
+	@echo "make test-calls        the Go package inside tailscaled"
 	@echo "make test-kubelet      the pods of the chart on a real kubelet"
+	@echo "make test-architectures layer and functions for all architectures; not a part of make test"
 	@echo "make layer-again       the layer built from another directory: the same bytes"
 	@echo "make image-layer       the one layer of the image, target/docker/ARCH/rootfs.tar, without Docker"
 	@echo "make webhook-template  the webhook forwarder's template as CloudFormation gets it, target/webhook/template.json"
@@ -47,13 +55,18 @@ demo: parts check-ip
 	$(CARGO_TARGET_DIR)/debug/demo --tetherd $(CARGO_TARGET_DIR)/release/tetherd $(if $(ONCE),--once)
 
 # Every failure at once: a run takes half an hour.
-test: system-packages parts moto clients chart-tools layer layer-again lambda-examples image-layer host-tools kubelet \
+test: system-packages parts test-calls moto clients chart-tools layer layer-again lambda-examples image-layer host-tools kubelet \
 		functions webhook-template lint lint-template lint-workflows
 	cargo test --workspace --no-fail-fast
 
 # Real pods on a real kubelet; a part of `make test`.
 test-kubelet: system-packages parts image-layer kubelet $(PARTS)/helm
 	cargo test --test kubelet
+
+# Layer and functions for all architectures, and their tests: a quarter of an hour more than those of `make test`.
+test-architectures: system-packages moto lambda-examples layer functions webhook-template
+	cargo test --test lambda layer
+	cargo test --package webhook-stack zips
 
 bench: parts moto layer image-layer functions rivals check-ip
 	cargo bench --bench start

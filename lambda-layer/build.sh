@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
-# Builds tetherd-layer-x86_64.zip and, where Rust has the target, tetherd-layer-arm64.zip. Called by `make layer`, which
-# has built the small tailscaled of both; arguments: the directory of these, the one of the zips, cargo's target directory.
+# Builds tetherd-layer-ARCH.zip for the architectures given, that of arm64 where Rust has the target. Called by `make layer`,
+# which has built their small tailscaled; arguments: the directory of these, the one of the zips, cargo's target directory,
+# architectures as Lambda names them.
 set -euo pipefail
 parts=$1 out=$2 target=$3
+architectures=" ${*:4} "
 here=$(cd "$(dirname "$0")" && pwd)
 cd "$here/.."
 mkdir -p "$out"
@@ -20,7 +22,8 @@ build() { # architecture as Lambda names it, as Rust names it
         "$target/$2-unknown-linux-gnu/release/tetherd" "$parts/lambda-$1/tailscaled" LICENSE NOTICE "$out/third-party-$1.txt"
 }
 
-build x86_64 x86_64
+case $architectures in *" x86_64 "*) build x86_64 x86_64 ;; esac
+case $architectures in *" arm64 "*) ;; *) exit 0 ;; esac
 if rustup target add aarch64-unknown-linux-gnu >/dev/null 2>&1; then
     build arm64 aarch64
 else

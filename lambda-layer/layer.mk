@@ -1,12 +1,12 @@
 # The layer for AWS Lambda, what it is tested with, and the example functions.
 
 .PHONY: lambda-parts layer layer-again lambda-examples
-lambda-parts: $(PARTS)/lambda-x86_64/tailscaled $(PARTS)/lambda-arm64/tailscaled $(PARTS)/aws-lambda-rie
+lambda-parts: $(ARCHITECTURES:%=$(PARTS)/lambda-%/tailscaled) $(PARTS)/aws-lambda-rie
 
 # The layer for AWS Lambda, in $(LAYER).
 LAYER := $(CARGO_TARGET_DIR)/layer
 layer: lambda-parts
-	lambda-layer/build.sh $(CURDIR)/$(PARTS) $(LAYER) $(CARGO_TARGET_DIR)
+	lambda-layer/build.sh $(CURDIR)/$(PARTS) $(LAYER) $(CARGO_TARGET_DIR) $(ARCHITECTURES)
 
 # The same programs built once more from another directory are the same, byte for byte.
 layer-again: layer

@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# Builds the functions with `sam build`, and packs them as `sam deploy` does: $out/ARCH/NAME.zip, for x86_64 and, where Rust
-# has the target, for arm64. Called by `make functions`; arguments: the directory of the zips, cargo's target directory, and
-# the directory with the programs of SAM and cargo-lambda.
+# Builds the functions with `sam build`, and packs them as `sam deploy` does: $out/ARCH/NAME.zip, for the architectures given,
+# for arm64 where Rust has the target. Called by `make functions`; arguments: the directory of the zips, cargo's target
+# directory, the directory with the programs of SAM and cargo-lambda, architectures as Lambda names them.
 set -euo pipefail
 out=$1 target=$2 tools=$3
+architectures=" ${*:4} "
 cd "$(dirname "$0")"
 export PATH="$tools:$PATH" CARGO_TARGET_DIR="$target" SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=eu-central-1
 
@@ -16,7 +17,8 @@ build() { # architecture as Lambda names it
     ls -l "$out/$1"/*.zip
 }
 
-build x86_64
+case $architectures in *" x86_64 "*) build x86_64 ;; esac
+case $architectures in *" arm64 "*) ;; *) exit 0 ;; esac
 if rustup target add aarch64-unknown-linux-gnu >/dev/null 2>&1; then
     build arm64
 else

@@ -3,7 +3,7 @@
 WEBHOOK := $(CARGO_TARGET_DIR)/webhook
 .PHONY: functions webhook-template
 functions: $(AWS_TOOLS)/installed
-	webhook-forwarder/build.sh $(WEBHOOK) $(CARGO_TARGET_DIR) $(AWS_TOOLS)/bin
+	webhook-forwarder/build.sh $(WEBHOOK) $(CARGO_TARGET_DIR) $(AWS_TOOLS)/bin $(ARCHITECTURES)
 
 webhook-template: $(WEBHOOK)/template.json
 $(WEBHOOK)/template.json: webhook-forwarder/template.yaml webhook-forwarder/stack/expand.py $(AWS_TOOLS)/installed

@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{MsgFlags, recv};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -55,6 +56,15 @@ impl Stream {
         let gone = PollFlags::from_bits_retain(nix::libc::POLLRDHUP);
         let mut look = [PollFd::new(socket, gone)];
         poll(&mut look, PollTimeout::ZERO).is_ok_and(|found| found > 0)
+    }
+
+    /// Whether the client has ended its side, and nothing that it sent before is unread.
+    pub fn is_read_to_its_end(&self) -> bool {
+        let socket = match self {
+            Self::Tcp(stream) => stream.as_raw_fd(),
+            Self::Unix(stream) => stream.as_fd().as_raw_fd(),
+        };
+        !matches!(recv(socket, &mut [0], MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT), Ok(1..) | Err(Errno::EAGAIN))
     }
 
     /// The first byte that the client sends, left where it is; `None` when it sends nothing and ends.

@@ -17,6 +17,8 @@ const CLIENTS: usize = 25;
 /// From the last close to the last end at the target. A round trip takes a few ms; this is far below every time limit
 /// that could end a connection instead.
 pub const SOON: Duration = Duration::from_secs(1);
+/// The same where the daemon has to look whether its client is there still, as it does four times a second.
+const AFTER_A_LOOK: Duration = Duration::from_secs(2);
 const UPLOAD: usize = 1 << 20;
 
 /// Doors to a server on [`PORT`], and the daemon that has them, ready.
@@ -72,6 +74,22 @@ fn promise_4_the_target_sees_the_end_of_an_http_client_that_keeps_its_connection
         for (client, kind) in doors.for_http().expect("connects").into_iter().zip(["TCP", "a unix socket"]) {
             let ended = asked_and_closed(client, &target, host);
             ended.unwrap_or_else(|error| panic!("over {kind} to {host}: {error:#}"));
+        }
+    }
+}
+
+#[test]
+fn promise_4_the_target_sees_the_end_of_an_http_client_that_does_not_wait_for_its_answer() {
+    let scene = Scene::new();
+    let target = Ends::answering(PORT, b"never asked for", b"").expect("server");
+    let (doors, _daemon) = open_doors(&scene);
+    for host in HOSTS {
+        for mut client in doors.for_http().expect("connects") {
+            let before = target.seen().len();
+            write!(client, "GET http://{host}:{PORT}/ HTTP/1.1\r\nHost: {host}:{PORT}\r\n\r\n").expect("asked");
+            drop(client);
+            let ends = target.wait(before, 1, AFTER_A_LOOK).expect("hears that nobody waits");
+            assert!(ends[0].received.starts_with(b"GET / "), "the request was sent on");
         }
     }
 }

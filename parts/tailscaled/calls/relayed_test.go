@@ -85,11 +85,19 @@ func socketPair(t *testing.T, network string) (client, int) {
 	}
 	listener := must[net.Listener](t)(net.Listen("tcp", "127.0.0.1:0"))
 	defer listener.Close()
-	conn := must[net.Conn](t)(net.Dial("tcp", listener.Addr().String())).(*net.TCPConn)
+	dialer := net.Dialer{Control: shortBuffer}
+	conn := must[net.Conn](t)(dialer.Dial("tcp", listener.Addr().String())).(*net.TCPConn)
 	t.Cleanup(func() { _ = conn.Close() })
 	accepted := must[net.Conn](t)(listener.Accept()).(*net.TCPConn)
 	defer accepted.Close()
 	return conn, copyOf(t, accepted)
+}
+
+// shortBuffer lets a client's kernel take in little that the client has not read.
+func shortBuffer(_, _ string, raw syscall.RawConn) error {
+	return raw.Control(func(descriptor uintptr) {
+		_ = syscall.SetsockoptInt(int(descriptor), syscall.SOL_SOCKET, syscall.SO_RCVBUF, 64<<10)
+	})
 }
 
 func unixPair(t *testing.T, kind int) (*net.UnixConn, int) {

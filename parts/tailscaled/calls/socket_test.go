@@ -71,10 +71,6 @@ func TestAClientThatResetsAfterItsEndIsGone(t *testing.T) {
 
 func TestAWaitForAReaderIsBounded(t *testing.T) {
 	handed, client := handedSocket(t, "tcp")
-	shortBuffer(t, client)
-	_ = handed.raw.Control(func(descriptor uintptr) {
-		_ = syscall.SetsockoptInt(int(descriptor), syscall.SOL_SOCKET, syscall.SO_SNDBUF, 4096)
-	})
 	_ = handed.file.SetWriteDeadline(time.Now().Add(shortLimit))
 	for {
 		if _, err := io.WriteString(handed.file, mebibyte); errors.Is(err, os.ErrDeadlineExceeded) {

@@ -84,7 +84,7 @@ pub(super) async fn serve<D: Dial>(proxy: &Proxy<D>, stream: Stream, from: &str)
     };
     let failure = tokio::select! {
         ended = ended => ended.err().and_then(|error| Some((exchange.failure(&error)?, error.to_string()))),
-        () = watch.abandoned(&proxy.patience) => exchange.unanswered("the client has gone, and its target is silent"),
+        () = watch.abandoned(&proxy.patience, || exchange.is_asked()) => exchange.unanswered("the client has gone, and its target is silent"),
         () = idle(watch.carried(), proxy.patience.idle) => exchange.unanswered("idle"),
     };
     drop(watch);
@@ -107,6 +107,11 @@ async fn carry<D: Dial>(proxy: &Proxy<D>, tunnel: Tunnel) {
 }
 
 impl<D: Dial> Exchange<'_, D> {
+    /// Whether a request waits for its answer.
+    fn is_asked(&self) -> bool {
+        self.asked.load(Ordering::Relaxed) > self.answered.load(Ordering::Relaxed)
+    }
+
     /// How the end of the exchange counts; `None` where the client has had its answer, or has left within it.
     fn failure(&self, error: &hyper::Error) -> Option<Outcome> {
         if error.is_parse() {

@@ -10,8 +10,16 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::sleep;
 
+use crate::proxy::closed_client::{ClientEnd, ClientSocket};
 use crate::proxy::patience::{Carried, Patience, SILENCE_AT_THE_END};
 use crate::proxy::stream::Stream;
+
+/// How often a client is looked at, and while it waits for an answer: its target is to hear soon that nobody does.
+const STEP: Duration = Duration::from_secs(1);
+const STEP_WHILE_ASKED: Duration = Duration::from_millis(250);
+/// So long nothing must have been carried before a closed client ends an exchange: what it sent before may be on its way to a
+/// target that is slow to read.
+const ON_ITS_WAY: Duration = Duration::from_millis(750);
 
 /// The stream, for hyper.
 pub(super) struct Watched(Watch);
@@ -44,8 +52,10 @@ impl Watch {
         &self.carried
     }
 
-    /// Ends when the client has ended its side and nothing was carried for as long as `patience` says.
-    pub(super) async fn abandoned(&self, patience: &Patience) {
+    /// Ends when nobody waits for an answer any more: the client has closed its socket, or has ended its side and nothing was
+    /// carried for as long as `patience` says. `is_asked` tells whether a request waits for its answer.
+    pub(super) async fn abandoned(&self, patience: &Patience, is_asked: impl Fn() -> bool) {
+        let socket = ClientSocket::find(&self.stream());
         let (mut silent, mut before) = (Duration::ZERO, 0);
         loop {
             let limit = if patience.draining.is_cancelled() {
@@ -54,16 +64,22 @@ impl Watch {
                 patience.half_closed
             };
             // Short steps, so that a stop is noticed; a look costs one system call.
-            let step = (limit / 8).min(Duration::from_secs(1));
+            let step = (limit / 8).min(if is_asked() { STEP_WHILE_ASKED } else { STEP });
             sleep(step).await;
             let now = self.carried.all();
-            let waits = now == before && self.stream().has_ended();
-            silent = if waits { silent + step } else { Duration::ZERO };
+            let has_ended = self.stream().has_ended();
+            silent = if now == before && has_ended { silent + step } else { Duration::ZERO };
             before = now;
-            if silent >= limit {
+            if silent >= limit || (silent >= ON_ITS_WAY && self.has_closed(socket)) {
                 return;
             }
         }
+    }
+
+    /// Whether the client has closed its socket, and all that it sent was read.
+    fn has_closed(&self, socket: ClientSocket) -> bool {
+        let mut stream = self.stream();
+        stream.is_read_to_its_end() && socket.end(&stream.halves().0) == ClientEnd::Closed
     }
 
     fn stream(&self) -> MutexGuard<'_, Stream> {
