@@ -13,14 +13,12 @@ use tokio::time::{sleep, timeout};
 use super::beside::{Heard, dial_beside};
 use super::deadline::{Deadline, RETRY, wait_until_dialable};
 use super::direct::dial_directly;
+use super::forbidden::{Forbidden, forbidden};
 use super::judge::Judge;
 use super::policy::{Policy, judge_unknown};
 use crate::datagrams::{Datagrams, Way};
 use crate::dial::{Dial, DialError, Dialled, Host, Located, Tailnet, Target};
 use crate::state::Watcher;
-
-/// So long after its start tailscaled may not have heard of every node.
-const KNOWS_NODES_AFTER: Duration = Duration::from_secs(1);
 
 /// Between the dials to several addresses of one name: as tailscaled and Go have it (RFC 8305 recommends 250 ms).
 const NEXT_ADDRESS_AFTER: Duration = Duration::from_millis(300);
@@ -148,6 +146,13 @@ impl<D: Dial> Connector<D> {
         loop {
             deadline.ready().await?;
             let error = match deadline.by("no answer through the tailnet", self.dial_beside(target)).await {
+                // Nobody has the address yet, or nobody at all.
+                Ok(Dialled::Outside(address))
+                    if deadline.is_early() && is_unknown_address(address) && deadline.leaves_a_retry() =>
+                {
+                    sleep(RETRY).await;
+                    continue;
+                }
                 Ok(dialled) => {
                     if matches!(dialled, Dialled::Tailnet(..)) {
                         (self.observe)(Heard::Answer);
@@ -162,7 +167,7 @@ impl<D: Dial> Connector<D> {
                 _ => {}
             }
             // A tailscaled that has just started may not know all nodes yet.
-            let unknown_yet = self.age() < KNOWS_NODES_AFTER && is_unknown(target, &error);
+            let unknown_yet = deadline.is_early() && is_unknown(target, &error);
             let is_of_the_path = matches!(error, DialError::TimedOut(_) | DialError::Tailscaled(_)) || unknown_yet;
             if !is_of_the_path || !deadline.leaves_a_retry() {
                 return Err(unless_unknown(target, error));
@@ -196,6 +201,11 @@ fn unless_unknown(target: &Target, error: DialError) -> DialError {
         Host::Ip(address) if is_unknown(target, &error) => judge_unknown(*address).err().unwrap_or(error),
         _ => error,
     }
+}
+
+/// Whether the address, which no node leads to, is of the tailnet's own.
+fn is_unknown_address(address: SocketAddr) -> bool {
+    forbidden(address.ip()) == Some(Forbidden::Tailnet)
 }
 
 fn is_unknown(target: &Target, error: &DialError) -> bool {

@@ -10,6 +10,9 @@ use crate::state::{Phase, Watcher};
 /// tailscaled that has just ended is noticed within milliseconds; until then its socket is tried again at this pace.
 pub(super) const RETRY: Duration = Duration::from_millis(20);
 
+/// So long after its start tailscaled may not have heard of every node.
+const KNOWS_NODES_AFTER: Duration = Duration::from_secs(1);
+
 /// When waiting ends, and what is waited for.
 #[derive(Clone, Copy)]
 pub(super) struct Deadline<'a> {
@@ -22,6 +25,11 @@ impl<'a> Deadline<'a> {
     /// `timeout` from now on.
     pub fn new(state: &'a Watcher, timeout: Duration) -> Self {
         Self { state, timeout, at: Instant::now() + timeout }
+    }
+
+    /// Whether tailscaled has started so lately that it may not have heard of every node.
+    pub fn is_early(&self) -> bool {
+        self.state.borrow().entered.elapsed() < KNOWS_NODES_AFTER
     }
 
     /// Whether there is time left for one more try.

@@ -1,6 +1,7 @@
 //! Judges a target by all that its name stands for, so that what was judged is what is reached.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use tokio::time::sleep;
 
@@ -8,6 +9,9 @@ use super::beside::Heard;
 use super::deadline::{Deadline, RETRY};
 use super::policy::Policy;
 use crate::dial::{Dial, DialError, Host, Located, Place, Target};
+
+/// How often a name is looked up again that nobody knows yet: it may be one for the container's own name server.
+const LOOK_UP_AGAIN: Duration = Duration::from_millis(200);
 
 /// Judges for one client.
 pub(super) struct Judge<'a, D> {
@@ -47,6 +51,9 @@ impl<D: Dial> Judge<'_, D> {
             let located = self.dial.locate(target, self.policy.needs_addresses());
             match self.deadline.by("looking up the name", located).await {
                 Err(DialError::Tailscaled(_)) => sleep(RETRY).await,
+                Err(DialError::Host(_)) if self.deadline.is_early() && self.deadline.leaves_a_retry() => {
+                    sleep(LOOK_UP_AGAIN).await;
+                }
                 Err(error @ DialError::TimedOut(_)) => {
                     (self.observe)(Heard::Silence);
                     return Err(error);

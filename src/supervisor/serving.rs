@@ -101,7 +101,11 @@ pub(super) async fn follow_memory(mut limit: LimitWatch, calls: Calls) {
     loop {
         sleep(LOOK_AT_LIMIT).await;
         if let Some(share) = limit.changed() {
-            tracing::info!(bytes = share, "the control group's limit has changed, and with it tailscaled's share");
+            let told = if calls.is_stock() { "this tailscaled keeps what it was started with" } else { "it is told" };
+            tracing::info!(
+                bytes = share,
+                "the control group's limit has changed, and tailscaled's share with it: {told}"
+            );
             calls.set_memory_limit(share).await;
         }
     }

@@ -37,17 +37,18 @@ func init() {
 
 // isUserspace reads the last --tun of a command line: that one counts.
 func isUserspace(arguments []string) bool {
-	userspace := false
-	for _, argument := range arguments {
-		device, ok := strings.CutPrefix(argument, "--tun=")
-		if !ok {
-			device, ok = strings.CutPrefix(argument, "-tun=")
+	device := ""
+	for i, argument := range arguments {
+		name, value, isWhole := strings.Cut(argument, "=")
+		if name != "--tun" && name != "-tun" {
+			continue
 		}
-		if ok {
-			userspace = device == "userspace-networking"
+		if !isWhole && i+1 < len(arguments) {
+			value = arguments[i+1]
 		}
+		device = value
 	}
-	return userspace
+	return device == "userspace-networking"
 }
 
 // refuseWildcard is a [net.ListenConfig.Control] that lets nothing listen on all addresses.

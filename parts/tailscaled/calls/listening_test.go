@@ -11,6 +11,8 @@ func TestTheLastDeviceOfACommandLineCounts(t *testing.T) {
 		{[]string{"tailscaled", "--tun=userspace-networking"}, true},
 		{[]string{"tailscaled", "-tun=userspace-networking", "--port=1"}, true},
 		{[]string{"tailscaled", "--tun=userspace-networking", "--tun=tailscale0"}, false},
+		{[]string{"tailscaled", "--tun", "userspace-networking"}, true},
+		{[]string{"tailscaled", "--tun"}, false},
 		{[]string{"tailscaled", "--socks5-server=--tun"}, false},
 	} {
 		if got := isUserspace(c.arguments); got != c.userspace {

@@ -52,8 +52,10 @@ type connection struct {
 	// first is who ended first, or the reason to end both.
 	first ending
 	// left counts the directions that go on.
-	left  int
-	timer *time.Timer
+	left int
+	// unread: the client still sends what the target does not take. Closing its socket then resets it.
+	unread atomic.Bool
+	timer  *time.Timer
 	// closed is closed with both sockets.
 	closed chan struct{}
 }
@@ -81,6 +83,7 @@ func relay(client *socket, target *remote, handed handOver, over func(*connectio
 func (c *connection) upload(ahead []byte) {
 	if len(ahead) > 0 {
 		if _, err := c.target.Write(ahead); err != nil {
+			c.unread.Store(true)
 			c.ended(targetEnded)
 			return
 		}
@@ -96,6 +99,7 @@ func (c *connection) upload(ahead []byte) {
 			taken.giveBack()
 			if err != nil {
 				// Why, the other direction finds out, once it has read what the target said before.
+				c.unread.Store(true)
 				c.ended(targetEnded)
 				return
 			}
@@ -162,17 +166,22 @@ func (c *connection) ended(by ending) bool {
 	if c.first == 0 {
 		c.first = by
 	}
-	first := c.first
 	if goesOn {
 		c.arm()
-	} else {
-		c.close(first)
 	}
 	c.mu.Unlock()
-	if !goesOn {
-		c.over(c, first)
+	if goesOn {
+		return true
 	}
-	return goesOn
+	if c.unread.Load() {
+		c.client.drained(drainLimit, c.closed)
+	}
+	c.mu.Lock()
+	first := c.first
+	c.close(first)
+	c.mu.Unlock()
+	c.over(c, first)
+	return false
 }
 
 // end ends both directions for a reason that counts more than who ended first; the first such reason counts.

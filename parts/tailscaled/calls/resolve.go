@@ -90,21 +90,26 @@ func candidates(networkMap *netmap.NetworkMap, acceptsDNS bool, name string) []s
 	if strings.HasSuffix(name, ".") || networkMap == nil {
 		return []string{name}
 	}
-	// MagicDNS knows the short names of nodes whatever the node accepts of the rest.
-	suffixes := []string{networkMap.MagicDNSSuffix()}
+	var searched []string
 	if acceptsDNS {
-		suffixes = append(suffixes, networkMap.DNS.Domains...)
-	}
-	var longer []string
-	for _, suffix := range suffixes {
-		if suffix = strings.Trim(suffix, "."); suffix != "" {
-			longer = append(longer, name+"."+suffix+".")
-		}
+		searched = networkMap.DNS.Domains
 	}
 	if strings.Contains(name, ".") {
-		return append([]string{name}, longer[min(1, len(longer)):]...)
+		return append([]string{name}, below(searched, name)...)
 	}
-	return append(longer, name)
+	// MagicDNS knows the short names of nodes whatever the node accepts of the rest.
+	return append(below(append([]string{networkMap.MagicDNSSuffix()}, searched...), name), name)
+}
+
+// below is the name in each of the domains, whole.
+func below(domains []string, name string) []string {
+	var whole []string
+	for _, domain := range domains {
+		if domain = strings.Trim(domain, "."); domain != "" {
+			whole = append(whole, name+"."+domain+".")
+		}
+	}
+	return whole
 }
 
 // lookUp asks for one name where it belongs.
