@@ -2,6 +2,7 @@
 
 use std::io::Read;
 use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -12,7 +13,7 @@ use testbed::process::Process;
 use testbed::wait::wait_until;
 use testbed::{Server, socks};
 
-use crate::scene::{Scene, binary, connect, inherited, start_ready};
+use crate::scene::{END, Scene, binary, connect, inherited, start_ready};
 
 const STREAMS: usize = 32;
 /// The peak comes in the first second, while the receive windows grow.
@@ -115,4 +116,29 @@ fn while_memory_is_short_new_connections_come_slowly_and_do_come() {
     let begun = Instant::now();
     connect("web", 80).expect("connects");
     assert!(begun.elapsed() < slow / 3, "{:?}", begun.elapsed());
+}
+
+/// What tailscaled's Go runtime keeps to, in bytes.
+fn told(socket: &std::path::Path) -> Option<u64> {
+    let stream = UnixStream::connect(socket).ok()?;
+    let path = "/localapi/v0/tetherd-v1-info";
+    let answer = testbed::http::request(stream, "GET", "local-tailscaled.sock", path, b"").ok()?;
+    serde_json::from_str::<serde_json::Value>(&answer.text()).ok()?["MemoryLimit"].as_u64()
+}
+
+#[test]
+fn a_changed_limit_of_the_group_counts_while_the_daemon_runs_and_after_a_restart_of_tailscaled() {
+    let scene = Scene::new();
+    let directory = tempfile::tempdir().expect("a directory");
+    let socket = directory.path().join("s");
+    let builder = scene.daemon().env("TS_SOCKET", socket.to_str().expect("UTF-8"));
+    let (daemon, group) = confined_with(builder, 512);
+    assert_eq!(told(&socket), Some(383 << 20), "75 % of the group");
+    group.limit(256 << 20).expect("changed");
+    let share = 256_u64 * 1024 * 1024 / 100 * 75;
+    wait_until("tailscaled is told", END, || (told(&socket)? == share).then_some(())).expect("it counts");
+    let killed = daemon.tailscaled_pid().expect("runs");
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(killed), nix::sys::signal::Signal::SIGKILL).expect("killed");
+    let again = || (daemon.tailscaled_pid()? != killed && told(&socket)? == share).then_some(());
+    wait_until("the next tailscaled is told, too", END, again).expect("it counts");
 }

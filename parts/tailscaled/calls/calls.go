@@ -36,6 +36,8 @@ type Info struct {
 	Calls []string
 	// Session lists what a session understands.
 	Session []string
+	// MemoryLimit is what the Go runtime keeps to, in bytes; the largest int64 is no limit.
+	MemoryLimit int64
 }
 
 func serveInfo(h *localapi.Handler, w http.ResponseWriter, r *http.Request) {
@@ -44,10 +46,11 @@ func serveInfo(h *localapi.Handler, w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	answer(w, Info{
-		Marker:    Marker,
-		Tailscale: version.Short(),
-		Calls:     []string{infoCall, sessionCall, nodeCall},
-		Session:   []string{"dial", "hand-over", "cut", "resolve", "associate", "drain", "memory", "traffic"},
+		Marker:      Marker,
+		Tailscale:   version.Short(),
+		Calls:       []string{infoCall, sessionCall, nodeCall},
+		Session:     []string{"dial", "hand-over", "cut", "resolve", "associate", "drain", "memory", "traffic"},
+		MemoryLimit: memoryLimit(),
 	})
 }
 

@@ -27,6 +27,10 @@ func setMemoryLimit(limit uint64) {
 	debug.SetMemoryLimit(int64(min(limit, math.MaxInt64)))
 }
 
+func memoryLimit() int64 {
+	return debug.SetMemoryLimit(-1)
+}
+
 // holdWhileShort pauses while the program takes more memory than its limit allows. What waits to be sent through the
 // tailnet is up to 6 MiB for each connection, and no garbage: pausing lets it go out first. What targets send is not held
 // up, since reading it is what frees its memory.
@@ -48,7 +52,7 @@ func memoryIsShort() bool {
 	now := time.Now().UnixNano()
 	last := lastSample.Load()
 	if now-last >= int64(sampleEvery) && lastSample.CompareAndSwap(last, now) {
-		limit := debug.SetMemoryLimit(-1)
+		limit := memoryLimit()
 		isBeyond.Store(limit != math.MaxInt64 && memoryTaken() > uint64(limit)/100*beyondPercent)
 	}
 	return isBeyond.Load()

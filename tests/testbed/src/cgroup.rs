@@ -13,15 +13,19 @@ impl MemoryGroup {
     pub fn new(bytes: u64) -> Result<Self> {
         let name = format!("testbed-{}-{:?}", std::process::id(), std::thread::current().id());
         let first = Path::new("/sys/fs/cgroup/memory");
-        let (place, limit) = match first.is_dir() {
-            true => (first, "memory.limit_in_bytes"),
-            false => (Path::new("/sys/fs/cgroup"), "memory.max"),
-        };
+        let place = if first.is_dir() { first } else { Path::new("/sys/fs/cgroup") };
         let group = place.join(name.replace(['(', ')'], ""));
         fs::create_dir(&group).with_context(|| format!("cannot make the control group {}", group.display()))?;
         let group = Self(group);
-        fs::write(group.0.join(limit), bytes.to_string()).context("cannot limit the control group")?;
+        group.limit(bytes)?;
         Ok(group)
+    }
+
+    /// It may use `bytes` from now on.
+    pub fn limit(&self, bytes: u64) -> Result<()> {
+        let first = self.0.join("memory.limit_in_bytes");
+        let file = if first.is_file() { first } else { self.0.join("memory.max") };
+        fs::write(file, bytes.to_string()).context("cannot limit the control group")
     }
 
     /// Takes the process in; what it starts from now on is in it as well.

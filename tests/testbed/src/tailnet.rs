@@ -39,9 +39,18 @@ impl Tailnet {
 
     /// To be called in a thread that has entered a namespace (see [`crate::netns::enter_new`]) and stays.
     pub fn start() -> Result<Self> {
+        Self::start_with_dns(json!({}))
+    }
+
+    /// The same with settings of headscale's `dns` in the place of those there are.
+    pub fn start_with_dns(dns: Value) -> Result<Self> {
         let directory = tempfile::Builder::new().prefix("testbed-control-").tempdir()?;
         ca::write(directory.path())?;
-        fs::write(directory.path().join("config.json"), config(directory.path()).to_string())?;
+        let mut config = config(directory.path());
+        if let (Some(known), Value::Object(dns)) = (config["dns"].as_object_mut(), dns) {
+            known.extend(dns);
+        }
+        fs::write(directory.path().join("config.json"), config.to_string())?;
         let mut tailnet = Self { headscale: None, directory };
         tailnet.start_control()?;
         tailnet.create_user()?;

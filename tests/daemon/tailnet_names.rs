@@ -1,0 +1,135 @@
+//! Promise 10: names are those of the tailnet. Zones with a name server of their own, search domains, and names that say
+//! another thing in the container resolve as on a machine that has Tailscale.
+
+use std::io::{Read, Write};
+use std::process::{Command, Stdio};
+
+use serde_json::json;
+use testbed::process::Process;
+use testbed::tailnet::Tailnet;
+use testbed::wait::wait_until;
+use testbed::{Daemon, Node, Server, netns};
+
+use crate::scene::{READY, binary, connect, reply_code, start_ready};
+
+/// Where the name server of the zone `corp.test` is, which the tailnet alone knows.
+const PRIVATE: &str = "127.0.0.9";
+const PORT: u16 = 80;
+const OF_WEB: &str = "the page of web";
+const OUTSIDE: &str = "203.0.113.7";
+
+/// A name server that knows these names and no other.
+fn name_server(address: &str, names: &[(&str, &str)]) -> Process {
+    let names = names.iter().map(|(name, address)| format!("--address=/{name}/{address}"));
+    let mut command = Command::new("/usr/sbin/dnsmasq");
+    command
+        .args([
+            "--keep-in-foreground",
+            "--conf-file=/dev/null",
+            "--no-resolv",
+            "--no-hosts",
+            "--bind-interfaces",
+            "--pid-file=",
+        ])
+        .arg(format!("--listen-address={address}"))
+        .args(["--local=/corp.test/", "--user=root", "--log-facility=/dev/null"])
+        .args(names)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null());
+    Process::spawn(&mut command).expect("dnsmasq starts")
+}
+
+/// The addresses that this machine's resolver asks, added to the namespace's loopback.
+fn container_resolvers() -> Vec<String> {
+    let text = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
+    let named = text.lines().filter_map(|line| Some(line.strip_prefix("nameserver")?.trim().to_owned()));
+    let servers: Vec<String> = named.collect();
+    let servers = if servers.is_empty() { vec!["127.0.0.1".to_owned()] } else { servers };
+    for server in servers.iter().filter(|server| !server.starts_with("127.")) {
+        let added = Command::new("ip").args(["addr", "add", server, "dev", "lo"]).status().expect("ip");
+        assert!(added.success(), "{server} cannot be added");
+    }
+    servers
+}
+
+struct Names {
+    daemon: Daemon,
+    _servers: Vec<Process>,
+    _page: Server,
+    _web: Node,
+    _tailnet: Tailnet,
+}
+
+/// A tailnet with a zone and a search domain, and the daemon, ready.
+fn names(settings: &[(&str, &str)]) -> Names {
+    netns::enter_new().expect("a namespace");
+    let dns = json!({
+        "nameservers": { "global": [], "split": { "corp.test": [PRIVATE] } },
+        "search_domains": ["corp.test"],
+    });
+    let tailnet = Tailnet::start_with_dns(dns).expect("a tailnet");
+    let web = Node::join(&tailnet, "web").expect("a node");
+    let page = Server::page(PORT, OF_WEB).expect("a server");
+    let address = web.addresses().0.to_string();
+    let mut servers = vec![name_server(
+        PRIVATE,
+        &[
+            ("db.corp.test", &address),
+            ("both.corp.test", &address),
+            ("twice.corp.test", "100.127.0.1"),
+            ("twice.corp.test", &address),
+        ],
+    )];
+    for resolver in container_resolvers() {
+        servers.push(name_server(&resolver, &[("both.corp.test", OUTSIDE), ("secret.corp.test", OUTSIDE)]));
+    }
+    let mut builder = Daemon::builder(binary()).joining(&tailnet, "app").expect("a key");
+    for (name, value) in settings {
+        builder = builder.env(name, value);
+    }
+    Names { daemon: start_ready(builder), _servers: servers, _page: page, _web: web, _tailnet: tailnet }
+}
+
+/// Whether the page of web comes by this name.
+fn leads_to_web(name: &str) -> bool {
+    let answer = connect(name, PORT).ok().and_then(|mut stream| {
+        stream.write_all(b"GET / HTTP/1.0\r\n\r\n").ok()?;
+        let mut text = String::new();
+        stream.read_to_string(&mut text).ok()?;
+        Some(text)
+    });
+    answer.is_some_and(|text| text.ends_with(OF_WEB))
+}
+
+#[test]
+fn names_of_split_dns_and_search_domains_resolve_and_the_private_answer_counts() {
+    let names = names(&[]);
+    for name in
+        ["web", "web.tail.test", "WEB.Tail.Test.", "db.corp.test", "DB.corp.test.", "db", "both.corp.test", "both"]
+    {
+        let answered = wait_until("the name leads to web", READY, || leads_to_web(name).then_some(()));
+        answered.unwrap_or_else(|error| panic!("{name}: {error}: {}", names.daemon.output()));
+    }
+}
+
+#[test]
+fn a_name_that_a_zone_of_the_tailnet_does_not_know_is_not_asked_of_others() {
+    let _names = names(&[]);
+    assert!(leads_to_web("db.corp.test"));
+    assert_eq!(reply_code("secret.corp.test", PORT), 4);
+}
+
+#[test]
+fn a_rule_about_the_address_of_a_private_name_counts() {
+    let names = names(&[("TETHERD_DENY", "100.64.0.0/10")]);
+    for name in ["db.corp.test", "db", "web", "both.corp.test"] {
+        assert_eq!(reply_code(name, PORT), 2, "{name}: {}", names.daemon.output());
+    }
+}
+
+#[test]
+fn where_the_tailnets_dns_is_not_accepted_its_zones_are_the_containers_matter() {
+    let names = names(&[("TETHERD_ACCEPT_DNS", "false")]);
+    assert!(leads_to_web("web"), "{}", names.daemon.output());
+    assert_eq!(reply_code("db.corp.test", PORT), 4);
+}
