@@ -10,10 +10,11 @@ use fast_socks5::util::target_addr::TargetAddr;
 use fast_socks5::{new_udp_header, parse_udp_request};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::net::UdpSocket;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::client::Proxy;
 use super::counters::Open;
+use super::deadline::RETRY;
 use super::label::{Outcome, Protocol};
 use super::patience::Carried;
 use super::stream::Stream;
@@ -134,6 +135,8 @@ impl<D: Dial> Association<'_, D> {
                     () = sleep_until(deadline) => return Ok(()),
                 }
             }
+            // A tailscaled that has no file left ends one at once.
+            sleep(RETRY).await;
         }
     }
 

@@ -4,9 +4,9 @@ use std::num::NonZeroUsize;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-/// A connection takes one file for the client and one for the target, and a second dial beside a silent one a third; a unix
-/// socket that had no room once takes two, and pipes of splicing a fourth of all files at most. A UDP association takes four: the client's connection and ours to tailscaled, and
-/// a socket for datagrams on each side.
+/// A connection through the tailnet takes one file until tailscaled has its client's socket; one that goes past it takes two, and
+/// pipes of splicing a fourth of all files at most. A request that is sent on takes two, a UDP association three. Beside a
+/// tailscaled without our calls a second dial beside a silent one takes a third, and a unix socket that had no room once two.
 const FILES_A_CONNECTION: u64 = 4;
 /// For listeners, health, tailscaled's pipes and the event loop.
 const FILES_OF_ITS_OWN: u64 = 40;

@@ -202,10 +202,8 @@ func (s *session) handle(kind byte, m message, descriptor int) error {
 	case resolveMessage:
 		go s.resolve(m.id, string(m.body))
 	case associateMessage:
-		if descriptor < 0 {
-			return errShort
-		}
-		return associate(s.ctx, s.dialer, descriptor)
+		// Without a socket tetherd's end of it is closed: it knows.
+		_ = associate(s.ctx, s.dialer, descriptor)
 	case drainMessage:
 		limit, err := m.milliseconds()
 		s.drain(limit)
@@ -274,24 +272,30 @@ func ownAddress(conn net.Conn) netip.AddrPort {
 	return netip.AddrPortFrom(netip.IPv4Unspecified(), 0)
 }
 
+// handOver begins the relay of a connection. Without a socket, which the kernel drops where tailscaled has no file left, the
+// connection ends.
 func (s *session) handOver(m message, descriptor int) error {
 	handed, err := m.handOver()
-	if err != nil || descriptor < 0 {
-		closeDescriptor(descriptor)
-		return errors.Join(errShort, err)
-	}
-	client, err := newSocket(descriptor, "client")
 	if err != nil {
+		closeDescriptor(descriptor)
 		return err
 	}
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	target := s.dialled[m.id]
 	delete(s.dialled, m.id)
+	s.mu.Unlock()
 	if target == nil {
-		_ = client.file.Close()
+		closeDescriptor(descriptor)
 		return fmt.Errorf("no dial %d waits for a client", m.id)
 	}
+	client, err := newSocket(descriptor, "client")
+	if err != nil {
+		_ = target.Close()
+		s.sendEnded(m.id, &connection{}, wasCut)
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.drainLimit > 0 {
 		handed.limits.halfClosed = min(handed.limits.halfClosed, s.drainLimit)
 	}
@@ -307,6 +311,10 @@ func (s *session) connectionEnded(id uint32, c *connection, first ending) {
 	delete(s.connections, id)
 	s.carriedByEnded += c.carried()
 	s.mu.Unlock()
+	s.sendEnded(id, c, first)
+}
+
+func (s *session) sendEnded(id uint32, c *connection, first ending) {
 	sent, received := c.sent.unreported(), c.received.unreported()
 	answer := appendHead(make([]byte, 0, 40), endedMessage, id)
 	for _, number := range []uint64{c.sent.all.Load(), c.received.all.Load(), sent, received} {

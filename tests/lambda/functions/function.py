@@ -1,5 +1,5 @@
 """A function and its runtime loop in one: does what the event says, with the standard library alone."""
-import json, os, threading, time, urllib.error, urllib.request
+import json, os, socket, threading, time, urllib.error, urllib.request
 
 API = "http://" + os.environ["AWS_LAMBDA_RUNTIME_API"] + "/2018-06-01/runtime/invocation/"
 
@@ -33,12 +33,30 @@ def fetch(url, streams):
     return {"bytes": sum(counts)}
 
 
+def say_and_close(host, port, clients):
+    """As many clients by SOCKS5: four of five say PING, read PONG and close, one says PING and closes."""
+    for number in range(clients):
+        with socket.create_connection(("127.0.0.1", 1055), timeout=30) as client:
+            client.sendall(b"\x05\x01\x00\x05\x01\x00\x03" + bytes([len(host)]) + host.encode() + port.to_bytes(2, "big"))
+            reply = b""
+            while len(reply) < 12:
+                reply += client.recv(12 - len(reply))
+            if reply[3]:
+                return {"reply": reply[3]}
+            client.sendall(b"PING")
+            if number % 5 < 4:
+                client.recv(4, socket.MSG_WAITALL)
+    return {"reply": 0}
+
+
 def handle(event):
     started = time.monotonic()
     if "environment" in event:
         answer = dict(os.environ)
     elif "streams" in event:
         answer = fetch(event["get"], event["streams"])
+    elif "clients" in event:
+        answer = say_and_close(event["host"], event["port"], event["clients"])
     elif "get" in event:
         answer = get(event["get"])
     else:
