@@ -1,55 +1,68 @@
 //! What tests/instructions.rs counts under callgrind: clients that connect by SOCKS5 and have bytes echoed, through the
 //! daemon's own listener, connector, dialer and relay, with a tailscaled that answers at once. Nothing leaves the process.
-//! `instructions CONNECTIONS KIB` makes so many connections, one after the other, and echoes so much over each.
+//! `instructions CONNECTIONS KIB` makes so many connections to a node, one after the other, and echoes so much over each;
+//! tailscaled is handed each client. With `direct` as a third word the target is past the tailnet, and the daemon relays.
 
 use std::env;
-use std::net::{SocketAddr, TcpListener};
+use std::io::{self, IoSliceMut};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener};
+use std::os::fd::{AsRawFd, IntoRawFd, RawFd};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, UnixAddr, recv, recvmsg, send};
 use tetherd::config::value::Direct;
+use tetherd::datagrams::{address_bytes, read_address};
+use tetherd::local_stream::watched;
 use tetherd::memory::{Brake, Headroom};
 use tetherd::proxy::{Admission, Connector, Counters, Lane, Listener, Patience, Policy, Proxy, serve};
 use tetherd::state::{Phase, Publisher};
-use tetherd::tailscaled::{Dialer, LocalApi, PathWatch, SocksPort, Thaw};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tetherd::tailscaled::{Calls, Dialer, LocalApi, PathWatch, Thaw};
+use tokio::io::unix::AsyncFd;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::{TcpStream, UnixListener, UnixStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 const LONG: Duration = Duration::from_secs(600);
 const BLOCK: usize = 16 << 10;
-/// A client that has gone cannot be told from one that has ended its side: each keeps its permit.
-const MANY: usize = 10_000;
+/// More than ever are open at once.
+const MANY: usize = 100;
+/// What every name stands for, and this node.
+const NODE: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::new(100, 64, 0, 2), 80));
+const SELF: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::new(100, 64, 0, 1), 40000));
 
 fn main() -> Result<()> {
-    let mut numbers = env::args().skip(1).map(|word| word.parse::<usize>());
-    let (Some(connections), Some(kib)) = (numbers.next(), numbers.next()) else {
-        anyhow::bail!("two numbers are needed")
+    let words: Vec<String> = env::args().skip(1).collect();
+    let (connections, kib, direct) = match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [connections, kib] => (connections, kib, false),
+        [connections, kib, "direct"] => (connections, kib, true),
+        _ => bail!("two numbers are needed, and `direct` or nothing"),
     };
     let event_loop = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    event_loop.block_on(run(connections?, kib? << 10))
+    event_loop.block_on(run(connections.parse()?, kib.parse::<usize>()? << 10, direct))
 }
 
-async fn run(connections: usize, bytes: usize) -> Result<()> {
+async fn run(connections: usize, bytes: usize, direct: bool) -> Result<()> {
     let directory = tempfile::tempdir()?;
     let socket = directory.path().join("tailscaled");
     tokio::spawn(tailscaled(UnixListener::bind(&socket)?));
+    let request = if direct { by_address(target().await?) } else { b"\x05\x01\x00\x03\x03web\x00\x50".to_vec() };
     let publisher = Publisher::new();
     publisher.publish(Phase::Ready, "for ever");
-    let proxy = std::sync::Arc::new(proxy(&socket, &publisher));
+    let proxy = Arc::new(proxy(&socket, &publisher));
     let listener = TcpListener::bind("127.0.0.1:0")?;
     listener.set_nonblocking(true)?;
     let address = listener.local_addr()?;
-    let admission = Admission::new(MANY, Headroom::new(None));
     let serving = serve(
         Listener::tcp(listener)?,
-        admission,
+        Admission::new(MANY, Headroom::new(None)),
         TaskTracker::new(),
         CancellationToken::new(),
         move |stream, from, permit| {
-            let proxy = std::sync::Arc::clone(&proxy);
+            let proxy = Arc::clone(&proxy);
             async move {
                 proxy.serve(stream, &from).await;
                 drop(permit);
@@ -58,7 +71,7 @@ async fn run(connections: usize, bytes: usize) -> Result<()> {
     );
     tokio::spawn(serving);
     for _ in 0..connections {
-        client(address, bytes).await?;
+        client(address, &request, bytes).await?;
     }
     Ok(())
 }
@@ -66,7 +79,7 @@ async fn run(connections: usize, bytes: usize) -> Result<()> {
 fn proxy(socket: &Path, publisher: &Publisher) -> Proxy<Dialer> {
     let api = LocalApi::new(socket.to_owned());
     let thaw = Thaw::new(api.clone(), PathWatch::default());
-    let dialer = Dialer::new(api, SocksPort::default(), thaw);
+    let dialer = Dialer::new(api, Calls::new(socket.to_owned()), thaw);
     let policy = Policy::new(Direct::Allow, Vec::new(), Vec::new());
     Proxy {
         connector: Connector::new(dialer, policy, publisher.watch(), LONG, |_| ()),
@@ -85,37 +98,120 @@ fn proxy(socket: &Path, publisher: &Publisher) -> Proxy<Dialer> {
     }
 }
 
-/// Says yes to every dial, and echoes.
+/// Opens a session for whoever asks.
 async fn tailscaled(listener: UnixListener) -> Result<()> {
     loop {
         let (stream, _) = listener.accept().await?;
-        tokio::spawn(answer(stream));
+        tokio::spawn(session(stream));
     }
 }
 
-async fn answer(mut stream: UnixStream) -> Result<()> {
+/// The messages are those of parts/tailscaled/calls/message.go.
+async fn session(mut stream: UnixStream) -> Result<()> {
     let mut buffer = vec![0; BLOCK];
     let read = stream.read(&mut buffer).await?;
-    ensure!(read == 0 || buffer[..read].ends_with(b"\r\n\r\n"), "the request comes in one piece");
-    stream.write_all(b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: ts-dial\r\n\r\n").await?;
+    ensure!(buffer[..read].ends_with(b"\r\n\r\n"), "the request comes in one piece");
+    stream.write_all(b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\n\r\n").await?;
+    let received = stream.async_io(Interest::READABLE, || receive(&stream, &mut buffer)).await?;
+    let channel = Arc::new(watched(received.1.context("a channel comes")?, Interest::READABLE)?);
     loop {
-        match stream.read(&mut buffer).await? {
-            0 => return Ok(()),
-            read => stream.write_all(&buffer[..read]).await?,
+        let (length, client) = channel.async_io(Interest::READABLE, |socket| receive(socket, &mut buffer)).await?;
+        let Some((&[kind, ref id @ ..], body)) = buffer[..length].split_first_chunk::<5>() else { return Ok(()) };
+        match kind {
+            b'N' => say(&channel, kind, id, &[&[0, 1], &address_bytes(NODE)[..16]].concat())?,
+            b'D' if read_address(body.first_chunk().context("an address")?).ip().is_loopback() => {
+                say(&channel, kind, id, &[1])?;
+            }
+            b'D' => say(&channel, kind, id, &[&[0], &address_bytes(SELF)[..]].concat())?,
+            b'H' => {
+                let (channel, id, client) = (Arc::clone(&channel), id.to_vec(), client.context("a client comes")?);
+                tokio::spawn(async move {
+                    let bytes = echo(client).await?.to_le_bytes();
+                    say(&channel, b'E', &id, &[&bytes[..], &bytes, &bytes, &bytes, &[0]].concat())
+                });
+            }
+            other => bail!("nobody sends {other}"),
         }
     }
 }
 
-async fn client(address: SocketAddr, bytes: usize) -> Result<()> {
+fn say(channel: &AsyncFd<Descriptor>, kind: u8, id: &[u8], body: &[u8]) -> Result<()> {
+    send(channel.as_raw_fd(), &[&[kind], id, body].concat(), MsgFlags::MSG_NOSIGNAL)?;
+    Ok(())
+}
+
+/// A socket, closed when dropped.
+struct Descriptor(RawFd);
+
+impl AsRawFd for Descriptor {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0
+    }
+}
+
+impl Drop for Descriptor {
+    fn drop(&mut self) {
+        let _ = nix::unistd::close(self.0);
+    }
+}
+
+/// One message, and the descriptor with it.
+fn receive(socket: &impl AsRawFd, buffer: &mut [u8]) -> io::Result<(usize, Option<Descriptor>)> {
+    let mut room = nix::cmsg_space!(RawFd);
+    let mut parts = [IoSliceMut::new(buffer)];
+    let message = recvmsg::<UnixAddr>(socket.as_raw_fd(), &mut parts, Some(&mut room), MsgFlags::MSG_DONTWAIT)?;
+    let descriptor = message.cmsgs()?.find_map(|control| match control {
+        ControlMessageOwned::ScmRights(descriptors) => descriptors.first().copied().map(Descriptor),
+        _ => None,
+    });
+    Ok((message.bytes, descriptor))
+}
+
+/// Echoes until the end, and says how much.
+async fn echo(socket: Descriptor) -> Result<u64> {
+    let socket = watched(socket, Interest::READABLE)?;
+    let (mut buffer, mut bytes) = (vec![0; BLOCK], 0);
+    loop {
+        let read = |socket: &Descriptor| Ok(recv(socket.as_raw_fd(), &mut buffer, MsgFlags::empty())?);
+        match socket.async_io(Interest::READABLE, read).await? {
+            0 => return Ok(bytes),
+            read => {
+                let sent = send(socket.as_raw_fd(), &buffer[..read], MsgFlags::MSG_NOSIGNAL)?;
+                ensure!(sent == read, "a client reads before it writes more");
+                bytes += sent as u64;
+            }
+        }
+    }
+}
+
+/// A target past the tailnet.
+async fn target() -> Result<SocketAddr> {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    let address = listener.local_addr()?;
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            stream.set_nodelay(true)?;
+            tokio::spawn(echo(Descriptor(stream.into_std()?.into_raw_fd())));
+        }
+        anyhow::Ok(())
+    });
+    Ok(address)
+}
+
+fn by_address(target: SocketAddr) -> Vec<u8> {
+    [&b"\x05\x01\x00\x01\x7f\x00\x00\x01"[..], &target.port().to_be_bytes()].concat()
+}
+
+async fn client(address: SocketAddr, request: &[u8], bytes: usize) -> Result<()> {
     let mut stream = TcpStream::connect(address).await.context("the listener is there")?;
     stream.set_nodelay(true)?;
     stream.write_all(&[5, 1, 0]).await?;
     stream.read_exact(&mut [0; 2]).await?;
-    stream.write_all(b"\x05\x01\x00\x03\x03web\x00\x50").await?;
+    stream.write_all(request).await?;
     let mut reply = [0; 10];
     stream.read_exact(&mut reply).await?;
     ensure!(reply[1] == 0, "reply {}", reply[1]);
-    let mut block = vec![7; BLOCK];
+    let mut block = vec![7; bytes.min(BLOCK)];
     for _ in 0..bytes / BLOCK {
         stream.write_all(&block).await?;
         stream.read_exact(&mut block).await?;
