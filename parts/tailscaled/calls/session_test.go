@@ -283,8 +283,9 @@ func TestMessagesOfAnotherVersionEndASession(t *testing.T) {
 		"short drain":        func(t *testing.T, d *tetherd, _ int) { d.tell(t, drainMessage, 1, nil) },
 		"short memory limit": func(t *testing.T, d *tetherd, _ int) { d.tell(t, memoryMessage, 1, []byte{1}) },
 		"too long a message": func(t *testing.T, d *tetherd, fd int) {
+			d.connect(t, 1)
 			_ = d.channel.SetWriteBuffer(1 << 20)
-			d.tell(t, handOverMessage, 1, make([]byte, largestMessage), fd)
+			d.tell(t, handOverMessage, 1, handOverBody(longLimits, 1, mebibyte[:largestMessage]), fd)
 		},
 		"no head": func(t *testing.T, d *tetherd, fd int) {
 			_, _, err := d.channel.WriteMsgUnix([]byte("xy"), syscall.UnixRights(fd), nil)

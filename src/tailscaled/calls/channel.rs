@@ -63,8 +63,9 @@ impl Channel {
         let channel = Arc::new(Self::over(own)?);
         let receiving = Arc::downgrade(&channel);
         tokio::spawn(async move {
+            let mut buffer = [0; LARGEST];
             while let Some(channel) = receiving.upgrade() {
-                if !channel.receive().await {
+                if !channel.receive(&mut buffer).await {
                     break;
                 }
             }
@@ -124,11 +125,10 @@ impl Channel {
     }
 
     /// Hands on what has come. False at the end of the session.
-    async fn receive(&self) -> bool {
-        let mut buffer = [0; LARGEST];
+    async fn receive(&self, buffer: &mut [u8]) -> bool {
         let received = self
             .socket
-            .async_io(Interest::READABLE, |socket| Ok(recv(socket.as_raw_fd(), &mut buffer, MsgFlags::MSG_DONTWAIT)?));
+            .async_io(Interest::READABLE, |socket| Ok(recv(socket.as_raw_fd(), buffer, MsgFlags::MSG_DONTWAIT)?));
         match received.await {
             Ok(0) | Err(_) => {
                 self.ended.store(true, Ordering::Release);
