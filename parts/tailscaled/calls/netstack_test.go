@@ -54,8 +54,8 @@ func TestOtherConnectionsHaveNoEndpoint(t *testing.T) {
 	}
 }
 
-// sourceOf reads from one end of a connection of the stack until the test ends.
-func sourceOf(t *testing.T, conn *gonet.TCPConn, closed <-chan struct{}) source {
+// readsFrom reads from one end of a connection of the stack until the test ends.
+func readsFrom(t *testing.T, conn *gonet.TCPConn, closed <-chan struct{}) source {
 	t.Helper()
 	endpoint, queue, err := endpointOf(conn)
 	if err != nil {
@@ -68,7 +68,7 @@ func sourceOf(t *testing.T, conn *gonet.TCPConn, closed <-chan struct{}) source 
 
 func TestBytesAndTheEndAreReadFromTheStack(t *testing.T) {
 	dialled, accepted := pairInside(t)
-	from := sourceOf(t, dialled, nil)
+	from := readsFrom(t, dialled, nil)
 	go func() {
 		_, _ = accepted.Write([]byte("hello"))
 		_ = accepted.CloseWrite()
@@ -85,7 +85,7 @@ func TestBytesAndTheEndAreReadFromTheStack(t *testing.T) {
 
 func TestAResetIsReadFromTheStackAfterTheBytesBeforeIt(t *testing.T) {
 	dialled, accepted := pairInside(t)
-	from := sourceOf(t, dialled, nil)
+	from := readsFrom(t, dialled, nil)
 	must[int](t)(accepted.Write([]byte("hello")))
 	resetEnd(t, accepted)
 	taken, length, err := from.read(0)
@@ -100,7 +100,7 @@ func TestAResetIsReadFromTheStackAfterTheBytesBeforeIt(t *testing.T) {
 
 func TestAResetThatAWriteHasHeardOfIsNoCleanEnd(t *testing.T) {
 	dialled, accepted := pairInside(t)
-	from := sourceOf(t, dialled, nil)
+	from := readsFrom(t, dialled, nil)
 	resetEnd(t, accepted)
 	waitFor(t, "a write tells of the reset", func() bool {
 		_, err := dialled.Write([]byte("x"))
@@ -114,7 +114,7 @@ func TestAResetThatAWriteHasHeardOfIsNoCleanEnd(t *testing.T) {
 func TestAWaitForTheStackEndsWithTheConnection(t *testing.T) {
 	dialled, _ := pairInside(t)
 	closed := make(chan struct{})
-	from := sourceOf(t, dialled, closed)
+	from := readsFrom(t, dialled, closed)
 	close(closed)
 	if _, _, err := from.read(0); !errors.Is(err, net.ErrClosed) {
 		t.Error(err)
@@ -127,8 +127,7 @@ func TestARefusedDatagramIsReadAsSuch(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	f := &flow{conn: conn, closed: make(chan struct{})}
-	from, release, err := f.source()
+	from, release, err := sourceOf(conn, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

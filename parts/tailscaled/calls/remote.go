@@ -2,7 +2,6 @@ package calls
 
 import (
 	"net"
-	"syscall"
 
 	"gvisor.dev/gvisor/pkg/tcpip"
 )
@@ -21,19 +20,11 @@ func newRemote(conn net.Conn) *remote {
 
 // source reads from the connection until closed; release is to be called at the end.
 func (r *remote) source(closed <-chan struct{}) (from source, release func(), err error) {
-	if endpoint, queue, err := endpointOf(r.Conn); err == nil {
-		from := newNetstackSource(endpoint, queue, closed)
-		return from, from.close, nil
+	from, release, err = sourceOf(r.Conn, closed)
+	if system, ok := from.(*socketSource); ok {
+		from = streamSource{system}
 	}
-	system, ok := r.Conn.(syscall.Conn)
-	if !ok {
-		return nil, nil, errNotNetstack
-	}
-	raw, err := system.SyscallConn()
-	if err != nil {
-		return nil, nil, err
-	}
-	return streamSource{newSocketSource(raw)}, func() {}, nil
+	return from, release, err
 }
 
 // closeWrite tells the target that nothing more comes.

@@ -3,6 +3,7 @@ package calls
 import (
 	"errors"
 	"io"
+	"net"
 	"os"
 	"syscall"
 	"time"
@@ -123,6 +124,23 @@ func (s *socketSource) read(offset int) (*buffer, int, error) {
 		return nil, 0, errReset
 	}
 	return nil, 0, s.err
+}
+
+// sourceOf reads from a connection, of the network stack or of the kernel, until closed; release is to be called at the end.
+func sourceOf(conn net.Conn, closed <-chan struct{}) (from source, release func(), err error) {
+	if endpoint, queue, err := endpointOf(conn); err == nil {
+		from := newNetstackSource(endpoint, queue, closed)
+		return from, from.close, nil
+	}
+	system, ok := conn.(syscall.Conn)
+	if !ok {
+		return nil, nil, errNotNetstack
+	}
+	raw, err := system.SyscallConn()
+	if err != nil {
+		return nil, nil, err
+	}
+	return newSocketSource(raw), func() {}, nil
 }
 
 // streamSource is a socketSource that knows the end of a stream.

@@ -191,7 +191,7 @@ func (a *association) forget(target udpTarget, f *flow) {
 
 // receive hands back what comes from a target.
 func (a *association) receive(f *flow, address netip.AddrPort) {
-	from, release, err := f.source()
+	from, release, err := sourceOf(f.conn, f.closed)
 	if err != nil {
 		return
 	}
@@ -213,22 +213,6 @@ func (a *association) receive(f *flow, address netip.AddrPort) {
 			return
 		}
 	}
-}
-
-func (f *flow) source() (from source, release func(), err error) {
-	if endpoint, queue, err := endpointOf(f.conn); err == nil {
-		from := newNetstackSource(endpoint, queue, f.closed)
-		return from, from.close, nil
-	}
-	system, ok := f.conn.(syscall.Conn)
-	if !ok {
-		return nil, nil, errNotNetstack
-	}
-	raw, err := system.SyscallConn()
-	if err != nil {
-		return nil, nil, err
-	}
-	return newSocketSource(raw), func() {}, nil
 }
 
 func (f *flow) close() {
