@@ -53,6 +53,8 @@ type connection struct {
 	first ending
 	// left counts the directions that go on.
 	left int
+	// sending: bytes are being handed to the target.
+	sending atomic.Bool
 	// unread: the client still sends what the target does not take. Closing its socket then resets it.
 	unread atomic.Bool
 	timer  *time.Timer
@@ -81,29 +83,24 @@ func relay(client *socket, target *remote, handed handOver, over func(*connectio
 
 // upload carries what the client sends.
 func (c *connection) upload(ahead []byte) {
-	if len(ahead) > 0 {
-		if _, err := c.target.Write(ahead); err != nil {
-			c.unread.Store(true)
-			c.ended(targetEnded)
-			return
-		}
-		c.sent.all.Add(uint64(len(ahead)))
-		ahead = nil
+	if len(ahead) > 0 && c.send(ahead) != nil {
+		c.ended(targetEnded)
+		return
 	}
+	// The goroutine lasts, what was sent need not.
+	ahead = nil
 	from := streamSource{newSocketSource(c.client.raw)}
 	for {
 		taken, length, err := from.read(0)
 		if err == nil {
 			holdWhileShort(c.closed)
-			_, err = c.target.Write(taken[:length])
+			err = c.send(taken[:length])
 			taken.giveBack()
 			if err != nil {
 				// Why, the other direction finds out, once it has read what the target said before.
-				c.unread.Store(true)
 				c.ended(targetEnded)
 				return
 			}
-			c.sent.all.Add(uint64(length))
 			continue
 		}
 		if errors.Is(err, io.EOF) {
@@ -122,6 +119,26 @@ func (c *connection) upload(ahead []byte) {
 	}
 }
 
+// send hands bytes to the target, and waits for as long as it does not read.
+func (c *connection) send(bytes []byte) error {
+	c.sending.Store(true)
+	_, err := c.target.Write(bytes)
+	c.sending.Store(false)
+	if err != nil {
+		c.unread.Store(true)
+		return err
+	}
+	c.sent.all.Add(uint64(len(bytes)))
+	return nil
+}
+
+// endIfReset ends a connection whose client has reset it while the target does not read, which nothing else notices.
+func (c *connection) endIfReset() {
+	if c.sending.Load() && c.client.isReset() {
+		c.end(clientReset)
+	}
+}
+
 // download carries what the target sends.
 func (c *connection) download() {
 	from, release, err := c.target.source(c.closed)
@@ -134,7 +151,7 @@ func (c *connection) download() {
 	for {
 		taken, length, err := from.read(0)
 		if err == nil {
-			_, err = c.client.file.Write(taken[:length])
+			err = c.client.write(taken[:length], &c.received)
 			taken.giveBack()
 			if err != nil {
 				// The client has closed its socket: as its kernel would, the target is told that nobody reads.
@@ -142,7 +159,6 @@ func (c *connection) download() {
 				c.ended(clientReset)
 				return
 			}
-			c.received.all.Add(uint64(length))
 			continue
 		}
 		if errors.Is(err, io.EOF) {

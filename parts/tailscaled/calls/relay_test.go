@@ -121,6 +121,33 @@ func TestTheTargetIsResetByAClientThatResets(t *testing.T) {
 	}
 }
 
+func TestAClientThatResetsWhileTheTargetDoesNotReadIsNoticedAtTheNextLook(t *testing.T) {
+	r := startRelay(t, "tcp", handOver{limits: longLimits})
+	client := r.client.(*net.TCPConn)
+	sent := make(chan struct{})
+	go func() {
+		defer close(sent)
+		_ = client.SetWriteDeadline(time.Now().Add(time.Second))
+		for {
+			if _, err := client.Write([]byte(mebibyte)); err != nil {
+				return
+			}
+		}
+	}()
+	<-sent
+	r.endIfReset()
+	if r.isClosed() {
+		t.Fatal("a client that only waits is cut")
+	}
+	_ = client.SetLinger(0)
+	_ = client.Close()
+	waitFor(t, "the reset is noticed", func() bool {
+		r.endIfReset()
+		return r.isClosed()
+	})
+	r.endsWith(t, clientReset)
+}
+
 func TestTheTargetIsResetWhileItSendsToAClientThatIsGone(t *testing.T) {
 	overBoth(t, func(t *testing.T, network string) {
 		r := startRelay(t, network, handOver{limits: longLimits})

@@ -5,10 +5,12 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"net/netip"
 	"os"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -41,8 +43,8 @@ type session struct {
 	drainLimit time.Duration
 	// carriedByEnded is what connections have carried that have ended.
 	carriedByEnded uint64
-	// trims: keepTrim runs. trimmedTo is its own: the memory that was left when it gave some back last, in bytes.
-	trims     bool
+	// attends: attend runs. trimmedTo is its own: the memory that was left when it gave some back last, in bytes.
+	attends   bool
 	trimmedTo uint64
 }
 
@@ -299,7 +301,7 @@ func (s *session) handOver(m message, descriptor int) error {
 	if s.drainLimit > 0 {
 		handed.limits.halfClosed = min(handed.limits.halfClosed, s.drainLimit)
 	}
-	s.beginTrim()
+	s.beginToAttend()
 	s.connections[m.id] = relay(client, target, handed, func(c *connection, first ending) {
 		s.connectionEnded(m.id, c, first)
 	})
@@ -365,10 +367,7 @@ func (s *session) resolve(id uint32, name string) {
 func (s *session) drain(limit time.Duration) {
 	s.mu.Lock()
 	s.drainLimit = limit
-	connections := make([]*connection, 0, len(s.connections))
-	for _, connection := range s.connections {
-		connections = append(connections, connection)
-	}
+	connections := slices.Collect(maps.Values(s.connections))
 	s.mu.Unlock()
 	for _, connection := range connections {
 		connection.drain(limit)

@@ -32,6 +32,28 @@ func newSocket(descriptor int, name string) (*socket, error) {
 	return &socket{file, raw}, nil
 }
 
+// write writes all of it and counts each part as it goes: a client that reads slowly is not silent.
+func (s *socket) write(bytes []byte, count *counter) error {
+	var failure error
+	err := s.raw.Write(func(descriptor uintptr) bool {
+		for len(bytes) > 0 {
+			written, err := syscall.Write(int(descriptor), bytes)
+			switch {
+			case err == nil:
+				count.all.Add(uint64(written))
+				bytes = bytes[written:]
+			case err == syscall.EAGAIN:
+				return false
+			case err != syscall.EINTR:
+				failure = err
+				return true
+			}
+		}
+		return true
+	})
+	return errors.Join(failure, err)
+}
+
 // closeWrite tells the other side that nothing more comes.
 func (s *socket) closeWrite() {
 	_ = s.raw.Control(func(descriptor uintptr) { _ = syscall.Shutdown(int(descriptor), syscall.SHUT_WR) })
@@ -67,11 +89,19 @@ func (s *socket) waiting() (bytes int) {
 // closes the socket. A hang-up does not count: this side's own half-close is one, and so is a unix socket that was closed
 // after its last bytes, which may still be on their way to the target.
 func (s *socket) gone() error {
-	return s.raw.Read(func(descriptor uintptr) bool {
-		look := []unix.PollFd{{Fd: int32(descriptor), Events: 0}}
-		found, err := unix.Poll(look, 0)
-		return err == nil && found > 0 && look[0].Revents&unix.POLLERR != 0
-	})
+	return s.raw.Read(hasError)
+}
+
+// isReset tells whether the other side has reset the connection, though bytes of it may be unread.
+func (s *socket) isReset() (reset bool) {
+	_ = s.raw.Control(func(descriptor uintptr) { reset = hasError(descriptor) })
+	return reset
+}
+
+func hasError(descriptor uintptr) bool {
+	look := []unix.PollFd{{Fd: int32(descriptor), Events: 0}}
+	found, err := unix.Poll(look, 0)
+	return err == nil && found > 0 && look[0].Revents&unix.POLLERR != 0
 }
 
 // socketSource reads from a socket of the kernel's.

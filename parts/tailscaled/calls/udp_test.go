@@ -203,3 +203,26 @@ func TestATargetThatIsDialledAtTheEndIsClosed(t *testing.T) {
 	endArrives(t, client)
 	close(goOn)
 }
+
+func TestATargetThatReceivesNothingAnyMoreIsOpenedAnew(t *testing.T) {
+	leavesNothing(t)
+	client, descriptor := unixPair(t, syscall.SOCK_SEQPACKET)
+	dials := make(chan struct{}, 2)
+	// Nothing can be received from a pipe, since it is no socket.
+	pipes := func(context.Context, string, netip.AddrPort) (net.Conn, outcome, error) {
+		dials <- struct{}{}
+		conn, _ := net.Pipe()
+		return conn, connected, nil
+	}
+	if err := associate(t.Context(), pipes, descriptor); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		sendTo(t, client, byTailnet, netip.AddrPortFrom(stackV4, 1), []byte("hello"))
+		select {
+		case <-dials:
+		case <-time.After(patience):
+			t.Fatal("not dialled")
+		}
+	}
+}

@@ -1,8 +1,10 @@
 package calls
 
 import (
+	"maps"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"time"
 )
 
@@ -14,14 +16,16 @@ const (
 	worthTrimming = 4 << 20
 )
 
-// keepTrim gives memory back to the system when connections fall silent after a time of traffic: wireguard-go's buffers
+// attend looks after the session's connections once a second while there are any: it ends those that their clients have reset
+// unnoticed, and gives memory back to the system when connections fall silent after a time of traffic: wireguard-go's buffers
 // (64 KiB each), which wait for a garbage collection that a silent program does not have, and the stacks of goroutines
 // that have grown while they sent. It ends when no connection is left and all is given back; the session begins it anew.
-func (s *session) keepTrim() {
+func (s *session) attend() {
 	tick := time.NewTicker(quietFor)
 	defer tick.Stop()
 	before := uint64(0)
 	for range tick.C {
+		s.endReset()
 		carried, open := s.carried()
 		if carried != before {
 			before = carried
@@ -33,7 +37,7 @@ func (s *session) keepTrim() {
 		} else {
 			s.trimmedTo = min(s.trimmedTo, taken)
 		}
-		if !open && s.endTrim() {
+		if !open && s.endAttending() {
 			return
 		}
 	}
@@ -43,6 +47,16 @@ func (s *session) keepTrim() {
 func trim() {
 	runtime.GC()
 	debug.FreeOSMemory()
+}
+
+// endReset ends connections that their clients have reset while their targets do not read.
+func (s *session) endReset() {
+	s.mu.Lock()
+	connections := slices.Collect(maps.Values(s.connections))
+	s.mu.Unlock()
+	for _, connection := range connections {
+		connection.endIfReset()
+	}
 }
 
 // carried is what all connections have carried since the session began, and whether any is open.
@@ -56,18 +70,18 @@ func (s *session) carried() (bytes uint64, open bool) {
 	return bytes, len(s.connections) > 0
 }
 
-// beginTrim is called with the lock held when there is a connection.
-func (s *session) beginTrim() {
-	if !s.trims {
-		s.trims = true
-		go s.keepTrim()
+// beginToAttend is called with the lock held when there is a connection.
+func (s *session) beginToAttend() {
+	if !s.attends {
+		s.attends = true
+		go s.attend()
 	}
 }
 
-// endTrim says whether there is nothing to wait for any more.
-func (s *session) endTrim() bool {
+// endAttending says whether there is nothing to wait for any more.
+func (s *session) endAttending() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.trims = len(s.connections) > 0
-	return !s.trims
+	s.attends = len(s.connections) > 0
+	return !s.attends
 }
