@@ -14,6 +14,15 @@ pub fn reached(address: IpAddr) -> IpAddr {
     }
 }
 
+/// Whether the address is of the ranges that the nodes of a tailnet have theirs from.
+/// <https://tailscale.com/kb/1304/ip-pool>
+pub fn is_of_a_tailnet(address: IpAddr) -> bool {
+    match address.to_canonical() {
+        IpAddr::V4(v4) => matches!(v4.octets(), [100, 64..128, ..]),
+        IpAddr::V6(v6) => matches!(v6.segments(), [0xfd7a, 0x115c, 0xa1e0, ..]),
+    }
+}
+
 /// A network of IPv4 addresses within IPv6 ones as that of the IPv4 addresses.
 pub fn meant(network: IpNet) -> IpNet {
     let IpNet::V6(v6) = network.trunc() else { return network.trunc() };
@@ -32,6 +41,18 @@ mod tests {
         assert_eq!(meant("10.1.2.3/8"), "10.0.0.0/8");
         assert_eq!(meant("fd7a::/16"), "fd7a::/16");
         assert_eq!(meant("::/0"), "::/0");
+    }
+
+    #[test]
+    fn the_ranges_of_a_tailnet_are_told_from_their_neighbours() {
+        let own = |text: &str| is_of_a_tailnet(text.parse().expect("an address"));
+        for text in ["100.64.0.1", "100.127.255.255", "::ffff:100.64.0.1", "fd7a:115c:a1e0::1", "fd7a:115c:a1e0:ffff::"]
+        {
+            assert!(own(text), "{text}");
+        }
+        for text in ["100.63.255.255", "100.128.0.0", "10.0.0.1", "fd7a:115c:a1e1::1", "::1"] {
+            assert!(!own(text), "{text}");
+        }
     }
 
     #[test]

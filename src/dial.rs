@@ -126,8 +126,8 @@ pub struct RelayTerms {
 pub struct Relayed {
     pub sent: u64,
     pub received: u64,
-    /// Those of both that no report of traffic has counted.
-    pub unreported: (u64, u64),
+    /// What this and other connections have sent and received since traffic was counted last.
+    pub uncounted: (u64, u64),
 }
 
 /// What a name stands for.
@@ -135,8 +135,9 @@ pub struct Relayed {
 pub enum Place {
     /// tailscaled knows it by itself, and takes it for one address.
     Name,
-    /// Any of these addresses.
-    Addresses(Vec<Located>),
+    /// Any of these addresses, which are those of `name`: a name that was searched for in a domain is another than the
+    /// client's.
+    Addresses { name: Option<String>, addresses: Vec<Located> },
 }
 
 /// An address.

@@ -134,7 +134,7 @@ impl<D: Dial> Proxy<D> {
         };
         match relayed {
             Ok(relayed) => {
-                self.counters.add_traffic(relayed.unreported);
+                self.counters.add_traffic(relayed.uncounted);
                 tracing::trace!(sent = relayed.sent, received = relayed.received, "connection ended");
             }
             Err(error) => tracing::debug!(%error, "connection broke"),

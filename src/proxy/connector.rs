@@ -13,9 +13,9 @@ use tokio::time::{sleep, timeout};
 use super::beside::{Heard, dial_beside};
 use super::deadline::{Deadline, RETRY, wait_until_dialable};
 use super::direct::dial_directly;
-use super::forbidden::{Forbidden, forbidden};
 use super::judge::Judge;
 use super::policy::{Policy, judge_unknown};
+use crate::address::is_of_a_tailnet;
 use crate::datagrams::{Datagrams, Way};
 use crate::dial::{Dial, DialError, Dialled, Host, Located, Tailnet, Target};
 use crate::state::Watcher;
@@ -148,7 +148,7 @@ impl<D: Dial> Connector<D> {
             let error = match deadline.by("no answer through the tailnet", self.dial_beside(target)).await {
                 // Nobody has the address yet, or nobody at all.
                 Ok(Dialled::Outside(address))
-                    if deadline.is_early() && is_unknown_address(address) && deadline.leaves_a_retry() =>
+                    if deadline.is_early() && is_of_a_tailnet(address.ip()) && deadline.leaves_a_retry() =>
                 {
                     sleep(RETRY).await;
                     continue;
@@ -201,11 +201,6 @@ fn unless_unknown(target: &Target, error: DialError) -> DialError {
         Host::Ip(address) if is_unknown(target, &error) => judge_unknown(*address).err().unwrap_or(error),
         _ => error,
     }
-}
-
-/// Whether the address, which no node leads to, is of the tailnet's own.
-fn is_unknown_address(address: SocketAddr) -> bool {
-    forbidden(address.ip()) == Some(Forbidden::Tailnet)
 }
 
 fn is_unknown(target: &Target, error: &DialError) -> bool {
@@ -278,5 +273,20 @@ mod tests {
         let connector = connector(u32::MAX, "127.0.0.1:1", &publisher, Duration::from_millis(100));
         let error = connector.connect(&target()).await.expect_err("never answers");
         assert!(matches!(error, DialError::Tailscaled(_)), "{error}");
+    }
+
+    #[tokio::test(flavor = "current_thread", start_paused = true)]
+    async fn right_after_a_start_an_address_of_the_tailnet_is_asked_for_until_a_node_has_it() {
+        let publisher = Publisher::new();
+        publisher.publish(Phase::Ready, "joined");
+        let connector = connector(0, "100.64.0.9:80", &publisher, Duration::from_secs(10));
+        let begun = tokio::time::Instant::now();
+        let target = Target::new("100.64.0.9", 80);
+        let error = connector.connect(&target).await.expect_err("no node has it");
+        assert!(matches!(error, DialError::Policy(_)), "{error}");
+        assert!(begun.elapsed() >= Duration::from_millis(900), "{:?}", begun.elapsed());
+        let later = tokio::time::Instant::now();
+        connector.connect(&target).await.expect_err("no node has it");
+        assert!(later.elapsed() < Duration::from_millis(50), "{:?}", later.elapsed());
     }
 }

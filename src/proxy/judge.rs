@@ -63,7 +63,13 @@ impl<D: Dial> Judge<'_, D> {
         };
         match located {
             Place::Name => Ok(None),
-            Place::Addresses(addresses) => allowed(self.policy, target, &addresses).map(Some),
+            Place::Addresses { name, addresses } => {
+                // A rule about the name that answered is about this one.
+                if let (Some(name), Host::Name(_)) = (name, &target.host) {
+                    self.policy.judge_other_name(&Target { host: Host::Name(name), port: target.port })?;
+                }
+                allowed(self.policy, target, &addresses).map(Some)
+            }
         }
     }
 }

@@ -57,10 +57,8 @@ impl Policy {
     pub fn judge_target(&self, target: &Target) -> Result<(), DialError> {
         match &target.host {
             Host::Ip(address) => self.judge_address(target, *address),
-            Host::Name(name) if self.deny.iter().any(|rule| self.covers_name(rule, name, target.port)) => {
-                Err(DialError::Policy(format!("{target} is in deny")))
-            }
             Host::Name(_) => {
+                self.judge_other_name(target)?;
                 let may_be =
                     self.allow.is_empty() || self.allows_name(target) || self.allow.iter().any(Rule::is_network);
                 if may_be { Ok(()) } else { Err(DialError::Policy(format!("{target} is not in allow"))) }
@@ -120,6 +118,13 @@ impl Policy {
     /// Whether `deny` names this address.
     pub fn denies(&self, address: IpAddr, port: u16) -> bool {
         self.deny.iter().any(|rule| rule.covers_address(address, port))
+    }
+
+    /// Judges another name of a target by the rules that deny.
+    pub fn judge_other_name(&self, target: &Target) -> Result<(), DialError> {
+        let Host::Name(name) = &target.host else { return Ok(()) };
+        let is_denied = self.deny.iter().any(|rule| self.covers_name(rule, name, target.port));
+        if is_denied { Err(DialError::Policy(format!("{target} is in deny"))) } else { Ok(()) }
     }
 
     fn allows_name(&self, target: &Target) -> bool {

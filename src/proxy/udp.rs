@@ -31,13 +31,41 @@ const LARGEST: usize = (64 << 10) + 262;
 /// As many targets are remembered; a client that has more pays a question to tailscaled for each datagram.
 const REMEMBERED: usize = 256;
 
+/// How long a way to a target, or that there is none, is remembered: a node may join, a route come, a name move.
+const WAY_GOOD_FOR: Duration = Duration::from_secs(10);
+const REFUSAL_GOOD_FOR: Duration = Duration::from_secs(1);
+
 /// A socket that faces the client, and where its datagrams are to come from.
 #[derive(Debug)]
 pub(super) struct Opened {
     socket: UdpSocket,
-    client: IpAddr,
-    /// As the client has said in its request, or by its first datagram.
+    client: Client,
+}
+
+/// Where a client's datagrams come from.
+#[derive(Debug)]
+struct Client {
+    /// The address of its connection.
+    peer: IpAddr,
+    /// What it has announced in its request, where that is no zeros: behind a translation of addresses it may be another one.
+    address: Option<IpAddr>,
     port: Option<u16>,
+    /// Where its first datagram came from: no other socket is served.
+    socket: Option<SocketAddr>,
+}
+
+impl Client {
+    /// Whether a datagram is the client's.
+    fn sends_from(&self, from: SocketAddr) -> bool {
+        let address = from.ip().to_canonical();
+        match self.socket {
+            Some(socket) => socket == from,
+            None => {
+                let is_known = address == self.peer || self.address == Some(address);
+                is_known && self.port.is_none_or(|port| port == from.port())
+            }
+        }
+    }
 }
 
 /// Opens the socket where the client is known to reach this machine, in the client's own family. `announced` is what the
@@ -48,7 +76,8 @@ pub(super) async fn open(client: &Stream, announced: &Target) -> io::Result<(Ope
     let socket = UdpSocket::bind((near, 0)).await?;
     let bound = socket.local_addr()?;
     let port = Some(announced.port).filter(|port| *port != 0);
-    Ok((Opened { socket, client: announced_address(announced).unwrap_or(peer), port }, bound))
+    let client = Client { peer, address: announced_address(announced), port, socket: None };
+    Ok((Opened { socket, client }, bound))
 }
 
 /// `None` for zeros, which [`Target`] takes for this machine, and for names.
@@ -65,7 +94,6 @@ pub(super) async fn serve<D: Dial>(proxy: &Proxy<D>, mut control: Stream, opened
         proxy,
         socket: opened.socket,
         client: opened.client,
-        port: opened.port,
         ways: HashMap::new(),
         carried: Carried::within(&proxy.counters),
         open: None,
@@ -99,10 +127,9 @@ struct Association<'a, D> {
     proxy: &'a Proxy<D>,
     /// Faces the client.
     socket: UdpSocket,
-    client: IpAddr,
-    port: Option<u16>,
-    /// For each target where its datagrams go, or why they may not be sent.
-    ways: HashMap<Target, Result<(Way, SocketAddr), Outcome>>,
+    client: Client,
+    /// For each target where its datagrams go, or why they may not be sent, and since when that is known.
+    ways: HashMap<Target, (Instant, Result<(Way, SocketAddr), Outcome>)>,
     carried: Carried,
     /// Counts it from the time when tailscaled has its part of it.
     open: Option<Open>,
@@ -141,7 +168,7 @@ impl<D: Dial> Association<'_, D> {
     }
 
     fn broke(&self, error: &io::Error) {
-        let (client, reason) = (self.client.to_string(), format!("UDP association: {error}"));
+        let (client, reason) = (self.client.peer.to_string(), format!("UDP association: {error}"));
         match self.open {
             Some(_) => tracing::info!(client, reason, "association broke"),
             None => self.proxy.unserved(&client, Protocol::Socks5Udp, Outcome::Failed, &reason),
@@ -150,11 +177,11 @@ impl<D: Dial> Association<'_, D> {
 
     /// Sends the client's datagram on; whether it was one to be sent.
     async fn send_on(&mut self, datagram: &[u8], from: SocketAddr, far: &Datagrams) -> bool {
-        if from.ip().to_canonical() != self.client || self.port.is_some_and(|port| port != from.port()) {
+        if !self.client.sends_from(from) {
             return false;
         }
         let Ok((0, addressed, payload)) = parse_udp_request(datagram).await else { return false };
-        self.port = Some(from.port());
+        self.client.socket = Some(from);
         let Some((way, address)) = self.way(target(addressed)).await else { return false };
         if far.send(way, address, payload).is_ok() {
             self.carried.sent.add(payload.len());
@@ -165,32 +192,73 @@ impl<D: Dial> Association<'_, D> {
     /// The way to `target`. Only what the rules say of it is remembered: anything else may be another thing with the next
     /// datagram.
     async fn way(&mut self, target: Target) -> Option<(Way, SocketAddr)> {
-        if !self.ways.contains_key(&target) {
-            let judged = self.proxy.connector.judge_datagram(&target).await.map_err(|error| {
-                tracing::info!(client = %self.client, %target, %error, "datagram not sent on");
-                Outcome::from(&error)
-            });
-            if !matches!(judged, Ok(_) | Err(Outcome::Policy)) {
-                return None;
-            }
-            if self.ways.len() >= REMEMBERED {
-                self.ways.clear();
-            }
-            self.ways.insert(target.clone(), judged);
+        let known = self
+            .ways
+            .get(&target)
+            .filter(|(since, way)| since.elapsed() < if way.is_ok() { WAY_GOOD_FOR } else { REFUSAL_GOOD_FOR });
+        let way = match known {
+            Some((_, way)) => *way,
+            None => self.judge(target).await?,
+        };
+        way.inspect_err(|outcome| self.proxy.counters.dropped(*outcome)).ok()
+    }
+
+    async fn judge(&mut self, target: Target) -> Option<Result<(Way, SocketAddr), Outcome>> {
+        let judged = self.proxy.connector.judge_datagram(&target).await.map_err(|error| {
+            tracing::info!(client = %self.client.peer, %target, %error, "datagram not sent on");
+            Outcome::from(&error)
+        });
+        if !matches!(judged, Ok(_) | Err(Outcome::Policy)) {
+            return None;
         }
-        match self.ways.get(&target)? {
-            Ok(way) => Some(*way),
-            Err(outcome) => {
-                self.proxy.counters.dropped(*outcome);
-                None
-            }
+        if self.ways.len() >= REMEMBERED {
+            self.ways.clear();
         }
+        self.ways.insert(target, (Instant::now(), judged));
+        Some(judged)
     }
 
     async fn send_back(&mut self, source: SocketAddr, payload: &[u8]) {
-        let (Some(port), Ok(header)) = (self.port, new_udp_header(TargetAddr::Ip(source))) else { return };
+        let (Some(client), Ok(header)) = (self.client.socket, new_udp_header(TargetAddr::Ip(source))) else { return };
         // Lost like any datagram where the client does not listen any more.
-        let _ = self.socket.send_to(&[&header, payload].concat(), (self.client, port)).await;
+        let _ = self.socket.send_to(&[&header, payload].concat(), client).await;
         self.carried.received.add(payload.len());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn client(announced: &str) -> Client {
+        let announced: SocketAddr = announced.parse().expect("an address");
+        let target = Target::from(announced);
+        let port = Some(announced.port()).filter(|port| *port != 0);
+        let peer = "192.0.2.1".parse().expect("an address");
+        Client { peer, address: announced_address(&target), port, socket: None }
+    }
+
+    #[test]
+    fn a_client_is_served_from_where_it_has_announced_or_from_where_its_connection_comes() {
+        for (announced, from, is_served) in [
+            ("0.0.0.0:0", "192.0.2.1:1", true),
+            ("0.0.0.0:0", "192.0.2.2:1", false),
+            ("0.0.0.0:7", "192.0.2.1:7", true),
+            ("0.0.0.0:7", "192.0.2.1:8", false),
+            ("10.0.0.5:0", "10.0.0.5:1", true),
+            ("10.0.0.5:0", "192.0.2.1:1", true),
+            ("10.0.0.5:0", "10.0.0.6:1", false),
+            ("10.0.0.5:7", "10.0.0.5:8", false),
+            ("127.0.0.1:7", "192.0.2.1:7", true),
+        ] {
+            assert_eq!(
+                client(announced).sends_from(from.parse().expect("an address")),
+                is_served,
+                "{announced} {from}"
+            );
+        }
+        let known = Client { socket: Some("192.0.2.1:1".parse().expect("an address")), ..client("0.0.0.0:0") };
+        assert!(known.sends_from("192.0.2.1:1".parse().expect("an address")));
+        assert!(!known.sends_from("192.0.2.1:2".parse().expect("an address")));
     }
 }

@@ -13,8 +13,9 @@ use serde::Deserialize;
 use simple_dns::Packet;
 use simple_dns::rdata::RData;
 
-use super::dialer::{Dialer, inside as located};
+use super::dialer::Dialer;
 use super::local_api::{LocalApi, LocalApiError};
+use super::without_calls::inside as located;
 use crate::dial::{DialError, Dialled, Host, Located, Place, Target};
 
 /// A tailnet is renamed seldom.
@@ -66,7 +67,10 @@ impl Dialer {
     /// costs nothing, and tells.
     pub(super) async fn locate_foreign(&self, name: &str, target: &Target) -> Result<Place, DialError> {
         if let Dialled::Outside(address) = self.dial_on("udp", target).await? {
-            return Ok(Place::Addresses(vec![Located { address: address.ip(), inside: false }]));
+            return Ok(Place::Addresses {
+                name: None,
+                addresses: vec![Located { address: address.ip(), inside: false }],
+            });
         }
         let mut inside = Vec::new();
         // By an exit node everything leads into the tailnet, and nothing may be asked past it.
@@ -84,7 +88,7 @@ impl Dialer {
                 "{target} leads into the tailnet, but to no address that is known here"
             )));
         }
-        Ok(Place::Addresses(located(inside)))
+        Ok(Place::Addresses { name: None, addresses: located(inside) })
     }
 
     /// Those of `addresses` that tailscaled reaches through the tailnet.

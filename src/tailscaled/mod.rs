@@ -33,6 +33,7 @@ mod standing;
 mod thaw;
 mod unknown_v6;
 mod verification;
+mod without_calls;
 
 pub use binary::{find, has_calls, version};
 pub use calls::{Calls, WITHOUT_CALLS};

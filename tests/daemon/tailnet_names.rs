@@ -14,6 +14,8 @@ use crate::scene::{READY, binary, connect, reply_code, start_ready};
 
 /// Where the name server of the zone `corp.test` is, which the tailnet alone knows.
 const PRIVATE: &str = "127.0.0.9";
+/// Where no name server is, though the tailnet says so for the zone `silent.test`.
+const NOBODY: &str = "127.0.0.10";
 const PORT: u16 = 80;
 const OF_WEB: &str = "the page of web";
 const OUTSIDE: &str = "203.0.113.7";
@@ -64,7 +66,7 @@ struct Names {
 fn names(settings: &[(&str, &str)]) -> Names {
     netns::enter_new().expect("a namespace");
     let dns = json!({
-        "nameservers": { "global": [], "split": { "corp.test": [PRIVATE] } },
+        "nameservers": { "global": [], "split": { "corp.test": [PRIVATE], "silent.test": [NOBODY] } },
         "search_domains": ["corp.test"],
     });
     let tailnet = Tailnet::start_with_dns(dns).expect("a tailnet");
@@ -120,10 +122,30 @@ fn a_name_that_a_zone_of_the_tailnet_does_not_know_is_not_asked_of_others() {
 }
 
 #[test]
+fn a_name_whose_name_server_does_not_answer_is_unknown_and_the_path_is_not_doubted() {
+    let names = names(&[]);
+    for _ in 0..3 {
+        assert_eq!(reply_code("db.silent.test", PORT), 4, "{}", names.daemon.output());
+    }
+    assert_eq!(names.daemon.readyz().expect("answers").0, 200);
+}
+
+#[test]
 fn a_rule_about_the_address_of_a_private_name_counts() {
     let names = names(&[("TETHERD_DENY", "100.64.0.0/10")]);
     for name in ["db.corp.test", "db", "web", "both.corp.test"] {
         assert_eq!(reply_code(name, PORT), 2, "{name}: {}", names.daemon.output());
+    }
+}
+
+#[test]
+fn a_rule_about_the_whole_name_counts_for_one_that_is_searched_for() {
+    let names = names(&[("TETHERD_DENY", "db.corp.test")]);
+    for name in ["db", "db.corp.test", "DB", "db.corp.test."] {
+        assert_eq!(reply_code(name, PORT), 2, "{name}: {}", names.daemon.output());
+    }
+    for name in ["both", "web"] {
+        assert!(leads_to_web(name), "{name}: {}", names.daemon.output());
     }
 }
 

@@ -26,7 +26,7 @@ const (
 	drainMessage = 'Q'
 	// Sets the memory limit in bytes (8). No answer.
 	memoryMessage = 'M'
-	// Asks for the bytes carried since the last report. Answered by trafficMessage.
+	// Asks for the bytes carried so far. Answered by trafficMessage.
 	trafficMessage = 'T'
 )
 
@@ -34,12 +34,13 @@ const (
 const (
 	// How a dial went: code (1), then for connected the own address (16) and port (2), else a text.
 	outcomeMessage = 'D'
-	// A connection has ended: bytes sent and received (8 each), those of them not reported before (8 each), reason (1).
+	// A connection has ended: bytes sent and received (8 each), the session's totals as in trafficMessageAnswer, reason (1).
 	endedMessage = 'E'
-	// What a name stands for: code (1), then for connected as many places as there are (1) and addresses (16 each) as
-	// follow; else a text.
+	// What a name stands for: code (1), then for connected the length of the whole name that answered (1), that name, and as
+	// many places (1) with addresses (16 each) as follow; else a text.
 	namesMessage = 'N'
-	// Bytes sent and received since the last report (8 each).
+	// Bytes that the session's connections have sent and received so far (8 each), without those that tetherd counts itself.
+	// They never fall: an answer that is lost, or overtaken by a later one, costs nothing.
 	trafficMessageAnswer = 'T'
 )
 
@@ -83,7 +84,7 @@ type limits struct {
 // handOver is what comes with a client's socket.
 type handOver struct {
 	limits limits
-	// reported: the connection's bytes count in reports of traffic.
+	// reported: the connection's bytes count in the session's totals.
 	reported bool
 	// ahead is what the client has sent already.
 	ahead []byte

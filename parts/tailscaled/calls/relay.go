@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// drainLimit is how long a reset waits for the client to take in what came before it.
-const drainLimit = 5 * time.Second
+// takeInLimit is how long a reset waits for the client to take in what came before it.
+const takeInLimit = 5 * time.Second
 
 // ending says who ended a connection, as it goes over the wire.
 type ending byte
@@ -25,18 +25,22 @@ const (
 	wasCut    ending = 7
 )
 
-// counter counts bytes of one direction.
+// counter counts bytes of one direction of one connection, and adds them to those of all.
 type counter struct {
-	all atomic.Uint64
-	// reported is how many of them tetherd knows of.
-	reported atomic.Uint64
+	own atomic.Uint64
+	// all is nil where tetherd counts by itself.
+	all *atomic.Uint64
 }
 
-// unreported returns what was counted since the last report, and takes it as reported.
-func (c *counter) unreported() uint64 {
-	all := c.all.Load()
-	return all - c.reported.Swap(all)
+func (c *counter) add(bytes int) {
+	c.own.Add(uint64(bytes))
+	if c.all != nil {
+		c.all.Add(uint64(bytes))
+	}
 }
+
+// totals are the bytes of all connections of a session that are reported.
+type totals struct{ sent, received atomic.Uint64 }
 
 // connection is a client's connection to a target, relayed here from its hand-over to its end.
 type connection struct {
@@ -44,7 +48,6 @@ type connection struct {
 	target *remote
 	// over is told of the end, once.
 	over           func(*connection, ending)
-	reported       bool
 	sent, received counter
 
 	mu     sync.Mutex
@@ -63,15 +66,18 @@ type connection struct {
 }
 
 // relay carries bytes between client and target until both have ended, and tells over of it.
-func relay(client *socket, target *remote, handed handOver, over func(*connection, ending)) *connection {
+// Where its bytes are reported they count in the totals, too.
+func relay(client *socket, target *remote, handed handOver, all *totals, over func(*connection, ending)) *connection {
 	c := &connection{
-		client:   client,
-		target:   target,
-		over:     over,
-		reported: handed.reported,
-		limits:   handed.limits,
-		left:     2,
-		closed:   make(chan struct{}),
+		client: client,
+		target: target,
+		over:   over,
+		limits: handed.limits,
+		left:   2,
+		closed: make(chan struct{}),
+	}
+	if handed.reported {
+		c.sent.all, c.received.all = &all.sent, &all.received
 	}
 	if handed.limits.idle > 0 {
 		go c.watchIdle(handed.limits.idle)
@@ -128,7 +134,7 @@ func (c *connection) send(bytes []byte) error {
 		c.unread.Store(true)
 		return err
 	}
-	c.sent.all.Add(uint64(len(bytes)))
+	c.sent.add(len(bytes))
 	return nil
 }
 
@@ -167,7 +173,7 @@ func (c *connection) download() {
 			}
 			return
 		}
-		c.client.drained(drainLimit, c.closed)
+		c.client.drained(takeInLimit, c.closed)
 		c.end(targetReset)
 		c.ended(targetReset)
 		return
@@ -190,7 +196,7 @@ func (c *connection) ended(by ending) bool {
 		return true
 	}
 	if c.unread.Load() {
-		c.client.drained(drainLimit, c.closed)
+		c.client.drained(takeInLimit, c.closed)
 	}
 	c.mu.Lock()
 	first := c.first
@@ -243,7 +249,7 @@ func (c *connection) close(why ending) {
 
 // carried is all that was carried, in both directions.
 func (c *connection) carried() uint64 {
-	return c.sent.all.Load() + c.received.all.Load()
+	return c.sent.own.Load() + c.received.own.Load()
 }
 
 // arm ends a half-closed connection when it has been silent for its limit, at most as long again later. The lock is held.

@@ -28,6 +28,7 @@ type relayed struct {
 	target *gonet.TCPConn
 	over   chan ending
 	ends   atomic.Int32
+	totals totals
 }
 
 var longLimits = limits{halfClosed: time.Hour}
@@ -40,7 +41,7 @@ func startRelay(t *testing.T, network string, handed handOver) *relayed {
 	client, descriptor := socketPair(t, network)
 	handedOver := must[*socket](t)(newSocket(descriptor, "client"))
 	r := &relayed{client: client, target: accepted, over: make(chan ending, 2)}
-	r.connection = relay(handedOver, newRemote(dialled), handed, func(_ *connection, why ending) {
+	r.connection = relay(handedOver, newRemote(dialled), handed, &r.totals, func(_ *connection, why ending) {
 		r.ends.Add(1)
 		r.over <- why
 	})
@@ -72,8 +73,8 @@ func (r *relayed) endsWith(t *testing.T, want ending) {
 // hasCarried checks the bytes counted.
 func (r *relayed) hasCarried(t *testing.T, sent, received int) {
 	t.Helper()
-	if r.sent.all.Load() != uint64(sent) || r.received.all.Load() != uint64(received) {
-		t.Errorf("%d bytes sent and not %d, %d received and not %d", r.sent.all.Load(), sent, r.received.all.Load(), received)
+	if r.sent.own.Load() != uint64(sent) || r.received.own.Load() != uint64(received) {
+		t.Errorf("%d bytes sent and not %d, %d received and not %d", r.sent.own.Load(), sent, r.received.own.Load(), received)
 	}
 }
 

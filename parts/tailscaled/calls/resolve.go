@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"strings"
+	"time"
 
 	"golang.org/x/net/dns/dnsmessage"
 	"tailscale.com/ipn/ipnlocal"
@@ -45,10 +46,11 @@ func ownRange(address netip.Addr) netip.Prefix {
 }
 
 // resolve looks a name up as a machine does that has Tailscale: MagicDNS and search domains, then the name servers that
-// the tailnet has for the name's zone, then those of the container.
-func resolve(ctx context.Context, backend *ipnlocal.LocalBackend, name string) ([]place, error) {
+// the tailnet has for the name's zone, then those of the container. It returns the whole name that answered, too, without a dot
+// at its end.
+func resolve(ctx context.Context, backend *ipnlocal.LocalBackend, name string) (string, []place, error) {
 	if address, err := netip.ParseAddr(name); err == nil {
-		return []place{{address.Unmap(), leadsInside(backend, address.Unmap())}}, nil
+		return name, []place{{address.Unmap(), leadsInside(backend, address.Unmap())}}, nil
 	}
 	networkMap := backend.NetMapNoPeers()
 	failure := errNoName
@@ -61,10 +63,10 @@ func resolve(ctx context.Context, backend *ipnlocal.LocalBackend, name string) (
 			continue
 		}
 		if len(addresses) > 0 {
-			return places(backend, addresses), nil
+			return strings.TrimSuffix(candidate, "."), places(backend, addresses), nil
 		}
 	}
-	return nil, failure
+	return "", nil, failure
 }
 
 func places(backend *ipnlocal.LocalBackend, addresses []netip.Addr) []place {
@@ -194,30 +196,44 @@ func isOwn(networkMap *netmap.NetworkMap, name dnsname.FQDN) bool {
 	return false
 }
 
+// aaaaLate is how long AAAA records may be late once there are A records: some name servers never answer for them (RFC 8305,
+// section 3).
+const aaaaLate = 50 * time.Millisecond
+
 // askTailnet asks tailscaled's resolver for all addresses of a name.
 func askTailnet(backend *ipnlocal.LocalBackend, name string) ([]netip.Addr, error) {
-	type answer struct {
+	type found struct {
 		addresses []netip.Addr
 		err       error
 	}
-	ask := func(kind dnsmessage.Type, to chan<- answer) {
-		message, _, err := backend.QueryDNS(name, kind)
-		if err != nil {
-			to <- answer{nil, err}
-			return
-		}
-		addresses, err := addressesIn(message)
-		to <- answer{addresses, err}
+	ask := func(kind dnsmessage.Type) <-chan found {
+		to := make(chan found, 1)
+		go func() {
+			message, _, err := backend.QueryDNS(name, kind)
+			if err != nil {
+				to <- found{nil, err}
+				return
+			}
+			addresses, err := addressesIn(message)
+			to <- found{addresses, err}
+		}()
+		return to
 	}
-	a, aaaa := make(chan answer, 1), make(chan answer, 1)
-	go ask(dnsmessage.TypeAAAA, aaaa)
-	ask(dnsmessage.TypeA, a)
-	first, second := <-a, <-aaaa
-	found := append(first.addresses, second.addresses...)
-	if len(found) > 0 {
-		return found, nil
+	aaaa := ask(dnsmessage.TypeAAAA)
+	a := <-ask(dnsmessage.TypeA)
+	var late <-chan time.Time
+	if len(a.addresses) > 0 {
+		late = time.After(aaaaLate)
 	}
-	return nil, errors.Join(first.err, second.err)
+	var other found
+	select {
+	case other = <-aaaa:
+	case <-late:
+	}
+	if all := append(a.addresses, other.addresses...); len(all) > 0 {
+		return all, nil
+	}
+	return nil, errors.Join(a.err, other.err)
 }
 
 // addressesIn reads the addresses of an answer. A name that is not there is errNoName.

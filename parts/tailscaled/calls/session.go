@@ -3,13 +3,11 @@ package calls
 import (
 	"context"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"maps"
 	"net"
 	"net/http"
 	"net/netip"
-	"os"
 	"slices"
 	"sync"
 	"syscall"
@@ -21,9 +19,6 @@ import (
 
 // upgradeProtocol is what a session's request asks to be upgraded to.
 const upgradeProtocol = "tetherd-session"
-
-// rightsTimeout is how long a client may take to send its channel after the upgrade.
-const rightsTimeout = 5 * time.Second
 
 // session serves one tetherd: all its dials, connections and lookups, over one channel of messages. A channel and not a
 // request for each dial: that would be a parsed head, a look at who asks, a descriptor and two goroutines for each.
@@ -39,6 +34,7 @@ type session struct {
 	// dialled wait for their client's socket.
 	dialled     map[uint32]*remote
 	connections map[uint32]*connection
+	totals      totals
 	// drainLimit shortens half-closed connections from when tetherd drains; 0 until then.
 	drainLimit time.Duration
 	// carriedByEnded is what connections have carried that have ended.
@@ -79,56 +75,6 @@ func serveSession(h *localapi.Handler, w http.ResponseWriter, r *http.Request) {
 	go newSession(h.LocalBackend(), channel).serve()
 }
 
-// acceptChannel answers the upgrade and receives the channel: a socket of the type SOCK_SEQPACKET, sent with one byte.
-func acceptChannel(conn net.Conn) (*net.UnixConn, error) {
-	local, ok := conn.(*net.UnixConn)
-	if !ok {
-		return nil, fmt.Errorf("the LocalAPI is not on a unix socket but on %T", conn)
-	}
-	_ = local.SetDeadline(time.Now().Add(rightsTimeout))
-	head := "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: " + upgradeProtocol + "\r\n\r\n"
-	if _, err := local.Write([]byte(head)); err != nil {
-		return nil, err
-	}
-	oob := make([]byte, syscall.CmsgSpace(4))
-	_, length, _, _, err := local.ReadMsgUnix(make([]byte, 1), oob)
-	if err != nil {
-		return nil, err
-	}
-	descriptor, err := descriptorIn(oob[:length])
-	if err != nil {
-		return nil, err
-	}
-	file := os.NewFile(uintptr(descriptor), "tetherd session")
-	defer file.Close()
-	channel, err := net.FileConn(file)
-	if err != nil {
-		return nil, err
-	}
-	if channel, ok := channel.(*net.UnixConn); ok {
-		return channel, nil
-	}
-	_ = channel.Close()
-	return nil, fmt.Errorf("the channel is no unix socket but %T", channel)
-}
-
-// descriptorIn takes the descriptor out of a control message.
-func descriptorIn(oob []byte) (int, error) {
-	messages, err := syscall.ParseSocketControlMessage(oob)
-	if err != nil || len(messages) != 1 {
-		return -1, errors.Join(errors.New("no descriptor came"), err)
-	}
-	descriptors, err := syscall.ParseUnixRights(&messages[0])
-	if err != nil || len(descriptors) != 1 {
-		// Room for one is room for two, by the alignment of control messages.
-		for _, descriptor := range descriptors {
-			_ = syscall.Close(descriptor)
-		}
-		return -1, errors.Join(errors.New("one descriptor was expected"), err)
-	}
-	return descriptors[0], nil
-}
-
 func newSession(backend *ipnlocal.LocalBackend, channel *net.UnixConn) *session {
 	return &session{
 		backend:     backend,
@@ -164,31 +110,6 @@ func (s *session) serve() {
 	}
 }
 
-// receive receives one message, with its descriptor or -1.
-func (s *session) receive(datagram, oob []byte) (length, descriptor int, err error) {
-	length, oobLength, flags, _, err := s.channel.ReadMsgUnix(datagram, oob)
-	if err != nil {
-		return 0, -1, err
-	}
-	descriptor = -1
-	if oobLength > 0 {
-		if descriptor, err = descriptorIn(oob[:oobLength]); err != nil {
-			return 0, -1, err
-		}
-	}
-	if flags&syscall.MSG_TRUNC != 0 {
-		closeDescriptor(descriptor)
-		return 0, -1, errors.New("message is too long")
-	}
-	return length, descriptor, nil
-}
-
-func closeDescriptor(descriptor int) {
-	if descriptor >= 0 {
-		_ = syscall.Close(descriptor)
-	}
-}
-
 // handle serves one message. m.body is overwritten by the next one.
 func (s *session) handle(kind byte, m message, descriptor int) error {
 	if kind != handOverMessage && kind != associateMessage {
@@ -208,7 +129,9 @@ func (s *session) handle(kind byte, m message, descriptor int) error {
 		_ = associate(s.ctx, s.dialer, descriptor)
 	case drainMessage:
 		limit, err := m.milliseconds()
-		s.drain(limit)
+		if err == nil {
+			s.drain(limit)
+		}
 		return err
 	case memoryMessage:
 		limit, err := m.number()
@@ -274,8 +197,8 @@ func ownAddress(conn net.Conn) netip.AddrPort {
 	return netip.AddrPortFrom(netip.IPv4Unspecified(), 0)
 }
 
-// handOver begins the relay of a connection. Without a socket, which the kernel drops where tailscaled has no file left, the
-// connection ends.
+// handOver begins the relay of a connection. It ends at once without a dial that waits, and without a socket, which the kernel
+// drops where tailscaled has no file left: one connection is no reason to end them all.
 func (s *session) handOver(m message, descriptor int) error {
 	handed, err := m.handOver()
 	if err != nil {
@@ -288,7 +211,8 @@ func (s *session) handOver(m message, descriptor int) error {
 	s.mu.Unlock()
 	if target == nil {
 		closeDescriptor(descriptor)
-		return fmt.Errorf("no dial %d waits for a client", m.id)
+		s.sendEnded(m.id, &connection{}, wasCut)
+		return nil
 	}
 	client, err := newSocket(descriptor, "client")
 	if err != nil {
@@ -302,7 +226,7 @@ func (s *session) handOver(m message, descriptor int) error {
 		handed.limits.halfClosed = min(handed.limits.halfClosed, s.drainLimit)
 	}
 	s.beginToAttend()
-	s.connections[m.id] = relay(client, target, handed, func(c *connection, first ending) {
+	s.connections[m.id] = relay(client, target, handed, &s.totals, func(c *connection, first ending) {
 		s.connectionEnded(m.id, c, first)
 	})
 	return nil
@@ -317,12 +241,15 @@ func (s *session) connectionEnded(id uint32, c *connection, first ending) {
 }
 
 func (s *session) sendEnded(id uint32, c *connection, first ending) {
-	sent, received := c.sent.unreported(), c.received.unreported()
 	answer := appendHead(make([]byte, 0, 40), endedMessage, id)
-	for _, number := range []uint64{c.sent.all.Load(), c.received.all.Load(), sent, received} {
-		answer = binary.LittleEndian.AppendUint64(answer, number)
-	}
-	s.send(append(answer, byte(first)))
+	answer = binary.LittleEndian.AppendUint64(answer, c.sent.own.Load())
+	answer = binary.LittleEndian.AppendUint64(answer, c.received.own.Load())
+	s.send(append(s.appendTotals(answer), byte(first)))
+}
+
+func (s *session) appendTotals(to []byte) []byte {
+	to = binary.LittleEndian.AppendUint64(to, s.totals.sent.Load())
+	return binary.LittleEndian.AppendUint64(to, s.totals.received.Load())
 }
 
 func (s *session) cut(id uint32) {
@@ -342,18 +269,15 @@ func (s *session) cut(id uint32) {
 	}
 }
 
+// resolve answers a lookup. Whatever goes wrong with it, a name server that is silent or at fault too, the name is not known.
 func (s *session) resolve(id uint32, name string) {
-	places, err := resolve(s.ctx, s.backend, name)
 	answer := appendHead(make([]byte, 0, 64), namesMessage, id)
+	whole, places, err := resolve(s.ctx, s.backend, name)
 	if err != nil {
-		outcome := outcomeOf(err)
-		if errors.Is(err, errNoName) {
-			outcome = nameUnknown
-		}
-		s.send(append(append(answer, byte(outcome)), err.Error()...))
+		s.send(append(append(answer, byte(nameUnknown)), err.Error()...))
 		return
 	}
-	answer = append(answer, byte(connected))
+	answer = append(append(answer, byte(connected), byte(len(whole))), whole...)
 	for _, place := range places {
 		inside := byte(0)
 		if place.inside {
@@ -375,17 +299,7 @@ func (s *session) drain(limit time.Duration) {
 }
 
 func (s *session) reportTraffic(id uint32) {
-	var sent, received uint64
-	s.mu.Lock()
-	for _, connection := range s.connections {
-		if connection.reported {
-			sent += connection.sent.unreported()
-			received += connection.received.unreported()
-		}
-	}
-	s.mu.Unlock()
-	answer := binary.LittleEndian.AppendUint64(appendHead(make([]byte, 0, 32), trafficMessageAnswer, id), sent)
-	s.send(binary.LittleEndian.AppendUint64(answer, received))
+	s.send(s.appendTotals(appendHead(make([]byte, 0, 32), trafficMessageAnswer, id)))
 }
 
 // send sends one message; one that cannot be sent is of no use to anybody, since the channel has ended.

@@ -14,9 +14,6 @@ func TestMessagesOfAnotherVersionEndASession(t *testing.T) {
 		"unknown kind with descriptor": func(t *testing.T, d *tetherd, fd int) { d.tell(t, '?', 1, nil, fd) },
 		"short dial":                   func(t *testing.T, d *tetherd, _ int) { d.tell(t, dialMessage, 1, []byte{1}) },
 		"short hand-over":              func(t *testing.T, d *tetherd, fd int) { d.tell(t, handOverMessage, 1, []byte{1}, fd) },
-		"hand-over without a dial": func(t *testing.T, d *tetherd, fd int) {
-			d.tell(t, handOverMessage, 1, handOverBody(longLimits, 1, ""), fd)
-		},
 		"two descriptors": func(t *testing.T, d *tetherd, fd int) {
 			_, other := unixPair(t, syscall.SOCK_STREAM)
 			d.tell(t, handOverMessage, 1, handOverBody(longLimits, 1, ""), fd, other)
@@ -57,6 +54,10 @@ func TestWithoutADescriptorAConnectionEndsAndTheSessionGoesOn(t *testing.T) {
 	d.tell(t, associateMessage, 2, nil)
 	d.tell(t, handOverMessage, 1, handOverBody(longLimits, 1, ""))
 	d.hasEnded(t, 1, [4]uint64{}, wasCut)
+	// Nor does a hand-over for which no dial waits end more than itself.
+	client := d.hand(t, 9, "")
+	d.hasEnded(t, 9, [4]uint64{}, wasCut)
+	endArrives(t, client)
 	endArrives(t, target)
 	d.connect(t, 3)
 }

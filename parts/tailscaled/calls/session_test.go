@@ -155,7 +155,7 @@ func TestAConnectionOfASession(t *testing.T) {
 	arrives(t, target, "bye")
 	endArrives(t, target)
 	_ = target.Close()
-	d.hasEnded(t, 7, [4]uint64{14, 6, 3, 0}, clientEnded)
+	d.hasEnded(t, 7, [4]uint64{14, 6, 14, 6}, clientEnded)
 	d.hasNoMore(t)
 }
 

@@ -40,7 +40,7 @@ func (s *socket) write(bytes []byte, count *counter) error {
 			written, err := syscall.Write(int(descriptor), bytes)
 			switch {
 			case err == nil:
-				count.all.Add(uint64(written))
+				count.add(written)
 				bytes = bytes[written:]
 			case err == syscall.EAGAIN:
 				return false

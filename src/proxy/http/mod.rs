@@ -9,9 +9,9 @@ mod watched;
 use std::convert::Infallible;
 use std::pin::pin;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use hyper::body::{Bytes, Incoming};
+use hyper::body::{Body as _, Bytes, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::upgrade::OnUpgrade;
@@ -47,6 +47,8 @@ struct Exchange<'a, D> {
     /// Requests, and those of them that have their answer.
     asked: AtomicU64,
     answered: AtomicU64,
+    /// Whether the last of them has a body, which may be on its way to the target still.
+    has_body: AtomicBool,
 }
 
 /// Serves one client to the end: request after request, or as a tunnel.
@@ -58,6 +60,7 @@ pub(super) async fn serve<D: Dial>(proxy: &Proxy<D>, stream: Stream, from: &str)
         tunnel: Mutex::new(None),
         asked: AtomicU64::new(0),
         answered: AtomicU64::new(0),
+        has_body: AtomicBool::new(false),
     };
     let service = service_fn(|request| async { Ok::<_, Infallible>(exchange.counted(request).await) });
     let stream = Watched::new(stream);
@@ -84,7 +87,9 @@ pub(super) async fn serve<D: Dial>(proxy: &Proxy<D>, stream: Stream, from: &str)
     };
     let failure = tokio::select! {
         ended = ended => ended.err().and_then(|error| Some((exchange.failure(&error)?, error.to_string()))),
-        () = watch.abandoned(&proxy.patience, || exchange.is_asked()) => exchange.unanswered("the client has gone, and its target is silent"),
+        () = watch.abandoned(&proxy.patience, || exchange.waits()) => {
+            exchange.unanswered("the client has gone, and its target is silent")
+        }
         () = idle(watch.carried(), proxy.patience.idle) => exchange.unanswered("idle"),
     };
     drop(watch);
@@ -112,6 +117,11 @@ impl<D: Dial> Exchange<'_, D> {
         self.asked.load(Ordering::Relaxed) > self.answered.load(Ordering::Relaxed)
     }
 
+    /// Whether a request that has left whole waits for its answer.
+    fn waits(&self) -> bool {
+        self.is_asked() && !self.has_body.load(Ordering::Relaxed)
+    }
+
     /// How the end of the exchange counts; `None` where the client has had its answer, or has left within it.
     fn failure(&self, error: &hyper::Error) -> Option<Outcome> {
         if error.is_parse() {
@@ -123,8 +133,7 @@ impl<D: Dial> Exchange<'_, D> {
 
     /// A client that was let go on, if it has no answer.
     fn unanswered(&self, reason: &str) -> Option<(Outcome, String)> {
-        let waits = self.asked.load(Ordering::Relaxed) > self.answered.load(Ordering::Relaxed);
-        (waits || self.has_asked_nothing()).then(|| (Outcome::Failed, reason.to_owned()))
+        (self.is_asked() || self.has_asked_nothing()).then(|| (Outcome::Failed, reason.to_owned()))
     }
 
     fn has_asked_nothing(&self) -> bool {
@@ -132,6 +141,7 @@ impl<D: Dial> Exchange<'_, D> {
     }
 
     async fn counted(&self, request: Request<Incoming>) -> Response<Body> {
+        self.has_body.store(!request.body().is_end_stream(), Ordering::Relaxed);
         self.asked.fetch_add(1, Ordering::Relaxed);
         let answer = self.answer(request).await;
         self.answered.fetch_add(1, Ordering::Relaxed);

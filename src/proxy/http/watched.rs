@@ -16,7 +16,7 @@ use crate::proxy::stream::Stream;
 
 /// How often a client is looked at, and while it waits for an answer: its target is to hear soon that nobody does.
 const STEP: Duration = Duration::from_secs(1);
-const STEP_WHILE_ASKED: Duration = Duration::from_millis(250);
+const STEP_WHILE_IT_WAITS: Duration = Duration::from_millis(250);
 /// So long nothing must have been carried before a closed client ends an exchange: what it sent before may be on its way to a
 /// target that is slow to read.
 const ON_ITS_WAY: Duration = Duration::from_millis(750);
@@ -52,9 +52,9 @@ impl Watch {
         &self.carried
     }
 
-    /// Ends when nobody waits for an answer any more: the client has closed its socket, or has ended its side and nothing was
-    /// carried for as long as `patience` says. `is_asked` tells whether a request waits for its answer.
-    pub(super) async fn abandoned(&self, patience: &Patience, is_asked: impl Fn() -> bool) {
+    /// Ends when nobody waits for an answer any more: the client has closed its socket while a request that has left whole
+    /// waits (`waits`), or has ended its side and nothing was carried for as long as `patience` says.
+    pub(super) async fn abandoned(&self, patience: &Patience, waits: impl Fn() -> bool) {
         let socket = ClientSocket::find(&self.stream());
         let (mut silent, mut before) = (Duration::ZERO, 0);
         loop {
@@ -64,13 +64,13 @@ impl Watch {
                 patience.half_closed
             };
             // Short steps, so that a stop is noticed; a look costs one system call.
-            let step = (limit / 8).min(if is_asked() { STEP_WHILE_ASKED } else { STEP });
+            let step = (limit / 8).min(if waits() { STEP_WHILE_IT_WAITS } else { STEP });
             sleep(step).await;
             let now = self.carried.all();
             let has_ended = self.stream().has_ended();
             silent = if now == before && has_ended { silent + step } else { Duration::ZERO };
             before = now;
-            if silent >= limit || (silent >= ON_ITS_WAY && self.has_closed(socket)) {
+            if silent >= limit || (silent >= ON_ITS_WAY && waits() && self.has_closed(socket)) {
                 return;
             }
         }

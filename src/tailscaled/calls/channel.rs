@@ -1,13 +1,12 @@
 //! The channel of a session with tailscaled: a socket of the type SOCK_SEQPACKET, one message a datagram, descriptors along
 //! with them. It lives as long as tailscaled does.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use nix::errno::Errno;
 use nix::sys::socket::{
@@ -16,16 +15,14 @@ use nix::sys::socket::{
 use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::UnixStream;
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
-use tokio::time::sleep;
 
-use super::message::split;
+use super::message::{Traffic, split};
 use crate::local_stream::watched;
 
 const REQUEST: &[u8] = b"POST /localapi/v0/tetherd-v1-session HTTP/1.1\r\nHost: local-tailscaled.sock\r\n\
                          Connection: upgrade\r\nUpgrade: tetherd-session\r\nContent-Length: 0\r\n\r\n";
-/// How often a full channel is tried again. It holds some 300 messages that tailscaled has not read yet.
-const FULL: Duration = Duration::from_millis(1);
 /// Longest head of an answer that is read.
 const LARGEST_HEAD: usize = 4 << 10;
 /// Longest message from tailscaled: an error's text, or 16 addresses.
@@ -38,13 +35,19 @@ pub(super) enum Opened {
     Unknown,
 }
 
-/// One end of the channel. Dropped by all who hold it, it ends the session and all its connections.
+/// One end of the channel, which lasts as long as the other one does.
 pub(in crate::tailscaled) struct Channel {
     socket: AsyncFd<OwnedFd>,
     /// Who waits for the next message about an id.
     waiting: Mutex<HashMap<u32, oneshot::Sender<Vec<u8>>>>,
     next: AtomicU32,
     ended: AtomicBool,
+    /// The same socket, watched for room; from the first time that there was none.
+    room: OnceLock<AsyncFd<OwnedFd>>,
+    /// Messages that found no room and that nobody waits to send, in their order.
+    left: Mutex<VecDeque<Vec<u8>>>,
+    /// Bytes of the session's connections that were counted already.
+    counted: Mutex<Traffic>,
 }
 
 impl Channel {
@@ -80,6 +83,9 @@ impl Channel {
             waiting: Mutex::default(),
             next: AtomicU32::new(1),
             ended: AtomicBool::new(false),
+            room: OnceLock::new(),
+            left: Mutex::default(),
+            counted: Mutex::default(),
         })
     }
 
@@ -88,40 +94,90 @@ impl Channel {
         !self.ended.load(Ordering::Acquire)
     }
 
-    /// An id that no message has had lately.
+    /// An id that nobody waits for. 0 is that of messages without an answer.
     pub(super) fn new_id(&self) -> u32 {
-        self.next.fetch_add(1, Ordering::Relaxed)
+        loop {
+            let id = self.next.fetch_add(1, Ordering::Relaxed);
+            if id != 0 && !lock(&self.waiting).contains_key(&id) {
+                return id;
+            }
+        }
+    }
+
+    /// Of the session's bytes so far those that were not counted before. Figures that come late count for nothing.
+    pub(super) fn uncounted(&self, (sent, received): Traffic) -> Traffic {
+        let mut counted = lock(&self.counted);
+        let new = (sent.saturating_sub(counted.0), received.saturating_sub(counted.1));
+        *counted = (counted.0 + new.0, counted.1 + new.1);
+        new
     }
 
     /// Receives the next message about `id`, to be called before what it answers is sent. Ends with an error when the
     /// session does.
     pub(super) fn expect(&self, id: u32) -> oneshot::Receiver<Vec<u8>> {
         let (sender, receiver) = oneshot::channel();
-        self.waiting().insert(id, sender);
+        lock(&self.waiting).insert(id, sender);
         if !self.is_open() {
-            self.waiting().remove(&id);
+            lock(&self.waiting).remove(&id);
         }
         receiver
     }
 
     /// Nobody waits for messages about `id` any more.
     pub(super) fn forget(&self, id: u32) {
-        self.waiting().remove(&id);
+        lock(&self.waiting).remove(&id);
     }
 
-    /// Sends one message, with a descriptor where there is one.
+    /// Sends one message, with a descriptor where there is one. Waits for room: the channel holds some 300 messages that
+    /// tailscaled has not read.
     pub(super) async fn send(&self, message: &[u8], descriptor: Option<BorrowedFd<'_>>) -> io::Result<()> {
         loop {
-            match self.try_send(message, descriptor) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock && self.is_open() => sleep(FULL).await,
+            match send(self.socket.as_raw_fd(), message, descriptor) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    // Room that came since then is reported still.
+                    self.room()?.writable().await?.clear_ready();
+                }
                 result => return result,
             }
         }
     }
 
-    /// The same where there is room now.
-    pub(super) fn try_send(&self, message: &[u8], descriptor: Option<BorrowedFd<'_>>) -> io::Result<()> {
-        send(self.socket.as_raw_fd(), message, descriptor)
+    /// Sends one message by and by, without an error: whoever does not wait for it has no use for one.
+    pub(super) fn post(self: &Arc<Self>, message: Vec<u8>) {
+        let mut left = lock(&self.left);
+        if left.is_empty() && !is_full(&send(self.socket.as_raw_fd(), &message, None)) {
+            return;
+        }
+        left.push_back(message);
+        if left.len() == 1
+            && let Ok(event_loop) = Handle::try_current()
+        {
+            event_loop.spawn(Arc::clone(self).send_what_is_left());
+        }
+    }
+
+    async fn send_what_is_left(self: Arc<Self>) {
+        loop {
+            let Some(first) = lock(&self.left).front().cloned() else { return };
+            let sent = self.send(&first, None).await;
+            let mut left = lock(&self.left);
+            left.pop_front();
+            if sent.is_err() {
+                left.clear();
+            }
+            // Whoever posts the next one begins anew.
+            if left.is_empty() {
+                return;
+            }
+        }
+    }
+
+    fn room(&self) -> io::Result<&AsyncFd<OwnedFd>> {
+        if let Some(room) = self.room.get() {
+            return Ok(room);
+        }
+        let room = watched(self.socket.get_ref().try_clone()?, Interest::WRITABLE)?;
+        Ok(self.room.get_or_init(|| room))
     }
 
     /// Hands on what has come. False at the end of the session.
@@ -133,12 +189,12 @@ impl Channel {
             Ok(0) | Err(_) => {
                 self.ended.store(true, Ordering::Release);
                 // Whoever waits hears of the end.
-                self.waiting().clear();
+                lock(&self.waiting).clear();
                 false
             }
             Ok(length) => {
                 if let Some((id, body)) = split(&buffer[..length])
-                    && let Some(waiting) = self.waiting().remove(&id)
+                    && let Some(waiting) = lock(&self.waiting).remove(&id)
                 {
                     let _ = waiting.send(body.to_vec());
                 }
@@ -146,10 +202,14 @@ impl Channel {
             }
         }
     }
+}
 
-    fn waiting(&self) -> MutexGuard<'_, HashMap<u32, oneshot::Sender<Vec<u8>>>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+fn is_full(sent: &io::Result<()>) -> bool {
+    sent.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+}
+
+fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Two ends of a channel; neither blocks.

@@ -28,11 +28,7 @@ impl Drop for Line {
             return;
         }
         self.channel.forget(self.id);
-        let cut = message::message(request::CUT, self.id, &[]);
-        if self.channel.try_send(&cut, None).is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
-            let channel = Arc::clone(&self.channel);
-            tokio::spawn(async move { channel.send(&cut, None).await });
-        }
+        self.channel.post(message::message(request::CUT, self.id, &[]));
     }
 }
 
@@ -77,11 +73,15 @@ impl Held for Dialled {
             let mut line = self.line;
             let over = line.channel.expect(line.id);
             let message = message::message(request::HAND_OVER, line.id, &message::hand_over(terms, &ahead));
+            if message.len() > message::LARGEST {
+                return Err(io::Error::new(io::ErrorKind::InvalidInput, "the client has sent too much ahead"));
+            }
             line.channel.send(&message, Some(client.as_fd())).await?;
             drop((client, message, ahead));
             let over = over.await.map_err(|_| io::Error::from(io::ErrorKind::ConnectionReset))?;
             line.is_over = true;
-            message::relayed(&over).ok_or_else(|| io::ErrorKind::InvalidData.into())
+            let ((sent, received), session) = message::ended(&over).ok_or(io::ErrorKind::InvalidData)?;
+            Ok(Relayed { sent, received, uncounted: line.channel.uncounted(session) })
         }
         .boxed()
     }

@@ -5,7 +5,7 @@ use std::net::{Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use crate::datagrams::read_address;
-use crate::dial::{DialError, Located, RelayTerms, Relayed};
+use crate::dial::{DialError, Located, RelayTerms};
 
 /// Kind and id.
 const HEAD: usize = 5;
@@ -57,6 +57,9 @@ pub(super) fn split(message: &[u8]) -> Option<(u32, &[u8])> {
     Some((u32::from_le_bytes(head[1..].try_into().ok()?), body))
 }
 
+/// The longest message that tailscaled takes.
+pub(super) const LARGEST: usize = 128 << 10;
+
 /// The body of a hand-over.
 pub(super) fn hand_over(terms: RelayTerms, ahead: &[u8]) -> Vec<u8> {
     let mut body = Vec::with_capacity(9 + ahead.len());
@@ -83,29 +86,33 @@ pub(super) fn dial_outcome(body: &[u8]) -> Result<DialOutcome, DialError> {
     }
 }
 
-/// Reads the answer to a lookup.
-pub(super) fn places(body: &[u8]) -> Result<Vec<Located>, DialError> {
+/// Reads the answer to a lookup: the whole name that answered, and its addresses.
+pub(super) fn places(body: &[u8]) -> Result<(String, Vec<Located>), DialError> {
     let (&code, rest) = body.split_first().ok_or_else(malformed)?;
     if code != outcome::CONNECTED {
         return Err(error(code, rest));
     }
+    let (&length, rest) = rest.split_first().ok_or_else(malformed)?;
+    let (name, rest) = rest.split_at_checked(length.into()).ok_or_else(malformed)?;
     let place = |bytes: &[u8]| {
         let (&inside, ip) = bytes.split_first()?;
         let ip: [u8; 16] = ip.try_into().ok()?;
         Some(Located { address: Ipv6Addr::from(ip).to_canonical(), inside: inside != 0 })
     };
-    rest.chunks(17).map(|bytes| place(bytes).ok_or_else(malformed)).collect()
+    let places: Result<_, _> = rest.chunks(17).map(|bytes| place(bytes).ok_or_else(malformed)).collect();
+    Ok((String::from_utf8_lossy(name).into_owned(), places?))
 }
 
-/// Reads what is said at the end of a connection.
-pub(super) fn relayed(body: &[u8]) -> Option<Relayed> {
-    let mut numbers = body.chunks_exact(8).map(|bytes| u64::from_le_bytes(bytes.try_into().unwrap_or_default()));
-    let mut next = || numbers.next();
-    Some(Relayed { sent: next()?, received: next()?, unreported: (next()?, next()?) })
+/// Bytes that were sent and received.
+pub(super) type Traffic = (u64, u64);
+
+/// Reads what is said at the end of a connection: its own bytes, and those of the whole session so far.
+pub(super) fn ended(body: &[u8]) -> Option<(Traffic, Traffic)> {
+    Some((traffic(body)?, traffic(body.get(16..)?)?))
 }
 
-/// Reads a report of traffic: bytes sent and received since the last one.
-pub(super) fn traffic(body: &[u8]) -> Option<(u64, u64)> {
+/// Reads the bytes of the whole session so far.
+pub(super) fn traffic(body: &[u8]) -> Option<Traffic> {
     let (sent, received) = (body.first_chunk::<8>()?, body.get(8..)?.first_chunk::<8>()?);
     Some((u64::from_le_bytes(*sent), u64::from_le_bytes(*received)))
 }
@@ -152,21 +159,22 @@ mod tests {
     }
 
     #[test]
-    fn places_say_whether_a_node_leads_there() {
+    fn places_say_whose_they_are_and_whether_a_node_leads_there() {
         let mapped = address_bytes("10.0.0.1:0".parse().expect("an address"));
-        let body = [&[0, 1][..], &mapped[..16]].concat();
+        let body = [&b"\0\x0cdb.corp.test\x01"[..], &mapped[..16]].concat();
         let inside = Located { address: "10.0.0.1".parse().expect("an address"), inside: true };
-        assert_eq!(places(&body), Ok(vec![inside]));
-        assert!(places(&body[..10]).is_err());
+        assert_eq!(places(&body), Ok(("db.corp.test".to_owned(), vec![inside])));
+        assert!(places(&body[..20]).is_err());
+        assert!(places(&body[..8]).is_err());
         assert!(matches!(places(&[6, b'x']), Err(DialError::Host(_))));
     }
 
     #[test]
     fn ends_and_traffic_are_read() {
         let body: Vec<u8> = [1_u64, 2, 3, 4].iter().flat_map(|number| number.to_le_bytes()).chain([2]).collect();
-        assert_eq!(relayed(&body), Some(Relayed { sent: 1, received: 2, unreported: (3, 4) }));
+        assert_eq!(ended(&body), Some(((1, 2), (3, 4))));
         assert_eq!(traffic(&body), Some((1, 2)));
-        assert_eq!(relayed(&body[..20]), None);
+        assert_eq!(ended(&body[..20]), None);
         assert_eq!(traffic(&body[..15]), None);
     }
 }

@@ -72,11 +72,19 @@ impl Calls {
 
     /// To be called when tailscaled has been started and listens: finds out what it can do, and opens the session.
     pub async fn begin(&self) {
-        *self.state() = State::Unknown;
+        self.forget_all_but_an_open_session();
         if let Ok(None) = self.channel().await
             && !self.0.was_said.swap(true, Ordering::Relaxed)
         {
             tracing::warn!("{WITHOUT_CALLS}");
+        }
+    }
+
+    /// A dial may have opened the session already.
+    fn forget_all_but_an_open_session(&self) {
+        let mut state = self.state();
+        if !matches!(&*state, State::Open(channel) if channel.is_open()) {
+            *state = State::Unknown;
         }
     }
 
@@ -110,8 +118,9 @@ impl Calls {
         let opened = within(ANSWER_TIMEOUT, pin!(Channel::open(&self.0.socket))).await;
         match opened.unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into()))? {
             Opened::Session(channel) => {
-                self.tell(&channel).await?;
+                // Open first: what is set from now on is told by whoever sets it.
                 *self.state() = State::Open(Arc::clone(&channel));
+                self.tell(&channel).await?;
                 Ok(Some(channel))
             }
             Opened::Unknown => {
@@ -156,7 +165,8 @@ impl Calls {
     pub(super) async fn traffic(&self) -> Option<(u64, u64)> {
         let channel = self.known()??;
         let id = channel.new_id();
-        message::traffic(&ask(&channel, id, request::TRAFFIC, &[]).await.ok()?)
+        let session = message::traffic(&ask(&channel, id, request::TRAFFIC, &[]).await.ok()?)?;
+        Some(channel.uncounted(session))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -164,8 +174,8 @@ impl Calls {
     }
 }
 
-/// All addresses of a name or of an address, as the tailnet knows them.
-pub(super) async fn resolve(channel: &Channel, name: &str) -> Result<Vec<Located>, DialError> {
+/// All addresses of a name or of an address, as the tailnet knows them, and the whole name that they are of.
+pub(super) async fn resolve(channel: &Channel, name: &str) -> Result<(String, Vec<Located>), DialError> {
     let id = channel.new_id();
     let answer = ask(channel, id, request::RESOLVE, name.as_bytes()).await.map_err(session_ended)?;
     message::places(&answer)

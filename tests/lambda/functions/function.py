@@ -33,19 +33,29 @@ def fetch(url, streams):
     return {"bytes": sum(counts)}
 
 
+def exactly(client, length):
+    received = b""
+    while len(received) < length:
+        more = client.recv(length - len(received))
+        if not more:
+            raise OSError("the connection has ended")
+        received += more
+    return received
+
+
 def say_and_close(host, port, clients):
     """As many clients by SOCKS5: four of five say PING, read PONG and close, one says PING and closes."""
     for number in range(clients):
         with socket.create_connection(("127.0.0.1", 1055), timeout=30) as client:
             client.sendall(b"\x05\x01\x00\x05\x01\x00\x03" + bytes([len(host)]) + host.encode() + port.to_bytes(2, "big"))
-            reply = b""
-            while len(reply) < 12:
-                reply += client.recv(12 - len(reply))
+            # The choice of a method, and a reply with an IPv4 or an IPv6 address.
+            reply = exactly(client, 6)
             if reply[3]:
                 return {"reply": reply[3]}
+            exactly(client, 6 if reply[5] == 1 else 18)
             client.sendall(b"PING")
             if number % 5 < 4:
-                client.recv(4, socket.MSG_WAITALL)
+                exactly(client, 4)
     return {"reply": 0}
 
 
