@@ -9,7 +9,7 @@ use super::calls::{self, Calls, Channel};
 use super::exit_rule::ExitRule;
 use super::foreign_names::OwnNames;
 use super::local_api::LocalApi;
-use super::outside::Outside;
+use super::recent::Recent;
 use super::thaw::Thaw;
 use crate::address::is_of_a_tailnet;
 use crate::datagrams::Datagrams;
@@ -24,7 +24,10 @@ pub struct Dialer {
     thaw: Thaw,
     pub(super) names: OwnNames,
     pub(super) exit: ExitRule,
-    pub(super) outside: Outside,
+    /// Addresses outside the tailnet.
+    pub(super) outside: Recent<IpAddr, ()>,
+    /// Names, as the client writes them, that stand for nothing but addresses in the tailnet.
+    inside: Recent<String, Place>,
 }
 
 impl Dialer {
@@ -36,7 +39,8 @@ impl Dialer {
             thaw,
             names: OwnNames::default(),
             exit: ExitRule::default(),
-            outside: Outside::default(),
+            outside: Recent::default(),
+            inside: Recent::default(),
         }
     }
 
@@ -72,32 +76,43 @@ impl Dialer {
             Host::Ip(address) => address.to_string(),
             Host::Name(name) => name.clone(),
         };
+        if let Some(place) = self.inside.get(&name) {
+            return Ok(place);
+        }
+        let (whole, located) = calls::resolve(channel, &name).await?;
+        let is_inside = located.iter().all(|located| located.inside);
+        let place = Place::Addresses { name: Some(whole), addresses: self.permitted(located)? };
+        if is_inside {
+            self.inside.learn(name, place.clone());
+        }
+        Ok(place)
+    }
+
+    /// Those of the addresses that may be dialled by what is said of exit nodes.
+    fn permitted(&self, located: Vec<Located>) -> Result<Vec<Located>, DialError> {
         let mut permitted = Vec::new();
         let mut refusal = None;
-        let (whole, located) = calls::resolve(channel, &name).await?;
         for located in located {
-            if located.inside {
-                permitted.push(located);
-                continue;
-            }
-            match self.exit.permit(Dialled::Outside((located.address, 0).into())) {
-                Ok(_) => {
+            let outside = (!located.inside).then(|| Dialled::Outside((located.address, 0).into()));
+            match outside.map(|outside| self.exit.permit(outside)) {
+                Some(Err(error)) => refusal = Some(error),
+                Some(Ok(_)) => {
                     self.learn_outside(located.address);
                     permitted.push(located);
                 }
-                Err(error) => refusal = Some(error),
+                None => permitted.push(located),
             }
         }
         match refusal {
             Some(error) if permitted.is_empty() => Err(error),
-            _ => Ok(Place::Addresses { name: Some(whole), addresses: permitted }),
+            _ => Ok(permitted),
         }
     }
 
     /// A node may have an address of the tailnet's own a moment later.
     fn learn_outside(&self, address: IpAddr) {
         if !is_of_a_tailnet(address) {
-            self.outside.learn(address);
+            self.outside.learn(address, ());
         }
     }
 
@@ -114,7 +129,7 @@ impl Dial for Dialer {
         // By an exit node alone, nothing goes past the tailnet on an answer from before.
         if let Host::Ip(address) = target.host
             && self.exit == ExitRule::Open
-            && self.outside.has(address)
+            && self.outside.get(&address).is_some()
         {
             return Ok(Dialled::Outside((address, target.port).into()));
         }

@@ -60,7 +60,7 @@ impl Dialer {
                         let address = outside_address(dial_address)?;
                         let permitted = self.exit.permit(Dialled::Outside(address))?;
                         if target.host == Host::Ip(address.ip()) {
-                            self.outside.learn(address.ip());
+                            self.outside.learn(address.ip(), ());
                         }
                         Ok(permitted)
                     }
