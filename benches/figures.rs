@@ -42,8 +42,9 @@ use report::Report;
 type Group = (&'static str, fn(usize) -> Result<Report>);
 
 /// Parts of groups, for a quick look; measured when named.
-const PARTS: [Group; 3] = [
+const PARTS: [Group; 4] = [
     ("tailnet:times", tailnet::measure_times),
+    ("tailnet:flows", tailnet::measure_flows),
     ("connections:idle", idle::measure),
     ("memory:ratio", memory::measure_ratio),
 ];

@@ -96,6 +96,11 @@ pub fn measure_times(rounds: usize) -> Result<Report> {
     in_rounds(rounds, |_, kinds, _| times(kinds))
 }
 
+/// Throughput alone.
+pub fn measure_flows(rounds: usize) -> Result<Report> {
+    in_rounds(rounds, |scene, _, round| flows_of(scene, round))
+}
+
 /// Has `measure` called with the round's number, once more than asked for.
 fn in_rounds(
     rounds: usize,
