@@ -113,6 +113,7 @@ pub(super) async fn assemble(
         keeping,
         accepting,
         connections,
+        calls,
         start_timeout: settings.start_timeout.0,
         drain_timeout: settings.drain_timeout,
         children,

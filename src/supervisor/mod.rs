@@ -33,7 +33,7 @@ use crate::memory::{Groups, Sharing};
 use crate::runtime::{Platform, Runtime, StopRequest};
 use crate::secret::Redactor;
 use crate::state::{Phase, Publisher, Watcher};
-use crate::tailscaled::{SocketPlace, StateDir};
+use crate::tailscaled::{Calls, SocketPlace, StateDir};
 pub use companion::Job;
 use embedded_metrics::Journal;
 use signals::Listening;
@@ -102,6 +102,7 @@ struct Life {
     /// Cancelled, it closes the listeners.
     accepting: CancellationToken,
     connections: TaskTracker,
+    calls: Calls,
     start_timeout: Option<Duration>,
     drain_timeout: Duration,
     children: OwnChildren,
@@ -190,6 +191,7 @@ impl Life {
             let longest = left.map_or(self.drain_timeout, |left| left.min(self.drain_timeout));
             if tokio::time::timeout(longest, self.connections.wait()).await.is_err() {
                 tracing::warn!(open = self.connections.len(), "drain_timeout is over; connections are cut");
+                self.calls.cut_all().await;
             }
         }
         if let Some(journal) = &self.journal {

@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use testbed::daemon::{Daemon, HEALTH, SOCKS};
-use testbed::descendants;
 use testbed::server::{Server, SlowAnswer, pattern};
 use testbed::socks;
 use testbed::wait::wait_until;
+use testbed::{Ends, descendants};
 
 use crate::scene::{END, READY, Scene, binary, connect, start_ready};
 
@@ -163,4 +163,37 @@ fn promise_5_as_process_1_it_reaps_orphans_and_heeds_sigterm() {
     kill(Pid::from_raw(first), Signal::SIGTERM).expect("SIGTERM");
     assert_eq!(daemon.wait_exit(END).expect("ends").code(), Some(0));
     assert!(is_gone(&scene));
+}
+
+#[test]
+fn promise_5_what_a_client_sends_until_it_closes_arrives_before_the_daemon_ends() {
+    const UPLOAD: usize = 5 << 20;
+    let scene = Scene::new();
+    let target = Ends::after_half_closing(6379, b"bye").expect("a target");
+    let mut daemon = scene.ready();
+    let mut client = connect("web", 6379).expect("connects");
+    client.read_exact(&mut [0; 3]).expect("the target says so");
+    daemon.terminate().expect("SIGTERM");
+    client.write_all(&vec![7; UPLOAD]).expect("goes on");
+    drop(client);
+    assert_eq!(daemon.wait_exit(END).expect("ends").code(), Some(0));
+    let ends = target.wait(0, 1, Duration::from_secs(1)).expect("sees the end");
+    assert_eq!((ends[0].received.len(), ends[0].reset), (UPLOAD, false), "{}", daemon.output());
+}
+
+#[test]
+fn promise_5_targets_hear_of_connections_that_are_cut_when_drain_timeout_is_over() {
+    let scene = Scene::new();
+    let target = Ends::answering(6379, b"PING", b"PONG").expect("a target");
+    let mut daemon = start_ready(scene.daemon().env("TETHERD_DRAIN_TIMEOUT", "1s"));
+    let mut clients: Vec<_> = (0..3).map(|_| connect("web", 6379).expect("connects")).collect();
+    for client in &mut clients {
+        client.write_all(b"PING").expect("asks");
+        client.read_exact(&mut [0; 4]).expect("is answered");
+    }
+    daemon.terminate().expect("SIGTERM");
+    assert_eq!(daemon.wait_exit(END).expect("ends").code(), Some(0));
+    target
+        .wait(0, clients.len(), Duration::from_secs(1))
+        .unwrap_or_else(|error| panic!("{error}: {}", daemon.output()));
 }

@@ -1,10 +1,8 @@
 package calls
 
 import (
-	"maps"
 	"runtime"
 	"runtime/debug"
-	"slices"
 	"time"
 )
 
@@ -29,7 +27,12 @@ func (s *session) attend() {
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
 	before, quiet := uint64(0), 0
-	for range tick.C {
+	for {
+		select {
+		case <-tick.C:
+		case <-s.ctx.Done():
+			return
+		}
 		s.endReset()
 		carried, open := s.carried()
 		if carried != before {
@@ -64,10 +67,7 @@ func trim() {
 
 // endReset ends connections that their clients have reset while their targets do not read.
 func (s *session) endReset() {
-	s.mu.Lock()
-	connections := slices.Collect(maps.Values(s.connections))
-	s.mu.Unlock()
-	for _, connection := range connections {
+	for _, connection := range s.all() {
 		connection.endIfReset()
 	}
 }

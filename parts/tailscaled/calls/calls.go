@@ -49,7 +49,7 @@ func serveInfo(h *localapi.Handler, w http.ResponseWriter, r *http.Request) {
 		Marker:      Marker,
 		Tailscale:   version.Short(),
 		Calls:       []string{infoCall, sessionCall, nodeCall},
-		Session:     []string{"dial", "hand-over", "cut", "resolve", "associate", "drain", "memory", "traffic"},
+		Session:     []string{"dial", "hand-over", "cut", "cut-all", "resolve", "associate", "drain", "memory", "traffic"},
 		MemoryLimit: memoryLimit(),
 	})
 }

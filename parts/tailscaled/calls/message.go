@@ -24,6 +24,8 @@ const (
 	associateMessage = 'U'
 	// From now on half-closed connections end soon after their last byte: limit in ms (4). No answer.
 	drainMessage = 'Q'
+	// Cuts all connections. No answer, but for the end of each.
+	cutAllMessage = 'A'
 	// Sets the memory limit in bytes (8). No answer.
 	memoryMessage = 'M'
 	// Asks for the bytes carried so far. Answered by trafficMessage.

@@ -54,6 +54,8 @@ type connection struct {
 	limits limits
 	// first is who ended first, or the reason to end both.
 	first ending
+	// drains: the daemon stops.
+	drains bool
 	// left counts the directions that go on.
 	left int
 	// sending: bytes are being handed to the target.
@@ -202,6 +204,7 @@ func (c *connection) ended(by ending) bool {
 	first := c.first
 	c.close(first)
 	c.mu.Unlock()
+	c.target.flushed()
 	c.over(c, first)
 	return false
 }
@@ -241,6 +244,10 @@ func (c *connection) close(why ending) {
 	case targetReset:
 		c.client.reset()
 		_ = c.target.Close()
+	case wasCut:
+		// Neither side is to take what it has got for all there is.
+		c.target.reset()
+		c.client.reset()
 	default:
 		_ = c.target.Close()
 		_ = c.client.file.Close()
@@ -260,10 +267,10 @@ func (c *connection) arm() {
 	if c.timer != nil {
 		c.timer.Stop()
 	}
-	before := c.carried()
+	before := c.progress()
 	c.timer = time.AfterFunc(c.limits.halfClosed, func() {
 		c.mu.Lock()
-		now := c.carried()
+		now := c.progress()
 		if now != before {
 			c.arm()
 		}
@@ -274,10 +281,20 @@ func (c *connection) arm() {
 	})
 }
 
+// progress changes while anything moves. At a stop what the target acknowledges counts, too: it may have been sent before. (Not at
+// other times, when it may be no more than a sign of life.) The lock is held.
+func (c *connection) progress() uint64 {
+	if c.drains {
+		return c.carried() + c.target.segmentsReceived()
+	}
+	return c.carried()
+}
+
 // drain shortens the limit of a half-closed connection, at once where it is one.
 func (c *connection) drain(limit time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.drains = true
 	c.limits.halfClosed = min(c.limits.halfClosed, limit)
 	if c.timer != nil {
 		c.arm()

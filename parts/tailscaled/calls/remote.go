@@ -2,8 +2,10 @@ package calls
 
 import (
 	"net"
+	"time"
 
 	"gvisor.dev/gvisor/pkg/tcpip"
+	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
 )
 
 // remote is a connection through the tailnet.
@@ -33,6 +35,44 @@ func (r *remote) closeWrite() error {
 		return half.CloseWrite()
 	}
 	return nil
+}
+
+// flushed waits until the target has taken in all that was sent before the connection was closed, for as long as its answers
+// come: with the program all that waits to be sent would be gone, as it would not be in a kernel.
+func (r *remote) flushed() {
+	if r.endpoint == nil {
+		return
+	}
+	before, since := r.segmentsReceived(), time.Now()
+	for pause := time.Millisecond; r.isSending(); pause = min(2*pause, 50*time.Millisecond) {
+		if now := r.segmentsReceived(); now != before {
+			before, since = now, time.Now()
+		} else if time.Since(since) > takeInLimit {
+			return
+		}
+		time.Sleep(pause)
+	}
+}
+
+// isSending tells whether bytes, or the end behind them, are not acknowledged yet.
+func (r *remote) isSending() bool {
+	switch tcp.EndpointState(r.endpoint.State()) {
+	case tcp.StateEstablished, tcp.StateCloseWait, tcp.StateFinWait1, tcp.StateClosing, tcp.StateLastAck:
+		return true
+	}
+	return false
+}
+
+// segmentsReceived counts what comes from the target, acknowledgements too.
+func (r *remote) segmentsReceived() uint64 {
+	if r.endpoint == nil {
+		return 0
+	}
+	stats, ok := r.endpoint.Stats().(*tcp.Stats)
+	if !ok {
+		return 0
+	}
+	return stats.SegmentsReceived.Value()
 }
 
 // reset ends the connection with a reset.

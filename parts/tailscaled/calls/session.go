@@ -133,6 +133,10 @@ func (s *session) handle(kind byte, m message, descriptor int) error {
 			s.drain(limit)
 		}
 		return err
+	case cutAllMessage:
+		for _, connection := range s.all() {
+			connection.end(wasCut)
+		}
 	case memoryMessage:
 		limit, err := m.number()
 		if err == nil {
@@ -291,11 +295,17 @@ func (s *session) resolve(id uint32, name string) {
 func (s *session) drain(limit time.Duration) {
 	s.mu.Lock()
 	s.drainLimit = limit
-	connections := slices.Collect(maps.Values(s.connections))
 	s.mu.Unlock()
-	for _, connection := range connections {
+	for _, connection := range s.all() {
 		connection.drain(limit)
 	}
+}
+
+// all are the connections of now.
+func (s *session) all() []*connection {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Collect(maps.Values(s.connections))
 }
 
 func (s *session) reportTraffic(id uint32) {

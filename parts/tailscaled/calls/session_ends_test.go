@@ -82,8 +82,8 @@ func TestAllEndsWithTheChannel(t *testing.T) {
 	_ = d.channel.Close()
 	<-given
 	endArrives(t, waiting)
-	endArrives(t, target)
-	endArrives(t, client)
+	resetArrives(t, target)
+	resetArrives(t, client)
 	endArrives(t, association)
 	d.ends(t)
 	waitFor(t, "nothing is left", func() bool {

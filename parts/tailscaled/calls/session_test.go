@@ -233,9 +233,16 @@ func TestCutsEndWhatTheyName(t *testing.T) {
 	send(t, client, "hello")
 	arrives(t, target, "hello")
 	d.tell(t, cutMessage, 3, nil)
-	endArrives(t, target)
-	endArrives(t, client)
+	resetArrives(t, target)
+	resetArrives(t, client)
 	d.hasEnded(t, 3, [4]uint64{5, 0, 5, 0}, wasCut)
+
+	target = d.connect(t, 4)
+	client = d.hand(t, 4, "")
+	d.tell(t, cutAllMessage, 0, nil)
+	resetArrives(t, target)
+	resetArrives(t, client)
+	d.hasEnded(t, 4, [4]uint64{0, 0, 5, 0}, wasCut)
 	d.tell(t, cutMessage, 99, nil)
 	d.hasNoMore(t)
 }

@@ -15,6 +15,7 @@ pub(super) mod request {
     pub const DIAL: u8 = b'D';
     pub const HAND_OVER: u8 = b'H';
     pub const CUT: u8 = b'C';
+    pub const CUT_ALL: u8 = b'A';
     pub const RESOLVE: u8 = b'N';
     pub const ASSOCIATE: u8 = b'U';
     pub const DRAIN: u8 = b'Q';

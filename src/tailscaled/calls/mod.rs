@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Mutex as AsyncMutex;
+use tokio::time::timeout;
 
 use super::local_api::ANSWER_TIMEOUT;
 use super::running_time::within;
@@ -31,6 +32,9 @@ pub(super) const MARKER: &str = "tetherd calls: version 1";
 pub const WITHOUT_CALLS: &str = "this tailscaled has no calls of tetherd's: no UDP, names by split DNS do not resolve, and \
     the end of a client's connection reaches its target when the client has closed, not when it half-closes; the one that \
     comes with tetherd has them";
+
+/// How long cutting may take at a stop: some µs for each connection.
+const CUT_TIMEOUT: Duration = Duration::from_millis(200);
 
 /// The session with the tailscaled that runs now. Clones share it.
 #[derive(Clone)]
@@ -152,6 +156,15 @@ impl Calls {
     pub async fn drain(&self, limit: Duration) {
         self.0.drain_limit.store(message::milliseconds(limit).into(), Ordering::Relaxed);
         self.tell_now().await;
+    }
+
+    /// Cuts all connections that tailscaled relays: both their sides are reset. Ends when that is done.
+    pub async fn cut_all(&self) {
+        let Some(Some(channel)) = self.known() else { return };
+        channel.post(message::message(request::CUT_ALL, 0, &[]));
+        // Messages are served in their order: with the answer to the next one this one is done.
+        let id = channel.new_id();
+        let _ = timeout(CUT_TIMEOUT, ask(&channel, id, request::TRAFFIC, &[])).await;
     }
 
     /// A session that breaks meanwhile tells the next one.
