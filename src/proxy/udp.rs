@@ -123,13 +123,16 @@ async fn ended(control: &mut (impl AsyncRead + Unpin)) {
     while control.read(&mut ignored).await.is_ok_and(|read| read > 0) {}
 }
 
+/// Where the datagrams to a target go, or why they may not be sent.
+type Judged = Result<(Way, SocketAddr), Outcome>;
+
 struct Association<'a, D> {
     proxy: &'a Proxy<D>,
     /// Faces the client.
     socket: UdpSocket,
     client: Client,
-    /// For each target where its datagrams go, or why they may not be sent, and since when that is known.
-    ways: HashMap<Target, (Instant, Result<(Way, SocketAddr), Outcome>)>,
+    /// What is known of each target, and since when.
+    ways: HashMap<Target, (Instant, Judged)>,
     carried: Carried,
     /// Counts it from the time when tailscaled has its part of it.
     open: Option<Open>,
@@ -203,7 +206,7 @@ impl<D: Dial> Association<'_, D> {
         way.inspect_err(|outcome| self.proxy.counters.dropped(*outcome)).ok()
     }
 
-    async fn judge(&mut self, target: Target) -> Option<Result<(Way, SocketAddr), Outcome>> {
+    async fn judge(&mut self, target: Target) -> Option<Judged> {
         let judged = self.proxy.connector.judge_datagram(&target).await.map_err(|error| {
             tracing::info!(client = %self.client.peer, %target, %error, "datagram not sent on");
             Outcome::from(&error)
