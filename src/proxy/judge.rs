@@ -48,10 +48,12 @@ impl<D: Dial> Judge<'_, D> {
     pub async fn locate(&self, target: &Target) -> Result<Option<Vec<Located>>, DialError> {
         let located = loop {
             self.deadline.ready().await?;
+            // The answer may come late, from a name server of the container's that is silent.
+            let is_early = self.deadline.is_early();
             let located = self.dial.locate(target, self.policy.needs_addresses());
             match self.deadline.by("looking up the name", located).await {
                 Err(DialError::Tailscaled(_)) => sleep(RETRY).await,
-                Err(DialError::Host(_)) if self.deadline.is_early() && self.deadline.leaves_a_retry() => {
+                Err(DialError::Host(_)) if is_early && self.deadline.leaves_a_retry() => {
                     sleep(LOOK_UP_AGAIN).await;
                 }
                 Err(error @ DialError::TimedOut(_)) => {

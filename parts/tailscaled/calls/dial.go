@@ -2,9 +2,11 @@ package calls
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/netip"
 
+	"tailscale.com/ipn"
 	"tailscale.com/ipn/ipnlocal"
 )
 
@@ -20,6 +22,9 @@ func dialerOf(backend *ipnlocal.LocalBackend) dialFunc {
 // dial connects to an address through the tailnet. Where no node leads there, the outcome is direct: the caller is to dial
 // it itself, from its own process and network.
 func dial(ctx context.Context, backend *ipnlocal.LocalBackend, network string, address netip.AddrPort) (net.Conn, outcome, error) {
+	if !isReady(backend) {
+		return nil, notReady, errNotReady
+	}
 	if !leadsInside(backend, address.Addr()) {
 		return nil, direct, nil
 	}
@@ -29,6 +34,15 @@ func dial(ctx context.Context, backend *ipnlocal.LocalBackend, network string, a
 	}
 	return conn, connected, nil
 }
+
+// isReady tells whether the control server has told of the tailnet. Until then no node is known, and a name that only a node has
+// would be asked of the container's name servers.
+func isReady(backend *ipnlocal.LocalBackend) bool {
+	return backend.State() == ipn.Running && backend.NetMapNoPeers() != nil
+}
+
+// errNotReady is the error of a tailscaled that has just started.
+var errNotReady = errors.New("there is no network map yet")
 
 // dialInside never leaves the tailnet. [tsdial.Dialer.UserDial] does, once the node has gone that led to the address.
 func dialInside(ctx context.Context, backend *ipnlocal.LocalBackend, network string, address netip.AddrPort) (net.Conn, error) {

@@ -22,6 +22,8 @@ const (
 	timedOut           outcome = 5
 	nameUnknown        outcome = 6
 	failed             outcome = 7
+	// notReady: the control server has not told of the tailnet yet. Nothing could be said of any name or address.
+	notReady outcome = 8
 )
 
 // netstackOutcomes has the errors of gVisor's network stack by their texts: its adapter for Go's net package (gonet)

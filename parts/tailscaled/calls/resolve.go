@@ -49,6 +49,9 @@ func ownRange(address netip.Addr) netip.Prefix {
 // the tailnet has for the name's zone, then those of the container. It returns the whole name that answered, too, without a dot
 // at its end.
 func resolve(ctx context.Context, backend *ipnlocal.LocalBackend, name string) (string, []place, error) {
+	if !isReady(backend) {
+		return "", nil, errNotReady
+	}
 	if address, err := netip.ParseAddr(name); err == nil {
 		return name, []place{{address.Unmap(), leadsInside(backend, address.Unmap())}}, nil
 	}

@@ -3,6 +3,7 @@ package calls
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"maps"
 	"net"
@@ -278,7 +279,11 @@ func (s *session) resolve(id uint32, name string) {
 	answer := appendHead(make([]byte, 0, 64), namesMessage, id)
 	whole, places, err := resolve(s.ctx, s.backend, name)
 	if err != nil {
-		s.send(append(append(answer, byte(nameUnknown)), err.Error()...))
+		outcome := nameUnknown
+		if errors.Is(err, errNotReady) {
+			outcome = notReady
+		}
+		s.send(append(append(answer, byte(outcome)), err.Error()...))
 		return
 	}
 	answer = append(append(answer, byte(connected), byte(len(whole))), whole...)

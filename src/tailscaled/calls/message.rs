@@ -32,6 +32,7 @@ mod outcome {
     pub const HOST_UNREACHABLE: u8 = 4;
     pub const TIMED_OUT: u8 = 5;
     pub const NAME_UNKNOWN: u8 = 6;
+    pub const NOT_READY: u8 = 8;
 }
 
 /// What a dial came to.
@@ -125,6 +126,7 @@ fn error(code: u8, text: &[u8]) -> DialError {
         outcome::NETWORK_UNREACHABLE => DialError::Network(text),
         outcome::HOST_UNREACHABLE | outcome::NAME_UNKNOWN => DialError::Host(text),
         outcome::TIMED_OUT => DialError::TimedOut(text),
+        outcome::NOT_READY => DialError::Tailscaled(text),
         _ => DialError::Other(text),
     }
 }
@@ -151,6 +153,7 @@ mod tests {
             (5, "timed out: x"),
             (6, "host unreachable or unknown: x"),
             (7, "x"),
+            (8, "tailscaled did not answer: x"),
         ] {
             let error = dial_outcome(&[code, b'x']).expect_err("has failed");
             assert!(error.to_string().starts_with(says), "{code}: {error}");
