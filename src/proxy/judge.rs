@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::beside::Heard;
 use super::deadline::{Deadline, RETRY};
@@ -12,6 +12,9 @@ use crate::dial::{Dial, DialError, Host, Located, Place, Target};
 
 /// How often a name is looked up again that nobody knows yet: it may be one for the container's own name server.
 const LOOK_UP_AGAIN: Duration = Duration::from_millis(200);
+
+/// How long a look-up may take right after a start, until it is made anew.
+const LOOK_UP_EARLY: Duration = Duration::from_secs(1);
 
 /// Judges for one client.
 pub(super) struct Judge<'a, D> {
@@ -48,9 +51,16 @@ impl<D: Dial> Judge<'_, D> {
     pub async fn locate(&self, target: &Target) -> Result<Option<Vec<Located>>, DialError> {
         let located = loop {
             self.deadline.ready().await?;
-            // The answer may come late, from a name server of the container's that is silent.
             let is_early = self.deadline.is_early();
-            let located = self.dial.locate(target, self.policy.needs_addresses());
+            let located = async {
+                let located = self.dial.locate(target, self.policy.needs_addresses());
+                if !is_early {
+                    return located.await;
+                }
+                // The name of a node that is not known yet may be asked of a name server that is silent.
+                let unknown = || DialError::Host(format!("{target} is not known yet"));
+                timeout(LOOK_UP_EARLY, located).await.unwrap_or_else(|_| Err(unknown()))
+            };
             match self.deadline.by("looking up the name", located).await {
                 Err(DialError::Tailscaled(_)) => sleep(RETRY).await,
                 Err(DialError::Host(_)) if is_early && self.deadline.leaves_a_retry() => {
