@@ -227,13 +227,14 @@ func (s *session) handOver(m message, descriptor int) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.drainLimit > 0 {
-		handed.limits.halfClosed = min(handed.limits.halfClosed, s.drainLimit)
-	}
 	s.beginToAttend()
-	s.connections[m.id] = relay(client, target, handed, &s.totals, func(c *connection, first ending) {
+	begun := relay(client, target, handed, &s.totals, func(c *connection, first ending) {
 		s.connectionEnded(m.id, c, first)
 	})
+	s.connections[m.id] = begun
+	if s.drainLimit > 0 {
+		begun.drain(s.drainLimit)
+	}
 	return nil
 }
 
