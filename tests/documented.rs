@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 use std::process::Command;
 
-use tetherd::config::key::KEYS;
-use tetherd::config::tailscale_names::{self, Means, NAMES};
+use tetherd::config::table::KEYS;
+use tetherd::config::tailscale::names;
+use tetherd::config::tailscale::names::{Means, NAMES};
 
 fn table() -> BTreeSet<String> {
     KEYS.iter().map(|key| key.name.to_owned()).collect()
@@ -50,7 +51,7 @@ fn rows(document: &str) -> Vec<(String, Vec<String>, String)> {
 fn the_table_of_tailscales_variables_is_that_of_the_code() {
     let rows = rows(include_str!("../docs/tailscale-names.md"));
     let documented: BTreeSet<_> = rows.iter().map(|(name, keys, _)| (name.clone(), keys.clone())).collect();
-    let known = tailscale_names::all();
+    let known = names::all();
     let known = known.into_iter().map(|(name, keys)| (name.to_owned(), keys.into_iter().map(str::to_owned).collect()));
     assert_eq!(documented, known.collect());
     for name in NAMES {

@@ -3,12 +3,14 @@
 
 use std::process::ExitCode;
 
-use super::output::{complain, say};
-use crate::config::{Config, Environment};
-use crate::fatal::Fatal;
-use crate::tailscaled;
+use crate::cli::output::{complain, say};
+use crate::config::Config;
+use crate::environment::Environment;
+use crate::exit_reason::Fatal;
+use crate::tailscaled::calls::WITHOUT_CALLS;
+use crate::tailscaled::process::locate;
 
-pub(super) fn run(config: &Config, environment: &Environment) -> ExitCode {
+pub fn run(config: &Config, environment: &Environment) -> ExitCode {
     let width = config.shown.iter().map(|shown| shown.key.len()).max().unwrap_or(0);
     for shown in &config.shown {
         let value = if shown.value.is_empty() { "-" } else { &shown.value };
@@ -17,9 +19,9 @@ pub(super) fn run(config: &Config, environment: &Environment) -> ExitCode {
     match &config.settings {
         Ok(settings) => {
             let search = environment.get("PATH").map(String::as_str);
-            let tailscaled = tailscaled::find(settings.tailscaled_path.as_deref(), search).ok();
-            if tailscaled.as_deref().and_then(tailscaled::has_calls) == Some(false) {
-                complain(&format!("tetherd: {}", tailscaled::WITHOUT_CALLS));
+            let tailscaled = locate::find(settings.tailscaled_path.as_deref(), search).ok();
+            if tailscaled.as_deref().and_then(locate::has_calls) == Some(false) {
+                complain(&format!("tetherd: {}", WITHOUT_CALLS));
             }
             ExitCode::SUCCESS
         }

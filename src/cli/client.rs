@@ -9,26 +9,26 @@ use hyper::body::Bytes;
 use hyper::{Request, StatusCode};
 use tokio::net::TcpStream;
 
-use crate::http;
-use crate::reachable::reachable;
+use crate::net::connectable::reachable;
+use crate::net::http_request;
 
 /// The daemon answers from memory; this is for a machine under load.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Runs one question to its end.
-pub(super) fn block_on<T>(question: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+pub fn block_on<T>(question: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     let event_loop = tokio::runtime::Builder::new_current_thread().enable_all().build().context("setting up")?;
     event_loop.block_on(question)
 }
 
 /// Status and body of `path`.
-pub(super) async fn get(health: SocketAddr, path: &str) -> anyhow::Result<(StatusCode, Bytes)> {
+pub async fn get(health: SocketAddr, path: &str) -> anyhow::Result<(StatusCode, Bytes)> {
     let address = reachable(health);
     let exchange = async {
         let stream = TcpStream::connect(address).await.with_context(|| format!("no daemon answers on {address}"))?;
         let request = Request::get(path).header("Host", "tetherd").body(Full::new(Bytes::new()))?;
-        let response = http::send(stream, request).await?;
-        anyhow::Ok(http::read(response).await?)
+        let response = http_request::send(stream, request).await?;
+        anyhow::Ok(http_request::read(response).await?)
     };
     tokio::time::timeout(TIMEOUT, exchange).await.with_context(|| format!("the daemon on {address} did not answer"))?
 }

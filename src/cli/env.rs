@@ -4,24 +4,25 @@ use std::fmt::Write;
 
 use serde_json::{Map, Value};
 
-use crate::config::value::Listen;
-use crate::config::{Environment, Settings};
-use crate::fatal::Fatal;
-use crate::proxy_env::ProxyVariables;
-use crate::runtime::Runtime;
+use crate::config::settings::Settings;
+use crate::config::types::address::Listen;
+use crate::daemon::exec::proxy_variables::ProxyVariables;
+use crate::environment::Environment;
+use crate::exit_reason::Fatal;
+use crate::platform::Runtime;
 
 /// How they are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Form {
+pub enum Form {
     Sh,
     Dotenv,
     Json,
 }
 
 impl Form {
-    pub(super) const NAMES: [&str; 3] = ["sh", "dotenv", "json"];
+    pub const NAMES: [&str; 3] = ["sh", "dotenv", "json"];
 
-    pub(super) fn named(name: &str) -> Option<Self> {
+    pub fn named(name: &str) -> Option<Self> {
         [Self::Sh, Self::Dotenv, Self::Json]
             .into_iter()
             .zip(Self::NAMES)
@@ -30,18 +31,14 @@ impl Form {
     }
 }
 
-pub(super) fn run(settings: &Settings, runtime: Runtime, environment: &Environment, form: Form) -> Result<(), Fatal> {
+pub fn run(settings: &Settings, runtime: Runtime, environment: &Environment, form: Form) -> Result<(), Fatal> {
     let variables = variables(settings, runtime, environment)?;
-    super::output::say(written(&variables, form).trim_end());
+    crate::cli::output::say(written(&variables, form).trim_end());
     Ok(())
 }
 
 /// The variables that lead to the daemon with these settings.
-pub(super) fn variables(
-    settings: &Settings,
-    runtime: Runtime,
-    environment: &Environment,
-) -> Result<ProxyVariables, Fatal> {
+pub fn variables(settings: &Settings, runtime: Runtime, environment: &Environment) -> Result<ProxyVariables, Fatal> {
     let unknown = |why: &str| Fatal::Configuration(format!("the proxy's address is not known: {why}"));
     let listener = settings.socks_listen.iter().find_map(Listen::tcp);
     let listener =

@@ -17,7 +17,7 @@ const ROOM: usize = 512 << 10;
 
 /// The queue. Clones share it.
 #[derive(Clone, Default)]
-pub(super) struct LogQueue(Arc<Shared>);
+pub struct LogQueue(Arc<Shared>);
 
 #[derive(Default)]
 struct Shared {
@@ -42,7 +42,7 @@ struct Queue {
 impl LogQueue {
     /// Starts the thread; `of_loss` is the line about a number of lost ones. The thread takes no signals, and starts no
     /// children: they would end with it, not with the daemon.
-    pub(super) fn start(writer: impl Write + Send + 'static, of_loss: fn(u64) -> String) -> io::Result<Self> {
+    pub fn start(writer: impl Write + Send + 'static, of_loss: fn(u64) -> String) -> io::Result<Self> {
         let queue = Self::default();
         let shared = Arc::clone(&queue.0);
         let before = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK)?;
@@ -65,7 +65,7 @@ impl LogQueue {
     }
 
     /// Puts the last line behind all others, whatever the room, and waits at most `patience` until all are written.
-    pub(super) fn finish(&self, last: Option<&str>, patience: Duration) {
+    pub fn finish(&self, last: Option<&str>, patience: Duration) {
         let mut queue = self.0.lock();
         queue.entries.extend(last.map(|line| Entry::Line(format!("{line}\n").into_bytes())));
         self.0.changed.notify_all();

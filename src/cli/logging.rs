@@ -10,9 +10,9 @@ use tracing_subscriber::fmt::writer::BoxMakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-use super::log_queue::LogQueue;
-use super::output::complain;
-use crate::config::value::{LogFormat, LogLevel};
+use crate::cli::log_queue::LogQueue;
+use crate::cli::output::complain;
+use crate::config::types::enums::{LogFormat, LogLevel};
 
 /// As global as the subscriber that writes to it.
 static QUEUE: OnceLock<LogQueue> = OnceLock::new();
@@ -22,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const PATIENCE_WITH_A_REASON: Duration = Duration::from_secs(5);
 
 /// Starts logging. Libraries that log by the `log` crate stay silent.
-pub(super) fn start(level: LogLevel, format: LogFormat) {
+pub fn start(level: LogLevel, format: LogFormat) {
     let level = match level {
         LogLevel::Error => LevelFilter::ERROR,
         LogLevel::Warn => LevelFilter::WARN,
@@ -56,7 +56,7 @@ pub(super) fn start(level: LogLevel, format: LogFormat) {
 }
 
 /// Says why the daemon ends, in the form of the other lines and behind them.
-pub(super) fn last_line(format: Option<LogFormat>, line: &str) {
+pub fn last_line(format: Option<LogFormat>, line: &str) {
     let line = if format == Some(LogFormat::Json) { json("ERROR", line) } else { text(line) };
     match QUEUE.get() {
         Some(queue) => queue.finish(Some(&line), PATIENCE_WITH_A_REASON),
@@ -65,7 +65,7 @@ pub(super) fn last_line(format: Option<LogFormat>, line: &str) {
 }
 
 /// Lets a clean end's lines be written.
-pub(super) fn finish() {
+pub fn finish() {
     if let Some(queue) = QUEUE.get() {
         queue.finish(None, PATIENCE);
     }

@@ -1,33 +1,39 @@
 //! The command line: reads it, loads the configuration, runs one command, and turns its end into an exit code and
 //! one last line.
 
-mod arguments;
-mod check;
-mod client;
-mod conceal;
-mod env;
-mod log_queue;
-mod logging;
-mod output;
-mod questions;
-mod wrapper;
+pub(crate) mod args;
+pub(crate) mod check;
+pub(crate) mod client;
+pub(crate) mod env;
+pub(crate) mod exec_wrapper;
+pub(crate) mod log_queue;
+pub(crate) mod logging;
+pub(crate) mod output;
+pub(crate) mod query;
+pub(crate) mod scrub_proc;
 
 use std::ffi::OsString;
 use std::io::Write;
 use std::process::ExitCode;
 
-use arguments::{Arguments, Command};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use output::say;
 
-use crate::child::SoftLimits;
-use crate::config::value::OnFailure;
-use crate::config::{self, Config, Environment};
-use crate::fatal::Fatal;
-use crate::memory::{Groups, Share, Sharing};
-use crate::runtime::Platform;
-use crate::supervisor::{self, Job, Signals, Surroundings};
-use crate::tailscaled;
+use crate::cli::args::{Arguments, Command};
+use crate::cli::output::say;
+use crate::config::Config;
+use crate::config::settings::Settings;
+use crate::config::types::enums::OnFailure;
+use crate::daemon::Surroundings;
+use crate::daemon::exec::command::Job;
+use crate::daemon::signals::Signals;
+use crate::environment::Environment;
+use crate::exit_reason::Fatal;
+use crate::memory::budget::{Share, Sharing};
+use crate::memory::cgroup::Groups;
+use crate::platform::life::Platform;
+use crate::process::child::SoftLimits;
+use crate::tailscaled::process::locate;
+use crate::{config, daemon};
 
 /// The whole program.
 pub fn main() -> ExitCode {
@@ -35,12 +41,12 @@ pub fn main() -> ExitCode {
     let text = |bytes: &OsString| bytes.to_string_lossy().into_owned();
     let environment: Environment = inherited.iter().map(|(name, value)| (text(name), text(value))).collect();
     let mut words = std::env::args_os().skip(1);
-    if let Some(program) = words.next().filter(|first| wrapper::is_meant(first)) {
-        return wrapper::become_program(&program, words, &environment);
+    if let Some(program) = words.next().filter(|first| exec_wrapper::is_meant(first)) {
+        return exec_wrapper::become_program(&program, words, &environment);
     }
     let given: Vec<OsString> = std::env::args_os().collect();
-    conceal::conceal(&given.iter().map(text).collect::<Vec<_>>(), &environment);
-    let arguments = match arguments::parse(given) {
+    scrub_proc::conceal(&given.iter().map(text).collect::<Vec<_>>(), &environment);
+    let arguments = match args::parse(given) {
         Ok(arguments) => arguments,
         Err(end) => return end,
     };
@@ -88,7 +94,7 @@ fn run(config: &Config, surroundings: Surroundings<'_>, signals: Result<Signals,
     let platform = Platform::of(surroundings.runtime, surroundings.environment, &program, outlasts);
     let result = signals.and_then(|signals| {
         let settings = prepared(config)?;
-        supervisor::run(settings, surroundings, signals, &platform)
+        daemon::run(settings, surroundings, signals, &platform)
     });
     let failure = result.as_ref().err().cloned();
     let code = end(config, result.map(|()| 0));
@@ -122,13 +128,13 @@ fn exec(
             direct: surroundings.runtime.direct_hosts(surroundings.environment),
             limits,
         };
-        supervisor::exec(settings, surroundings, signals, job)
+        daemon::exec(settings, surroundings, signals, job)
     });
     end(config, result)
 }
 
 /// The settings, once logging has started and secrets are kept from core dumps.
-fn prepared(config: &Config) -> Result<&config::Settings, Fatal> {
+fn prepared(config: &Config) -> Result<&Settings, Fatal> {
     let settings = settings(config)?;
     logging::start(settings.log_level, settings.log_format);
     harden();
@@ -141,23 +147,23 @@ fn question(arguments: &Arguments, config: &Config) -> ExitCode {
         return settings(config).map_or_else(|fatal| end(config, Err(fatal)), |_| ExitCode::FAILURE);
     };
     match arguments.command {
-        Command::Wait(timeout) => questions::wait(health, timeout),
-        Command::Status { json } => questions::status(health, json),
-        _ => questions::healthcheck(health),
+        Command::Wait(timeout) => query::wait(health, timeout),
+        Command::Status { json } => query::status(health, json),
+        _ => query::healthcheck(health),
     }
 }
 
-fn settings(config: &Config) -> Result<&config::Settings, Fatal> {
+fn settings(config: &Config) -> Result<&Settings, Fatal> {
     config.settings.as_ref().map_err(|faults| Fatal::Configuration(format!("invalid configuration: {faults}")))
 }
 
 fn version(config: &Config, environment: &Environment) -> ExitCode {
     say(&format!("tetherd {}", env!("CARGO_PKG_VERSION")));
     let configured = config.settings.as_ref().ok().and_then(|settings| settings.tailscaled_path.as_deref());
-    match tailscaled::find(configured, environment.get("PATH").map(String::as_str)) {
+    match locate::find(configured, environment.get("PATH").map(String::as_str)) {
         Ok(path) => {
-            let version = tailscaled::version(&path).unwrap_or_else(|| "of unknown version".into());
-            let lacks = if tailscaled::has_calls(&path) == Some(false) { ", without tetherd's calls" } else { "" };
+            let version = locate::version(&path).unwrap_or_else(|| "of unknown version".into());
+            let lacks = if locate::has_calls(&path) == Some(false) { ", without tetherd's calls" } else { "" };
             say(&format!("tailscaled {version} ({}){lacks}", path.display()));
         }
         Err(missing) => say(&missing.to_string()),

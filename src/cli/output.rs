@@ -4,11 +4,11 @@
 use std::io::{Write, stderr, stdout};
 
 /// One line on stdout.
-pub(super) fn say(line: &str) {
+pub fn say(line: &str) {
     let _ = writeln!(stdout(), "{line}");
 }
 
 /// One line on stderr.
-pub(super) fn complain(line: &str) {
+pub fn complain(line: &str) {
     let _ = writeln!(stderr(), "{line}");
 }

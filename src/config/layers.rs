@@ -7,24 +7,17 @@ use figment::providers::{Format, Toml};
 use figment::value::{Dict, Map, Value};
 use figment::{Figment, Metadata, Profile, Provider};
 
-use super::fault::Fault;
-use super::key::{self, KEYS, Key};
-use super::translation;
-
-/// The environment as it was when the daemon started.
-pub type Environment = BTreeMap<String, String>;
-
-/// The environment of a test.
-#[cfg(test)]
-pub fn environment(pairs: &[(&str, &str)]) -> Environment {
-    pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
-}
+use crate::config::error::Fault;
+use crate::config::table;
+use crate::config::table::{KEYS, Key};
+use crate::config::tailscale::translate;
+use crate::environment::Environment;
 
 /// Settings given on the command line: key and value.
 pub type Flags = Vec<(&'static str, String)>;
 
 /// The origin of a built-in default.
-pub(super) const DEFAULT: &str = "default";
+pub const DEFAULT: &str = "default";
 
 /// `TETHERD_` names that are no settings.
 const FILE_VARIABLE: &str = "TETHERD_CONFIG";
@@ -83,7 +76,7 @@ impl Layers {
     /// Adds what the place implies.
     pub fn implied(mut self, origin: &str, values: &[(&'static str, String)]) -> Self {
         for (name, value) in values {
-            if let Some(key) = key::find(name) {
+            if let Some(key) = table::find(name) {
                 self.add(origin.to_owned(), key, value.clone().into());
             }
         }
@@ -98,7 +91,7 @@ impl Layers {
         self.known_variables(environment);
         self.own_variables(environment);
         for (name, value) in flags {
-            if let Some(key) = key::find(name) {
+            if let Some(key) = table::find(name) {
                 self.add(format!("--{}", key.flag()), key, value.clone().into());
             }
         }
@@ -142,16 +135,16 @@ impl Layers {
             }
         };
         for name in values.keys() {
-            if let Some(key) = key::find(name).filter(|key| key.secret)
+            if let Some(key) = table::find(name).filter(|key| key.secret)
                 && values.contains_key(&format!("{name}_file"))
             {
                 self.faults.push(both_given(key, &origin));
             }
         }
         for (name, value) in values {
-            match key::find(&name) {
+            match table::find(&name) {
                 Some(key) => self.add(origin.clone(), key, value),
-                None => self.faults.push(Fault::unknown(&name, key::nearest(&name), &origin)),
+                None => self.faults.push(Fault::unknown(&name, table::nearest(&name), &origin)),
             }
         }
     }
@@ -165,10 +158,10 @@ impl Layers {
             }
         }
         // After the plain ones: in the image, too, the extra arguments win over the variables of their own.
-        let (given, faults) = translation::read(environment);
+        let (given, faults) = translate::read(environment);
         self.faults.extend(faults);
         for given in given {
-            if let Some(key) = key::find(given.key) {
+            if let Some(key) = table::find(given.key) {
                 self.add(given.origin, key, given.value.into());
             }
         }
@@ -182,7 +175,7 @@ impl Layers {
                 continue;
             }
             let name = name.to_lowercase();
-            match key::find(&name) {
+            match table::find(&name) {
                 Some(key) => {
                     let twin = format!("{variable}_FILE");
                     if key.secret && environment.contains_key(&twin) {
@@ -190,7 +183,7 @@ impl Layers {
                     }
                     self.add(variable.clone(), key, value.clone().into());
                 }
-                None => self.faults.push(Fault::unknown(variable, key::nearest(&name), "environment")),
+                None => self.faults.push(Fault::unknown(variable, table::nearest(&name), "environment")),
             }
         }
     }

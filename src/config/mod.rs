@@ -1,32 +1,22 @@
 //! Settings: read once from all their sources into typed values, every fault reported with its key and origin.
 
-pub mod auth;
-mod extra_args;
-mod fault;
-pub mod key;
-mod layers;
-mod listening;
-pub mod node;
-mod reader;
-pub mod rule;
-pub mod serve;
-mod settings;
-pub mod tailscale_names;
-mod translation;
-pub mod value;
+pub(crate) mod error;
+pub(crate) mod layers;
+pub(crate) mod reader;
+pub(crate) mod sections;
+pub(crate) mod settings;
+pub mod table;
+pub mod tailscale;
+pub mod types;
 
-pub use fault::{Fault, Faults};
-#[cfg(test)]
-pub use layers::environment;
-pub use layers::{Environment, Flags};
-pub use reader::Shown;
-pub use settings::{Credentials, HalfCloseTimeout, Settings};
-
-use crate::memory::Share;
-use crate::runtime::Runtime;
-use layers::{ConfigFile, Layers};
-use reader::Reader;
-use value::OnFailure;
+use crate::config::error::{Fault, Faults};
+use crate::config::layers::{ConfigFile, Flags, Layers};
+use crate::config::reader::{Reader, Shown};
+use crate::config::settings::Settings;
+use crate::config::types::enums::OnFailure;
+use crate::environment::Environment;
+use crate::memory::budget::Share;
+use crate::platform::Runtime;
 
 /// What reading the configuration gave.
 #[derive(Debug)]
@@ -57,7 +47,7 @@ pub fn load_within(share: Option<Share>, environment: &Environment, config: Opti
     }
     let layers = layers.implied(&format!("runtime {}", runtime.name()), &runtime.implied(environment));
     let layers = layers.read(environment, file.as_ref(), flags);
-    let limit = key::find("memory_limit").and_then(|key| layers.find(key));
+    let limit = table::find("memory_limit").and_then(|key| layers.find(key));
     let memory_follows_group = limit.is_none_or(|(_, origin)| share.is_some_and(|share| share.to_string() == origin));
     let mut reader = Reader::new(layers);
     reader.faults.extend(fault);
@@ -78,7 +68,7 @@ fn runtime(environment: &Environment, file: Option<&ConfigFile>, flags: &Flags) 
     let found = Runtime::detect(environment);
     let layers = Layers::new().read(environment, file, flags);
     let unset = || (found, "found".to_owned(), None);
-    let Some((raw, origin)) = key::find("runtime").and_then(|key| layers.find(key)) else { return unset() };
+    let Some((raw, origin)) = table::find("runtime").and_then(|key| layers.find(key)) else { return unset() };
     match raw.as_str() {
         Some("auto") => unset(),
         Some(name) if Runtime::named(name).is_some() => (Runtime::named(name).unwrap_or(found), origin, None),
@@ -90,7 +80,7 @@ fn runtime(environment: &Environment, file: Option<&ConfigFile>, flags: &Flags) 
 }
 
 fn in_table_order(mut shown: Vec<Shown>) -> Vec<Shown> {
-    let place = |shown: &Shown| key::KEYS.iter().position(|key| key.name == shown.key);
+    let place = |shown: &Shown| table::KEYS.iter().position(|key| key.name == shown.key);
     shown.sort_by_key(place);
     shown
 }
@@ -98,7 +88,9 @@ fn in_table_order(mut shown: Vec<Shown>) -> Vec<Shown> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::memory::Sharing;
+    use crate::config::types::address::Listen;
+    use crate::environment::environment;
+    use crate::memory::budget::Sharing;
     use std::time::Duration;
 
     fn faults(pairs: &[(&str, &str)], flags: &Flags) -> String {
@@ -108,7 +100,7 @@ mod tests {
     #[test]
     fn defaults_are_those_of_the_contract() {
         let settings = load(&environment(&[]), None, &vec![]).settings.expect("defaults are valid");
-        assert_eq!(settings.socks_listen, [value::Listen::Tcp("127.0.0.1:1055".parse().expect("address"))]);
+        assert_eq!(settings.socks_listen, [Listen::Tcp("127.0.0.1:1055".parse().expect("address"))]);
         assert_eq!(settings.health_listen, "127.0.0.1:9002".parse().expect("address"));
         assert_eq!(settings.connect_timeout, Duration::from_secs(15));
         assert_eq!(settings.drain_timeout, Duration::from_secs(10));
@@ -246,7 +238,7 @@ mod tests {
     #[test]
     fn check_shows_every_key_of_the_table() {
         let shown: Vec<_> = load(&environment(&[]), None, &vec![]).shown.iter().map(|shown| shown.key).collect();
-        let table: Vec<_> = key::KEYS.iter().map(|key| key.name).collect();
+        let table: Vec<_> = table::KEYS.iter().map(|key| key.name).collect();
         assert_eq!(shown, table);
     }
 }

@@ -6,14 +6,17 @@ use std::path::PathBuf;
 
 use figment::value::Value as Raw;
 
-use super::fault::Fault;
-use super::key::{self, Key};
-use super::layers::Layers;
-use super::value::{OnFailure, Value};
-use crate::secret::{MASK, SecretSource, looks_like_a_key, mask_secrets};
+use crate::config::error::Fault;
+use crate::config::layers::Layers;
+use crate::config::table;
+use crate::config::table::Key;
+use crate::config::types::Value;
+use crate::config::types::enums::OnFailure;
+use crate::secret::redactor::{looks_like_a_key, mask_secrets};
+use crate::secret::{MASK, SecretSource};
 
 /// The origin of a value that no source has.
-pub(super) const NOT_SET: &str = "not set";
+pub const NOT_SET: &str = "not set";
 
 /// One line of `tetherd check`.
 #[derive(Clone, Debug)]
@@ -24,7 +27,7 @@ pub struct Shown {
 }
 
 /// Reads values and collects what is wrong with them, and what `check` shows.
-pub(super) struct Reader {
+pub struct Reader {
     layers: Layers,
     pub faults: Vec<Fault>,
     pub shown: Vec<Shown>,
@@ -34,14 +37,14 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    pub(super) fn new(mut layers: Layers) -> Self {
+    pub fn new(mut layers: Layers) -> Self {
         let faults = std::mem::take(&mut layers.faults);
         Self { layers, faults, shown: Vec::new(), health_listen: None, lambda_on_failure: None, lambda_metrics: false }
     }
 
     /// Notes the value for `check` and returns its text parts: one, or those of a list.
     fn parts(&mut self, name: &'static str) -> Option<(&'static Key, Vec<String>, String)> {
-        let key = key::find(name).unwrap_or_else(|| unreachable!("{name} is not in the table of keys"));
+        let key = table::find(name).unwrap_or_else(|| unreachable!("{name} is not in the table of keys"));
         let Some((raw, origin)) = self.layers.find(key) else {
             self.shown.push(Shown { key: name, value: String::new(), origin: NOT_SET.into() });
             return None;
@@ -55,7 +58,7 @@ impl Reader {
         Some((key, parts, origin))
     }
 
-    pub(super) fn value<T: Value>(&mut self, name: &'static str) -> Option<T> {
+    pub fn value<T: Value>(&mut self, name: &'static str) -> Option<T> {
         let (key, parts, origin) = self.parts(name)?;
         let text = parts.join(",");
         let value = T::parse(text.trim());
@@ -65,7 +68,7 @@ impl Reader {
         value
     }
 
-    pub(super) fn list<T: Value>(&mut self, name: &'static str) -> Vec<T> {
+    pub fn list<T: Value>(&mut self, name: &'static str) -> Vec<T> {
         let Some((key, parts, origin)) = self.parts(name) else { return Vec::new() };
         let mut values = Vec::new();
         for text in parts.iter().flat_map(|part| part.split(',')).map(str::trim).filter(|text| !text.is_empty()) {
@@ -78,7 +81,7 @@ impl Reader {
     }
 
     /// A list without which the daemon serves nobody.
-    pub(super) fn filled_list<T: Value>(&mut self, name: &'static str) -> Vec<T> {
+    pub fn filled_list<T: Value>(&mut self, name: &'static str) -> Vec<T> {
         let faults = self.faults.len();
         let values = self.list(name);
         if values.is_empty() && self.faults.len() == faults {
@@ -89,8 +92,8 @@ impl Reader {
 
     /// A secret from the key itself, its `file:` form or its `_file` twin. A file must be readable now; its content
     /// is read when it is needed.
-    pub(super) fn secret(&mut self, name: &'static str) -> Option<SecretSource> {
-        let twin = key::find(&format!("{name}_file")).map(|key| key.name);
+    pub fn secret(&mut self, name: &'static str) -> Option<SecretSource> {
+        let twin = table::find(&format!("{name}_file")).map(|key| key.name);
         let file = twin.and_then(|twin| self.value::<PathBuf>(twin).map(|path| (twin, path)));
         let inline = self.value::<String>(name);
         let (key, source) = match (file, inline) {
@@ -112,7 +115,7 @@ impl Reader {
     }
 
     /// A file of roots to trust, which must be readable now.
-    pub(super) fn roots(&mut self, name: &'static str) -> Option<PathBuf> {
+    pub fn roots(&mut self, name: &'static str) -> Option<PathBuf> {
         let path: PathBuf = self.value(name)?;
         let problem = match std::fs::read_to_string(&path) {
             Ok(text) if text.contains("-----BEGIN CERTIFICATE-----") => return Some(path),
@@ -123,12 +126,12 @@ impl Reader {
         None
     }
 
-    pub(super) fn origin(&self, name: &str) -> String {
+    pub fn origin(&self, name: &str) -> String {
         self.shown.iter().find(|shown| shown.key == name).map_or_else(String::new, |shown| shown.origin.clone())
     }
 
     /// Notes what is wrong with a value that was read.
-    pub(super) fn fault_at(&mut self, key: &'static str, problem: impl Into<String>) {
+    pub fn fault_at(&mut self, key: &'static str, problem: impl Into<String>) {
         let origin = self.origin(key);
         self.faults.push(Fault::new(key, &origin, problem));
     }

@@ -5,14 +5,16 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::auth::AuthSource;
-use super::layers::DEFAULT;
-use super::node::{NodeSettings, SocketPath};
-use super::reader::Reader;
-use super::rule::Rule;
-use super::value::{
-    ControlUrl, Direct, Forward, HostPort, Hostname, Limit, Listen, LogFormat, LogLevel, Logout, Memory, Words,
-};
+use crate::config::layers::DEFAULT;
+use crate::config::reader::Reader;
+use crate::config::sections::auth::AuthSource;
+use crate::config::sections::node::{NodeSettings, SocketPath};
+use crate::config::types::Words;
+use crate::config::types::address::{ControlUrl, Forward, HostPort, Listen};
+use crate::config::types::enums::{Direct, LogFormat, LogLevel, Logout};
+use crate::config::types::hostname::Hostname;
+use crate::config::types::rule::Rule;
+use crate::config::types::units::{Limit, Memory};
 use crate::secret::Secret;
 
 /// Who may use the SOCKS5 listeners.
@@ -91,7 +93,7 @@ pub struct Settings {
 
 impl Reader {
     /// The settings; `None` when a value without which they cannot be built is unusable.
-    pub(super) fn settings(&mut self) -> Option<Settings> {
+    pub fn settings(&mut self) -> Option<Settings> {
         self.health_listen = self.value("health_listen");
         self.lambda_on_failure = self.value("lambda_on_failure");
         self.lambda_metrics = self.value("lambda_metrics").unwrap_or(false);

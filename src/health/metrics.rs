@@ -18,14 +18,14 @@ pub struct Measured {
 
 /// The form of the document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Format {
+pub enum Format {
     Prometheus,
     /// <https://prometheus.io/docs/specs/om/open_metrics_spec/>
     OpenMetrics,
 }
 
 impl Format {
-    pub(super) fn wanted_by(headers: &HeaderMap) -> Self {
+    pub fn wanted_by(headers: &HeaderMap) -> Self {
         let accepted = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
         if accepted.into_iter().any(|value| value.contains("application/openmetrics-text")) {
             Self::OpenMetrics
@@ -34,7 +34,7 @@ impl Format {
         }
     }
 
-    pub(super) fn content_type(self) -> &'static str {
+    pub fn content_type(self) -> &'static str {
         match self {
             Self::Prometheus => prometheus_text::CONTENT_TYPE,
             Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
@@ -43,7 +43,7 @@ impl Format {
 }
 
 /// The document.
-pub(super) fn render(measured: &Measured, format: Format) -> Result<String, std::fmt::Error> {
+pub fn render(measured: &Measured, format: Format) -> Result<String, std::fmt::Error> {
     let mut document = String::new();
     let theirs = measured.tailscaled.as_deref().unwrap_or_default();
     match format {

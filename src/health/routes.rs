@@ -8,8 +8,8 @@ use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use hyper::{HeaderMap, Method, Response, StatusCode};
 use serde_json::json;
 
-use super::metrics::{Format, Measured, render};
-use super::page;
+use crate::health::metrics::{Format, Measured, render};
+use crate::health::page;
 use crate::state::{Phase, State, Watcher};
 use crate::status::{Document, Snapshot};
 

@@ -14,8 +14,8 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use super::routes::{Inspect, View};
-use crate::failed_accepts::FailedAccepts;
+use crate::health::routes::{Inspect, View};
+use crate::net::failed_accepts::FailedAccepts;
 
 /// The longest time for a whole exchange.
 const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(10);

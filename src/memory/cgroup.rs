@@ -72,7 +72,7 @@ impl Groups {
 
     /// One group of version 2.
     #[cfg(test)]
-    pub(super) fn at(directory: PathBuf) -> Self {
+    pub fn at(directory: PathBuf) -> Self {
         Self { files: &SECOND, directories: vec![directory] }
     }
 

@@ -8,17 +8,17 @@ use hyper::body::Bytes;
 use tokio::io::AsyncWriteExt;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::connector::{Connection, Connector};
-use super::counters::Counters;
-use super::label::{Outcome, Path, Protocol};
-use super::lane::Lane;
-use super::patience::{Carried, Patience};
-use super::relay::{HalfClose, Terms, relay_until};
-use super::stream::Stream;
-use super::ties::Ties;
-use super::{http, socks};
-use crate::config::Credentials;
-use crate::dial::{Dial, DialError, Held, Tailnet, Target};
+use crate::config::settings::Credentials;
+use crate::proxy::connect::{Connection, Connector};
+use crate::proxy::listener::stream::Stream;
+use crate::proxy::metrics::counters::Counters;
+use crate::proxy::metrics::labels::{Outcome, Path, Protocol};
+use crate::proxy::relay::limits::{Carried, Patience};
+use crate::proxy::relay::migration::Ties;
+use crate::proxy::relay::worker::Lane;
+use crate::proxy::relay::{HalfClose, Terms, relay_until};
+use crate::proxy::{http, socks5};
+use crate::target::dial::{Dial, DialError, Held, Tailnet, Target};
 
 /// The version byte that a SOCKS5 greeting begins with.
 const SOCKS5: u8 = 5;
@@ -50,7 +50,7 @@ impl<D: Dial> Proxy<D> {
         };
         // In boxes of their own: what a connection takes while it is silent is no more than its part of that needs.
         match Box::pin(first).await {
-            Ok(Ok(Some(SOCKS5))) => Box::pin(socks::serve(self, stream, from)).await,
+            Ok(Ok(Some(SOCKS5))) => Box::pin(socks5::serve(self, stream, from)).await,
             // Every HTTP method begins with a letter.
             Ok(Ok(Some(byte))) if byte.is_ascii_alphabetic() => Box::pin(http::serve(self, stream, from)).await,
             Ok(Ok(Some(byte))) => {
@@ -89,7 +89,7 @@ impl<D: Dial> Proxy<D> {
     }
 
     /// A connection to `target`, timed.
-    pub(super) async fn connect(&self, target: &Target) -> Result<Connection, DialError> {
+    pub async fn connect(&self, target: &Target) -> Result<Connection, DialError> {
         let asked = Instant::now();
         // In a box of its own: 15 KiB that a connection needs no more once it is there.
         let connection = Box::pin(self.connector.connect(target)).await?;
@@ -102,7 +102,7 @@ impl<D: Dial> Proxy<D> {
     }
 
     /// Counts and logs a client that got no connection.
-    pub(super) fn unserved(&self, from: &str, protocol: Protocol, outcome: Outcome, reason: &str) {
+    pub fn unserved(&self, from: &str, protocol: Protocol, outcome: Outcome, reason: &str) {
         self.counters.failed(protocol, outcome);
         tracing::info!(from, reason, "connection not made");
     }
@@ -112,7 +112,7 @@ impl<D: Dial> Proxy<D> {
     }
 
     /// Carries bytes between a client and its target until both have ended. `sent` came from the client already.
-    pub(super) async fn relay(&self, client: Stream, connection: Connection, sent: Vec<u8>) {
+    pub async fn relay(&self, client: Stream, connection: Connection, sent: Vec<u8>) {
         match connection {
             Connection::Tailnet(Tailnet::Held(held)) => Box::pin(self.hand_over(client, held, sent)).await,
             Connection::Tailnet(Tailnet::Stream(target, early)) => {
@@ -177,7 +177,7 @@ impl<D: Dial> Proxy<D> {
     }
 
     /// Whether a UDP ASSOCIATE is served.
-    pub(super) fn carries_datagrams(&self) -> bool {
+    pub fn carries_datagrams(&self) -> bool {
         self.udp && self.connector.carries_datagrams()
     }
 
@@ -187,7 +187,7 @@ impl<D: Dial> Proxy<D> {
 
     /// Lets a refused client read its reply: closing a socket with unread bytes resets the connection, and the reset
     /// would overtake the reply.
-    pub(super) async fn linger(&self, mut client: Stream) {
+    pub async fn linger(&self, mut client: Stream) {
         let _ = client.shutdown().await;
         let mut rest = tokio::io::sink();
         tokio::select! {

@@ -1,7 +1,7 @@
 //! A value that must not be shown: zeroed when dropped, masked by Debug, without Display or Serialize.
 //! And the redactor that takes secrets out of text written by others (tailscaled, the control server).
 
-mod redactor;
+pub(crate) mod redactor;
 
 use std::fmt;
 use std::fs::File;
@@ -14,8 +14,6 @@ use serde_json::Value;
 use subtle::ConstantTimeEq;
 use thiserror::Error;
 use zeroize::{Zeroize, Zeroizing};
-
-pub use redactor::{CLIENT_SECRET_PREFIX, HEADSCALE_API_KEY_PREFIX, Redactor, looks_like_a_key, mask_secrets};
 
 /// What stands in the place of a secret in every output.
 pub const MASK: &str = "***";

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, RwLock};
 
-use super::{MASK, Secret};
+use crate::secret::{MASK, Secret};
 
 /// Shorter values are not searched for in text: they would hit ordinary words.
 const SHORTEST_SEARCHED: usize = 8;

@@ -9,19 +9,19 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::calls::Calls;
-use super::control::Control;
-use super::local_api::{LocalApi, LocalApiError};
-use super::login::Login;
-use super::path_watch::PathWatch;
-use super::process::{Launch, Process, StartError};
-use super::reports::{Report, Reports};
-use super::restart::{Backoff, Run, jittered};
-use super::session::Session;
-use super::standing::{Progress, SessionEnd, Standing};
-use super::thaw::Thaw;
-use crate::fatal::Fatal;
+use crate::exit_reason::Fatal;
 use crate::state::Phase;
+use crate::tailscaled::backoff::{Backoff, Run, jittered};
+use crate::tailscaled::calls::Calls;
+use crate::tailscaled::events::{Report, Reports};
+use crate::tailscaled::local_api::{LocalApi, LocalApiError};
+use crate::tailscaled::path::control_probe::Control;
+use crate::tailscaled::path::health::PathWatch;
+use crate::tailscaled::path::rebind::Thaw;
+use crate::tailscaled::process::{Launch, Process, StartError};
+use crate::tailscaled::session::Session;
+use crate::tailscaled::session::preferences::Login;
+use crate::tailscaled::session::state::{Progress, SessionEnd, Standing};
 
 /// Where tailscaled keeps the node's identity, in its state directory.
 const STATE_FILE: &str = "tailscaled.state";

@@ -1,7 +1,7 @@
 //! The gateway: never without a password, never fewer pods than asked for while others are replaced, and time to end in order.
 
 use serde_json::{Value, json};
-use tetherd::config::key;
+use tetherd::config::table;
 
 use crate::chart::{forbidden, gateway, only, refusal, render, tetherd, with};
 
@@ -19,7 +19,7 @@ fn its_environment_names_no_setting_that_does_not_exist() {
         let names: Vec<&str> = env.iter().filter_map(|one| one["name"].as_str()?.strip_prefix("TETHERD_")).collect();
         assert!(names.len() > 6, "{names:?}");
         for name in names {
-            assert!(key::find(&name.to_lowercase()).is_some(), "{name}");
+            assert!(table::find(&name.to_lowercase()).is_some(), "{name}");
         }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 
 use serde_json::{Value, json};
-use tetherd::config::key::KEYS;
+use tetherd::config::table::KEYS;
 
 use crate::chart::{gateway, refusal, repository, with};
 

@@ -6,7 +6,7 @@ use std::fs;
 use std::process::Command;
 
 use serde_json::{Map, Value, json};
-use tetherd::config::key::KEYS;
+use tetherd::config::table::KEYS;
 
 use crate::chart::{only, render, render_example, tetherd};
 

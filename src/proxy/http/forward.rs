@@ -13,19 +13,19 @@ use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::sync::Mutex;
 
-use super::answer::{Body, status_of};
-use super::{BUFFER, headers};
-use crate::dial::{Dial, DialError, RelayTerms, Tailnet, Target};
-use crate::local_stream::LocalStream;
+use crate::net::unix_stream::LocalStream;
 use crate::proxy::client::Proxy;
-use crate::proxy::connector::Connection;
-use crate::proxy::label::{Direction, Outcome, Protocol};
+use crate::proxy::connect::Connection;
+use crate::proxy::http::responses::{Body, status_of};
+use crate::proxy::http::{BUFFER, headers};
+use crate::proxy::metrics::labels::{Direction, Outcome, Protocol};
+use crate::target::dial::{Dial, DialError, RelayTerms, Tailnet, Target};
 
 const HTTP_PORT: u16 = 80;
 
 /// Why a request was not answered by its target.
 #[derive(Debug, Error)]
-pub(super) enum Failure {
+pub enum Failure {
     #[error("{0}")]
     Dial(#[from] DialError),
     #[error("the target broke off: {0}")]
@@ -35,7 +35,7 @@ pub(super) enum Failure {
 }
 
 impl Failure {
-    pub(super) fn status(&self) -> StatusCode {
+    pub fn status(&self) -> StatusCode {
         match self {
             Self::Dial(error) => status_of(error),
             Self::Broken(_) => StatusCode::BAD_GATEWAY,
@@ -43,7 +43,7 @@ impl Failure {
         }
     }
 
-    pub(super) fn outcome(&self) -> Outcome {
+    pub fn outcome(&self) -> Outcome {
         match self {
             Self::Dial(error) => Outcome::from(error),
             Self::Broken(_) => Outcome::Failed,
@@ -53,7 +53,7 @@ impl Failure {
 }
 
 /// The target of an absolute-form request.
-pub(super) fn target_of(uri: &Uri) -> Result<Target, &'static str> {
+pub fn target_of(uri: &Uri) -> Result<Target, &'static str> {
     let Some(authority) = uri.authority() else {
         return Err("this is a proxy: a request must name its whole address, or use CONNECT");
     };
@@ -73,11 +73,11 @@ pub(super) fn target_of(uri: &Uri) -> Result<Target, &'static str> {
 
 /// The connection to the target of the client's last request.
 #[derive(Default)]
-pub(super) struct Upstream(Mutex<Option<(Target, SendRequest<Body>)>>);
+pub struct Upstream(Mutex<Option<(Target, SendRequest<Body>)>>);
 
 impl Upstream {
     /// Sends `request` on to `target` and returns its answer, the body of which streams.
-    pub(super) async fn forward<D: Dial>(
+    pub async fn forward<D: Dial>(
         &self,
         proxy: &Proxy<D>,
         target: &Target,

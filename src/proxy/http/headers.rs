@@ -6,7 +6,7 @@ use hyper::header::{
     CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHORIZATION, TRANSFER_ENCODING, VIA,
 };
 
-use crate::config::Credentials;
+use crate::config::settings::Credentials;
 
 /// Hop-by-hop headers beside those that `Connection` names.
 const HOP_BY_HOP: [&str; 9] = [
@@ -22,7 +22,7 @@ const HOP_BY_HOP: [&str; 9] = [
 ];
 
 /// Makes the headers of a message those of the next hop.
-pub(super) fn pass_on(headers: &mut HeaderMap) {
+pub fn pass_on(headers: &mut HeaderMap) {
     let named: Vec<HeaderName> = headers
         .get_all(CONNECTION)
         .iter()
@@ -44,7 +44,7 @@ pub(super) fn pass_on(headers: &mut HeaderMap) {
 }
 
 /// Whether the client proved who it is (RFC 7617).
-pub(super) fn authorized(headers: &HeaderMap, credentials: &Credentials) -> bool {
+pub fn authorized(headers: &HeaderMap, credentials: &Credentials) -> bool {
     let given = headers.get(PROXY_AUTHORIZATION).and_then(|value| decode(value.to_str().ok()?));
     let given = given.as_deref().and_then(|given| given.split_once(':'));
     given.is_some_and(|(user, password)| credentials.accept(user, password))

@@ -1,10 +1,10 @@
 //! HTTP proxying: CONNECT (RFC 9110, section 9.3.6), and absolute-form requests (RFC 9112, section 3.2.2). The protocol
 //! is hyper's; the statuses tell the truth.
 
-mod answer;
-mod forward;
-mod headers;
-mod watched;
+pub(crate) mod client_presence;
+pub(crate) mod forward;
+pub(crate) mod headers;
+pub(crate) mod responses;
 
 use std::convert::Infallible;
 use std::pin::pin;
@@ -18,15 +18,15 @@ use hyper::upgrade::OnUpgrade;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 
-use super::client::Proxy;
-use super::connector::Connection;
-use super::label::{Outcome, Protocol};
-use super::patience::idle;
-use super::stream::Stream;
-use crate::dial::{Dial, Target};
-use answer::{Body, refusal};
-use forward::Upstream;
-use watched::Watched;
+use crate::proxy::client::Proxy;
+use crate::proxy::connect::Connection;
+use crate::proxy::http::client_presence::Watched;
+use crate::proxy::http::forward::Upstream;
+use crate::proxy::http::responses::{Body, refusal};
+use crate::proxy::listener::stream::Stream;
+use crate::proxy::metrics::labels::{Outcome, Protocol};
+use crate::proxy::relay::limits::idle;
+use crate::target::dial::{Dial, Target};
 
 /// The longest head of a message, and as much of a body as is held at once: what Squid allows. hyper's 400 KiB would be
 /// 1 GB with 3 000 clients.
@@ -52,7 +52,7 @@ struct Exchange<'a, D> {
 }
 
 /// Serves one client to the end: request after request, or as a tunnel.
-pub(super) async fn serve<D: Dial>(proxy: &Proxy<D>, stream: Stream, from: &str) {
+pub async fn serve<D: Dial>(proxy: &Proxy<D>, stream: Stream, from: &str) {
     let exchange = Exchange {
         proxy,
         from,
@@ -171,10 +171,10 @@ impl<D: Dial> Exchange<'_, D> {
                 self.proxy.counters.connected(Protocol::HttpConnect);
                 let tunnel = Tunnel { client: hyper::upgrade::on(&mut request), target: connection };
                 *self.tunnel.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(tunnel);
-                Response::new(answer::whole(Bytes::new()))
+                Response::new(responses::whole(Bytes::new()))
             }
             Err(error) => {
-                let (status, reason) = (answer::status_of(&error), format!("{target}: {error}"));
+                let (status, reason) = (responses::status_of(&error), format!("{target}: {error}"));
                 self.refuse(Protocol::HttpConnect, status, Outcome::from(&error), &reason)
             }
         }

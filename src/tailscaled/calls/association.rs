@@ -2,14 +2,14 @@
 
 use std::os::fd::AsFd;
 
-use super::channel::{Channel, pair};
-use super::message::{self, request};
-use super::session_ended;
-use crate::datagrams::Datagrams;
-use crate::dial::DialError;
+use crate::tailscaled::calls::channel::{Channel, pair};
+use crate::tailscaled::calls::message::request;
+use crate::tailscaled::calls::{message, session_ended};
+use crate::target::datagrams::Datagrams;
+use crate::target::dial::DialError;
 
 /// Opens an association.
-pub(in crate::tailscaled) async fn associate(channel: &Channel) -> Result<Datagrams, DialError> {
+pub async fn associate(channel: &Channel) -> Result<Datagrams, DialError> {
     let (own, theirs) = pair().map_err(session_ended)?;
     let message = message::message(request::ASSOCIATE, channel.new_id(), &[]);
     channel.send(&message, Some(theirs.as_fd())).await.map_err(session_ended)?;

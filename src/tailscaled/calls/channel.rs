@@ -18,8 +18,8 @@ use tokio::net::UnixStream;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
-use super::message::{Traffic, split};
-use crate::local_stream::watched;
+use crate::net::unix_stream::watched;
+use crate::tailscaled::calls::message::{Traffic, split};
 
 const REQUEST: &[u8] = b"POST /localapi/v0/tetherd-v1-session HTTP/1.1\r\nHost: local-tailscaled.sock\r\n\
                          Connection: upgrade\r\nUpgrade: tetherd-session\r\nContent-Length: 0\r\n\r\n";
@@ -29,14 +29,14 @@ const LARGEST_HEAD: usize = 4 << 10;
 const LARGEST: usize = 4 << 10;
 
 /// How opening a channel went.
-pub(super) enum Opened {
+pub enum Opened {
     Session(Arc<Channel>),
     /// tailscaled does not know the call.
     Unknown,
 }
 
 /// One end of the channel, which lasts as long as the other one does.
-pub(in crate::tailscaled) struct Channel {
+pub struct Channel {
     socket: AsyncFd<OwnedFd>,
     /// Who waits for the next message about an id.
     waiting: Mutex<HashMap<u32, oneshot::Sender<Vec<u8>>>>,
@@ -52,7 +52,7 @@ pub(in crate::tailscaled) struct Channel {
 
 impl Channel {
     /// Opens a session with the tailscaled whose LocalAPI listens at `path`.
-    pub(super) async fn open(path: &Path) -> io::Result<Opened> {
+    pub async fn open(path: &Path) -> io::Result<Opened> {
         let mut request = UnixStream::connect(path).await?;
         request.write_all(REQUEST).await?;
         match status(&mut request).await? {
@@ -90,12 +90,12 @@ impl Channel {
     }
 
     /// Whether the other end is there still, as far as is known.
-    pub(super) fn is_open(&self) -> bool {
+    pub fn is_open(&self) -> bool {
         !self.ended.load(Ordering::Acquire)
     }
 
     /// An id that nobody waits for. 0 is that of messages without an answer.
-    pub(super) fn new_id(&self) -> u32 {
+    pub fn new_id(&self) -> u32 {
         loop {
             let id = self.next.fetch_add(1, Ordering::Relaxed);
             if id != 0 && !lock(&self.waiting).contains_key(&id) {
@@ -105,7 +105,7 @@ impl Channel {
     }
 
     /// Of the session's bytes so far those that were not counted before. Figures that come late count for nothing.
-    pub(super) fn uncounted(&self, (sent, received): Traffic) -> Traffic {
+    pub fn uncounted(&self, (sent, received): Traffic) -> Traffic {
         let mut counted = lock(&self.counted);
         let new = (sent.saturating_sub(counted.0), received.saturating_sub(counted.1));
         *counted = (counted.0 + new.0, counted.1 + new.1);
@@ -114,7 +114,7 @@ impl Channel {
 
     /// Receives the next message about `id`, to be called before what it answers is sent. Ends with an error when the
     /// session does.
-    pub(super) fn expect(&self, id: u32) -> oneshot::Receiver<Vec<u8>> {
+    pub fn expect(&self, id: u32) -> oneshot::Receiver<Vec<u8>> {
         let (sender, receiver) = oneshot::channel();
         lock(&self.waiting).insert(id, sender);
         if !self.is_open() {
@@ -124,13 +124,13 @@ impl Channel {
     }
 
     /// Nobody waits for messages about `id` any more.
-    pub(super) fn forget(&self, id: u32) {
+    pub fn forget(&self, id: u32) {
         lock(&self.waiting).remove(&id);
     }
 
     /// Sends one message, with a descriptor where there is one. Waits for room: the channel holds some 300 messages that
     /// tailscaled has not read.
-    pub(super) async fn send(&self, message: &[u8], descriptor: Option<BorrowedFd<'_>>) -> io::Result<()> {
+    pub async fn send(&self, message: &[u8], descriptor: Option<BorrowedFd<'_>>) -> io::Result<()> {
         loop {
             match send(self.socket.as_raw_fd(), message, descriptor) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -143,7 +143,7 @@ impl Channel {
     }
 
     /// Sends one message by and by, without an error: whoever does not wait for it has no use for one.
-    pub(super) fn post(self: &Arc<Self>, message: Vec<u8>) {
+    pub fn post(self: &Arc<Self>, message: Vec<u8>) {
         let mut left = lock(&self.left);
         if left.is_empty() && !is_full(&send(self.socket.as_raw_fd(), &message, None)) {
             return;
@@ -213,7 +213,7 @@ fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// Two ends of a channel; neither blocks.
-pub(super) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
+pub fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     Ok(socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags)?)
 }

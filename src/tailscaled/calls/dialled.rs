@@ -9,11 +9,11 @@ use std::sync::Arc;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
-use super::channel::Channel;
-use super::message::{self, DialOutcome, request};
-use super::session_ended;
-use crate::datagrams::address_bytes;
-use crate::dial::{DialError, Held, RelayTerms, Relayed};
+use crate::tailscaled::calls::channel::Channel;
+use crate::tailscaled::calls::message::{DialOutcome, request};
+use crate::tailscaled::calls::{message, session_ended};
+use crate::target::datagrams::address_bytes;
+use crate::target::dial::{DialError, Held, RelayTerms, Relayed};
 
 /// Something that tailscaled does for this session under an id. Dropped, it is given up there.
 struct Line {
@@ -33,10 +33,7 @@ impl Drop for Line {
 }
 
 /// Dials `address` through the tailnet; `None` where no node leads there.
-pub(in crate::tailscaled) async fn dial(
-    channel: Arc<Channel>,
-    address: SocketAddr,
-) -> Result<Option<Box<dyn Held>>, DialError> {
+pub async fn dial(channel: Arc<Channel>, address: SocketAddr) -> Result<Option<Box<dyn Held>>, DialError> {
     let id = channel.new_id();
     let answer = channel.expect(id);
     let mut line = Line { channel, id, is_over: false };

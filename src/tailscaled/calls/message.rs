@@ -4,14 +4,14 @@
 use std::net::{Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use crate::datagrams::read_address;
-use crate::dial::{DialError, Located, RelayTerms};
+use crate::target::datagrams::read_address;
+use crate::target::dial::{DialError, Located, RelayTerms};
 
 /// Kind and id.
 const HEAD: usize = 5;
 
 /// Kinds of messages to tailscaled.
-pub(super) mod request {
+pub mod request {
     pub const DIAL: u8 = b'D';
     pub const HAND_OVER: u8 = b'H';
     pub const CUT: u8 = b'C';
@@ -37,7 +37,7 @@ mod outcome {
 
 /// What a dial came to.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum DialOutcome {
+pub enum DialOutcome {
     /// Connected; the connection's own address in the tailnet.
     Connected(SocketAddr),
     /// No node leads there.
@@ -45,7 +45,7 @@ pub(super) enum DialOutcome {
 }
 
 /// A message of `kind` about `id`.
-pub(super) fn message(kind: u8, id: u32, body: &[u8]) -> Vec<u8> {
+pub fn message(kind: u8, id: u32, body: &[u8]) -> Vec<u8> {
     let mut message = Vec::with_capacity(HEAD + body.len());
     message.push(kind);
     message.extend(id.to_le_bytes());
@@ -54,16 +54,16 @@ pub(super) fn message(kind: u8, id: u32, body: &[u8]) -> Vec<u8> {
 }
 
 /// Id and body of a message from tailscaled; the kind follows from what was asked.
-pub(super) fn split(message: &[u8]) -> Option<(u32, &[u8])> {
+pub fn split(message: &[u8]) -> Option<(u32, &[u8])> {
     let (head, body) = message.split_at_checked(HEAD)?;
     Some((u32::from_le_bytes(head[1..].try_into().ok()?), body))
 }
 
 /// The longest message that tailscaled takes.
-pub(super) const LARGEST: usize = 128 << 10;
+pub const LARGEST: usize = 128 << 10;
 
 /// The body of a hand-over.
-pub(super) fn hand_over(terms: RelayTerms, ahead: &[u8]) -> Vec<u8> {
+pub fn hand_over(terms: RelayTerms, ahead: &[u8]) -> Vec<u8> {
     let mut body = Vec::with_capacity(9 + ahead.len());
     body.extend(milliseconds(terms.half_closed).to_le_bytes());
     body.extend(terms.idle.map_or(0, milliseconds).to_le_bytes());
@@ -72,12 +72,12 @@ pub(super) fn hand_over(terms: RelayTerms, ahead: &[u8]) -> Vec<u8> {
     body
 }
 
-pub(super) fn milliseconds(time: Duration) -> u32 {
+pub fn milliseconds(time: Duration) -> u32 {
     u32::try_from(time.as_millis()).unwrap_or(u32::MAX).max(1)
 }
 
 /// Reads the answer to a dial.
-pub(super) fn dial_outcome(body: &[u8]) -> Result<DialOutcome, DialError> {
+pub fn dial_outcome(body: &[u8]) -> Result<DialOutcome, DialError> {
     let (&code, rest) = body.split_first().ok_or_else(malformed)?;
     match code {
         outcome::CONNECTED => {
@@ -89,7 +89,7 @@ pub(super) fn dial_outcome(body: &[u8]) -> Result<DialOutcome, DialError> {
 }
 
 /// Reads the answer to a lookup: the whole name that answered, and its addresses.
-pub(super) fn places(body: &[u8]) -> Result<(String, Vec<Located>), DialError> {
+pub fn places(body: &[u8]) -> Result<(String, Vec<Located>), DialError> {
     let (&code, rest) = body.split_first().ok_or_else(malformed)?;
     if code != outcome::CONNECTED {
         return Err(error(code, rest));
@@ -106,15 +106,15 @@ pub(super) fn places(body: &[u8]) -> Result<(String, Vec<Located>), DialError> {
 }
 
 /// Bytes that were sent and received.
-pub(super) type Traffic = (u64, u64);
+pub type Traffic = (u64, u64);
 
 /// Reads what is said at the end of a connection: its own bytes, and those of the whole session so far.
-pub(super) fn ended(body: &[u8]) -> Option<(Traffic, Traffic)> {
+pub fn ended(body: &[u8]) -> Option<(Traffic, Traffic)> {
     Some((traffic(body)?, traffic(body.get(16..)?)?))
 }
 
 /// Reads the bytes of the whole session so far.
-pub(super) fn traffic(body: &[u8]) -> Option<Traffic> {
+pub fn traffic(body: &[u8]) -> Option<Traffic> {
     let (sent, received) = (body.first_chunk::<8>()?, body.get(8..)?.first_chunk::<8>()?);
     Some((u64::from_le_bytes(*sent), u64::from_le_bytes(*received)))
 }
@@ -138,7 +138,7 @@ fn malformed() -> DialError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::datagrams::address_bytes;
+    use crate::target::datagrams::address_bytes;
 
     #[test]
     fn outcomes_are_told_apart_by_their_numbers() {

@@ -1,10 +1,10 @@
 //! The calls of ours inside tailscaled (`parts/tailscaled/calls`): one session, by which connections are dialled and handed
 //! over, names looked up, datagrams carried. A tailscaled that users bring may lack them.
 
-mod association;
-mod channel;
-mod dialled;
-mod message;
+pub(crate) mod association;
+pub mod channel;
+pub(crate) mod dialled;
+pub(crate) mod message;
 
 use std::io;
 use std::path::PathBuf;
@@ -16,17 +16,14 @@ use std::time::Duration;
 use tokio::sync::Mutex as AsyncMutex;
 use tokio::time::timeout;
 
-use super::local_api::ANSWER_TIMEOUT;
-use super::running_time::within;
-use crate::dial::{DialError, Located};
-pub(super) use association::associate;
-pub(super) use channel::Channel;
-use channel::Opened;
-pub(super) use dialled::dial;
-use message::request;
+use crate::tailscaled::calls::channel::{Channel, Opened};
+use crate::tailscaled::calls::message::request;
+use crate::tailscaled::local_api::ANSWER_TIMEOUT;
+use crate::tailscaled::path::timeout::within;
+use crate::target::dial::{DialError, Located};
 
 /// Stands in the program of a tailscaled that has the calls.
-pub(super) const MARKER: &str = "tetherd calls: version 1";
+pub const MARKER: &str = "tetherd calls: version 1";
 
 /// What is less with a tailscaled that has no such calls.
 pub const WITHOUT_CALLS: &str = "this tailscaled has no calls of tetherd's: no UDP, names by split DNS do not resolve, and \
@@ -98,7 +95,7 @@ impl Calls {
     }
 
     /// The open session, opened where there is none; `None` where tailscaled has no calls.
-    pub(super) async fn channel(&self) -> io::Result<Option<Arc<Channel>>> {
+    pub async fn channel(&self) -> io::Result<Option<Arc<Channel>>> {
         if let Some(known) = self.known() {
             return Ok(known);
         }
@@ -175,7 +172,7 @@ impl Calls {
     }
 
     /// Bytes that handed-over connections have sent and received since the last report.
-    pub(super) async fn traffic(&self) -> Option<(u64, u64)> {
+    pub async fn traffic(&self) -> Option<(u64, u64)> {
         let channel = self.known()??;
         let id = channel.new_id();
         let session = message::traffic(&ask(&channel, id, request::TRAFFIC, &[]).await.ok()?)?;
@@ -188,7 +185,7 @@ impl Calls {
 }
 
 /// All addresses of a name or of an address, as the tailnet knows them, and the whole name that they are of.
-pub(super) async fn resolve(channel: &Channel, name: &str) -> Result<(String, Vec<Located>), DialError> {
+pub async fn resolve(channel: &Channel, name: &str) -> Result<(String, Vec<Located>), DialError> {
     let id = channel.new_id();
     let answer = ask(channel, id, request::RESOLVE, name.as_bytes()).await.map_err(session_ended)?;
     message::places(&answer)
@@ -210,6 +207,6 @@ impl Drop for Forget<'_> {
     }
 }
 
-pub(super) fn session_ended(error: io::Error) -> DialError {
+pub fn session_ended(error: io::Error) -> DialError {
     DialError::Tailscaled(format!("session: {error}"))
 }

@@ -1,22 +1,22 @@
 //! Where the node stands is asked of the control server when the path is silent, or tailscaled came back with what it
 //! knew before: tailscaled itself would go on saying Running.
 
-use super::Session;
 use crate::tailscaled::local_api::LocalApiError;
-use crate::tailscaled::standing::SessionEnd;
-use crate::tailscaled::verification::Verdict;
+use crate::tailscaled::session::Session;
+use crate::tailscaled::session::state::SessionEnd;
+use crate::tailscaled::session::verify::Verdict;
 
 impl Session<'_> {
     /// tailscaled is back with the network map of before, though the control server may not have been heard: dials make
     /// sense, readiness waits for a word.
-    pub(super) fn resumed(&mut self) {
+    pub fn resumed(&mut self) {
         self.progress.verification.begin();
         self.reports.send_doubt("back as the same node; waiting for the control server's word");
     }
 
     /// No dial is answered. tailscaled would go on saying Running; told to start again it asks the control server
     /// where the node stands. A known node is online again within 0.3 s, and its connections live on.
-    pub(super) async fn suspect(&mut self) -> Result<(), SessionEnd> {
+    pub async fn suspect(&mut self) -> Result<(), SessionEnd> {
         if !self.progress.ready || !self.progress.verification.may_begin() {
             return Ok(());
         }
@@ -30,7 +30,7 @@ impl Session<'_> {
         Ok(())
     }
 
-    pub(super) async fn verify(&mut self) -> Result<(), SessionEnd> {
+    pub async fn verify(&mut self) -> Result<(), SessionEnd> {
         let online = self.is_online().await?;
         match self.progress.verification.judge(online) {
             Verdict::Known if self.progress.running => self.ready(),
@@ -53,7 +53,7 @@ impl Session<'_> {
     }
 
     /// A dial was answered while the path was in doubt.
-    pub(super) fn answered(&mut self) {
+    pub fn answered(&mut self) {
         self.progress.verification.end();
         self.ready();
     }

@@ -1,8 +1,11 @@
 //! One session with a running tailscaled: join, then follow what it says, notice when it hangs, when a login is
 //! needed again, and when the control server has forgotten the node.
 
-mod entry;
-mod inquiry;
+pub(crate) mod inquiry;
+pub(crate) mod login;
+pub(crate) mod preferences;
+pub(crate) mod state;
+pub(crate) mod verify;
 
 use std::convert::Infallible;
 use std::pin::pin;
@@ -11,17 +14,17 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::bus::{Notice, TailscaledState};
-use super::calls::Calls;
-use super::control::Control;
-use super::local_api::{LocalApi, LocalApiError};
-use super::login::Login;
-use super::path_watch::PathWatch;
-use super::reports::Reports;
-use super::running_time::within;
-use super::standing::{LISTEN_TIMEOUT, Progress, SessionEnd, Standing};
-use super::thaw::Thaw;
 use crate::state::Phase;
+use crate::tailscaled::calls::Calls;
+use crate::tailscaled::events::Reports;
+use crate::tailscaled::local_api::ipn_bus::{Notice, TailscaledState};
+use crate::tailscaled::local_api::{LocalApi, LocalApiError};
+use crate::tailscaled::path::control_probe::Control;
+use crate::tailscaled::path::health::PathWatch;
+use crate::tailscaled::path::rebind::Thaw;
+use crate::tailscaled::path::timeout::within;
+use crate::tailscaled::session::preferences::Login;
+use crate::tailscaled::session::state::{LISTEN_TIMEOUT, Progress, SessionEnd, Standing};
 
 /// How often tailscaled is asked whether it still answers.
 const ALIVE_EVERY: Duration = Duration::from_secs(2);

@@ -1,0 +1,108 @@
+//! The AWS SDK's requests over [`Https`]: the SDK's own client would bring a second set of roots and a connection pool.
+
+use std::fmt;
+use std::time::Duration;
+
+use aws_smithy_runtime_api::client::http::{
+    HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
+};
+use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
+use aws_smithy_runtime_api::client::result::ConnectorError;
+use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
+use aws_smithy_runtime_api::http::HttpError;
+use aws_smithy_types::body::SdkBody;
+use http_body_util::Full;
+use hyper::Uri;
+use thiserror::Error;
+use tokio::time::timeout;
+
+use crate::auth_keys::https::{Https, HttpsError, LARGEST_ANSWER};
+use crate::net::http_request;
+use crate::secret::zeroed_when_sent;
+
+/// Where the SDK names no limits of its own.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+const READ_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Where the instance metadata service gives the token that every question to it needs (IMDSv2).
+const METADATA_TOKEN: &str = "/latest/api/token";
+
+/// The SDK's view of the client.
+#[derive(Clone)]
+pub struct AwsHttp {
+    pub https: Https,
+    /// Whether the instance metadata service may be asked.
+    pub imds: bool,
+}
+
+impl fmt::Debug for AwsHttp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AwsHttp")
+    }
+}
+
+impl HttpClient for AwsHttp {
+    fn http_connector(&self, settings: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
+        SharedHttpConnector::new(Connector {
+            http: self.clone(),
+            connect_timeout: settings.connect_timeout().unwrap_or(CONNECT_TIMEOUT),
+            read_timeout: settings.read_timeout().unwrap_or(READ_TIMEOUT),
+        })
+    }
+}
+
+#[derive(Debug)]
+struct Connector {
+    http: AwsHttp,
+    connect_timeout: Duration,
+    read_timeout: Duration,
+}
+
+impl HttpConnector for Connector {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let (https, connect) = (self.http.https.clone(), self.connect_timeout);
+        let whole = connect + self.read_timeout;
+        let of_metadata = is_of_metadata(&request);
+        if of_metadata && !self.http.imds {
+            return HttpConnectorFuture::ready(Err(final_failure(NoMetadata)));
+        }
+        HttpConnectorFuture::new(async move {
+            let exchange = timeout(whole, exchange(&https, request, connect));
+            let result = exchange.await.unwrap_or(Err(HttpsError::TimedOut(whole)));
+            result.map_err(|error| if of_metadata { final_failure(error) } else { failed(error) })
+        })
+    }
+}
+
+/// In this place credentials come another way.
+#[derive(Debug, Error)]
+#[error("the instance metadata service is not asked here")]
+struct NoMetadata;
+
+fn is_of_metadata(request: &HttpRequest) -> bool {
+    let path = request.uri().parse::<Uri>();
+    request.method() == "PUT" && path.is_ok_and(|uri| uri.path() == METADATA_TOKEN)
+}
+
+/// One that the SDK does not try again after: the metadata service answers within milliseconds where it is there at
+/// all; in a container behind a hop limit it never does.
+fn final_failure(error: impl std::error::Error + Send + Sync + 'static) -> ConnectorError {
+    ConnectorError::user(error.into())
+}
+
+async fn exchange(https: &Https, request: HttpRequest, connect: Duration) -> Result<HttpResponse, HttpsError> {
+    let malformed = |error: HttpError| HttpsError::Malformed(error.to_string());
+    let request = request.try_into_http1x().map_err(malformed)?;
+    // What is asked here is small, and in memory.
+    let request = request.map(|body| Full::new(zeroed_when_sent(body.bytes().unwrap_or_default())));
+    let (head, body) = https.send(request, connect).await?.into_parts();
+    let body = http_request::read_body(body, LARGEST_ANSWER).await?;
+    HttpResponse::try_from(hyper::Response::from_parts(head, SdkBody::from(body))).map_err(malformed)
+}
+
+fn failed(error: HttpsError) -> ConnectorError {
+    match error {
+        HttpsError::TimedOut(_) => ConnectorError::timeout(error.into()),
+        _ => ConnectorError::io(error.into()),
+    }
+}

@@ -1,0 +1,188 @@
+//! The HTTP proxy on the way to an API: `HTTPS_PROXY` and `NO_PROXY`, in either case, as Go's programs read them.
+//! Plain HTTP, which is metadata and credential endpoints, never takes one.
+
+use std::net::IpAddr;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use hyper::Uri;
+use ipnet::IpNet;
+use percent_encoding::percent_decode_str;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use zeroize::Zeroizing;
+
+use crate::environment::Environment;
+use crate::secret::Secret;
+
+/// More than any answer to CONNECT.
+const LONGEST_HEAD: usize = 16 * 1024;
+
+const NO_ADDRESS: &str =
+    "HTTPS_PROXY is no address; characters such as @ / # \\ in user or password are written as %40 %2F %23 %5C";
+
+/// Where connections go through, and which do not.
+#[derive(Clone, Debug, Default)]
+pub struct Proxy {
+    place: Option<(String, u16)>,
+    /// Why nothing can go through it; going past it instead is not what was asked for.
+    unusable: Option<&'static str>,
+    /// The header line Proxy-Authorization.
+    authorization: Option<Secret>,
+    direct: Vec<String>,
+}
+
+impl Proxy {
+    pub fn from(environment: &Environment) -> Self {
+        let get = |names: [&str; 2]| {
+            names.iter().find_map(|name| environment.get(*name)).filter(|value| !value.is_empty()).cloned()
+        };
+        let Some(text) = get(["HTTPS_PROXY", "https_proxy"]) else { return Self::default() };
+        let text = if text.contains("://") { text } else { format!("http://{text}") };
+        let (uri, unusable) = match text.parse::<Uri>() {
+            Ok(uri) if !has_its_userinfo(&uri, &text) => (uri, Some(NO_ADDRESS)),
+            Ok(uri) if uri.scheme_str() == Some("http") => (uri, None),
+            Ok(uri) => {
+                (uri, Some("HTTPS_PROXY is not of the form http://HOST:PORT, the one that keys are fetched through"))
+            }
+            Err(_) => (Uri::default(), Some(NO_ADDRESS)),
+        };
+        let credentials = uri.authority().and_then(|authority| Some(authority.as_str().rsplit_once('@')?.0));
+        let direct = get(["NO_PROXY", "no_proxy"]).unwrap_or_default();
+        Self {
+            place: uri.host().map(|host| (bare(host).to_owned(), uri.port_u16().unwrap_or(80))),
+            unusable,
+            authorization: credentials.map(authorization),
+            direct: direct.split(',').map(|entry| entry.trim().to_lowercase()).collect(),
+        }
+    }
+
+    /// A connection to `host`, through the proxy or not.
+    pub async fn connect(&self, host: &str, port: u16) -> std::io::Result<TcpStream> {
+        let is_direct = self.is_direct(host);
+        if let Some(problem) = self.unusable.filter(|_| !is_direct) {
+            return Err(std::io::Error::other(problem));
+        }
+        let Some((proxy, proxy_port)) = self.place.as_ref().filter(|_| !is_direct) else {
+            return TcpStream::connect((host, port)).await;
+        };
+        let mut stream = TcpStream::connect((proxy.as_str(), *proxy_port)).await.map_err(|error| {
+            let message = format!("the proxy of HTTPS_PROXY, {proxy} port {proxy_port}, cannot be reached: {error}");
+            std::io::Error::new(error.kind(), message)
+        })?;
+        let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
+        let authorization = self.authorization.as_ref().map_or("", Secret::expose);
+        let head = format!("CONNECT {host}:{port} HTTP/1.1\r\nHost: {host}:{port}\r\n");
+        // In one piece: moved to make room, it would leave a copy behind.
+        let mut request = Zeroizing::new(String::with_capacity(head.len() + authorization.len() + 2));
+        [&head, authorization, "\r\n"].iter().for_each(|part| request.push_str(part));
+        stream.write_all(request.as_bytes()).await?;
+        answered(&mut stream).await?;
+        Ok(stream)
+    }
+
+    fn is_direct(&self, host: &str) -> bool {
+        let host = host.to_lowercase();
+        let address = host.parse::<IpAddr>().ok();
+        let matches = |entry: &String| match (entry.parse::<IpNet>(), address) {
+            _ if entry == "*" || *entry == host => true,
+            (Ok(network), Some(address)) => network.contains(&address),
+            _ => {
+                let suffix = entry.trim_start_matches("*.").trim_start_matches('.');
+                !suffix.is_empty() && host.strip_suffix(suffix).is_some_and(|name| name.ends_with('.'))
+            }
+        };
+        host == "localhost" || address.is_some_and(|address| address.is_loopback()) || self.direct.iter().any(matches)
+    }
+}
+
+/// Whether user and password, if the text has them, were found where they belong: a `#` or `/` in a password ends the part of an
+/// address in which they stand, and the user would be taken for the host.
+fn has_its_userinfo(uri: &Uri, text: &str) -> bool {
+    uri.authority().is_some_and(|authority| authority.as_str().contains('@')) == text.contains('@')
+}
+
+/// Of user and password as they stand in an address (RFC 3986, section 3.2.1), where an `@` is `%40`.
+fn authorization(credentials: &str) -> Secret {
+    const SCHEME: &str = "Proxy-Authorization: Basic ";
+    let (user, password) = credentials.split_once(':').unwrap_or((credentials, ""));
+    // In one piece: moved to make room, it would leave a copy behind.
+    let mut plain = Zeroizing::new(Vec::with_capacity(credentials.len() + 1));
+    plain.extend(percent_decode_str(user).chain([b':']).chain(percent_decode_str(password)));
+    let mut line = String::with_capacity(SCHEME.len() + 4 * plain.len().div_ceil(3) + 2);
+    line.push_str(SCHEME);
+    STANDARD.encode_string(&*plain, &mut line);
+    line.push_str("\r\n");
+    Secret::new(line)
+}
+
+/// An IPv6 address without its brackets.
+pub fn bare(host: &str) -> &str {
+    host.trim_matches(['[', ']'])
+}
+
+/// Reads the proxy's answer and not a byte more.
+async fn answered(stream: &mut TcpStream) -> std::io::Result<()> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") && head.len() < LONGEST_HEAD {
+        head.push(stream.read_u8().await?);
+    }
+    let line = String::from_utf8_lossy(head.split(|byte| *byte == b'\r').next().unwrap_or_default()).into_owned();
+    if line.split(' ').nth(1) == Some("200") {
+        return Ok(());
+    }
+    Err(std::io::Error::other(format!("the proxy of HTTPS_PROXY answered {line:?}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::environment::environment;
+
+    #[test]
+    fn loopback_and_what_no_proxy_names_is_direct() {
+        let environment =
+            environment(&[("https_proxy", "proxy:3128"), ("NO_PROXY", ".internal, 10.0.0.0/8,api.example")]);
+        let proxy = Proxy::from(&environment);
+        assert_eq!(proxy.place, Some(("proxy".to_owned(), 3128)));
+        for host in ["127.0.0.1", "::1", "localhost", "a.internal", "10.1.2.3", "api.example", "x.api.example"] {
+            assert!(proxy.is_direct(host), "{host}");
+        }
+        for host in ["internal.example", "192.0.2.1", "myapi.example", "api.tailscale.com"] {
+            assert!(!proxy.is_direct(host), "{host}");
+        }
+    }
+
+    #[test]
+    fn user_and_password_are_those_that_the_address_stands_for() {
+        for (written, meant) in [
+            ("user:pass", "user:pass"),
+            ("corp%5Cuser:p%40ss%3A1", "corp\\user:p@ss:1"),
+            ("user", "user:"),
+            ("u:100%", "u:100%"),
+        ] {
+            let proxy = Proxy::from(&environment(&[("HTTPS_PROXY", &format!("http://{written}@proxy:3128"))]));
+            let line = proxy.authorization.expect("credentials");
+            let expected = format!("Proxy-Authorization: Basic {}\r\n", STANDARD.encode(meant));
+            assert_eq!(line.expose(), expected, "{written}");
+        }
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn a_proxy_of_another_kind_is_neither_spoken_to_nor_gone_past() {
+        for value in [
+            "socks5://user:hidden@127.0.0.1:9",
+            "https://user:hidden@127.0.0.1:9",
+            "http://a b",
+            "http://user:hid#den@127.0.0.1:9",
+            "http://user:hid/den@127.0.0.1:9",
+        ] {
+            let error = Proxy::from(&environment(&[("HTTPS_PROXY", value)]))
+                .connect("192.0.2.1", 443)
+                .await
+                .expect_err("is not used")
+                .to_string();
+            assert!(error.starts_with("HTTPS_PROXY is") && !error.contains("hidden"), "{value}: {error}");
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! JSON over [`Https`], and what a bad answer of an API means: the same for Tailscale's and for Headscale's.
+
+use http_body_util::Full;
+use hyper::body::Bytes;
+use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, USER_AGENT};
+use hyper::{Method, Request, StatusCode};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use zeroize::Zeroizing;
+
+use crate::auth_keys::error::KeyFailure;
+use crate::auth_keys::https::Https;
+use crate::secret::{Secret, zeroed_when_sent};
+use crate::text::{percent_encoded, printable};
+
+/// As much of an answer's message is repeated.
+const LONGEST_MESSAGE: usize = 300;
+
+/// A question to an API.
+pub struct Question {
+    pub method: Method,
+    pub url: String,
+    pub bearer: Option<Secret>,
+    pub body: Body,
+    /// More headers.
+    pub headers: &'static [(&'static str, &'static str)],
+}
+
+pub enum Body {
+    None,
+    Json(Value),
+    Form(Vec<(&'static str, Secret)>),
+}
+
+impl Question {
+    pub fn post(url: String, body: Body) -> Self {
+        Self { method: Method::POST, url, bearer: None, body, headers: &[] }
+    }
+
+    pub fn get(url: String) -> Self {
+        Self { method: Method::GET, url, bearer: None, body: Body::None, headers: &[] }
+    }
+
+    pub fn bearer(self, token: &Secret) -> Self {
+        Self { bearer: Some(token.clone()), ..self }
+    }
+
+    fn request(&self) -> Option<Request<Full<Bytes>>> {
+        let (kind, body) = match &self.body {
+            Body::None => (None, Bytes::new()),
+            Body::Json(value) => (Some("application/json"), value.to_string().into()),
+            Body::Form(fields) => (Some("application/x-www-form-urlencoded"), zeroed_when_sent(form(fields))),
+        };
+        let mut request = Request::builder().method(&self.method).uri(&self.url).header(ACCEPT, "application/json");
+        request = request.header(USER_AGENT, concat!("tetherd/", env!("CARGO_PKG_VERSION")));
+        for (name, value) in self.headers {
+            request = request.header(*name, *value);
+        }
+        if let Some(kind) = kind {
+            request = request.header(CONTENT_TYPE, kind);
+        }
+        if let Some(token) = &self.bearer {
+            let mut value =
+                HeaderValue::from_maybe_shared(zeroed_when_sent(format!("Bearer {}", token.expose()))).ok()?;
+            value.set_sensitive(true);
+            request = request.header(AUTHORIZATION, value);
+        }
+        request.body(Full::new(body)).ok()
+    }
+}
+
+/// Asks. `whom` names the API in failures; `explain` says what a status means there. The answer may hold a secret.
+pub async fn ask(
+    https: &Https,
+    question: Question,
+    whom: &str,
+    explain: impl FnOnce(StatusCode) -> Option<KeyFailure>,
+) -> Result<Zeroizing<Vec<u8>>, KeyFailure> {
+    let request = question
+        .request()
+        .ok_or_else(|| KeyFailure::Misconfigured(format!("{whom}: the credential or address cannot be sent")))?;
+    let place = request.uri().authority().map_or_else(String::new, ToString::to_string);
+    let (status, body) = https.exchange(request).await.map_err(|error| {
+        KeyFailure::of_exchange(error.passes(), format!("{whom} at {place} cannot be asked: {error}"))
+    })?;
+    if status.is_success() {
+        return Ok(Zeroizing::new(body.into()));
+    }
+    let message = message(&body);
+    let answered = format!("{whom} answered {}: {message}", status.as_u16());
+    let passing = status.is_server_error() || matches!(status.as_u16(), 408 | 429);
+    Err(match explain(status) {
+        _ if passing => KeyFailure::Passing(format!("{answered}; trying again")),
+        Some(failure) => failure.map(|meaning| format!("{answered}; {meaning}")),
+        None => KeyFailure::Misconfigured(answered),
+    })
+}
+
+/// Reads an answer; what it says is not repeated, since it holds a secret.
+pub fn understand<T: DeserializeOwned>(body: &[u8], whom: &str) -> Result<T, KeyFailure> {
+    serde_json::from_slice(body).map_err(|error| {
+        let place = format!("line {}, column {}", error.line(), error.column());
+        KeyFailure::Passing(format!("{whom}: the answer is not understood ({place}); is that its address?"))
+    })
+}
+
+fn message(body: &[u8]) -> String {
+    let object: Option<Value> = serde_json::from_slice(body).ok();
+    let field = |name: &str| Some(object.as_ref()?.get(name)?.as_str()?.to_owned());
+    let text = field("message").or_else(|| field("error_description")).or_else(|| field("error"));
+    let text = text.unwrap_or_else(|| String::from_utf8_lossy(body).trim().to_owned());
+    let text: String = text.chars().take(LONGEST_MESSAGE).collect();
+    if text.is_empty() { "no message".into() } else { printable(&text) }
+}
+
+/// `application/x-www-form-urlencoded`. Written in one piece: moved to make room, it would leave a copy behind.
+fn form(fields: &[(&'static str, Secret)]) -> String {
+    let escaped = |text: &str| 3 * text.len();
+    let room = fields.iter().map(|(name, value)| name.len() + escaped(value.expose()) + "&=".len()).sum();
+    let mut form = String::with_capacity(room);
+    for (name, value) in fields {
+        if !form.is_empty() {
+            form.push('&');
+        }
+        form.push_str(name);
+        form.push('=');
+        form.extend(percent_encoded(value.expose()));
+    }
+    form
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn forms_are_escaped() {
+        let fields = [("a", Secret::new("x y&z=ü")), ("b", Secret::new("T/k-1_~."))];
+        assert_eq!(form(&fields), "a=x%20y%26z%3D%C3%BC&b=T%2Fk-1_~.");
+    }
+
+    #[test]
+    fn messages_are_found_bounded_and_printable() {
+        assert_eq!(message(br#"{"message":"no\u001b[31m"}"#), "no\\u{1b}[31m");
+        assert_eq!(message(br#"{"error":"invalid_client"}"#), "invalid_client");
+        assert_eq!(message(&[b'a'; 5000]).len(), LONGEST_MESSAGE);
+        assert_eq!(message(b""), "no message");
+    }
+}

@@ -1,0 +1,164 @@
+//! An identity token from the platform, for an audience: GitHub Actions, AWS (sts:GetWebIdentityToken), Google's
+//! metadata server. The environment tells which; where it says nothing, Google's is looked for, then AWS asked.
+
+use std::time::Duration;
+
+use aws_sdk_sts::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_sts::operation::get_web_identity_token::GetWebIdentityTokenError;
+use serde::Deserialize;
+use tokio::net::lookup_host;
+use tokio::time::timeout;
+
+use crate::auth_keys::error::KeyFailure;
+use crate::auth_keys::https::json_api::{Question, ask, understand};
+use crate::auth_keys::sources::aws_config::{Aws, is_about_credentials, is_passing, unanswered};
+use crate::environment::Environment;
+use crate::secret::Secret;
+use crate::text::percent_encoded;
+
+/// Where Google's metadata server is, unless `GCE_METADATA_HOST` says so. The name is known at Google alone.
+const GOOGLE: &str = "metadata.google.internal";
+
+/// For looking that name up.
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The token is exchanged at once.
+const AWS_TOKEN_SECONDS: i32 = 300;
+
+/// Any of these means that AWS gives out credentials here.
+const AWS_SIGNS: [&str; 6] = [
+    "AWS_LAMBDA_RUNTIME_API",
+    "ECS_CONTAINER_METADATA_URI_V4",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+    "AWS_ACCESS_KEY_ID",
+];
+
+/// Which platform is asked.
+#[derive(Clone)]
+enum Platform {
+    GitHub {
+        url: String,
+        token: Secret,
+    },
+    Aws,
+    /// With its host.
+    Google(String),
+    /// The environment does not tell.
+    Unknown,
+}
+
+/// Gets tokens.
+#[derive(Clone)]
+pub struct PlatformToken {
+    platform: Platform,
+    aws: Aws,
+}
+
+#[derive(Deserialize)]
+struct GitHubToken {
+    value: Secret,
+}
+
+impl PlatformToken {
+    pub fn new(environment: &Environment, aws: Aws) -> Self {
+        let get = |name: &str| environment.get(name).filter(|value| !value.is_empty());
+        let github = (get("ACTIONS_ID_TOKEN_REQUEST_URL"), get("ACTIONS_ID_TOKEN_REQUEST_TOKEN"));
+        let platform = if let (Some(url), Some(token)) = github {
+            let token = Secret::new(token.as_str());
+            aws.redactor.learn(&token);
+            Platform::GitHub { url: url.clone(), token }
+        } else if let Some(host) = get("GCE_METADATA_HOST") {
+            Platform::Google(host.clone())
+        } else if AWS_SIGNS.iter().any(|name| get(name).is_some()) {
+            Platform::Aws
+        } else {
+            Platform::Unknown
+        };
+        Self { platform, aws }
+    }
+
+    pub async fn get(&self, audience: &str) -> Result<Secret, KeyFailure> {
+        let token = match &self.platform {
+            Platform::GitHub { url, token } => self.github(url, token, audience).await?,
+            Platform::Aws => self.aws(audience).await?,
+            Platform::Google(host) => self.google(host, audience).await?,
+            Platform::Unknown => self.anywhere(audience).await?,
+        };
+        if token.expose().is_empty() {
+            return Err(KeyFailure::Passing("the platform answered with an empty identity token".into()));
+        }
+        Ok(token)
+    }
+
+    async fn anywhere(&self, audience: &str) -> Result<Secret, KeyFailure> {
+        let resolved = timeout(LOOKUP_TIMEOUT, lookup_host((GOOGLE, 80))).await;
+        if let Ok(Ok(_)) = resolved {
+            return self.google(GOOGLE, audience).await;
+        }
+        self.aws(audience).await.map_err(|failure| match failure {
+            // A container's DNS may come up later than the container.
+            KeyFailure::Misconfigured(_) if !matches!(&resolved, Ok(Err(error)) if is_unknown_name(error)) => {
+                KeyFailure::Passing(format!("no identity token yet: {GOOGLE} cannot be looked up, and AWS has none"))
+            }
+            KeyFailure::Misconfigured(_) => nowhere(),
+            other => other,
+        })
+    }
+
+    async fn github(&self, url: &str, token: &Secret, audience: &str) -> Result<Secret, KeyFailure> {
+        let joint = if url.contains('?') { '&' } else { '?' };
+        let question = Question::get(format!("{url}{joint}audience={}", percent_encoded(audience))).bearer(token);
+        let body = ask(&self.aws.https, question, "GitHub's token service", |_| {
+            Some(KeyFailure::Refused("give the workflow the permission id-token: write".into()))
+        });
+        Ok(understand::<GitHubToken>(&body.await?, "GitHub's token service")?.value)
+    }
+
+    async fn google(&self, host: &str, audience: &str) -> Result<Secret, KeyFailure> {
+        let path = "computeMetadata/v1/instance/service-accounts/default/identity";
+        let mut question =
+            Question::get(format!("http://{host}/{path}?audience={}&format=full", percent_encoded(audience)));
+        question.headers = &[("Metadata-Flavor", "Google")];
+        let body = ask(&self.aws.https, question, "Google's metadata server", |_| {
+            Some(KeyFailure::Misconfigured("the workload has no service account".into()))
+        });
+        Ok(Secret::new(String::from_utf8_lossy(&body.await?).trim()))
+    }
+
+    async fn aws(&self, audience: &str) -> Result<Secret, KeyFailure> {
+        let client = aws_sdk_sts::Client::new(&self.aws.config(None).await?);
+        let request = client.get_web_identity_token().audience(audience).signing_algorithm("ES384");
+        let request = request.duration_seconds(AWS_TOKEN_SECONDS);
+        let answer = request.send().await.map_err(|error| refused_by_sts(&error))?;
+        Ok(answer.web_identity_token.map_or_else(|| Secret::new(""), Secret::new))
+    }
+}
+
+fn refused_by_sts(error: &SdkError<GetWebIdentityTokenError>) -> KeyFailure {
+    let SdkError::ServiceError(answer) = error else { return unanswered(error, "AWS STS cannot be asked") };
+    let code = answer.err().code().unwrap_or("unknown");
+    let status = answer.raw().status().as_u16();
+    if is_passing(status, code) {
+        return KeyFailure::Passing(format!("AWS STS answers {status} {code}; trying again"));
+    }
+    if is_about_credentials(code) {
+        return KeyFailure::Refused(format!("AWS STS does not accept the credentials ({code})"));
+    }
+    KeyFailure::Refused(format!(
+        "AWS gives no identity token ({code}): allow the role sts:GetWebIdentityToken, and switch outbound identity \
+         federation on for the account"
+    ))
+}
+
+/// That there is no such name, and not that nobody could be asked. There is no code for it beyond the resolver's text.
+fn is_unknown_name(error: &std::io::Error) -> bool {
+    !error.to_string().contains("Temporary failure")
+}
+
+fn nowhere() -> KeyFailure {
+    let text = "no identity token for id_token_audience is to be had here: neither GitHub Actions, nor AWS, nor Google \
+                gives one; mount one and set id_token_file";
+    KeyFailure::Misconfigured(text.into())
+}

@@ -1,0 +1,46 @@
+//! `tetherd /path/to/program ARG…`: becomes the program, with the proxy variables set. It is what Lambda's
+//! `AWS_LAMBDA_EXEC_WRAPPER` calls, which takes a path and no arguments.
+//! <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-modify.html#runtime-wrapper>
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, ExitCode};
+
+use crate::cli::env::variables;
+use crate::cli::output::complain;
+use crate::config;
+use crate::daemon::exec::proxy_variables::without_those_set;
+use crate::environment::Environment;
+use crate::exit_reason::Fatal;
+
+/// No command of the daemon begins with a slash.
+pub fn is_meant(first: &OsStr) -> bool {
+    Path::new(first).is_absolute()
+}
+
+/// Returns only when the program cannot be started. A proxy that is not known is no reason for that: the extension
+/// says what is wrong with the configuration, and decides whether the function starts.
+pub fn become_program(
+    program: &OsStr,
+    arguments: impl Iterator<Item = OsString>,
+    environment: &Environment,
+) -> ExitCode {
+    let config = config::load(environment, None, &Vec::new());
+    let mut command = Command::new(program);
+    command.args(arguments);
+    let settings = config.settings.as_ref().map_err(|faults| Fatal::Configuration(faults.to_string()));
+    match settings.and_then(|settings| variables(settings, config.runtime, environment)) {
+        Ok(variables) => {
+            command.envs(without_those_set(variables, environment));
+        }
+        Err(error) => complain(&format!("tetherd: no proxy variables are set: {error}")),
+    }
+    let error = command.exec();
+    complain(&format!("tetherd: {} cannot be started: {error}", program.display()));
+    let fatal = match error.kind() {
+        std::io::ErrorKind::NotFound => Fatal::CommandNotFound(String::new()),
+        _ => Fatal::CommandNotExecutable(String::new()),
+    };
+    ExitCode::from(fatal.exit_code())
+}

@@ -1,0 +1,108 @@
+//! Takes secrets out of what the kernel shows of this process: `/proc/PID/environ` and `/proc/PID/cmdline` are the
+//! memory that the process was started with, and keep what stands there for as long as it runs.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::FileExt;
+
+use crate::config::table::KEYS;
+use crate::environment::Environment;
+use crate::process::inherited::bears_secret;
+use crate::secret::redactor::Redactor;
+
+/// Variables that the AWS SDK reads later, by itself.
+const READ_LATER: &str = "AWS_";
+
+/// Overwrites the secrets among `arguments` and in `environment`, which were copied before. To be called before
+/// anything else is started: nobody may be reading them.
+pub fn conceal(arguments: &[String], environment: &Environment) {
+    let secrets = secrets(arguments, environment);
+    if secrets.is_empty() {
+        return;
+    }
+    for (name, value) in environment.iter().filter(|(name, _)| name.starts_with(READ_LATER)) {
+        if bears_secret(name, value, &Redactor::default()) {
+            keep_a_copy(name, value);
+        }
+    }
+    // Where /proc is not mounted nobody can look either.
+    let _ = overwrite(&secrets);
+}
+
+/// Values of settings and variables that are secret, and not merely where one is.
+fn secrets(arguments: &[String], environment: &Environment) -> Vec<String> {
+    let redactor = Redactor::default();
+    let inherited = environment.iter().filter(|(name, value)| bears_secret(name, value, &redactor));
+    let mut found: Vec<String> = inherited.map(|(_, value)| value.clone()).collect();
+    for key in KEYS.iter().filter(|key| key.secret) {
+        let flag = format!("--{}", key.flag());
+        for (place, argument) in arguments.iter().enumerate() {
+            match argument.strip_prefix(&flag) {
+                Some("") => found.extend(arguments.get(place + 1).cloned()),
+                Some(value) => found.extend(value.strip_prefix('=').map(str::to_owned)),
+                None => {}
+            }
+        }
+    }
+    found.retain(|text| !text.is_empty() && !text.starts_with("file:"));
+    found
+}
+
+/// The variable lives on in memory of its own.
+#[allow(unsafe_code)]
+fn keep_a_copy(name: &str, value: &str) {
+    // SAFETY: the process has one thread until the event loop is made, long after this.
+    unsafe { std::env::set_var(name, value) };
+}
+
+fn overwrite(secrets: &[String]) -> io::Result<()> {
+    let memory = OpenOptions::new().read(true).write(true).open("/proc/self/mem")?;
+    let (start, end) = extent()?;
+    let mut bytes = vec![0; usize::try_from(end.saturating_sub(start)).unwrap_or_default()];
+    memory.read_exact_at(&mut bytes, start)?;
+    for secret in secrets {
+        mask(&memory, start, &bytes, secret.as_bytes())?;
+    }
+    Ok(())
+}
+
+/// Whole arguments, and whole values after `=`, so that a short secret does not mangle other words.
+fn mask(memory: &File, start: u64, bytes: &[u8], secret: &[u8]) -> io::Result<()> {
+    let stars = vec![b'*'; secret.len()];
+    for (at, window) in bytes.windows(secret.len()).enumerate() {
+        let begins = at == 0 || matches!(bytes[at - 1], 0 | b'=');
+        let ends = matches!(bytes.get(at + secret.len()), None | Some(0));
+        if window == secret && begins && ends {
+            memory.write_all_at(&stars, start + at as u64)?;
+        }
+    }
+    Ok(())
+}
+
+/// Where arguments and environment lie, one after the other: fields 48 to 51 of proc_pid_stat(5).
+fn extent() -> io::Result<(u64, u64)> {
+    let stat = std::fs::read_to_string("/proc/self/stat")?;
+    // The name, which comes second, may hold anything but ends with the last parenthesis.
+    let after_name = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+    let field = |number: usize| after_name.split_whitespace().nth(number - 3)?.parse::<u64>().ok();
+    field(48).zip(field(51)).filter(|(start, end)| start < end).ok_or_else(|| io::ErrorKind::InvalidData.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::environment::environment;
+
+    #[test]
+    fn values_of_secret_settings_are_found_and_places_are_not() {
+        let environment = environment(&[
+            ("TETHERD_AUTH_KEY", "key-1"),
+            ("TS_AUTHKEY", "file:/run/key"),
+            ("AWS_SECRET_ACCESS_KEY", "key-2"),
+            ("HOME", "/root"),
+        ]);
+        let arguments = ["tetherd", "--auth-key", "key-3", "--socks-password=key-4", "--hostname", "app"];
+        let found = secrets(&arguments.map(str::to_owned), &environment);
+        assert_eq!(found, ["key-2", "key-1", "key-3", "key-4"]);
+    }
+}

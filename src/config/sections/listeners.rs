@@ -1,0 +1,80 @@
+//! Where the daemon listens, and for whom: no address twice, none that others can reach without a password, and a user
+//! and password that every protocol can carry.
+
+use crate::config::reader::Reader;
+use crate::config::settings::{Credentials, Settings};
+use crate::config::types::address::Listen;
+use crate::secret::SecretSource;
+
+/// Of user and password each (RFC 1929, section 2).
+const LONGEST_CREDENTIAL: usize = 255;
+
+impl Reader {
+    pub fn credentials(&mut self) -> Option<Credentials> {
+        let user = self.value::<String>("socks_user");
+        let password = self.secret("socks_password");
+        match (user, password) {
+            (Some(user), Some(source)) => self.whole_credentials(user, &source),
+            (None, None) => None,
+            (Some(_), None) => self.refuse_credentials("socks_user", "needs socks_password beside it"),
+            (None, Some(_)) => self.refuse_credentials("socks_password", "needs socks_user beside it"),
+        }
+    }
+
+    fn whole_credentials(&mut self, user: String, password: &SecretSource) -> Option<Credentials> {
+        let password = password.read().ok()?;
+        if user.contains(':') {
+            // RFC 7617, section 2.
+            return self.refuse_credentials("socks_user", "has a colon, which HTTP's Basic cannot carry in a user");
+        }
+        for (key, length) in [("socks_user", user.len()), ("socks_password", password.expose().len())] {
+            if length > LONGEST_CREDENTIAL {
+                return self.refuse_credentials(key, "is longer than the 255 bytes that SOCKS5 can carry");
+            }
+        }
+        Some(Credentials { user, password })
+    }
+
+    fn refuse_credentials(&mut self, key: &'static str, problem: &str) -> Option<Credentials> {
+        self.fault_at(key, problem);
+        None
+    }
+
+    pub fn no_open_proxy(&mut self, settings: &Settings) {
+        if self.value("allow_open_proxy").unwrap_or(false) {
+            return;
+        }
+        let open = settings.socks_listen.iter().find(|listen| !listen.is_private());
+        if let Some(listen) = open.filter(|_| settings.socks_credentials.is_none()) {
+            let mend = "set socks_user and socks_password, listen on 127.0.0.1";
+            self.open("socks_listen", listen, mend);
+        }
+        // Programs that know no proxy know no password for one either.
+        if let Some(forward) = settings.forwards.iter().find(|forward| !forward.listen.is_private()) {
+            self.open("forwards", &forward.listen, "listen on 127.0.0.1");
+        }
+    }
+
+    fn open(&mut self, key: &'static str, listen: &Listen, mend: &str) {
+        let problem = format!(
+            "{listen} can be reached by others, who could use the tailnet: {mend}, or set allow_open_proxy = true"
+        );
+        self.fault_at(key, problem);
+    }
+
+    /// The system would say so too, but only of the second listener, and not of which key.
+    pub fn no_address_twice(&mut self, settings: &Settings) {
+        let health = Listen::Tcp(settings.health_listen);
+        let proxies = settings.socks_listen.iter().map(|listen| ("socks_listen", listen));
+        let forwards = settings.forwards.iter().map(|forward| ("forwards", &forward.listen));
+        let mut taken = vec![("health_listen", &health)];
+        for (key, listen) in proxies.chain(forwards) {
+            let any_port = listen.tcp().is_some_and(|address| address.port() == 0);
+            if let Some((first, _)) = taken.iter().find(|(_, other)| *other == listen && !any_port) {
+                let problem = format!("listens on {listen}, and so does {first}: give each an address of its own");
+                self.fault_at(key, problem);
+            }
+            taken.push((key, listen));
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! What the node is in its tailnet: the settings that become tailscaled's preferences, and their types.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use ipnet::IpNet;
+
+use crate::config::reader::{NOT_SET, Reader};
+use crate::config::sections::serve::ServeConfig;
+use crate::config::types::Value;
+use crate::config::types::hostname::Hostname;
+
+/// A tag, such as `tag:web`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tag(pub String);
+
+impl Value for Tag {
+    const EXPECTED: &'static str = "a tag such as tag:web, of letters, digits and dashes";
+
+    fn parse(text: &str) -> Option<Self> {
+        let name = text.strip_prefix("tag:")?;
+        let fits = name.starts_with(|c: char| c.is_ascii_alphabetic())
+            && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
+        fits.then(|| Self(text.to_owned()))
+    }
+}
+
+/// A network that the node offers a way to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Route(pub IpNet);
+
+impl Value for Route {
+    const EXPECTED: &'static str = "a network such as 10.0.0.0/8, with no bits set behind its prefix";
+
+    fn parse(text: &str) -> Option<Self> {
+        text.parse().ok().filter(|net: &IpNet| *net == net.trunc()).map(Self)
+    }
+}
+
+/// The node through which targets outside the tailnet are reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ExitNode {
+    Address(IpAddr),
+    /// MagicDNS name, short or whole, without a dot at its end.
+    Name(String),
+}
+
+impl Value for ExitNode {
+    const EXPECTED: &'static str = "a node's name or address, such as gateway or 100.64.0.7";
+
+    fn parse(text: &str) -> Option<Self> {
+        if let Ok(address) = text.parse() {
+            return Some(Self::Address(address));
+        }
+        let name = text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
+        name.split('.').all(|label| Hostname::parse(label).is_some()).then_some(Self::Name(name))
+    }
+}
+
+impl fmt::Display for ExitNode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(address) => address.fmt(f),
+            Self::Name(name) => name.fmt(f),
+        }
+    }
+}
+
+/// Where the LocalAPI's socket is to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SocketPath(pub PathBuf);
+
+impl Value for SocketPath {
+    // sun_path has 108 bytes, the last of them zero (unix(7)).
+    const EXPECTED: &'static str = "the path of a unix socket, at most 107 bytes";
+
+    fn parse(text: &str) -> Option<Self> {
+        (1..=107).contains(&text.len()).then(|| Self(text.into()))
+    }
+}
+
+/// The node's own settings.
+#[derive(Clone, Debug)]
+pub struct NodeSettings {
+    pub tags: Vec<Tag>,
+    pub accept_routes: bool,
+    pub accept_dns: bool,
+    pub shields_up: bool,
+    pub advertise_routes: Vec<Route>,
+    pub exit_node: Option<ExitNode>,
+    pub exit_node_required: bool,
+    /// Holds a serve configuration that was well-formed when the settings were read.
+    pub serve_config: Option<PathBuf>,
+}
+
+impl Reader {
+    pub fn node(&mut self) -> NodeSettings {
+        let advertise_routes = self.routes();
+        let serve_config = self.serve_config();
+        let exit_node = self.value("exit_node");
+        NodeSettings {
+            tags: self.list("tags"),
+            accept_routes: self.value("accept_routes").unwrap_or(false),
+            accept_dns: self.value("accept_dns").unwrap_or(true),
+            shields_up: self.shields_up(serve_config.is_some(), !advertise_routes.is_empty()),
+            exit_node_required: self.exit_node_required(exit_node.is_some()),
+            advertise_routes,
+            exit_node,
+            serve_config,
+        }
+    }
+
+    /// tailscaled takes the two default routes, which make an exit node, only together.
+    fn routes(&mut self) -> Vec<Route> {
+        let routes: Vec<Route> = self.list("advertise_routes");
+        let of_all = |v4| routes.iter().any(|route| route.0.prefix_len() == 0 && route.0.addr().is_ipv4() == v4);
+        if of_all(true) != of_all(false) {
+            let problem = "has one of 0.0.0.0/0 and ::/0: an exit node needs both, any other node neither";
+            self.fault_at("advertise_routes", problem);
+        }
+        routes
+    }
+
+    fn serve_config(&mut self) -> Option<PathBuf> {
+        let path: PathBuf = self.value("serve_config")?;
+        if let Err(error) = ServeConfig::read(&path) {
+            self.fault_at("serve_config", error.to_string());
+        }
+        Some(path)
+    }
+
+    /// Up, unless something is offered to the tailnet. In userspace mode everything that comes in reaches the
+    /// container's loopback.
+    fn shields_up(&mut self, serves: bool, routes: bool) -> bool {
+        if let Some(up) = self.value("shields_up") {
+            return up;
+        }
+        let (up, origin) = match (serves, routes) {
+            (true, _) => (false, "because of serve_config"),
+            (false, true) => (false, "because of advertise_routes"),
+            (false, false) => (true, "default"),
+        };
+        for shown in self.shown.iter_mut().filter(|shown| shown.key == "shields_up" && shown.origin == NOT_SET) {
+            (shown.value, shown.origin) = (up.to_string(), origin.to_owned());
+        }
+        up
+    }
+
+    fn exit_node_required(&mut self, there: bool) -> bool {
+        let required = self.value("exit_node_required").unwrap_or(false);
+        if required && !there {
+            self.fault_at("exit_node_required", "needs exit_node beside it: the node's name or address");
+        }
+        required
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::load;
+    use crate::environment::environment;
+
+    fn read(pairs: &[(&str, &str)]) -> Result<NodeSettings, String> {
+        load(&environment(pairs), None, &vec![])
+            .settings
+            .map(|settings| settings.node)
+            .map_err(|faults| faults.to_string())
+    }
+
+    #[test]
+    fn shields_are_up_unless_something_is_offered_or_they_are_set() {
+        let up = |pairs: &[(&str, &str)]| read(pairs).expect("is valid").shields_up;
+        assert!(up(&[]));
+        assert!(!up(&[("TETHERD_ADVERTISE_ROUTES", "10.0.0.0/8")]));
+        assert!(!up(&[("TETHERD_SERVE_CONFIG", "/dev/null")]));
+        assert!(up(&[("TETHERD_SERVE_CONFIG", "/dev/null"), ("TETHERD_SHIELDS_UP", "true")]));
+        assert!(!up(&[("TETHERD_SHIELDS_UP", "false")]));
+    }
+
+    #[test]
+    fn contradictions_are_faults_that_name_the_key() {
+        for (pair, part) in [
+            (
+                ("TETHERD_EXIT_NODE_REQUIRED", "true"),
+                "exit_node_required (from TETHERD_EXIT_NODE_REQUIRED) needs exit_node",
+            ),
+            (("TETHERD_ADVERTISE_ROUTES", "0.0.0.0/0"), "advertise_routes (from TETHERD_ADVERTISE_ROUTES) has one of"),
+            (("TS_SERVE_CONFIG", "/nowhere"), "serve_config (from TS_SERVE_CONFIG) cannot be read: /nowhere"),
+            (("TS_SERVE_CONFIG", "/proc/self/comm"), "is not a serve configuration"),
+            (("TETHERD_TAGS", "web"), "expected a tag such as tag:web"),
+        ] {
+            let text = read(&[pair]).expect_err("is faulty");
+            assert!(text.contains(part), "{part:?} is missing in {text:?}");
+        }
+    }
+
+    #[test]
+    fn tags_routes_and_exit_nodes_are_told_from_what_is_not() {
+        for tag in ["tag:web", "tag:Web-1"] {
+            assert!(Tag::parse(tag).is_some(), "{tag}");
+        }
+        for tag in ["web", "tag:", "tag:1", "tag:a b", "tag:a_b"] {
+            assert!(Tag::parse(tag).is_none(), "{tag}");
+        }
+        for (route, fits) in [("10.0.0.0/8", true), ("::/0", true), ("10.0.0.1/8", false), ("10.0.0.0", false)] {
+            assert_eq!(Route::parse(route).is_some(), fits, "{route}");
+        }
+        assert_eq!(ExitNode::parse("fd7a::1"), Some(ExitNode::Address("fd7a::1".parse().expect("address"))));
+        assert_eq!(ExitNode::parse("GW.tail.test."), Some(ExitNode::Name("gw.tail.test".into())));
+        assert_eq!(ExitNode::parse("a node"), None);
+        assert_eq!(ExitNode::parse(""), None);
+        assert!(SocketPath::parse(&"x".repeat(108)).is_none());
+    }
+}

@@ -1,0 +1,113 @@
+//! The variables of Tailscale's container image beyond those that are simply another name of a key: what they set
+//! here, and which are refused, with the reason and the way out. `docs/tailscale-names.md` shows them all.
+//! <https://tailscale.com/kb/1282/docker>
+
+use crate::config::error::Fault;
+use crate::config::table::KEYS;
+use crate::config::tailscale::extra_args;
+use crate::config::types::Value;
+
+/// A variable of Tailscale's image. A name that ends with `…` stands for all that begin so.
+pub struct Name {
+    pub name: &'static str,
+    pub means: Means,
+}
+
+/// What it does here.
+#[derive(Clone, Copy, Debug)]
+pub enum Means {
+    /// Sets these keys, in its own way.
+    Sets(&'static [&'static str]),
+    /// Either value is how tetherd works anyway.
+    Always,
+    /// Cannot be had, but for one value.
+    Refused { fine: Fine, why: &'static str, instead: &'static str },
+}
+
+/// The value of a refused variable that asks for nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fine {
+    Empty,
+    /// Empty, or a boolean that is true.
+    True,
+    /// Empty, or a boolean that is false.
+    False,
+}
+
+const fn name(name: &'static str, means: Means) -> Name {
+    Name { name, means }
+}
+
+const fn refused(name: &'static str, fine: Fine, why: &'static str, instead: &'static str) -> Name {
+    Name { name, means: Means::Refused { fine, why, instead } }
+}
+
+const NEEDS_KERNEL: &str = "changes the kernel's packet filter, which needs privileges tetherd does without";
+const PROXY_INSTEAD: &str = "have programs connect through the proxy of socks_listen";
+const SERVE_INSTEAD: &str = "forward the ports with a serve_config";
+const OPERATOR: &str = "is meant for the proxies of Tailscale's Kubernetes operator";
+const NO_OPERATOR: &str = "leave it out; what comes in is forwarded by a serve_config";
+
+/// All of them but those in [`KEYS`].
+pub const NAMES: &[Name] = &[
+    name("TS_AUTH_ONCE", Means::Always),
+    name("TS_DEBUG_ADDR_PORT", Means::Sets(&["tailscaled_args"])),
+    name("TS_ENABLE_HEALTH_CHECK", Means::Sets(&["health_listen"])),
+    name("TS_ENABLE_METRICS", Means::Sets(&["health_listen"])),
+    name("TS_EXTRA_ARGS", Means::Sets(extra_args::KEYS)),
+    name("TS_OUTBOUND_HTTP_PROXY_LISTEN", Means::Sets(&["socks_listen"])),
+    refused("TS_USERSPACE", Fine::True, "asks for kernel mode, and tetherd is userspace mode", "leave it out"),
+    refused(
+        "TS_KUBE_SECRET",
+        Fine::Empty,
+        "asks for state in a Kubernetes secret, which needs rights at the cluster's API",
+        "set it to the empty text, and state_dir to a directory on a volume; or use ephemeral keys and no state",
+    ),
+    refused("TS_DEST_IP", Fine::Empty, NEEDS_KERNEL, SERVE_INSTEAD),
+    refused("TS_TAILNET_TARGET_IP", Fine::Empty, NEEDS_KERNEL, PROXY_INSTEAD),
+    refused("TS_TAILNET_TARGET_FQDN", Fine::Empty, NEEDS_KERNEL, PROXY_INSTEAD),
+    refused("TS_DEBUG_FIREWALL_MODE", Fine::Empty, NEEDS_KERNEL, "leave it out: there are no firewall rules"),
+    refused("TS_TEST_FAKE_NETFILTER", Fine::False, NEEDS_KERNEL, "leave it out: there are no firewall rules"),
+    refused("TS_EGRESS_PROXIES_CONFIG_PATH", Fine::Empty, OPERATOR, PROXY_INSTEAD),
+    refused("TS_INGRESS_PROXIES_CONFIG_PATH", Fine::Empty, OPERATOR, NO_OPERATOR),
+    refused("EXPERIMENTAL_ALLOW_PROXYING_CLUSTER_TRAFFIC_VIA_INGRESS", Fine::False, OPERATOR, NO_OPERATOR),
+    refused(
+        "TS_EXPERIMENTAL_…",
+        Fine::False,
+        "switches an experiment of Tailscale's image, which tetherd does not have",
+        "leave it out and use the settings that `tetherd --help` lists",
+    ),
+];
+
+/// Every variable of the image with the keys it sets; none for those that set nothing.
+pub fn all() -> Vec<(&'static str, Vec<&'static str>)> {
+    let aliases = KEYS.iter().flat_map(|key| key.aliases.iter().map(|alias| (*alias, vec![key.name])));
+    let others = NAMES.iter().map(|name| match name.means {
+        Means::Sets(keys) => (name.name, keys.to_vec()),
+        Means::Always | Means::Refused { .. } => (name.name, Vec::new()),
+    });
+    aliases.chain(others).collect()
+}
+
+impl Name {
+    pub fn is(&self, variable: &str) -> bool {
+        self.name.strip_suffix('…').map_or(variable == self.name, |prefix| variable.starts_with(prefix))
+    }
+
+    /// What is wrong with this value of it, if anything is. Never says the value, which may be a secret.
+    pub fn fault(&self, variable: &str, value: &str) -> Option<Fault> {
+        let as_bool = bool::parse(value.trim());
+        match self.means {
+            _ if value.is_empty() => None,
+            Means::Refused { fine: Fine::True, .. } if as_bool == Some(true) => None,
+            Means::Refused { fine: Fine::False, .. } if as_bool == Some(false) => None,
+            Means::Refused { why, instead, .. } => {
+                Some(Fault::new(variable, "environment", format!("{why}: {instead}")))
+            }
+            Means::Always | Means::Sets(["health_listen"]) if as_bool.is_none() => {
+                Some(Fault::new(variable, "environment", format!("is unusable, expected {}", bool::EXPECTED)))
+            }
+            Means::Always | Means::Sets(_) => None,
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! Where to listen, and where to connect to, in the forms that people know from other programs.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+
+use crate::config::types::Value;
+
+/// `host:port` to listen on. An empty host means every address, as in Tailscale's own `:1055`.
+impl Value for SocketAddr {
+    const EXPECTED: &'static str = "an IP address and a port, such as 127.0.0.1:1055 or [::]:1055";
+
+    fn parse(text: &str) -> Option<Self> {
+        let (host, port) = text.rsplit_once(':')?;
+        let address = match host {
+            "" | "*" => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+            "localhost" => IpAddr::from([127, 0, 0, 1]),
+            _ => match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+                Some(v6) => IpAddr::V6(v6.parse().ok()?),
+                None => IpAddr::V4(host.parse().ok()?),
+            },
+        };
+        Some(SocketAddr::new(address, port.parse().ok()?))
+    }
+}
+
+/// Where the proxy listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Listen {
+    Tcp(SocketAddr),
+    Unix(PathBuf),
+}
+
+impl Listen {
+    /// The address; a unix socket has none.
+    pub fn tcp(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(address) => Some(*address),
+            Self::Unix(_) => None,
+        }
+    }
+
+    /// Whether only programs of this machine can connect.
+    pub fn is_private(&self) -> bool {
+        match self {
+            Self::Tcp(address) => address.ip().to_canonical().is_loopback(),
+            Self::Unix(_) => true,
+        }
+    }
+}
+
+impl Value for Listen {
+    const EXPECTED: &'static str = "an IP address and a port, such as 127.0.0.1:1055, or the path of a unix socket, such as unix:/run/tetherd.sock";
+
+    fn parse(text: &str) -> Option<Self> {
+        match text.strip_prefix("unix:") {
+            Some(path) => path.starts_with('/').then(|| Self::Unix(path.into())),
+            None => SocketAddr::parse(text).map(Self::Tcp),
+        }
+    }
+}
+
+impl fmt::Display for Listen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// A target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostPort {
+    pub host: String,
+    pub port: u16,
+}
+
+impl Value for HostPort {
+    const EXPECTED: &'static str = "a host and a port, such as db:5432";
+
+    fn parse(text: &str) -> Option<Self> {
+        let (host, port) = text.rsplit_once(':')?;
+        let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+        let port = port.parse().ok().filter(|port| *port != 0)?;
+        (!host.is_empty()).then(|| Self { host: host.to_owned(), port })
+    }
+}
+
+/// A port of this machine that leads to one target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Forward {
+    pub listen: Listen,
+    pub host: String,
+    pub port: u16,
+}
+
+impl Value for Forward {
+    const EXPECTED: &'static str =
+        "where to listen, = and the target, such as 127.0.0.1:5432=db:5432 or unix:/run/db.sock=db:5432";
+
+    fn parse(text: &str) -> Option<Self> {
+        let (listen, target) = text.split_once('=')?;
+        let HostPort { host, port } = HostPort::parse(target)?;
+        Some(Self { listen: Listen::parse(listen)?, host, port })
+    }
+}
+
+/// The control server's address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ControlUrl(pub String);
+
+impl Value for ControlUrl {
+    const EXPECTED: &'static str = "an address such as https://headscale.example.com";
+
+    fn parse(text: &str) -> Option<Self> {
+        let uri: hyper::Uri = text.parse().ok()?;
+        let web = matches!(uri.scheme_str(), Some("https" | "http"));
+        // tailscaled appends its own paths and does not cope with a slash at the end.
+        let has_user = uri.authority().is_some_and(|authority| authority.as_str().contains('@'));
+        (web && !has_user && uri.host().is_some_and(|host| !host.is_empty()))
+            .then(|| Self(text.trim_end_matches('/').to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn listen_addresses_take_tailscales_forms() {
+        assert_eq!(SocketAddr::parse(":1055"), "[::]:1055".parse().ok());
+        assert_eq!(SocketAddr::parse("localhost:1055"), "127.0.0.1:1055".parse().ok());
+        assert_eq!(SocketAddr::parse("[::1]:0"), "[::1]:0".parse().ok());
+        assert_eq!(SocketAddr::parse("1055"), None);
+        assert_eq!(SocketAddr::parse("db:1055"), None);
+        assert_eq!(SocketAddr::parse("127.0.0.1:65536"), None);
+    }
+
+    #[test]
+    fn listeners_are_addresses_or_paths() {
+        assert_eq!(Listen::parse("unix:/run/t.sock"), Some(Listen::Unix("/run/t.sock".into())));
+        assert_eq!(Listen::parse("unix:t.sock"), None);
+        assert!(Listen::parse("127.0.0.1:1055").is_some_and(|listen| listen.is_private()));
+        assert!(Listen::parse(":1055").is_some_and(|listen| !listen.is_private()));
+    }
+
+    #[test]
+    fn forwards_name_both_ends() {
+        let forward = Forward::parse("127.0.0.1:5432=db:5433").expect("is one");
+        assert_eq!((forward.host.as_str(), forward.port), ("db", 5433));
+        assert_eq!(Forward::parse("unix:/run/db.sock=[fd7a::1]:1").expect("is one").host, "fd7a::1");
+        for text in ["127.0.0.1:5432", "5432=db:5432", "127.0.0.1:5432=db", "127.0.0.1:5432=:5432", "127.0.0.1:1=db:0"]
+        {
+            assert_eq!(Forward::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn control_urls_are_web_addresses() {
+        assert_eq!(ControlUrl::parse("https://h.example/"), Some(ControlUrl("https://h.example".into())));
+        assert_eq!(ControlUrl::parse("h.example"), None);
+        assert_eq!(ControlUrl::parse("https://user:pass@h.example"), None);
+        assert_eq!(ControlUrl::parse("ftp://h.example"), None);
+    }
+}

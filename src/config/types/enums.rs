@@ -1,0 +1,48 @@
+//! Settings that are one of a few fixed words.
+
+use crate::config::types::Value;
+
+impl Value for bool {
+    const EXPECTED: &'static str = "true or false";
+
+    fn parse(text: &str) -> Option<Self> {
+        match text.to_ascii_lowercase().as_str() {
+            "true" | "t" | "1" | "yes" | "on" => Some(true),
+            "false" | "f" | "0" | "no" | "off" => Some(false),
+            _ => None,
+        }
+    }
+}
+
+/// Declares an enum whose variants are written as fixed words.
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident, $expected:literal: $($variant:ident = $word:literal),+ $(,)?) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum $name { $($variant),+ }
+
+        impl Value for $name {
+            const EXPECTED: &'static str = $expected;
+
+            fn parse(text: &str) -> Option<Self> {
+                match text.to_ascii_lowercase().as_str() {
+                    $($word => Some(Self::$variant),)+
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+words!(
+    /// Targets outside the tailnet.
+    Direct, "allow or deny": Allow = "allow", Deny = "deny");
+words!(
+    /// Whether the node leaves the tailnet at exit.
+    Logout, "auto, always or never": Auto = "auto", Always = "always", Never = "never");
+words!(
+    /// What a Lambda function does whose extension fails.
+    OnFailure, "fail or continue": Fail = "fail", Continue = "continue");
+words!(LogLevel, "error, warn, info, debug or trace":
+    Error = "error", Warn = "warn", Info = "info", Debug = "debug", Trace = "trace");
+words!(LogFormat, "text or json": Text = "text", Json = "json");

@@ -1,0 +1,46 @@
+//! How a setting's text becomes a typed value. Each type says what it expects, for the error message.
+
+pub(crate) mod address;
+pub mod enums;
+pub(crate) mod hostname;
+pub(crate) mod rule;
+pub(crate) mod units;
+
+use std::path::PathBuf;
+
+/// A type that a setting can have.
+pub trait Value: Sized {
+    /// What would be right, to stand after "expected".
+    const EXPECTED: &'static str;
+
+    /// `None` when `text` is not usable.
+    fn parse(text: &str) -> Option<Self>;
+}
+
+impl Value for String {
+    const EXPECTED: &'static str = "a text that is not empty";
+
+    fn parse(text: &str) -> Option<Self> {
+        (!text.is_empty()).then(|| text.to_owned())
+    }
+}
+
+impl Value for PathBuf {
+    const EXPECTED: &'static str = "a path";
+
+    fn parse(text: &str) -> Option<Self> {
+        (!text.is_empty()).then(|| text.into())
+    }
+}
+
+/// Arguments for tailscaled, separated by white space.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Words(pub Vec<String>);
+
+impl Value for Words {
+    const EXPECTED: &'static str = "arguments separated by spaces";
+
+    fn parse(text: &str) -> Option<Self> {
+        Some(Self(text.split_whitespace().map(str::to_owned).collect()))
+    }
+}

@@ -1,0 +1,88 @@
+//! How much and how long: a number alone does not say of what, so that times and sizes need a unit.
+
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use crate::config::types::Value;
+
+/// More than any connection or start takes; deadlines beyond it cannot be reckoned with.
+const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
+
+impl Value for Duration {
+    const EXPECTED: &'static str = "a time such as 15s, 300ms or 1m";
+
+    fn parse(text: &str) -> Option<Self> {
+        humantime::parse_duration(text).ok().filter(|time| !time.is_zero() && *time <= LONGEST)
+    }
+}
+
+/// A time limit that can be switched off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limit(pub Option<Duration>);
+
+impl Value for Limit {
+    const EXPECTED: &'static str = "a time such as 15s, 300ms or 1m, or off";
+
+    fn parse(text: &str) -> Option<Self> {
+        if text.eq_ignore_ascii_case("off") {
+            Some(Self(None))
+        } else {
+            Duration::parse(text).map(|time| Self(Some(time)))
+        }
+    }
+}
+
+/// A number of at least one.
+impl Value for NonZeroUsize {
+    const EXPECTED: &'static str = "a whole number of at least 1";
+
+    fn parse(text: &str) -> Option<Self> {
+        text.parse().ok()
+    }
+}
+
+/// What tailscaled keeps to, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Memory(pub u64);
+
+const UNITS: [(&str, u64); 6] =
+    [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30), ("kB", 1_000), ("MB", 1_000_000), ("GB", 1_000_000_000)];
+
+/// Less is a slip, such as `64KiB`: tailscaled has more than that when idle, and would do nothing but collect garbage.
+const LEAST: u64 = 16 << 20;
+
+impl Value for Memory {
+    const EXPECTED: &'static str =
+        "an amount of memory with its unit (KiB, MiB, GiB, kB, MB, GB) such as 100MiB, at least 16MiB";
+
+    fn parse(text: &str) -> Option<Self> {
+        let (number, unit) = UNITS.iter().find_map(|(name, unit)| Some((text.strip_suffix(name)?, *unit)))?;
+        let bytes = number.trim().parse::<u64>().ok()?.checked_mul(unit)?;
+        (bytes >= LEAST).then_some(Self(bytes))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_need_a_unit_and_a_length() {
+        assert_eq!(Duration::parse("300ms"), Some(Duration::from_millis(300)));
+        assert_eq!(Duration::parse("soon"), None);
+        assert_eq!(Duration::parse("0s"), None);
+        assert_eq!(Duration::parse("500000000000years"), None);
+        assert_eq!(Limit::parse("off"), Some(Limit(None)));
+        assert_eq!(Duration::parse("off"), None);
+    }
+
+    #[test]
+    fn memory_needs_a_unit_and_is_enough_for_tailscaled() {
+        assert_eq!(Memory::parse("100MiB"), Some(Memory(100 << 20)));
+        assert_eq!(Memory::parse("1 GB"), Some(Memory(1_000_000_000)));
+        assert_eq!(Memory::parse("100"), None);
+        assert_eq!(Memory::parse("99999999999999GiB"), None);
+        assert_eq!(Memory::parse("16MiB"), Some(Memory(LEAST)));
+        assert_eq!(Memory::parse("16383KiB"), None);
+    }
+}

@@ -1,0 +1,141 @@
+//! The variables by which programs find a proxy, and the list of what they reach without it.
+//! There is no standard; <https://about.gitlab.com/blog/we-need-to-talk-no-proxy/> compares who understands what.
+
+use std::net::SocketAddr;
+
+use crate::config::settings::Credentials;
+use crate::environment::Environment;
+use crate::net::connectable::reachable;
+use crate::text::percent_encoded;
+
+/// Loopback, twice since not every program knows networks; then the addresses of metadata and credentials of EC2,
+/// ECS and EKS, which are never dialled for others.
+const ALWAYS_DIRECT: [&str; 9] = [
+    "localhost",
+    "127.0.0.1",
+    "127.0.0.0/8",
+    "::1",
+    "169.254.169.254",
+    "169.254.170.2",
+    "169.254.170.23",
+    "fd00:ec2::254",
+    "fd00:ec2::23",
+];
+
+const NO_PROXY: &str = "NO_PROXY";
+
+/// Values by upper-case name. Without Debug: they hold the password.
+pub struct ProxyVariables(Vec<(&'static str, String)>);
+
+impl ProxyVariables {
+    /// For the listener `proxy`; what stands in `environment` as `NO_PROXY` already is kept, `direct` added.
+    pub fn new(
+        proxy: SocketAddr,
+        credentials: Option<&Credentials>,
+        direct: &[String],
+        environment: &Environment,
+    ) -> Self {
+        let address = reachable(proxy);
+        let user = credentials.map_or_else(String::new, |given| {
+            format!("{}:{}@", percent_encoded(&given.user), percent_encoded(given.password.expose()))
+        });
+        let http = format!("http://{user}{address}");
+        Self(vec![
+            // With the h, names are resolved by the proxy, which knows those of the tailnet.
+            ("ALL_PROXY", format!("socks5h://{user}{address}")),
+            ("HTTP_PROXY", http.clone()),
+            ("HTTPS_PROXY", http),
+            (NO_PROXY, no_proxy(direct, environment)),
+        ])
+    }
+
+    /// Name and value, each in upper and lower case: programs disagree on which of them counts.
+    pub fn in_both_cases(&self) -> impl Iterator<Item = (String, &str)> {
+        self.0.iter().flat_map(|(name, value)| {
+            [(*name).to_owned(), name.to_lowercase()].into_iter().map(|name| (name, value.as_str()))
+        })
+    }
+}
+
+/// Those that a command gets: what its user has set in either case stays, but for `NO_PROXY`, which was merged.
+pub fn without_those_set(variables: ProxyVariables, environment: &Environment) -> Vec<(String, String)> {
+    let is_set = |name: &str| environment.get(name).is_some_and(|value| !value.is_empty());
+    let (kept, new) = variables
+        .0
+        .into_iter()
+        .partition(|(name, _)| *name != NO_PROXY && (is_set(name) || is_set(&name.to_lowercase())));
+    let kept: Vec<_> = ProxyVariables(kept).0.into_iter().map(|(name, _)| name).collect();
+    if !kept.is_empty() {
+        tracing::info!(names = kept.join(" "), "set already, and left as they are for the command");
+    }
+    ProxyVariables(new).in_both_cases().map(|(name, value)| (name, value.to_owned())).collect()
+}
+
+fn no_proxy(direct: &[String], environment: &Environment) -> String {
+    let given = [NO_PROXY, "no_proxy"].into_iter().filter_map(|name| environment.get(name));
+    let given = given.flat_map(|list| list.split([',', ' ', '\t', '\n'])).filter(|host| !host.is_empty());
+    let mut hosts: Vec<&str> = Vec::new();
+    for host in ALWAYS_DIRECT.into_iter().chain(direct.iter().map(String::as_str)).chain(given) {
+        if !hosts.contains(&host) {
+            hosts.push(host);
+        }
+    }
+    // Some programs know the star only when it stands alone, and it covers all the others.
+    if hosts.contains(&"*") { "*".to_owned() } else { hosts.join(",") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::environment::environment;
+    use crate::secret::Secret;
+
+    fn variables(listening: &str, credentials: Option<&Credentials>, own: &Environment) -> ProxyVariables {
+        ProxyVariables::new(listening.parse().expect("address"), credentials, &[".svc".to_owned()], own)
+    }
+
+    fn value(variables: &ProxyVariables, wanted: &str) -> String {
+        let found = variables.in_both_cases().find(|(name, _)| name == wanted);
+        found.expect(wanted).1.to_owned()
+    }
+
+    #[test]
+    fn both_cases_point_to_the_listener() {
+        let plain = variables("[::]:1055", None, &Environment::new());
+        for name in ["ALL_PROXY", "all_proxy"] {
+            assert_eq!(value(&plain, name), "socks5h://127.0.0.1:1055");
+        }
+        for name in ["HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"] {
+            assert_eq!(value(&plain, name), "http://127.0.0.1:1055");
+        }
+        assert_eq!(value(&variables("[::1]:1", None, &Environment::new()), "ALL_PROXY"), "socks5h://[::1]:1");
+    }
+
+    #[test]
+    fn credentials_are_percent_encoded() {
+        let credentials = Credentials { user: "a@b".into(), password: Secret::new("p:/ä'%~") };
+        let guarded = variables("127.0.0.1:1055", Some(&credentials), &Environment::new());
+        assert_eq!(value(&guarded, "ALL_PROXY"), "socks5h://a%40b:p%3A%2F%C3%A4%27%25~@127.0.0.1:1055");
+        assert_eq!(value(&guarded, "HTTP_PROXY"), "http://a%40b:p%3A%2F%C3%A4%27%25~@127.0.0.1:1055");
+    }
+
+    #[test]
+    fn no_proxy_keeps_what_was_there_and_names_nothing_twice() {
+        let own = environment(&[("NO_PROXY", "db.example, ::1"), ("no_proxy", "db.example,.corp")]);
+        let expected = "localhost,127.0.0.1,127.0.0.0/8,::1,169.254.169.254,169.254.170.2,169.254.170.23,\
+                        fd00:ec2::254,fd00:ec2::23,.svc,db.example,.corp";
+        for name in ["NO_PROXY", "no_proxy"] {
+            assert_eq!(value(&variables("127.0.0.1:1", None, &own), name), expected);
+        }
+        let all = environment(&[("no_proxy", "db.example,*")]);
+        assert_eq!(value(&variables("127.0.0.1:1", None, &all), "NO_PROXY"), "*");
+    }
+
+    #[test]
+    fn what_the_user_has_set_stays_in_both_cases() {
+        let own = environment(&[("https_proxy", "http://corp:3128"), ("HTTP_PROXY", ""), ("NO_PROXY", "corp")]);
+        let given = without_those_set(variables("127.0.0.1:1", None, &own), &own);
+        let names: Vec<&str> = given.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["ALL_PROXY", "all_proxy", "HTTP_PROXY", "http_proxy", "NO_PROXY", "no_proxy"]);
+    }
+}

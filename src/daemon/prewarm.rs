@@ -1,0 +1,31 @@
+//! Dials the targets of `prewarm` once, as soon as the node has joined: WireGuard's handshake with their nodes, the way
+//! there and the names are then found before the first real request needs them. Nothing waits for it.
+
+use std::sync::Arc;
+
+use futures_util::future::join_all;
+use tokio::time::Instant;
+
+use crate::config::types::address::HostPort;
+use crate::proxy::client::Proxy;
+use crate::state::Watcher;
+use crate::target::dial::{Dial, Target};
+
+/// `state` tells when the node has joined.
+pub async fn dial_once<D: Dial>(targets: Vec<HostPort>, proxy: Arc<Proxy<D>>, mut state: Watcher) {
+    if targets.is_empty() || state.wait_for(|state| state.is_ready()).await.is_err() {
+        return;
+    }
+    join_all(targets.iter().map(|target| dial(&proxy, Target::new(&target.host, target.port)))).await;
+}
+
+async fn dial<D: Dial>(proxy: &Proxy<D>, target: Target) {
+    let begun = Instant::now();
+    match proxy.connector.connect(&target).await {
+        Ok(connection) => {
+            drop(connection);
+            tracing::info!(%target, time_ms = begun.elapsed().as_millis(), "the path is warm");
+        }
+        Err(error) => tracing::warn!(%target, %error, "prewarm: no connection"),
+    }
+}

@@ -1,0 +1,106 @@
+//! Signals, caught from the first line on, since the kernel ignores an unhandled SIGTERM for process 1. The handler
+//! writes a byte, so that they are looked at in the order in which they came.
+
+use std::io::{self, Write};
+use std::os::unix::net::UnixStream as StdStream;
+
+use nix::libc::{c_int, siginfo_t};
+use nix::sys::signal::Signal::{self, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH};
+use tokio::io::AsyncReadExt;
+use tokio::net::UnixStream;
+
+use crate::exit_reason::Fatal;
+
+/// Beside the signal's number in the byte.
+const BY_KERNEL: u8 = 0x80;
+
+/// Signals that were caught and not yet looked at.
+pub struct Signals(StdStream);
+
+impl Signals {
+    /// Starts to catch the requests to stop.
+    pub fn to_stop() -> Result<Self, Fatal> {
+        Self::catch(&[SIGTERM, SIGINT])
+    }
+
+    /// Starts to catch all that a command is to be told of.
+    pub fn to_pass_on() -> Result<Self, Fatal> {
+        Self::catch(&[SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGWINCH])
+    }
+
+    /// Catches nothing.
+    pub fn none() -> Result<Self, Fatal> {
+        Self::catch(&[])
+    }
+
+    fn catch(signals: &[Signal]) -> Result<Self, Fatal> {
+        let (read, write) = pair().map_err(unusable)?;
+        for signal in signals {
+            write.try_clone().and_then(|pipe| write_at(*signal, pipe)).map_err(unusable)?;
+        }
+        Ok(Self(read))
+    }
+
+    /// Takes them into the event loop.
+    pub fn listen(self) -> Result<Listening, Fatal> {
+        UnixStream::from_std(self.0).map(Listening).map_err(unusable)
+    }
+}
+
+/// Becomes readable when a child ends. To be called inside the event loop.
+pub fn child_ended() -> io::Result<UnixStream> {
+    let (read, write) = pair()?;
+    signal_hook::low_level::pipe::register(Signal::SIGCHLD as c_int, write)?;
+    UnixStream::from_std(read)
+}
+
+fn pair() -> io::Result<(StdStream, StdStream)> {
+    let (read, write) = StdStream::pair()?;
+    read.set_nonblocking(true)?;
+    write.set_nonblocking(true)?;
+    Ok((read, write))
+}
+
+#[allow(unsafe_code)]
+fn write_at(signal: Signal, pipe: StdStream) -> io::Result<()> {
+    let handler = move |info: &siginfo_t| {
+        let origin = if info.si_code > 0 { BY_KERNEL } else { 0 };
+        // A full pipe is unread signals enough; nothing could be done about an error here.
+        let _ = (&pipe).write(&[signal as u8 | origin]);
+    };
+    // SAFETY: the handler does one write(2) that does not block: no lock, no allocation, no panic; errno is kept by
+    // the registry.
+    unsafe { signal_hook_registry::register_sigaction(signal as c_int, handler) }.map(drop)
+}
+
+fn unusable(error: io::Error) -> Fatal {
+    Fatal::Configuration(format!("signals cannot be caught: {error}; raise the limit of open files"))
+}
+
+/// One signal.
+#[derive(Clone, Copy, Debug)]
+pub struct Caught {
+    pub signal: Signal,
+    /// Not sent by a process: a key was pressed at the terminal, which tells the whole foreground group.
+    pub by_kernel: bool,
+}
+
+impl Caught {
+    /// Whether it asks the daemon to end, where no command is there to decide.
+    pub fn stops(self) -> bool {
+        matches!(self.signal, SIGTERM | SIGINT | SIGHUP | SIGQUIT)
+    }
+}
+
+/// Signals inside the event loop.
+pub struct Listening(UnixStream);
+
+impl Listening {
+    pub async fn next(&mut self) -> Caught {
+        match self.0.read_u8().await.map(|byte| (Signal::try_from(c_int::from(byte & !BY_KERNEL)), byte)) {
+            Ok((Ok(signal), byte)) => Caught { signal, by_kernel: byte & BY_KERNEL != 0 },
+            // The writing ends live in the signal handlers as long as the process does, and write known numbers.
+            _ => std::future::pending().await,
+        }
+    }
+}

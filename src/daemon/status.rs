@@ -1,0 +1,91 @@
+//! Looks into the running parts for the status document and for the metrics.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use prometheus_client::registry::Registry;
+use tokio::time::timeout;
+
+use crate::auth_keys::expiry::{KeyExpiry, expiry_of};
+use crate::daemon::metrics;
+use crate::daemon::metrics::Found;
+use crate::health::metrics::Measured;
+use crate::health::routes::Inspect;
+use crate::platform::Identity;
+use crate::proxy::client::Proxy;
+use crate::proxy::metrics::counters::Counters;
+use crate::state::State;
+use crate::status::{Node, Snapshot};
+use crate::tailscaled::calls::Calls;
+use crate::tailscaled::calls::WITHOUT_CALLS;
+use crate::tailscaled::dialer::Dialer;
+use crate::tailscaled::local_api;
+use crate::tailscaled::local_api::LocalApi;
+use crate::tailscaled::path::rebind::Thaw;
+
+/// A tailscaled that hangs must not keep a person from learning that it does.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// What it looks into.
+pub struct Inspector {
+    pub api: LocalApi,
+    pub calls: Calls,
+    pub counters: Counters,
+    pub proxy: Arc<Proxy<Dialer>>,
+    pub restarts: Arc<AtomicU64>,
+    pub thaw: Thaw,
+    pub max_connections: usize,
+    pub key_expiry: KeyExpiry,
+    /// As soon as it is known.
+    pub identity: Arc<OnceLock<Identity>>,
+}
+
+impl Inspect for Inspector {
+    async fn inspect(&self) -> Snapshot {
+        let _ = timeout(PATIENCE, self.proxy.count_traffic()).await;
+        let mut snapshot = Snapshot {
+            connections: self.counters.now(),
+            restarts: self.restarts.load(Ordering::Relaxed),
+            limitation: self.calls.is_stock().then(|| WITHOUT_CALLS.to_owned()),
+            ..Snapshot::default()
+        };
+        if let Ok(Ok(status)) = timeout(PATIENCE, self.api.status(true)).await {
+            snapshot.tailscaled = Some(status.version);
+            snapshot.node = status.node.map(node);
+            snapshot.peers = status.peer.unwrap_or_default().into_values().map(node).collect();
+            snapshot.peers.sort_by(|one, other| one.name.cmp(&other.name));
+        }
+        snapshot
+    }
+
+    async fn measure(&self, state: &State) -> Measured {
+        let theirs = async { tokio::join!(self.api.status(false), self.api.metrics(), self.proxy.count_traffic()) };
+        let theirs = timeout(PATIENCE, theirs).await;
+        let (status, tailscaled) = theirs.map_or((None, None), |(status, metrics, ())| (status.ok(), metrics.ok()));
+        let mut own = Registry::with_prefix("tetherd");
+        let expiry = status.as_ref().and_then(|status| status.node.as_ref()?.key_expiry.as_deref());
+        let found = Found {
+            restarts: self.restarts.load(Ordering::Relaxed),
+            thaws: self.thaw.count(),
+            node_key_expiry: expiry.and_then(expiry_of),
+            tailscaled_version: status.map(|status| status.version),
+            max_connections: self.max_connections,
+            auth_key_expiry: self.key_expiry.get(),
+            place: self.identity.get().map(|identity| identity.labels.clone()).unwrap_or_default(),
+        };
+        metrics::register(&mut own, state, &found);
+        self.counters.register(&mut own);
+        Measured { own, tailscaled }
+    }
+}
+
+fn node(node: local_api::Node) -> Node {
+    let name = node.dns_name.trim_end_matches('.');
+    Node {
+        name: if name.is_empty() { node.host_name } else { name.to_owned() },
+        addresses: node.addresses.unwrap_or_default(),
+        online: node.online,
+        key_expiry: node.key_expiry,
+    }
+}

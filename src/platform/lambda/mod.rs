@@ -1,0 +1,108 @@
+//! AWS Lambda: the daemon is an external extension of a function. It has two seconds to end, its settings follow the
+//! function's own, and the runtime and the extensions speak with the platform over an address of the environment.
+
+pub(crate) mod extension_api;
+pub(crate) mod lifecycle;
+
+use std::path::PathBuf;
+
+use crate::config::types::Value;
+use crate::config::types::enums::LogLevel;
+use crate::config::types::hostname::Hostname;
+use crate::environment::Environment;
+use crate::platform::lambda::lifecycle::Lifecycle;
+
+/// Names the address of the Runtime API and the Extensions API.
+const API: &str = "AWS_LAMBDA_RUNTIME_API";
+
+/// Lambda ends an init of 10 s without a word; giving up before lets the log say why.
+/// <https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html>
+const START_TIMEOUT: &str = "8s";
+
+/// <https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html>
+pub fn implied(environment: &Environment) -> Vec<(&'static str, String)> {
+    let variable = |name: &str| environment.get(name).map(String::as_str).filter(|value| !value.is_empty());
+    let text = variable("AWS_LAMBDA_LOG_FORMAT").is_some_and(|format| format.eq_ignore_ascii_case("text"));
+    let mut implied = vec![
+        ("log_format", if text { "text" } else { "json" }.to_owned()),
+        ("drain_timeout", "300ms".to_owned()),
+        ("start_timeout", START_TIMEOUT.to_owned()),
+    ];
+    // Up to 64 letters, digits, dashes and underscores.
+    let name = variable("AWS_LAMBDA_FUNCTION_NAME").and_then(Hostname::near);
+    implied.extend(name.map(|name| ("hostname", name.0)));
+    implied.extend(variable("AWS_LAMBDA_LOG_LEVEL").and_then(log_level).map(|level| ("log_level", level)));
+    implied.extend(variable("AWS_LAMBDA_FUNCTION_MEMORY_SIZE").and_then(memory).map(|size| ("memory_limit", size)));
+    implied
+}
+
+/// tailscaled's share of a function's memory. 16 streams of 100 MB through a function of 256 MB peak some 40 MiB above
+/// the limit; without one they end in the function's death.
+fn memory(size_mb: &str) -> Option<String> {
+    let size: u64 = size_mb.parse().ok()?;
+    Some(format!("{}MiB", (size * 2 / 5).max(32)))
+}
+
+/// The extension that this process is. `program` is what it was started as.
+pub fn lifecycle(environment: &Environment, program: &str) -> Lifecycle {
+    let address = environment.get(API).cloned().unwrap_or_default();
+    let name = program.rsplit('/').next().unwrap_or(program);
+    Lifecycle::new(address, name.to_owned())
+}
+
+/// Where a layer of the user's puts roots.
+pub fn roots() -> PathBuf {
+    "/opt/ssl".into()
+}
+
+/// The host of the runtime API, which no proxy reaches.
+/// <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html>
+pub fn api_host(environment: &Environment) -> Option<String> {
+    let api = environment.get(API)?;
+    let host = api.rsplit_once(':').map_or(api.as_str(), |(host, _)| host);
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    (!host.is_empty()).then(|| host.to_owned())
+}
+
+fn log_level(name: &str) -> Option<String> {
+    let level = name.to_ascii_lowercase();
+    let level = if level == "fatal" { "error".to_owned() } else { level };
+    LogLevel::parse(&level).map(|_| level)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::environment::environment;
+
+    fn implied_by(pairs: &[(&str, &str)], key: &str) -> Option<String> {
+        implied(&environment(pairs)).into_iter().find(|(name, _)| *name == key).map(|(_, value)| value)
+    }
+
+    #[test]
+    fn logs_follow_the_functions_logging() {
+        assert_eq!(implied_by(&[], "log_format").as_deref(), Some("json"));
+        assert_eq!(implied_by(&[("AWS_LAMBDA_LOG_FORMAT", "Text")], "log_format").as_deref(), Some("text"));
+        assert_eq!(implied_by(&[("AWS_LAMBDA_LOG_FORMAT", "JSON")], "log_format").as_deref(), Some("json"));
+        assert_eq!(implied_by(&[("AWS_LAMBDA_LOG_LEVEL", "FATAL")], "log_level").as_deref(), Some("error"));
+        assert_eq!(implied_by(&[("AWS_LAMBDA_LOG_LEVEL", "DEBUG")], "log_level").as_deref(), Some("debug"));
+        assert_eq!(implied_by(&[("AWS_LAMBDA_LOG_LEVEL", "loud")], "log_level"), None);
+    }
+
+    #[test]
+    fn tailscaled_gets_a_share_of_the_functions_memory() {
+        let limit = |size| implied_by(&[("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", size)], "memory_limit");
+        assert_eq!(limit("256").as_deref(), Some("102MiB"));
+        assert_eq!(limit("x"), None);
+    }
+
+    #[test]
+    fn the_node_is_named_after_the_function() {
+        for (function, name) in [("my_Func-1", "my-Func-1"), ("_a_", "a")] {
+            let host = implied_by(&[("AWS_LAMBDA_FUNCTION_NAME", function)], "hostname");
+            assert_eq!(host.expect("a name").to_lowercase(), name.to_lowercase());
+        }
+        let long = "a".repeat(64);
+        assert_eq!(implied_by(&[("AWS_LAMBDA_FUNCTION_NAME", &long)], "hostname").map(|name| name.len()), Some(63));
+    }
+}

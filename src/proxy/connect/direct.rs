@@ -1,0 +1,25 @@
+//! Dials past the tailnet, and says in the proxy's own terms why that failed.
+
+use std::io::ErrorKind;
+use std::net::SocketAddr;
+
+use tokio::net::TcpStream;
+
+use crate::target::dial::DialError;
+
+/// Connects to an address that was judged before.
+pub async fn dial_directly(address: SocketAddr) -> Result<TcpStream, DialError> {
+    let text = |error: &std::io::Error| format!("{address}: {error}");
+    let stream = TcpStream::connect(address).await.map_err(|error| match error.kind() {
+        ErrorKind::ConnectionRefused => DialError::Refused,
+        ErrorKind::TimedOut => DialError::TimedOut(text(&error)),
+        ErrorKind::NetworkUnreachable | ErrorKind::AddrNotAvailable | ErrorKind::NetworkDown => {
+            DialError::Network(text(&error))
+        }
+        ErrorKind::HostUnreachable => DialError::Host(text(&error)),
+        _ => DialError::Other(text(&error)),
+    })?;
+    // Small messages must not wait for the next ones.
+    let _ = stream.set_nodelay(true);
+    Ok(stream)
+}

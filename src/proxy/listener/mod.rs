@@ -1,0 +1,169 @@
+//! Listening sockets, and accepting from them until told to stop. A permit is taken before each accept, once a client
+//! is there: beyond the limit clients wait in the backlog, and a listener without clients holds no permit. An accept
+//! error never ends a listener; nothing is awaited between accept and spawn.
+
+pub mod admission;
+pub(crate) mod split;
+pub(crate) mod stream;
+
+use std::fs;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+
+use nix::sys::socket::{Backlog, listen, setsockopt, sockopt};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::net::{TcpStream, UnixStream};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::net::failed_accepts::FailedAccepts;
+use crate::net::unix_stream::{LocalStream, watched};
+use crate::proxy::listener::admission::{Admission, Permit};
+use crate::proxy::listener::stream::Stream;
+
+/// A listening socket.
+#[derive(Debug)]
+pub enum Listener {
+    Tcp(AsyncFd<TcpListener>),
+    /// Dropped, it takes its file with it.
+    Unix(AsyncFd<UnixListener>, SocketFile),
+}
+
+/// The file of a unix socket, removed when dropped unless another socket has taken its place.
+#[derive(Debug)]
+pub struct SocketFile {
+    path: PathBuf,
+    inode: u64,
+}
+
+impl Listener {
+    /// Takes a socket that listens already.
+    pub fn tcp(listener: TcpListener) -> io::Result<Self> {
+        // Small messages must not wait for the next ones. Accepted connections inherit it.
+        setsockopt(&listener, sockopt::TcpNoDelay, &true)?;
+        Ok(Self::Tcp(waiting(listener)?))
+    }
+
+    /// Opens a unix socket that the owner and the group may use. A socket that nobody listens on any more is replaced,
+    /// any other file is left alone.
+    pub async fn unix(path: &Path) -> io::Result<Self> {
+        if let Ok(metadata) = fs::symlink_metadata(path) {
+            if !metadata.file_type().is_socket() {
+                return Err(io::Error::new(io::ErrorKind::AlreadyExists, "a file that is not a socket is there"));
+            }
+            // Any other answer, such as that of a socket for datagrams or of one without leave, comes from one that lives.
+            match UnixStream::connect(path).await {
+                Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path)?,
+                _ => return Err(io::ErrorKind::AddrInUse.into()),
+            }
+        }
+        let listener = UnixListener::bind(path)?;
+        fs::set_permissions(path, fs::Permissions::from_mode(0o660))?;
+        let inode = fs::symlink_metadata(path)?.ino();
+        listener.set_nonblocking(true)?;
+        Ok(Self::Unix(waiting(listener)?, SocketFile { path: path.to_owned(), inode }))
+    }
+
+    /// Where it listens; a unix socket has no address.
+    pub fn tcp_address(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(listener) => listener.get_ref().local_addr().ok(),
+            Self::Unix(..) => None,
+        }
+    }
+
+    /// The next client, where it comes from, and its permit.
+    async fn accept(&self, admission: &Admission) -> (io::Result<(Stream, String)>, Permit) {
+        match self {
+            Self::Tcp(listener) => accept(listener, admission, || self.take()).await,
+            Self::Unix(listener, _) => accept(listener, admission, || self.take()).await,
+        }
+    }
+
+    /// A client that waits already, where there is one and a permit for it.
+    fn accept_waiting(&self, admission: &Admission) -> Option<((Stream, String), Permit)> {
+        let permit = admission.permit_at_once()?;
+        Some((self.take().ok()?, permit))
+    }
+
+    /// Takes a client that waits; an error of the kind `WouldBlock` where none does.
+    fn take(&self) -> io::Result<(Stream, String)> {
+        match self {
+            Self::Tcp(listener) => {
+                let (stream, from) = listener.get_ref().accept()?;
+                stream.set_nonblocking(true)?;
+                Ok((Stream::Tcp(TcpStream::from_std(stream)?), from.to_string()))
+            }
+            Self::Unix(listener, file) => {
+                let (stream, _) = listener.get_ref().accept()?;
+                stream.set_nonblocking(true)?;
+                Ok((Stream::Unix(LocalStream::new(stream)?), format!("unix:{}", file.path.display())))
+            }
+        }
+    }
+}
+
+/// Lets as many clients wait as the kernel allows (net.core.somaxconn): the standard library's 128 are too few where
+/// the backlog is what clients wait in. A TCP client beyond it is slow, one of a unix socket fails.
+fn waiting<L: AsFd + AsRawFd>(listener: L) -> io::Result<AsyncFd<L>> {
+    listen(&listener, Backlog::MAXALLOWABLE)?;
+    watched(listener, Interest::READABLE)
+}
+
+/// Waits for a client first and for a permit then: several listeners that each took a permit to wait with would keep
+/// them from each other's clients, for ever where there are fewer permits than listeners.
+async fn accept<L: AsRawFd, C>(
+    listener: &AsyncFd<L>,
+    admission: &Admission,
+    take: impl Fn() -> io::Result<C>,
+) -> (io::Result<C>, Permit) {
+    loop {
+        let ready = listener.readable().await;
+        let permit = admission.permit().await;
+        match ready.map(|mut ready| ready.try_io(|_| take())) {
+            Ok(Ok(accepted)) => return (accepted, permit),
+            // The client is gone again.
+            Ok(Err(_)) => {}
+            Err(error) => return (Err(error), permit),
+        }
+    }
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        if fs::symlink_metadata(&self.path).is_ok_and(|metadata| metadata.ino() == self.inode) {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// Serves clients of `listener` until `stop`; then its socket closes, so that new clients are refused. Those that wait
+/// already are served still: for them it would be a connection lost. Connections run on in `connections`; each keeps its
+/// permit until it ends. (A task around `client` that did so would hold its future twice.)
+pub async fn serve<F: Future<Output = ()> + Send + 'static>(
+    listener: Listener,
+    admission: Admission,
+    connections: TaskTracker,
+    stop: CancellationToken,
+    client: impl Fn(Stream, String, Permit) -> F,
+) {
+    let mut failed = FailedAccepts::default();
+    loop {
+        let (accepted, permit) = tokio::select! {
+            accepted = listener.accept(&admission) => accepted,
+            () = stop.cancelled() => break,
+        };
+        match accepted {
+            Ok((stream, from)) => drop(connections.spawn(client(stream, from, permit))),
+            Err(error) => failed.pause(&error, "client").await,
+        }
+    }
+    while let Some(((stream, from), permit)) = listener.accept_waiting(&admission) {
+        connections.spawn(client(stream, from, permit));
+    }
+}

@@ -1,0 +1,83 @@
+//! The two directions of a connection, each to be used without a lock.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpStream, tcp};
+
+use crate::net::unix_stream::LocalStream;
+use crate::proxy::listener::stream::Stream;
+
+/// The side that is read from.
+pub enum Reads<'a> {
+    Tcp(tcp::ReadHalf<'a>),
+    Unix(&'a LocalStream),
+}
+
+/// The side that is written to. Shut down, it ends its direction alone.
+pub enum Writes<'a> {
+    Tcp(tcp::WriteHalf<'a>),
+    Unix(&'a LocalStream),
+}
+
+impl Stream {
+    pub fn halves(&mut self) -> (Reads<'_>, Writes<'_>) {
+        match self {
+            Self::Tcp(stream) => {
+                let (reads, writes) = stream.split();
+                (Reads::Tcp(reads), Writes::Tcp(writes))
+            }
+            Self::Unix(stream) => (Reads::Unix(stream), Writes::Unix(stream)),
+        }
+    }
+}
+
+impl Reads<'_> {
+    pub fn tcp(&self) -> Option<&TcpStream> {
+        match self {
+            Self::Tcp(half) => Some(half.as_ref()),
+            Self::Unix(_) => None,
+        }
+    }
+}
+
+impl Writes<'_> {
+    pub fn tcp(&self) -> Option<&TcpStream> {
+        match self {
+            Self::Tcp(half) => Some(half.as_ref()),
+            Self::Unix(_) => None,
+        }
+    }
+}
+
+impl AsyncRead for Reads<'_> {
+    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(half) => Pin::new(half).poll_read(context, buffer),
+            Self::Unix(stream) => stream.poll_read(context, buffer),
+        }
+    }
+}
+
+impl AsyncWrite for Writes<'_> {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Tcp(half) => Pin::new(half).poll_write(context, bytes),
+            Self::Unix(stream) => stream.poll_write(context, bytes),
+        }
+    }
+
+    /// Sockets keep nothing back.
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(half) => Pin::new(half).poll_shutdown(context),
+            Self::Unix(stream) => Poll::Ready(stream.shutdown()),
+        }
+    }
+}

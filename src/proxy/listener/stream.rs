@@ -1,0 +1,116 @@
+//! A client's connection, over TCP or over a unix socket.
+
+use std::io;
+use std::net::IpAddr;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::{MsgFlags, recv};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+use crate::net::unix_stream::LocalStream;
+
+/// The connection.
+#[derive(Debug)]
+pub enum Stream {
+    Tcp(TcpStream),
+    Unix(LocalStream),
+}
+
+impl Stream {
+    /// The address of this end; a unix socket has none.
+    pub fn local_ip(&self) -> Option<IpAddr> {
+        match self {
+            Self::Tcp(stream) => stream.local_addr().ok().map(|address| address.ip()),
+            Self::Unix(_) => None,
+        }
+    }
+
+    /// The address of the client; a unix socket has none.
+    pub fn peer_ip(&self) -> Option<IpAddr> {
+        match self {
+            Self::Tcp(stream) => stream.peer_addr().ok().map(|address| address.ip()),
+            Self::Unix(_) => None,
+        }
+    }
+
+    /// The socket itself, no longer watched by the event loop.
+    pub fn into_socket(self) -> io::Result<OwnedFd> {
+        match self {
+            Self::Tcp(stream) => Ok(stream.into_std()?.into()),
+            Self::Unix(stream) => Ok(stream.into_socket().into()),
+        }
+    }
+
+    /// Whether the client has ended its side, or is gone; what it sent before may still be unread.
+    pub fn has_ended(&self) -> bool {
+        let socket = match self {
+            Self::Tcp(stream) => stream.as_fd(),
+            Self::Unix(stream) => stream.as_fd(),
+        };
+        // nix has no name for it.
+        let gone = PollFlags::from_bits_retain(nix::libc::POLLRDHUP);
+        let mut look = [PollFd::new(socket, gone)];
+        poll(&mut look, PollTimeout::ZERO).is_ok_and(|found| found > 0)
+    }
+
+    /// Whether the client has ended its side, and nothing that it sent before is unread.
+    pub fn is_read_to_its_end(&self) -> bool {
+        let socket = match self {
+            Self::Tcp(stream) => stream.as_raw_fd(),
+            Self::Unix(stream) => stream.as_fd().as_raw_fd(),
+        };
+        !matches!(recv(socket, &mut [0], MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT), Ok(1..) | Err(Errno::EAGAIN))
+    }
+
+    /// The first byte that the client sends, left where it is; `None` when it sends nothing and ends.
+    pub async fn first_byte(&self) -> io::Result<Option<u8>> {
+        let mut byte = [0];
+        let read = match self {
+            Self::Tcp(stream) => stream.peek(&mut byte).await?,
+            Self::Unix(stream) => {
+                let peek = |socket: &std::os::unix::net::UnixStream| {
+                    Ok(recv(socket.as_raw_fd(), &mut byte, MsgFlags::MSG_PEEK)?)
+                };
+                stream.reading(peek).await?
+            }
+        };
+        Ok((read > 0).then_some(byte[0]))
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_read(context, buffer),
+            Self::Unix(stream) => stream.poll_read(context, buffer),
+        }
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_write(context, bytes),
+            Self::Unix(stream) => stream.poll_write(context, bytes),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_flush(context),
+            Self::Unix(stream) => Pin::new(stream).poll_flush(context),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_shutdown(context),
+            Self::Unix(stream) => Pin::new(stream).poll_shutdown(context),
+        }
+    }
+}

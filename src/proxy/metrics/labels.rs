@@ -1,0 +1,110 @@
+//! The labels of the proxy's metrics: each a handful of values.
+
+use prometheus_client::encoding::{EncodeLabelValue, LabelValueEncoder};
+
+use crate::target::dial::DialError;
+
+/// Declares a label with its values as the metrics have them.
+macro_rules! label {
+    ($(#[$doc:meta])* $name:ident: $($(#[$about:meta])* $variant:ident = $word:literal),+ $(,)?) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum $name { $($(#[$about])* $variant),+ }
+
+        impl EncodeLabelValue for $name {
+            fn encode(&self, encoder: &mut LabelValueEncoder) -> std::fmt::Result {
+                match self { $(Self::$variant => $word),+ }.encode(encoder)
+            }
+        }
+    };
+}
+
+label!(
+    /// How a client asked.
+    Protocol:
+        Socks5 = "socks5",
+        /// UDP ASSOCIATE.
+        Socks5Udp = "socks5_udp",
+        /// An absolute-form request.
+        Http = "http",
+        HttpConnect = "http_connect",
+        /// A port of `forwards`.
+        Forward = "forward",
+        /// It said nothing, or nothing that is known.
+        Unknown = "unknown",
+);
+
+label!(
+    /// What came of it.
+    Outcome:
+        Connected = "connected",
+        /// Refused by `allow`, `deny`, `direct` or the rules that always hold.
+        Policy = "policy",
+        /// User and password were wrong or missing.
+        Unauthorized = "unauthorized",
+        /// Not what the protocol says, or nothing.
+        Malformed = "malformed",
+        /// Nothing complete within `handshake_timeout`.
+        TooSlow = "too_slow",
+        /// A command that is not served.
+        Unsupported = "unsupported",
+        Network = "network",
+        Host = "host",
+        /// The target refused.
+        Refused = "refused",
+        TimedOut = "timed_out",
+        /// tailscaled, or the target in the midst of an answer, failed.
+        Failed = "failed",
+);
+
+label!(
+    /// Which rule of tetherd itself stood against a client.
+    Refuser:
+        Policy = "policy",
+        Authentication = "authentication",
+        Protocol = "protocol",
+);
+
+label!(
+    /// How a target is reached.
+    Path:
+        Tailnet = "tailnet",
+        Direct = "direct",
+);
+
+label!(
+    /// From the client's side.
+    Direction:
+        Sent = "sent",
+        Received = "received",
+);
+
+impl Protocol {
+    /// Those that lead to a connection.
+    pub const SERVED: [Self; 5] = [Self::Socks5, Self::Socks5Udp, Self::Http, Self::HttpConnect, Self::Forward];
+}
+
+impl Outcome {
+    /// By whom a client was refused, where it was tetherd.
+    pub fn refuser(self) -> Option<Refuser> {
+        match self {
+            Self::Policy => Some(Refuser::Policy),
+            Self::Unauthorized => Some(Refuser::Authentication),
+            Self::Malformed | Self::TooSlow | Self::Unsupported => Some(Refuser::Protocol),
+            Self::Connected | Self::Network | Self::Host | Self::Refused | Self::TimedOut | Self::Failed => None,
+        }
+    }
+}
+
+impl From<&DialError> for Outcome {
+    fn from(error: &DialError) -> Self {
+        match error {
+            DialError::Policy(_) => Self::Policy,
+            DialError::Network(_) => Self::Network,
+            DialError::Host(_) => Self::Host,
+            DialError::Refused => Self::Refused,
+            DialError::TimedOut(_) => Self::TimedOut,
+            DialError::Tailscaled(_) | DialError::Other(_) => Self::Failed,
+        }
+    }
+}

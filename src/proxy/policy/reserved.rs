@@ -1,0 +1,62 @@
+//! Addresses that must never be reached, in whichever form: the cloud's metadata and credentials, and past the tailnet
+//! what belongs into it.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// Why an address is forbidden.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Forbidden {
+    /// On any way.
+    Local(&'static str),
+    /// Past the tailnet: no node has it, or tailscaled would lead there.
+    Tailnet,
+}
+
+impl fmt::Display for Forbidden {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Local(what) => what,
+            Self::Tailnet => "a tailnet address that no node of this tailnet has",
+        })
+    }
+}
+
+/// Whether `address` is forbidden unless `allow` names it.
+pub fn forbidden(address: IpAddr) -> Option<Forbidden> {
+    match address.to_canonical() {
+        IpAddr::V4(v4) => forbidden_v4(v4),
+        IpAddr::V6(v6) => forbidden_v6(v6),
+    }
+}
+
+fn forbidden_v4(address: Ipv4Addr) -> Option<Forbidden> {
+    let [a, b, ..] = address.octets();
+    if address.is_link_local() {
+        Some(Forbidden::Local("a link-local or metadata address"))
+    } else if a == 100 && (64..128).contains(&b) {
+        Some(Forbidden::Tailnet)
+    } else {
+        None
+    }
+}
+
+fn forbidden_v6(address: Ipv6Addr) -> Option<Forbidden> {
+    match address.segments() {
+        // NAT64 (RFC 6052) carries an IPv4 address in its last 32 bits.
+        [0x64, 0xff9b, 0, 0, 0, 0, high, low]
+        // Its local-use prefix (RFC 8215), addresses translated without state (RFC 2765), and the oldest form of all.
+        | [0x64, 0xff9b, 1, _, _, _, high, low]
+        | [0, 0, 0, 0, 0xffff, 0, high, low]
+        | [0, 0, 0, 0, 0, 0, high, low]
+        // 6to4 (RFC 3056) carries it behind its prefix.
+        | [0x2002, high, low, ..] => {
+            let [[a, b], [c, d]] = [high.to_be_bytes(), low.to_be_bytes()];
+            forbidden_v4(Ipv4Addr::new(a, b, c, d))
+        }
+        [first, ..] if first & 0xffc0 == 0xfe80 => Some(Forbidden::Local("a link-local address")),
+        [0xfd00, 0xec2, ..] => Some(Forbidden::Local("a metadata address")),
+        [0xfd7a, 0x115c, 0xa1e0, ..] => Some(Forbidden::Tailnet),
+        _ => None,
+    }
+}

@@ -1,0 +1,119 @@
+//! Tells a client that has closed its socket from one that has only stopped sending: to the other side of a TCP
+//! connection both look the same. The kernel knows it of clients of this network namespace, since their sockets are
+//! its own; of others it knows only when they have reset the connection.
+
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use nix::libc;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use tokio::net::TcpStream;
+use tokio::time::sleep;
+
+use crate::net::sock_diag::{TcpSocket, tcp_socket};
+use crate::proxy::listener::split::Reads;
+use crate::proxy::listener::stream::Stream;
+
+/// The kernel sends the end of a closed socket a moment before it takes the socket from its process.
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// What a client has done that sends nothing more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientEnd {
+    /// Closed its socket: nobody hears an answer.
+    Closed,
+    /// Closed only its sending side: it waits for an answer.
+    HalfClosed,
+    /// One of the two.
+    Unknown,
+}
+
+/// The client's own end of a connection, found while the connection was whole.
+#[derive(Clone, Copy, Debug)]
+pub enum ClientSocket {
+    /// A unix socket: its other end tells by itself.
+    Unix,
+    /// In this network namespace, by its cookie. Once it was seen, its absence means that it is gone.
+    Local(u64),
+    /// Of another machine or namespace, behind a translated address, or the kernel does not tell.
+    Unseen,
+}
+
+impl ClientSocket {
+    /// Finds the socket at the other end of `client`.
+    pub fn find(client: &Stream) -> Self {
+        match client {
+            Stream::Unix(_) => Self::Unix,
+            Stream::Tcp(client) if kernel_tells(client) => {
+                other_end(client).ok().flatten().map_or(Self::Unseen, |socket| Self::Local(socket.cookie))
+            }
+            Stream::Tcp(_) => Self::Unseen,
+        }
+    }
+
+    /// What the client has done, whose end was read from `client`.
+    pub fn end(self, client: &Reads<'_>) -> ClientEnd {
+        match (self, client) {
+            (_, Reads::Tcp(client)) if is_over(client.as_ref().as_fd()) => ClientEnd::Closed,
+            (_, Reads::Unix(client)) if is_over(client.as_fd()) => ClientEnd::Closed,
+            (Self::Unix, _) => ClientEnd::HalfClosed,
+            (Self::Local(cookie), Reads::Tcp(client)) => match other_end(client.as_ref()) {
+                Ok(Some(socket)) if socket.cookie == cookie && socket.is_open => ClientEnd::HalfClosed,
+                Ok(_) => ClientEnd::Closed,
+                Err(_) => ClientEnd::Unknown,
+            },
+            _ => ClientEnd::Unknown,
+        }
+    }
+
+    /// Looks again and again, and ends when a client, whose end was read from `client`, has closed its socket.
+    pub async fn closed(self, client: &Reads<'_>) {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            sleep(pause).await;
+            if self.end(client) == ClientEnd::Closed {
+                return;
+            }
+            pause = (2 * pause).min(LONGEST_PAUSE);
+        }
+    }
+}
+
+/// Whether neither side of the connection can send: the other end of a unix socket is closed, or a TCP connection was
+/// reset.
+fn is_over(socket: BorrowedFd<'_>) -> bool {
+    let mut look = [PollFd::new(socket, PollFlags::empty())];
+    let found = poll(&mut look, PollTimeout::ZERO).is_ok_and(|found| found > 0);
+    found && look[0].revents().is_some_and(|events| events.contains(PollFlags::POLLHUP))
+}
+
+fn other_end(client: &TcpStream) -> io::Result<Option<TcpSocket>> {
+    tcp_socket(client.peer_addr()?, client.local_addr()?)
+}
+
+/// Whether the kernel tells of TCP sockets at all: gVisor does not, nor does Linux without its module tcp_diag. Tried once
+/// and kept, since each question without that module has the kernel look for it.
+fn kernel_tells(client: &TcpStream) -> bool {
+    static TELLS: OnceLock<bool> = OnceLock::new();
+    if let Some(tells) = TELLS.get() {
+        return *tells;
+    }
+    let this_end = || tcp_socket(client.local_addr()?, client.peer_addr()?);
+    let found = this_end();
+    let tells = matches!(found, Ok(Some(_)));
+    // Neither says anything of the kernel: that no descriptor is free, and that the connection was reset meanwhile.
+    let is_chance = match &found {
+        Err(error) => matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)),
+        Ok(_) => is_over(client.as_fd()),
+    };
+    if tells || !is_chance {
+        let _ = TELLS.set(tells);
+    }
+    tells
+}

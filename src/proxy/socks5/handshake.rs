@@ -1,0 +1,143 @@
+//! What a SOCKS5 client says until it is served: greeting, user and password (RFC 1929), request. fast-socks5 chooses
+//! the method and reads addresses. What its own server answers untruthfully (5 to a name that is not UTF-8, and to half
+//! a request) or not at all (an empty user) is read here; so no password passes through a library that logs it.
+
+use std::io;
+use std::net::SocketAddr;
+
+use fast_socks5::ReplyError;
+use fast_socks5::server::{AuthMethod, Socks5ServerProtocol, SocksServerError};
+use fast_socks5::util::target_addr::{AddrError, TargetAddr, read_address};
+use thiserror::Error;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use zeroize::Zeroizing;
+
+use crate::config::settings::Credentials;
+use crate::proxy::socks5::udp;
+use crate::target::dial::Target;
+
+const VERSION: u8 = 5;
+/// RFC 1929 has versions of its own, and any status but 0 is a refusal.
+const PASSWORD_VERSION: u8 = 1;
+const ACCEPTED: u8 = 0;
+const REFUSED: u8 = 0xff;
+
+/// The methods of RFC 1928, section 3.
+const NO_AUTHENTICATION: u8 = 0;
+pub const USER_AND_PASSWORD: u8 = 2;
+
+/// What a client asks for.
+#[derive(Debug)]
+pub struct Request {
+    pub command: u8,
+    pub target: Target,
+}
+
+/// Why there is no request. The client has had its reply where there is one to give.
+#[derive(Debug, Error)]
+pub enum Malformed {
+    #[error("greeting: {0}")]
+    Greeting(SocksServerError),
+    #[error("greeting: the client does not offer method {wanted}")]
+    NoMethod { wanted: u8 },
+    #[error("user or password is wrong")]
+    Credentials,
+    #[error("SOCKS version {0} in the request")]
+    Version(u8),
+    #[error("request: {0}")]
+    Address(#[from] AddrError),
+    #[error("it broke off: {0}")]
+    Broken(#[from] io::Error),
+}
+
+/// A method that ends once it is chosen, and leaves the rest to the caller.
+#[derive(Clone, Copy)]
+struct Method(u8);
+
+impl<T> AuthMethod<T> for Method {
+    type StartingState = T;
+
+    fn method_id(self) -> u8 {
+        self.0
+    }
+
+    fn new(self, stream: T) -> T {
+        stream
+    }
+}
+
+/// Reads up to the request, and answers all that comes before it.
+pub async fn read<S>(client: &mut S, credentials: Option<&Credentials>) -> Result<Request, Malformed>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let method = Method(if credentials.is_some() { USER_AND_PASSWORD } else { NO_AUTHENTICATION });
+    let negotiated = Socks5ServerProtocol::start(&mut *client).negotiate_auth(&[method]).await;
+    negotiated.map_err(|error| match error {
+        SocksServerError::AuthMethodUnacceptable(_) => Malformed::NoMethod { wanted: method.0 },
+        error => Malformed::Greeting(error),
+    })?;
+    if let Some(credentials) = credentials {
+        authenticate(client, credentials).await?;
+    }
+    request(client).await
+}
+
+/// Gives the reply (RFC 1928, section 6).
+pub async fn reply(
+    client: &mut (impl AsyncWrite + Unpin),
+    reply: ReplyError,
+    bound: SocketAddr,
+) -> Result<(), Malformed> {
+    let mut message = vec![VERSION, reply.as_u8(), 0];
+    message.extend(TargetAddr::Ip(bound).to_be_bytes()?);
+    Ok(client.write_all(&message).await?)
+}
+
+async fn authenticate<S>(client: &mut S, credentials: &Credentials) -> Result<(), Malformed>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let version = client.read_u8().await?;
+    let accepted = version == PASSWORD_VERSION && {
+        let (user, password) = (field(client).await?, field(client).await?);
+        let (user, password) = (std::str::from_utf8(&user), std::str::from_utf8(&password));
+        user.is_ok_and(|user| password.is_ok_and(|password| credentials.accept(user, password)))
+    };
+    client.write_all(&[PASSWORD_VERSION, if accepted { ACCEPTED } else { REFUSED }]).await?;
+    if accepted { Ok(()) } else { Err(Malformed::Credentials) }
+}
+
+/// Bytes behind their length. An empty field is none that could be right, and is refused like any other.
+async fn field(client: &mut (impl AsyncRead + Unpin)) -> io::Result<Zeroizing<Vec<u8>>> {
+    let mut bytes = Zeroizing::new(vec![0; client.read_u8().await?.into()]);
+    client.read_exact(&mut bytes).await?;
+    Ok(bytes)
+}
+
+async fn request<S>(client: &mut S) -> Result<Request, Malformed>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut head = [0; 4];
+    client.read_exact(&mut head).await?;
+    let [version, command, _, address_type] = head;
+    if version != VERSION {
+        return Err(Malformed::Version(version));
+    }
+    match read_address(client, address_type).await {
+        Ok(address) => Ok(Request { command, target: udp::target(address) }),
+        Err(error) => {
+            let truth = match &error {
+                AddrError::IncorrectAddressType => Some(ReplyError::AddressTypeNotSupported),
+                AddrError::Utf8(_) => Some(ReplyError::HostUnreachable),
+                // Half a request: there is nobody left to tell.
+                _ => None,
+            };
+            if let Some(truth) = truth {
+                reply(client, truth, crate::proxy::socks5::UNSPECIFIED).await?;
+            }
+            Err(error.into())
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! What may leave past an exit node: nothing but loopback, as in kernel mode. tailscaled in userspace mode has neither
+//! rule: it answers `Dial-Self` while its exit node is missing, and sends 127.0.0.1 through it while it is there.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use crate::target::dial::{DialError, Dialled, Host, Target};
+
+/// Whether targets outside the tailnet are reached by an exit node alone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ExitRule {
+    #[default]
+    Open,
+    OnlyByExitNode,
+}
+
+impl ExitRule {
+    /// The target's address when it is on this machine's loopback and tailscaled must not be asked for it.
+    pub fn own_loopback(self, target: &Target) -> Option<SocketAddr> {
+        let address = match &target.host {
+            Host::Ip(address) => *address,
+            Host::Name(name) if name.trim_end_matches('.').eq_ignore_ascii_case("localhost") => {
+                IpAddr::V4(Ipv4Addr::LOCALHOST)
+            }
+            Host::Name(_) => return None,
+        };
+        (self == Self::OnlyByExitNode && is_loopback(address)).then(|| (address, target.port).into())
+    }
+
+    /// tailscaled would have made the connection itself, were the exit node there.
+    pub fn permit(self, dialled: Dialled) -> Result<Dialled, DialError> {
+        match dialled {
+            Dialled::Outside(address) if self == Self::OnlyByExitNode && !is_loopback(address.ip()) => {
+                Err(DialError::Network("the exit node is not there, and nothing may go past it".into()))
+            }
+            _ => Ok(dialled),
+        }
+    }
+}
+
+fn is_loopback(address: IpAddr) -> bool {
+    address.to_canonical().is_loopback()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loopback_alone_goes_past_an_exit_node() {
+        let rule = ExitRule::OnlyByExitNode;
+        for (host, own) in [
+            ("127.0.0.1", true),
+            ("::1", true),
+            ("::ffff:127.0.0.1", true),
+            ("LocalHost.", true),
+            ("web", false),
+            ("10.0.0.1", false),
+        ] {
+            assert_eq!(rule.own_loopback(&Target::new(host, 80)).is_some(), own, "{host}");
+            assert_eq!(ExitRule::Open.own_loopback(&Target::new(host, 80)), None);
+        }
+        let outside = |address: &str| Dialled::Outside(address.parse().expect("address"));
+        assert!(rule.permit(outside("127.0.0.1:80")).is_ok());
+        assert!(rule.permit(outside("203.0.113.7:80")).is_err());
+        assert!(ExitRule::Open.permit(outside("203.0.113.7:80")).is_ok());
+    }
+}

@@ -1,0 +1,91 @@
+//! The roots that tailscaled trusts beside the system's: the user's own, those of the place, and where the system has none,
+//! Mozilla's, which are part of this program. tailscaled itself brings those of Let's Encrypt alone.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+
+use crate::environment::Environment;
+use crate::tailscaled::process::state_dir::StateDir;
+
+/// Where Go looks (crypto/x509/root_linux.go).
+const BUNDLES: [&str; 6] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/pki/tls/cacert.pem",
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+];
+const DIRECTORIES: [&str; 2] = ["/etc/ssl/certs", "/etc/pki/tls/certs"];
+
+/// Directories of roots, for Go's `SSL_CERT_DIR`. `ca_file` is the user's, `place` that of the runtime.
+pub fn directories(
+    directory: &StateDir,
+    ca_file: Option<&Path>,
+    place: Option<&Path>,
+    environment: &Environment,
+) -> io::Result<Vec<PathBuf>> {
+    let mut found: Vec<PathBuf> = ca_file.map(|file| directory.with_roots(file)).transpose()?.into_iter().collect();
+    found.extend(place.map(Path::to_owned));
+    let named = |name: &str| environment.get(name).is_some_and(|value| !value.is_empty());
+    if !named("SSL_CERT_FILE") && !named("SSL_CERT_DIR") && !system_has_some() {
+        tracing::info!("the system has no roots; those of this program are used");
+        found.push(own(directory.private())?);
+    }
+    Ok(found)
+}
+
+fn system_has_some() -> bool {
+    let has_entries = |place: &&str| fs::read_dir(place).is_ok_and(|mut entries| entries.next().is_some());
+    BUNDLES.iter().any(|bundle| Path::new(bundle).is_file()) || DIRECTORIES.iter().any(has_entries)
+}
+
+/// Writes Mozilla's roots below `private`.
+fn own(private: &Path) -> io::Result<PathBuf> {
+    let directory = private.join("own-roots");
+    fs::create_dir_all(&directory)?;
+    fs::write(directory.join("mozilla.pem"), pem())?;
+    Ok(directory)
+}
+
+fn pem() -> String {
+    let mut pem = String::new();
+    for certificate in webpki_root_certs::TLS_SERVER_ROOT_CERTS {
+        pem.push_str("-----BEGIN CERTIFICATE-----\n");
+        // RFC 7468, section 2: lines of 64 characters.
+        for line in BASE64_STANDARD.encode(certificate).as_bytes().chunks(64) {
+            pem.push_str(&String::from_utf8_lossy(line));
+            pem.push('\n');
+        }
+        pem.push_str("-----END CERTIFICATE-----\n");
+    }
+    pem
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::environment::environment;
+
+    #[test]
+    fn the_users_roots_and_those_of_the_place_add_up() {
+        let directory = StateDir::open(None, None).expect("opens");
+        let file = directory.private().join("ca.pem");
+        fs::write(&file, "x").expect("written");
+        let environment = environment(&[("SSL_CERT_FILE", "/ca")]);
+        let found = directories(&directory, Some(&file), Some(Path::new("/opt/ssl")), &environment).expect("found");
+        assert_eq!(found, [directory.private().join("roots"), PathBuf::from("/opt/ssl")]);
+    }
+
+    #[test]
+    fn own_roots_are_written_as_pem() {
+        let directory = StateDir::open(None, None).expect("opens");
+        let written = fs::read_to_string(own(directory.private()).expect("written").join("mozilla.pem")).expect("read");
+        assert!(written.matches("-----BEGIN CERTIFICATE-----\nMII").count() > 100, "{}", written.len());
+        assert!(written.lines().all(|line| line.len() <= 64));
+    }
+}

@@ -1,0 +1,99 @@
+//! The environment tailscaled gets: the daemon's own, without what bears a secret, with what userspace mode needs.
+
+use std::path::{Path, PathBuf};
+
+use crate::environment::Environment;
+use crate::process::inherited::bears_secret;
+use crate::secret::redactor::Redactor;
+
+/// Where Go looks for roots beside the bundle file, unless `SSL_CERT_DIR` is set (crypto/x509/root_linux.go).
+const GO_ROOTS: &str = "/etc/ssl/certs:/etc/pki/tls/certs";
+
+/// Garbage is collected twice as often as usual: lower peaks at the same throughput, docs/performance.md has the numbers.
+const GOGC: &str = "50";
+
+/// Builds it. `logs` is a directory for tailscaled's log buffers; `roots` are those of additional roots.
+/// `memory_limit`, in bytes, is what it is to keep to.
+pub fn for_tailscaled(
+    own: &Environment,
+    logs: &Path,
+    roots: &[PathBuf],
+    memory_limit: Option<u64>,
+    redactor: &Redactor,
+) -> Environment {
+    let mut environment: Environment =
+        own.iter().filter(|(name, value)| !bears_secret(name, value, redactor)).map(owned).collect();
+    // The port mapper waits 0.5 s for a gateway's answer that a container never gets.
+    environment.entry("TS_DISABLE_PORTMAPPER".into()).or_insert_with(|| "1".into());
+    // Otherwise tailscaled writes to /var/lib/tailscale, wherever its state is.
+    environment.entry("TS_LOGS_DIR".into()).or_insert_with(|| logs.display().to_string());
+    if !roots.is_empty() {
+        // Adds to the roots. SSL_CERT_FILE would replace them.
+        let others = own.get("SSL_CERT_DIR").map_or(GO_ROOTS, String::as_str).to_owned();
+        let all = roots.iter().fold(others, |all, more| format!("{all}:{}", more.display()));
+        environment.insert("SSL_CERT_DIR".into(), all);
+    }
+    if let Some(limit) = memory_limit {
+        bound(&mut environment, limit);
+    }
+    environment
+}
+
+/// Keeps Go's garbage collector to the limit. What the environment has is an application's, in Lambda and with `exec`: a heap
+/// of that size would be the container's end.
+fn bound(environment: &mut Environment, limit: u64) {
+    for (name, value) in [("GOMEMLIMIT", limit.to_string()), ("GOGC", GOGC.to_owned())] {
+        if let Some(other) = environment.insert(name.into(), value.clone()).filter(|other| *other != value) {
+            tracing::info!("{name}={other:?} is taken for an application's; tailscaled keeps to memory_limit");
+        }
+    }
+}
+
+fn owned((name, value): (&String, &String)) -> (String, String) {
+    (name.clone(), value.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::environment::environment;
+    use crate::secret::Secret;
+
+    #[test]
+    fn secrets_stay_behind_and_knobs_pass() {
+        let redactor = Redactor::default();
+        redactor.learn(&Secret::new("0123456789abcdef"));
+        let own = environment(&[
+            ("TETHERD_AUTH_KEY", "x"),
+            ("TS_AUTHKEY", "file:/run/key"),
+            ("TETHERD_SOCKS_PASSWORD", "x"),
+            ("TS_EXTRA_ARGS", "--authkey=x"),
+            ("AWS_SECRET_ACCESS_KEY", "x"),
+            ("COPY_OF_THE_KEY", "prefix 0123456789abcdef"),
+            ("TS_DEBUG_MTU", "1200"),
+            ("HTTPS_PROXY", "http://proxy:3128"),
+            ("SSL_CERT_FILE", "/ca.pem"),
+        ]);
+        let names: Vec<String> = for_tailscaled(&own, Path::new("/logs"), &[], None, &redactor).into_keys().collect();
+        assert_eq!(names, ["HTTPS_PROXY", "SSL_CERT_FILE", "TS_DEBUG_MTU", "TS_DISABLE_PORTMAPPER", "TS_LOGS_DIR"]);
+    }
+
+    #[test]
+    fn more_roots_add_to_those_there_are() {
+        let own = environment(&[("SSL_CERT_DIR", "/a")]);
+        let environment =
+            for_tailscaled(&own, Path::new("/logs"), &["/b".into(), "/c".into()], None, &Redactor::default());
+        assert_eq!(environment.get("SSL_CERT_DIR").map(String::as_str), Some("/a:/b:/c"));
+    }
+
+    #[test]
+    fn a_memory_limit_counts_more_than_an_applications() {
+        let own = environment(&[("GOMEMLIMIT", "4GiB"), ("GOGC", "off")]);
+        let told = |limit| {
+            let environment = for_tailscaled(&own, Path::new("/logs"), &[], limit, &Redactor::default());
+            ["GOMEMLIMIT", "GOGC"].map(|name| environment.get(name).cloned().unwrap_or_default())
+        };
+        assert_eq!(told(Some(100 << 20)), ["104857600", "50"]);
+        assert_eq!(told(None), ["4GiB", "off"], "where nothing bounds memory");
+    }
+}

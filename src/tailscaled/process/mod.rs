@@ -1,0 +1,166 @@
+//! One run of tailscaled: a process group of its own that dies with the thread that started it.
+
+pub(crate) mod ca_roots;
+pub(crate) mod environment;
+pub(crate) mod locate;
+pub(crate) mod log_forwarder;
+pub(crate) mod socket_path;
+pub(crate) mod state_dir;
+
+use std::io;
+use std::net::UdpSocket;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+use thiserror::Error;
+use tokio::process::{Child, Command};
+
+use crate::environment::Environment;
+use crate::memory::upload_throttle::Brake;
+use crate::process::child::{OwnChildren, die_with_parent};
+use crate::secret::redactor::Redactor;
+use crate::tailscaled::process::log_forwarder::{Tail, relog};
+
+/// How long tailscaled may take to end after SIGTERM.
+const END_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How to start tailscaled, the same at every start.
+pub struct Launch {
+    program: PathBuf,
+    arguments: Vec<String>,
+    environment: Environment,
+    redactor: Redactor,
+    children: OwnChildren,
+    brake: Brake,
+}
+
+impl Launch {
+    /// Userspace mode with its state in `state` and its LocalAPI on `socket`.
+    pub fn new(program: PathBuf, state: &Path, socket: &Path, environment: Environment, redactor: Redactor) -> Self {
+        let mut arguments = vec![
+            "--tun=userspace-networking".to_owned(),
+            format!("--statedir={}", state.display()),
+            format!("--socket={}", socket.display()),
+        ];
+        // Peers answer to the old UDP port for up to 5 s after a restart, so every run gets the same one.
+        if let Some(port) = free_udp_port() {
+            arguments.push(format!("--port={port}"));
+        }
+        Self { program, arguments, environment, redactor, children: OwnChildren::default(), brake: Brake::default() }
+    }
+
+    /// Keeps tailscaled from uploading its logs to Tailscale.
+    pub fn without_log_upload(mut self) -> Self {
+        self.arguments.push("--no-logs-no-support".to_owned());
+        self
+    }
+
+    /// The user's own arguments come last, so that they win.
+    pub fn with_arguments(mut self, more: &[String]) -> Self {
+        self.arguments.extend_from_slice(more);
+        self
+    }
+
+    /// Enters each run's process into `children`, which the reaper of orphans leaves alone.
+    pub fn among(self, children: OwnChildren) -> Self {
+        Self { children, ..self }
+    }
+
+    /// Lets `brake` know of each run's process.
+    pub fn held_by(self, brake: Brake) -> Self {
+        Self { brake, ..self }
+    }
+
+    /// Starts it. To be called on a thread that lives as long as the daemon: the kernel's parent-death signal fires
+    /// when the thread that forked ends.
+    pub fn start(&self) -> Result<Process, StartError> {
+        let mut command = Command::new(&self.program);
+        command
+            .args(&self.arguments)
+            .env_clear()
+            .envs(&self.environment)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0)
+            .kill_on_drop(true);
+        die_with_parent(&mut command);
+        let failed = |source| StartError { program: self.program.clone(), source };
+        let mut child = command.spawn().map_err(failed)?;
+        let tail = Tail::default();
+        if let Some(stdout) = child.stdout.take() {
+            tokio::spawn(relog(stdout, self.redactor.clone(), tail.clone()));
+        }
+        if let Some(stderr) = child.stderr.take() {
+            tokio::spawn(relog(stderr, self.redactor.clone(), tail.clone()));
+        }
+        let pid = Pid::from_raw(child.id().and_then(|id| i32::try_from(id).ok()).unwrap_or(0));
+        self.children.add(pid);
+        self.brake.watch(pid.as_raw());
+        tracing::debug!(pid = pid.as_raw(), program = %self.program.display(), "tailscaled started");
+        Ok(Process { child, group: pid, tail, children: self.children.clone() })
+    }
+}
+
+/// tailscaled could not be started.
+#[derive(Debug, Error)]
+#[error("tailscaled {} cannot be started: {source}", .program.display())]
+pub struct StartError {
+    program: PathBuf,
+    source: io::Error,
+}
+
+/// A running tailscaled. Dropped, it is killed with its whole group.
+pub struct Process {
+    child: Child,
+    group: Pid,
+    pub tail: Tail,
+    children: OwnChildren,
+}
+
+impl Process {
+    /// Waits for the end.
+    pub async fn wait(&mut self) -> std::io::Result<ExitStatus> {
+        let status = self.child.wait().await;
+        self.children.remove(self.group);
+        status
+    }
+
+    /// Asks it to end, and kills it when it does not.
+    pub async fn end(&mut self) {
+        self.signal(Signal::SIGTERM);
+        if tokio::time::timeout(END_TIMEOUT, self.wait()).await.is_err() {
+            self.kill().await;
+        }
+    }
+
+    /// Kills it and waits until it is gone.
+    pub async fn kill(&mut self) {
+        self.signal(Signal::SIGKILL);
+        if let Err(error) = self.wait().await {
+            tracing::warn!(%error, "waiting for tailscaled failed");
+        }
+    }
+
+    fn signal(&self, signal: Signal) {
+        // Once it was waited for, the number may be another's.
+        if self.child.id().is_some() {
+            let _ = killpg(self.group, signal);
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.signal(Signal::SIGKILL);
+    }
+}
+
+/// A UDP port that is free now.
+fn free_udp_port() -> Option<u16> {
+    let socket = UdpSocket::bind("[::]:0").or_else(|_| UdpSocket::bind("0.0.0.0:0")).ok()?;
+    Some(socket.local_addr().ok()?.port())
+}

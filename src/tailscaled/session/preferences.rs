@@ -1,0 +1,152 @@
+//! What tailscaled is told when it starts: preferences, and where a login is needed the auth key, fetched from its
+//! source each time.
+
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use crate::auth_keys::AuthKeys;
+use crate::auth_keys::error::KeyFailure;
+use crate::secret::SecretJson;
+use crate::secret::redactor::Redactor;
+use crate::tailscaled::exit_node::watch::ChosenExitNode;
+
+/// The node's preferences (`ipn.Prefs`).
+#[derive(Clone, Debug, Default)]
+pub struct Preferences {
+    /// Empty for Tailscale's own.
+    pub control_url: String,
+    pub hostname: String,
+    pub tags: Vec<String>,
+    /// Subnets that other nodes advertise are used.
+    pub accept_routes: bool,
+    /// The tailnet's DNS configuration is used.
+    pub accept_dns: bool,
+    /// What comes in is blocked.
+    pub shields_up: bool,
+    pub advertise_routes: Vec<String>,
+    pub exit_node: ChosenExitNode,
+}
+
+/// Builds the options of LocalAPI `start`.
+#[derive(Clone)]
+pub struct Login {
+    preferences: Preferences,
+    keys: Option<AuthKeys>,
+    redactor: Redactor,
+}
+
+impl Login {
+    pub fn new(preferences: Preferences, keys: Option<AuthKeys>, redactor: Redactor) -> Self {
+        Self { preferences, keys, redactor }
+    }
+
+    /// For a node that the control server knows.
+    pub fn resume(&self) -> SecretJson {
+        SecretJson::new(self.known())
+    }
+
+    /// For a new login. Without a key tailscaled asks for one in a browser.
+    pub async fn fresh(&self) -> Result<SecretJson, KeyFailure> {
+        let Some(keys) = &self.keys else { return Ok(self.resume()) };
+        let key = keys.fresh().await?;
+        // After the key is there: whether it carries the tags decides what the node asks for.
+        let mut options = self.known();
+        options["AuthKey"] = key.expose().into();
+        // Otherwise a node that was known registers twice: with its old key as soon as it is started, and with a new one
+        // when it is told to log in. At times the first comes last, and the control server knows the node by the old one.
+        options["UpdatePrefs"]["LoggedOut"] = true.into();
+        Ok(SecretJson::new(options))
+    }
+
+    pub fn has_key(&self) -> bool {
+        self.keys.is_some()
+    }
+
+    /// Where the key comes from, when getting one takes time.
+    pub fn far_origin(&self) -> Option<String> {
+        self.keys.as_ref().filter(|keys| keys.is_remote()).map(AuthKeys::origin)
+    }
+
+    /// When the key of the login under way can no longer be used, where it was made for it alone.
+    pub fn key_ends(&self) -> Option<Instant> {
+        self.keys.as_ref().and_then(AuthKeys::ends)
+    }
+
+    /// Where a new key is to be put.
+    pub fn origin(&self) -> String {
+        self.keys.as_ref().map_or_else(|| "auth_key".to_owned(), AuthKeys::origin)
+    }
+
+    /// Without secrets that a text of others may hold.
+    pub fn redact(&self, text: &str) -> String {
+        self.redactor.redact(text)
+    }
+
+    fn known(&self) -> Value {
+        json!({ "UpdatePrefs": self.preferences() })
+    }
+
+    fn preferences(&self) -> Value {
+        let wanted = &self.preferences;
+        // Headscale refuses a node that asks for tags with a key; a key that was made with tags has them anyway.
+        let tags = if self.keys.as_ref().is_some_and(AuthKeys::carry_tags) { &[][..] } else { &wanted.tags };
+        // They replace all that there were: what is not here is at its zero value.
+        json!({
+            "ControlURL": wanted.control_url,
+            "Hostname": wanted.hostname,
+            "WantRunning": true,
+            "RouteAll": wanted.accept_routes,
+            "CorpDNS": wanted.accept_dns,
+            "ShieldsUp": wanted.shields_up,
+            "AdvertiseTags": tags,
+            "AdvertiseRoutes": wanted.advertise_routes,
+            "ExitNodeID": wanted.exit_node.id(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::auth_keys::Surroundings;
+    use crate::config::sections::auth::AuthSource;
+    use crate::environment::Environment;
+    use crate::secret::{Secret, SecretSource};
+
+    fn login(source: SecretSource) -> Login {
+        let preferences =
+            Preferences { control_url: "https://h.example".into(), hostname: "app".into(), ..Preferences::default() };
+        let surroundings = Surroundings {
+            environment: &Environment::new(),
+            ca_file: None,
+            more_roots: None,
+            api_url: "",
+            tailnet: "-",
+            control_url: None,
+            tags: Vec::new(),
+            imds: false,
+            redactor: Redactor::default(),
+        };
+        let keys = AuthKeys::new(AuthSource::Key(source), surroundings);
+        Login::new(preferences, Some(keys), Redactor::default())
+    }
+
+    #[test]
+    fn a_known_node_resumes_without_a_key() {
+        let options = login(SecretSource::Inline(Secret::new("k"))).resume();
+        assert!(options.expose().get("AuthKey").is_none());
+        assert_eq!(options.expose()["UpdatePrefs"]["Hostname"], "app");
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn a_file_is_read_at_every_login() {
+        let file = std::env::temp_dir().join(format!("tetherd-login-{}", std::process::id()));
+        std::fs::write(&file, "first\n").expect("written");
+        let login = login(SecretSource::File(file.clone()));
+        assert_eq!(login.fresh().await.expect("is read").expose()["AuthKey"], "first");
+        std::fs::write(&file, "second").expect("written");
+        assert_eq!(login.fresh().await.expect("is read").expose()["AuthKey"], "second");
+        std::fs::remove_file(file).expect("removed");
+        assert!(login.fresh().await.is_err());
+    }
+}

@@ -1,0 +1,117 @@
+//! Datagrams between the proxy and tailscaled, over a socket of the type SOCK_SEQPACKET: one message each, with the address of
+//! its target or source. The format is that of `parts/tailscaled/calls/udp.go`.
+
+use std::io::{self, IoSlice};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use nix::sys::socket::{MsgFlags, UnixAddr, recv, sendmsg};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+use crate::net::unix_stream::watched;
+
+/// An address and a port take so many bytes.
+pub const ADDRESS: usize = 18;
+
+/// The way of a datagram.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    Tailnet,
+    /// The container's own network.
+    Direct,
+}
+
+/// One end of the socket. The association ends when it is dropped.
+#[derive(Debug)]
+pub struct Datagrams(AsyncFd<OwnedFd>);
+
+impl Datagrams {
+    /// Takes a socket that does not block.
+    pub fn new(socket: OwnedFd) -> io::Result<Self> {
+        Ok(Self(watched(socket, Interest::READABLE)?))
+    }
+
+    /// Sends one to `target`; where there is no room it is lost, like any datagram.
+    pub fn send(&self, way: Way, target: SocketAddr, payload: &[u8]) -> io::Result<()> {
+        let way = [match way {
+            Way::Tailnet => b'T',
+            Way::Direct => b'C',
+        }];
+        let head = address_bytes(target);
+        let message = [IoSlice::new(&way), IoSlice::new(&head), IoSlice::new(payload)];
+        let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
+        Ok(sendmsg::<UnixAddr>(self.0.get_ref().as_raw_fd(), &message, &[], flags, None).map(drop)?)
+    }
+
+    /// Receives one into `buffer`: where it comes from, and its payload. `None` when the association has ended.
+    pub async fn receive<'a>(&self, buffer: &'a mut [u8]) -> Option<(SocketAddr, &'a [u8])> {
+        let read = |socket: &OwnedFd| Ok(recv(socket.as_raw_fd(), buffer, MsgFlags::MSG_DONTWAIT)?);
+        let length = self.0.async_io(Interest::READABLE, read).await.ok().filter(|length| *length >= ADDRESS)?;
+        let (head, payload) = buffer[..length].split_first_chunk::<ADDRESS>()?;
+        Some((read_address(head), payload))
+    }
+}
+
+/// An address with its port as it goes over the wire: 16 bytes (IPv4 as IPv4-mapped IPv6), and 2, little-endian.
+pub fn address_bytes(address: SocketAddr) -> [u8; ADDRESS] {
+    let ip = match address.ip() {
+        IpAddr::V4(v4) => v4.to_ipv6_mapped(),
+        IpAddr::V6(v6) => v6,
+    };
+    let mut bytes = [0; ADDRESS];
+    bytes[..16].copy_from_slice(&ip.octets());
+    bytes[16..].copy_from_slice(&address.port().to_le_bytes());
+    bytes
+}
+
+/// The inverse of [`address_bytes`].
+pub fn read_address(bytes: &[u8; ADDRESS]) -> SocketAddr {
+    let mut ip = [0; 16];
+    ip.copy_from_slice(&bytes[..16]);
+    (Ipv6Addr::from(ip).to_canonical(), u16::from_le_bytes([bytes[16], bytes[17]])).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::sys::socket::{AddressFamily, SockFlag, SockType, send, socketpair};
+
+    fn pair() -> (Datagrams, OwnedFd) {
+        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+        let (here, there) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags).expect("a pair");
+        (Datagrams::new(here).expect("is watched"), there)
+    }
+
+    #[test]
+    fn addresses_of_both_families_come_back() {
+        for text in ["100.64.0.1:80", "[fd7a:115c:a1e0::1]:65535", "0.0.0.0:0"] {
+            let written: SocketAddr = text.parse().expect("an address");
+            assert_eq!(read_address(&address_bytes(written)), written);
+        }
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn a_datagram_goes_with_its_way_and_target_and_comes_with_its_source() {
+        let (here, there) = pair();
+        let address: SocketAddr = "100.64.0.1:53".parse().expect("an address");
+        here.send(Way::Direct, address, b"question").expect("sent");
+        let mut message = [0; 64];
+        let length = recv(there.as_raw_fd(), &mut message, MsgFlags::empty()).expect("comes");
+        assert_eq!(message[..length], [&b"C"[..], &address_bytes(address), b"question"].concat());
+        let answer = [&address_bytes(address)[..], b"answer"].concat();
+        send(there.as_raw_fd(), &answer, MsgFlags::empty()).expect("sent");
+        assert_eq!(here.receive(&mut message).await, Some((address, &b"answer"[..])));
+        drop(there);
+        assert_eq!(here.receive(&mut message).await, None);
+        assert!(here.send(Way::Tailnet, address, b"late").is_err());
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn datagrams_that_nobody_reads_are_lost_and_hold_nobody_up() {
+        let (here, _there) = pair();
+        let address: SocketAddr = "100.64.0.1:53".parse().expect("an address");
+        let full = (0..100_000).find_map(|_| here.send(Way::Tailnet, address, &[7; 1000]).err());
+        assert_eq!(full.expect("is full in the end").kind(), io::ErrorKind::WouldBlock);
+    }
+}

@@ -1,0 +1,213 @@
+//! The seam between the proxy and tailscaled: what to dial, what comes of it, and why it may fail.
+
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use hyper::body::Bytes;
+use thiserror::Error;
+
+use crate::net::unix_stream::LocalStream;
+use crate::target::datagrams::Datagrams;
+use crate::target::ranges::reached;
+use crate::text::printable;
+
+/// A host as the client named it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Host {
+    Name(String),
+    Ip(IpAddr),
+}
+
+/// Where a client wants to go.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Target {
+    pub host: Host,
+    pub port: u16,
+}
+
+impl Target {
+    /// Takes an address written as a name for what it is, since clients send those too.
+    pub fn new(host: &str, port: u16) -> Self {
+        let literal = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+        // A zone (`fe80::1%eth0`) means something on the client's machine only.
+        let literal = literal.split_once('%').map_or(literal, |(address, _)| address);
+        match literal.parse() {
+            Ok(address) => SocketAddr::new(address, port).into(),
+            Err(_) => Self { host: Host::Name(host.to_owned()), port },
+        }
+    }
+}
+
+impl From<SocketAddr> for Target {
+    fn from(address: SocketAddr) -> Self {
+        Self { host: Host::Ip(reached(address.ip())), port: address.port() }
+    }
+}
+
+impl fmt::Display for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            // A client chose it: it must not forge a log line.
+            Host::Name(name) => f.write_str(&printable(name)),
+            Host::Ip(address) => address.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.host {
+            Host::Ip(IpAddr::V6(address)) => write!(f, "[{address}]:{}", self.port),
+            _ => write!(f, "{}:{}", self.host, self.port),
+        }
+    }
+}
+
+/// What tailscaled makes of a target.
+#[derive(Debug)]
+pub enum Dialled {
+    /// A connection to the target through the tailnet.
+    Tailnet(Tailnet),
+    /// The target lies outside the tailnet at this address; the caller is to dial it itself.
+    Outside(SocketAddr),
+}
+
+/// A connection through the tailnet.
+pub enum Tailnet {
+    /// tailscaled holds it until it gets the client's socket; every end passes through.
+    Held(Box<dyn Held>),
+    /// A stream to a tailscaled without our calls, and the bytes of it that came with the answer. tailscaled ends both
+    /// directions as soon as one ends.
+    Stream(LocalStream, Bytes),
+}
+
+/// A connection that waits in tailscaled for its client. Dropped, it ends.
+pub trait Held: Send {
+    /// This node's own end of the connection.
+    fn own_address(&self) -> SocketAddr;
+
+    /// Hands the client's socket over, and `ahead`, which the client has sent already. Ends when the connection has ended, or
+    /// with an error when tailscaled has. Dropped before, it cuts the connection.
+    fn hand_over(
+        self: Box<Self>,
+        client: OwnedFd,
+        ahead: Vec<u8>,
+        terms: RelayTerms,
+    ) -> BoxFuture<'static, io::Result<Relayed>>;
+}
+
+impl fmt::Debug for Tailnet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Held(held) => f.debug_tuple("Held").field(&held.own_address()).finish(),
+            Self::Stream(stream, early) => f.debug_tuple("Stream").field(stream).field(&early.len()).finish(),
+        }
+    }
+}
+
+/// What a connection keeps to that tailscaled relays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RelayTerms {
+    /// How long it may be silent once one side has ended.
+    pub half_closed: Duration,
+    /// How long it may be silent at all.
+    pub idle: Option<Duration>,
+    /// Whether its bytes count in reports of traffic.
+    pub counts_traffic: bool,
+}
+
+/// What a connection has carried, in bytes, that tailscaled relayed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Relayed {
+    pub sent: u64,
+    pub received: u64,
+    /// What this and other connections have sent and received since traffic was counted last.
+    pub uncounted: (u64, u64),
+}
+
+/// What a name stands for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// tailscaled knows it by itself, and takes it for one address.
+    Name,
+    /// Any of these addresses, which are those of `name`: a name that was searched for in a domain is another than the
+    /// client's.
+    Addresses { name: Option<String>, addresses: Vec<Located> },
+}
+
+/// An address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Located {
+    pub address: IpAddr,
+    /// Whether a node of the tailnet leads there.
+    pub inside: bool,
+}
+
+impl Located {
+    /// A port of it.
+    pub fn target(&self, port: u16) -> Target {
+        SocketAddr::new(self.address, port).into()
+    }
+}
+
+/// Why there is no connection. The proxy turns each into the client's own kind of reply.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub enum DialError {
+    #[error("not allowed: {0}")]
+    Policy(String),
+    #[error("network unreachable: {0}")]
+    Network(String),
+    #[error("host unreachable or unknown: {0}")]
+    Host(String),
+    #[error("connection refused by the target")]
+    Refused,
+    #[error("timed out: {0}")]
+    TimedOut(String),
+    /// tailscaled could not be asked; it is ending or starting. Worth another try once it is ready.
+    #[error("tailscaled did not answer: {0}")]
+    Tailscaled(String),
+    #[error("{0}")]
+    Other(String),
+}
+
+/// Dials through the tailnet.
+pub trait Dial: Send + Sync + 'static {
+    fn dial(&self, target: &Target) -> impl Future<Output = Result<Dialled, DialError>> + Send;
+
+    /// The domain of the tailnet's own names; empty where there is none.
+    fn domain(&self) -> impl Future<Output = Result<String, DialError>> + Send;
+
+    /// What the host of `target` stands for. Unless `by_address`, names of the tailnet's own may be left to tailscaled.
+    fn locate(&self, target: &Target, by_address: bool) -> impl Future<Output = Result<Place, DialError>> + Send;
+
+    /// Opens an association for datagrams.
+    fn associate(&self) -> impl Future<Output = Result<Datagrams, DialError>> + Send;
+
+    /// Whether datagrams can be carried, as far as is known.
+    fn carries_datagrams(&self) -> bool;
+
+    /// Bytes that connections in tailscaled's hands have sent and received since this was asked last.
+    fn traffic(&self) -> impl Future<Output = (u64, u64)> + Send;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_written_as_a_name_is_an_address() {
+        assert_eq!(Target::new("100.64.0.1", 80).host, Host::Ip("100.64.0.1".parse().expect("address")));
+        assert_eq!(Target::new("[fd7a::1]", 80).to_string(), "[fd7a::1]:80");
+        assert_eq!(Target::new("fe80::1%lo", 80).to_string(), "[fe80::1]:80");
+        assert_eq!(Target::new("::ffff:100.64.0.1", 80).to_string(), "100.64.0.1:80");
+        assert_eq!(Target::new("0.0.0.0", 80).to_string(), "127.0.0.1:80");
+        assert_eq!(Target::new("::", 80).to_string(), "[::1]:80");
+        assert_eq!(Target::new("web", 80).to_string(), "web:80");
+        assert_eq!(Target::new("a\nb", 80).to_string(), "a\\nb:80");
+    }
+}

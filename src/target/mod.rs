@@ -1,0 +1,5 @@
+//! Where a client wants to go, and the seam between the proxy and what dials.
+
+pub mod datagrams;
+pub(crate) mod dial;
+pub(crate) mod ranges;
