@@ -14,23 +14,23 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, UnixAddr, recv, recvmsg, send};
 use tetherd::config::types::enums::Direct;
-use tetherd::memory::accept_throttle::Headroom;
-use tetherd::memory::upload_throttle::Brake;
+use tetherd::memory::accept_throttle::AcceptThrottle;
+use tetherd::memory::upload_throttle::UploadThrottle;
 use tetherd::net::unix_stream::watched;
 use tetherd::proxy::client::Proxy;
 use tetherd::proxy::connect::Connector;
 use tetherd::proxy::listener::admission::Admission;
-use tetherd::proxy::listener::{Listener, serve};
+use tetherd::proxy::listener::{Listener, serve_clients};
 use tetherd::proxy::metrics::counters::Counters;
 use tetherd::proxy::policy::Policy;
-use tetherd::proxy::relay::limits::Patience;
-use tetherd::proxy::relay::worker::Lane;
+use tetherd::proxy::relay::limits::RelayLimits;
+use tetherd::proxy::relay::worker::RelayWorker;
 use tetherd::state::{Phase, Publisher};
 use tetherd::tailscaled::calls::Calls;
 use tetherd::tailscaled::dialer::Dialer;
 use tetherd::tailscaled::local_api::LocalApi;
-use tetherd::tailscaled::path::health::PathWatch;
-use tetherd::tailscaled::path::rebind::Thaw;
+use tetherd::tailscaled::path::health::PathHealth;
+use tetherd::tailscaled::path::rebind::Rebinder;
 use tetherd::target::datagrams::{address_bytes, read_address};
 use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
@@ -68,9 +68,9 @@ async fn run(connections: usize, bytes: usize, direct: bool) -> Result<()> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     listener.set_nonblocking(true)?;
     let address = listener.local_addr()?;
-    let serving = serve(
+    let serving = serve_clients(
         Listener::tcp(listener)?,
-        Admission::new(MANY, Headroom::new(None)),
+        Admission::new(MANY, AcceptThrottle::new(None)),
         TaskTracker::new(),
         CancellationToken::new(),
         move |stream, from, permit| {
@@ -90,23 +90,23 @@ async fn run(connections: usize, bytes: usize, direct: bool) -> Result<()> {
 
 fn proxy(socket: &Path, publisher: &Publisher) -> Proxy<Dialer> {
     let api = LocalApi::new(socket.to_owned());
-    let thaw = Thaw::new(api.clone(), PathWatch::default());
+    let thaw = Rebinder::new(api.clone(), PathHealth::default());
     let dialer = Dialer::new(api, Calls::new(socket.to_owned()), thaw);
     let policy = Policy::new(Direct::Allow, Vec::new(), Vec::new());
     Proxy {
         connector: Connector::new(dialer, policy, publisher.watch(), LONG, |_| ()),
         credentials: None,
         handshake_timeout: LONG,
-        patience: Patience {
+        patience: RelayLimits {
             half_closed: LONG,
             half_closed_held: LONG,
             idle: None,
             draining: CancellationToken::new(),
-            brake: Brake::default(),
+            brake: UploadThrottle::default(),
         },
         udp: false,
         counters: Counters::default(),
-        lane: Lane::default(),
+        lane: RelayWorker::default(),
     }
 }
 

@@ -4,7 +4,7 @@ use thiserror::Error;
 
 /// A reason to end. Its text is one sentence saying what happened and what to do.
 #[derive(Debug, Error, Clone, PartialEq, Eq)]
-pub enum Fatal {
+pub enum ExitReason {
     #[error("{0}")]
     Usage(String),
     #[error("{0}")]
@@ -23,17 +23,17 @@ pub enum Fatal {
     CommandNotFound(String),
 }
 
-impl Fatal {
+impl ExitReason {
     /// The process's exit code, after sysexits(3); for a command that cannot be run after env(1).
     pub fn exit_code(&self) -> u8 {
         match self {
-            Fatal::Usage(_) => 64,
-            Fatal::NotReady(_) => 69,
-            Fatal::TailscaledUnusable(_) => 70,
-            Fatal::KeyRefused(_) => 77,
-            Fatal::Configuration(_) => 78,
-            Fatal::CommandNotExecutable(_) => 126,
-            Fatal::CommandNotFound(_) => 127,
+            ExitReason::Usage(_) => 64,
+            ExitReason::NotReady(_) => 69,
+            ExitReason::TailscaledUnusable(_) => 70,
+            ExitReason::KeyRefused(_) => 77,
+            ExitReason::Configuration(_) => 78,
+            ExitReason::CommandNotExecutable(_) => 126,
+            ExitReason::CommandNotFound(_) => 127,
         }
     }
 }

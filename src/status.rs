@@ -8,7 +8,7 @@ use crate::state::State;
 
 /// A node of the tailnet as a person wants to see it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Node {
+pub struct NodeStatus {
     /// MagicDNS name without the dot at its end; the host name where the tailnet has no MagicDNS.
     pub name: String,
     pub addresses: Vec<IpAddr>,
@@ -41,8 +41,8 @@ pub struct Snapshot {
     /// What is less with this tailscaled; absent where nothing is.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub limitation: Option<String>,
-    pub node: Option<Node>,
-    pub peers: Vec<Node>,
+    pub node: Option<NodeStatus>,
+    pub peers: Vec<NodeStatus>,
     pub connections: Connections,
     /// How often tailscaled was started again.
     pub restarts: u64,
@@ -105,7 +105,7 @@ impl Document {
     }
 }
 
-fn describe(node: &Node) -> String {
+fn describe(node: &NodeStatus) -> String {
     let addresses: Vec<String> = node.addresses.iter().map(ToString::to_string).collect();
     let expiry = node.key_expiry.as_ref().map_or_else(String::new, |expiry| format!(", key expires {expiry}"));
     format!("{} ({}){expiry}", node.name, addresses.join(", "))

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use tetherd::config::table::KEYS;
 use tetherd::config::tailscale::names;
-use tetherd::config::tailscale::names::{Means, NAMES};
+use tetherd::config::tailscale::names::{Meaning, NAMES};
 
 fn table() -> BTreeSet<String> {
     KEYS.iter().map(|key| key.name.to_owned()).collect()
@@ -56,7 +56,7 @@ fn the_table_of_tailscales_variables_is_that_of_the_code() {
     assert_eq!(documented, known.collect());
     for name in NAMES {
         let (_, _, second) = rows.iter().find(|(row, ..)| row == name.name).expect(name.name);
-        let is_refused = matches!(name.means, Means::Refused { .. });
+        let is_refused = matches!(name.means, Meaning::Refused { .. });
         assert_eq!(second.starts_with("refused"), is_refused, "{}", name.name);
     }
 }

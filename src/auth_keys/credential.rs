@@ -1,14 +1,14 @@
 //! What a text is, by its form: a key to join with, or a credential to make one from, with the suffixes that
 //! Tailscale's own client knows: `tskey-client-…?ephemeral=false&preauthorized=true`.
 
-use crate::auth_keys::error::KeyFailure;
+use crate::auth_keys::error::KeyError;
 use crate::config::types::Value;
 use crate::config::types::address::ControlUrl;
 use crate::secret::Secret;
 use crate::secret::redactor::{CLIENT_SECRET_PREFIX, HEADSCALE_API_KEY_PREFIX};
 
 /// What a secret is for.
-pub enum Kind {
+pub enum CredentialKind {
     AuthKey,
     /// Of an OAuth client.
     ClientSecret(Credential),
@@ -32,8 +32,8 @@ pub struct Wanted {
     pub api_url: Option<String>,
 }
 
-impl Kind {
-    pub fn of(secret: &Secret) -> Result<Self, KeyFailure> {
+impl CredentialKind {
+    pub fn of(secret: &Secret) -> Result<Self, KeyError> {
         let text = secret.expose();
         Ok(if text.starts_with(CLIENT_SECRET_PREFIX) {
             Self::ClientSecret(credential(text)?)
@@ -48,12 +48,12 @@ impl Kind {
 }
 
 /// Takes the suffixes off.
-pub fn credential(text: &str) -> Result<Credential, KeyFailure> {
+pub fn credential(text: &str) -> Result<Credential, KeyError> {
     let (secret, suffixes) = text.split_once('?').unwrap_or((text, ""));
     let mut wanted = Wanted { ephemeral: true, preauthorized: true, api_url: None };
     for suffix in suffixes.split('&').filter(|suffix| !suffix.is_empty()) {
         let (name, value) = suffix.split_once('=').unwrap_or((suffix, ""));
-        let fault = |problem| Err(KeyFailure::Misconfigured(format!("the suffix {name} of the secret {problem}")));
+        let fault = |problem| Err(KeyError::Misconfigured(format!("the suffix {name} of the secret {problem}")));
         match (name, bool::parse(value)) {
             ("ephemeral", Some(value)) => wanted.ephemeral = value,
             ("preauthorized", Some(value)) => wanted.preauthorized = value,
@@ -64,7 +64,7 @@ pub fn credential(text: &str) -> Result<Credential, KeyFailure> {
             },
             _ => {
                 let text = "the secret has a suffix that is not known: there are ephemeral, preauthorized and baseURL";
-                return Err(KeyFailure::Misconfigured(text.into()));
+                return Err(KeyError::Misconfigured(text.into()));
             }
         }
     }
@@ -98,12 +98,12 @@ mod tests {
 
     #[test]
     fn the_form_tells_what_a_secret_is() {
-        let kind = |text| Kind::of(&Secret::new(text)).expect("is right");
-        assert!(matches!(kind("tskey-auth-a-b"), Kind::AuthKey));
-        assert!(matches!(kind("hskey-auth-a-b"), Kind::AuthKey));
-        assert!(matches!(kind("0123456789abcdef"), Kind::AuthKey));
-        assert!(matches!(kind("tskey-client-a-b"), Kind::ClientSecret(_)));
-        assert!(matches!(kind("hskey-api-a-b"), Kind::HeadscaleApiKey(_)));
-        assert!(matches!(kind("tskey-api-a-b"), Kind::TailscaleApiKey));
+        let kind = |text| CredentialKind::of(&Secret::new(text)).expect("is right");
+        assert!(matches!(kind("tskey-auth-a-b"), CredentialKind::AuthKey));
+        assert!(matches!(kind("hskey-auth-a-b"), CredentialKind::AuthKey));
+        assert!(matches!(kind("0123456789abcdef"), CredentialKind::AuthKey));
+        assert!(matches!(kind("tskey-client-a-b"), CredentialKind::ClientSecret(_)));
+        assert!(matches!(kind("hskey-api-a-b"), CredentialKind::HeadscaleApiKey(_)));
+        assert!(matches!(kind("tskey-api-a-b"), CredentialKind::TailscaleApiKey));
     }
 }

@@ -2,11 +2,11 @@
 
 use thiserror::Error;
 
-use crate::exit_reason::Fatal;
+use crate::exit_reason::ExitReason;
 
 /// No auth key could be had.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
-pub enum KeyFailure {
+pub enum KeyError {
     /// Passes by itself: the network, throttling, a server in trouble.
     #[error("{0}")]
     Passing(String),
@@ -18,13 +18,13 @@ pub enum KeyFailure {
     Misconfigured(String),
 }
 
-impl KeyFailure {
+impl KeyError {
     /// The reason to end at a start; `None` when trying again may help.
-    pub fn fatal(&self) -> Option<Fatal> {
+    pub fn fatal(&self) -> Option<ExitReason> {
         match self {
             Self::Passing(_) => None,
-            Self::Refused(text) => Some(Fatal::KeyRefused(text.clone())),
-            Self::Misconfigured(text) => Some(Fatal::Configuration(text.clone())),
+            Self::Refused(text) => Some(ExitReason::KeyRefused(text.clone())),
+            Self::Misconfigured(text) => Some(ExitReason::Configuration(text.clone())),
         }
     }
 

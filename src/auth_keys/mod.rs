@@ -15,11 +15,11 @@ use std::time::{Duration, SystemTime};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use crate::auth_keys::credential::{Kind, credential};
-use crate::auth_keys::error::KeyFailure;
+use crate::auth_keys::credential::{CredentialKind, credential};
+use crate::auth_keys::error::KeyError;
 use crate::auth_keys::expiry::{KeyExpiry, expiry_of};
 use crate::auth_keys::https::Https;
-use crate::auth_keys::sources::aws_config::Aws;
+use crate::auth_keys::sources::aws_config::AwsConfig;
 use crate::auth_keys::sources::headscale::Headscale;
 use crate::auth_keys::sources::oauth::{KEY_SECONDS, TailscaleApi};
 use crate::auth_keys::sources::platform_token::PlatformToken;
@@ -54,7 +54,7 @@ impl Fetched {
 }
 
 /// What fetching needs to know beside the source.
-pub struct Surroundings<'a> {
+pub struct KeyContext<'a> {
     pub environment: &'a Environment,
     pub ca_file: Option<&'a Path>,
     /// A directory of more roots, that of the place.
@@ -69,7 +69,7 @@ pub struct Surroundings<'a> {
 }
 
 /// A fetch under way.
-type Fetching = JoinHandle<Result<Secret, KeyFailure>>;
+type Fetching = JoinHandle<Result<Secret, KeyError>>;
 
 /// Where auth keys come from. Cheap to clone; clones share the one that was fetched ahead.
 #[derive(Clone)]
@@ -90,14 +90,14 @@ pub struct AuthKeys {
 /// What is asked over a network.
 #[derive(Clone)]
 struct Remote {
-    aws: Aws,
+    aws: AwsConfig,
     api: TailscaleApi,
     headscale: Headscale,
     platform: PlatformToken,
 }
 
 impl AuthKeys {
-    pub fn new(source: AuthSource, surroundings: Surroundings<'_>) -> Self {
+    pub fn new(source: AuthSource, surroundings: KeyContext<'_>) -> Self {
         let redactor = surroundings.redactor.clone();
         let tagged = matches!(source, AuthSource::Client { .. } | AuthSource::Identity { .. });
         Self {
@@ -121,7 +121,7 @@ impl AuthKeys {
     }
 
     /// An auth key to join with now.
-    pub async fn fresh(&self) -> Result<Secret, KeyFailure> {
+    pub async fn fresh(&self) -> Result<Secret, KeyError> {
         let ahead = self.ahead().take();
         match ahead {
             // A task that panicked or was cancelled has no key.
@@ -157,7 +157,7 @@ impl AuthKeys {
         self.expiry.clone()
     }
 
-    async fn fetch(&self) -> Result<Secret, KeyFailure> {
+    async fn fetch(&self) -> Result<Secret, KeyError> {
         let begun = Instant::now();
         let key = self.get().await.map_err(|failure| failure.map(|text| self.redactor.redact(text)))?;
         self.redactor.learn(&key.secret);
@@ -167,7 +167,7 @@ impl AuthKeys {
         Ok(key.secret)
     }
 
-    async fn get(&self) -> Result<Fetched, KeyFailure> {
+    async fn get(&self) -> Result<Fetched, KeyError> {
         let remote = &self.remote;
         match &*self.source {
             AuthSource::Key(source) => self.resolve(read("the auth key", source)?).await,
@@ -192,14 +192,17 @@ impl AuthKeys {
     }
 
     /// A key to join with, made where what was fetched is a credential to make one from.
-    async fn resolve(&self, fetched: Fetched) -> Result<Fetched, KeyFailure> {
-        let kind = Kind::of(&fetched.secret)?;
-        self.tagged.store(matches!(kind, Kind::ClientSecret(_) | Kind::HeadscaleApiKey(_)), Ordering::Relaxed);
+    async fn resolve(&self, fetched: Fetched) -> Result<Fetched, KeyError> {
+        let kind = CredentialKind::of(&fetched.secret)?;
+        self.tagged.store(
+            matches!(kind, CredentialKind::ClientSecret(_) | CredentialKind::HeadscaleApiKey(_)),
+            Ordering::Relaxed,
+        );
         match kind {
-            Kind::AuthKey => Ok(fetched),
-            Kind::ClientSecret(credential) => self.remote.api.by_client(None, credential).await,
-            Kind::HeadscaleApiKey(credential) => self.remote.headscale.create_key(credential).await,
-            Kind::TailscaleApiKey => Err(KeyFailure::Misconfigured(
+            CredentialKind::AuthKey => Ok(fetched),
+            CredentialKind::ClientSecret(credential) => self.remote.api.by_client(None, credential).await,
+            CredentialKind::HeadscaleApiKey(credential) => self.remote.headscale.create_key(credential).await,
+            CredentialKind::TailscaleApiKey => Err(KeyError::Misconfigured(
                 "the secret is a person's API key, which can do far more than join: create an auth key, or an OAuth \
                  client with the scope auth_keys, and put its secret there"
                     .into(),
@@ -213,10 +216,10 @@ impl AuthKeys {
 }
 
 impl Remote {
-    fn new(surroundings: Surroundings<'_>) -> Self {
-        let Surroundings { environment, tags, redactor, .. } = surroundings;
+    fn new(surroundings: KeyContext<'_>) -> Self {
+        let KeyContext { environment, tags, redactor, .. } = surroundings;
         let https = Https::new(surroundings.ca_file, surroundings.more_roots, environment);
-        let aws = Aws { https: https.clone(), imds: surroundings.imds, redactor: redactor.clone() };
+        let aws = AwsConfig { https: https.clone(), imds: surroundings.imds, redactor: redactor.clone() };
         let api = TailscaleApi {
             https: https.clone(),
             url: surroundings.api_url.to_owned(),
@@ -232,7 +235,7 @@ impl Remote {
 }
 
 /// A file that is gone or empty for a while may be about to be replaced.
-fn read(what: &str, source: &SecretSource) -> Result<Fetched, KeyFailure> {
-    let secret = source.read().map_err(|error| KeyFailure::Passing(format!("{what} {error}")))?;
+fn read(what: &str, source: &SecretSource) -> Result<Fetched, KeyError> {
+    let secret = source.read().map_err(|error| KeyError::Passing(format!("{what} {error}")))?;
     Ok(Fetched::kept(secret, None))
 }

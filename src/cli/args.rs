@@ -12,7 +12,7 @@ use crate::cli::output::{complain, say};
 use crate::config::layers::Flags;
 use crate::config::table::{KEYS, Key};
 use crate::config::types::Value;
-use crate::exit_reason::Fatal;
+use crate::exit_reason::ExitReason;
 use crate::secret::redactor::mask_secrets;
 
 /// What to do.
@@ -54,7 +54,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Arguments,
             let reason = text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
             complain(&text);
             complain(&format!("tetherd: wrong usage: {reason}; `tetherd --help` lists commands and settings"));
-            Err(ExitCode::from(Fatal::Usage(reason).exit_code()))
+            Err(ExitCode::from(ExitReason::Usage(reason).exit_code()))
         }
     }
 }

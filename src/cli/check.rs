@@ -6,11 +6,11 @@ use std::process::ExitCode;
 use crate::cli::output::{complain, say};
 use crate::config::Config;
 use crate::environment::Environment;
-use crate::exit_reason::Fatal;
+use crate::exit_reason::ExitReason;
 use crate::tailscaled::calls::WITHOUT_CALLS;
 use crate::tailscaled::process::locate;
 
-pub fn run(config: &Config, environment: &Environment) -> ExitCode {
+pub fn run_check(config: &Config, environment: &Environment) -> ExitCode {
     let width = config.shown.iter().map(|shown| shown.key.len()).max().unwrap_or(0);
     for shown in &config.shown {
         let value = if shown.value.is_empty() { "-" } else { &shown.value };
@@ -19,7 +19,7 @@ pub fn run(config: &Config, environment: &Environment) -> ExitCode {
     match &config.settings {
         Ok(settings) => {
             let search = environment.get("PATH").map(String::as_str);
-            let tailscaled = locate::find(settings.tailscaled_path.as_deref(), search).ok();
+            let tailscaled = locate::find_tailscaled(settings.tailscaled_path.as_deref(), search).ok();
             if tailscaled.as_deref().and_then(locate::has_calls) == Some(false) {
                 complain(&format!("tetherd: {}", WITHOUT_CALLS));
             }
@@ -29,7 +29,7 @@ pub fn run(config: &Config, environment: &Environment) -> ExitCode {
             for fault in &faults.0 {
                 complain(&format!("tetherd: {fault}"));
             }
-            ExitCode::from(Fatal::Configuration(String::new()).exit_code())
+            ExitCode::from(ExitReason::Configuration(String::new()).exit_code())
         }
     }
 }

@@ -9,7 +9,7 @@ use hyper::body::Bytes;
 use hyper::{Request, StatusCode};
 use tokio::net::TcpStream;
 
-use crate::net::connectable::reachable;
+use crate::net::connectable::connectable;
 use crate::net::http_request;
 
 /// The daemon answers from memory; this is for a machine under load.
@@ -23,12 +23,12 @@ pub fn block_on<T>(question: impl Future<Output = anyhow::Result<T>>) -> anyhow:
 
 /// Status and body of `path`.
 pub async fn get(health: SocketAddr, path: &str) -> anyhow::Result<(StatusCode, Bytes)> {
-    let address = reachable(health);
+    let address = connectable(health);
     let exchange = async {
         let stream = TcpStream::connect(address).await.with_context(|| format!("no daemon answers on {address}"))?;
         let request = Request::get(path).header("Host", "tetherd").body(Full::new(Bytes::new()))?;
         let response = http_request::send(stream, request).await?;
-        anyhow::Ok(http_request::read(response).await?)
+        anyhow::Ok(http_request::read_answer(response).await?)
     };
     tokio::time::timeout(TIMEOUT, exchange).await.with_context(|| format!("the daemon on {address} did not answer"))?
 }

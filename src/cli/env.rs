@@ -8,7 +8,7 @@ use crate::config::settings::Settings;
 use crate::config::types::address::Listen;
 use crate::daemon::exec::proxy_variables::ProxyVariables;
 use crate::environment::Environment;
-use crate::exit_reason::Fatal;
+use crate::exit_reason::ExitReason;
 use crate::platform::Runtime;
 
 /// How they are written.
@@ -31,15 +31,19 @@ impl Form {
     }
 }
 
-pub fn run(settings: &Settings, runtime: Runtime, environment: &Environment, form: Form) -> Result<(), Fatal> {
+pub fn run_env(settings: &Settings, runtime: Runtime, environment: &Environment, form: Form) -> Result<(), ExitReason> {
     let variables = variables(settings, runtime, environment)?;
     crate::cli::output::say(written(&variables, form).trim_end());
     Ok(())
 }
 
 /// The variables that lead to the daemon with these settings.
-pub fn variables(settings: &Settings, runtime: Runtime, environment: &Environment) -> Result<ProxyVariables, Fatal> {
-    let unknown = |why: &str| Fatal::Configuration(format!("the proxy's address is not known: {why}"));
+pub fn variables(
+    settings: &Settings,
+    runtime: Runtime,
+    environment: &Environment,
+) -> Result<ProxyVariables, ExitReason> {
+    let unknown = |why: &str| ExitReason::Configuration(format!("the proxy's address is not known: {why}"));
     let listener = settings.socks_listen.iter().find_map(Listen::tcp);
     let listener =
         listener.ok_or_else(|| unknown("socks_listen has no TCP address; add one such as 127.0.0.1:1055"))?;

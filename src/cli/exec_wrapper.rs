@@ -12,7 +12,7 @@ use crate::cli::output::complain;
 use crate::config;
 use crate::daemon::exec::proxy_variables::without_those_set;
 use crate::environment::Environment;
-use crate::exit_reason::Fatal;
+use crate::exit_reason::ExitReason;
 
 /// No command of the daemon begins with a slash.
 pub fn is_meant(first: &OsStr) -> bool {
@@ -29,7 +29,7 @@ pub fn become_program(
     let config = config::load(environment, None, &Vec::new());
     let mut command = Command::new(program);
     command.args(arguments);
-    let settings = config.settings.as_ref().map_err(|faults| Fatal::Configuration(faults.to_string()));
+    let settings = config.settings.as_ref().map_err(|faults| ExitReason::Configuration(faults.to_string()));
     match settings.and_then(|settings| variables(settings, config.runtime, environment)) {
         Ok(variables) => {
             command.envs(without_those_set(variables, environment));
@@ -39,8 +39,8 @@ pub fn become_program(
     let error = command.exec();
     complain(&format!("tetherd: {} cannot be started: {error}", program.display()));
     let fatal = match error.kind() {
-        std::io::ErrorKind::NotFound => Fatal::CommandNotFound(String::new()),
-        _ => Fatal::CommandNotExecutable(String::new()),
+        std::io::ErrorKind::NotFound => ExitReason::CommandNotFound(String::new()),
+        _ => ExitReason::CommandNotExecutable(String::new()),
     };
     ExitCode::from(fatal.exit_code())
 }

@@ -23,13 +23,13 @@ use crate::cli::output::say;
 use crate::config::Config;
 use crate::config::settings::Settings;
 use crate::config::types::enums::OnFailure;
-use crate::daemon::Surroundings;
-use crate::daemon::exec::command::Job;
+use crate::daemon::DaemonContext;
+use crate::daemon::exec::command::CommandSpec;
 use crate::daemon::signals::Signals;
 use crate::environment::Environment;
-use crate::exit_reason::Fatal;
+use crate::exit_reason::ExitReason;
 use crate::memory::budget::{Share, Sharing};
-use crate::memory::cgroup::Groups;
+use crate::memory::cgroup::CgroupMemory;
 use crate::platform::life::Platform;
 use crate::process::child::SoftLimits;
 use crate::tailscaled::process::locate;
@@ -60,14 +60,15 @@ pub fn main() -> ExitCode {
     let memory = memory(&arguments.command);
     let share = memory.as_ref().and_then(|(groups, sharing)| Some(Share::of(groups.limit()?, *sharing)));
     let config = config::load_within(share, &environment, arguments.config.as_deref(), &arguments.flags);
-    let surroundings = Surroundings { runtime: config.runtime, environment: &environment, memory };
+    let surroundings = DaemonContext { runtime: config.runtime, environment: &environment, memory };
     match &arguments.command {
         Command::Version => version(&config, &environment),
-        Command::Check => check::run(&config, &environment),
+        Command::Check => check::run_check(&config, &environment),
         Command::Run => run(&config, surroundings, signals),
         Command::Exec(words) => exec(&config, surroundings, inherited, words, signals),
         Command::Env(form) => {
-            let result = settings(&config).and_then(|settings| env::run(settings, config.runtime, &environment, *form));
+            let result =
+                settings(&config).and_then(|settings| env::run_env(settings, config.runtime, &environment, *form));
             end(&config, result.map(|()| 0))
         }
         Command::Wait(_) | Command::Healthcheck | Command::Status { .. } => question(&arguments, &config),
@@ -75,7 +76,7 @@ pub fn main() -> ExitCode {
 }
 
 /// What bounds memory, and who else needs of it, where the command is one that needs to know.
-fn memory(command: &Command) -> Option<(Groups, Sharing)> {
+fn memory(command: &Command) -> Option<(CgroupMemory, Sharing)> {
     let with_application = match command {
         Command::Exec(_) => true,
         Command::Run | Command::Check => false,
@@ -83,12 +84,12 @@ fn memory(command: &Command) -> Option<(Groups, Sharing)> {
             return None;
         }
     };
-    let groups = Groups::of_this_process()?;
+    let groups = CgroupMemory::of_this_process()?;
     let shares = with_application || groups.shares_the_limit();
     Some((groups, if shares { Sharing::WithApplication } else { Sharing::Alone }))
 }
 
-fn run(config: &Config, surroundings: Surroundings<'_>, signals: Result<Signals, Fatal>) -> ExitCode {
+fn run(config: &Config, surroundings: DaemonContext<'_>, signals: Result<Signals, ExitReason>) -> ExitCode {
     let program = std::env::args().next().unwrap_or_default();
     let outlasts = config.lambda_on_failure == OnFailure::Continue;
     let platform = Platform::of(surroundings.runtime, surroundings.environment, &program, outlasts);
@@ -110,18 +111,20 @@ fn run(config: &Config, surroundings: Surroundings<'_>, signals: Result<Signals,
 
 fn exec(
     config: &Config,
-    surroundings: Surroundings<'_>,
+    surroundings: DaemonContext<'_>,
     inherited: Vec<(OsString, OsString)>,
     words: &[OsString],
-    signals: Result<Signals, Fatal>,
+    signals: Result<Signals, ExitReason>,
 ) -> ExitCode {
     let result = signals.and_then(|signals| {
-        let unreadable = |error| Fatal::Configuration(format!("the limits of this process cannot be read: {error}"));
+        let unreadable =
+            |error| ExitReason::Configuration(format!("the limits of this process cannot be read: {error}"));
         let limits = SoftLimits::now().map_err(unreadable)?;
         let settings = prepared(config)?;
-        let (program, arguments) =
-            words.split_first().ok_or_else(|| Fatal::Usage("exec needs a command: tetherd exec -- COMMAND".into()))?;
-        let job = Job {
+        let (program, arguments) = words
+            .split_first()
+            .ok_or_else(|| ExitReason::Usage("exec needs a command: tetherd exec -- COMMAND".into()))?;
+        let job = CommandSpec {
             program: program.clone(),
             arguments: arguments.to_vec(),
             environment: inherited,
@@ -134,7 +137,7 @@ fn exec(
 }
 
 /// The settings, once logging has started and secrets are kept from core dumps.
-fn prepared(config: &Config) -> Result<&Settings, Fatal> {
+fn prepared(config: &Config) -> Result<&Settings, ExitReason> {
     let settings = settings(config)?;
     logging::start(settings.log_level, settings.log_format);
     harden();
@@ -153,14 +156,14 @@ fn question(arguments: &Arguments, config: &Config) -> ExitCode {
     }
 }
 
-fn settings(config: &Config) -> Result<&Settings, Fatal> {
-    config.settings.as_ref().map_err(|faults| Fatal::Configuration(format!("invalid configuration: {faults}")))
+fn settings(config: &Config) -> Result<&Settings, ExitReason> {
+    config.settings.as_ref().map_err(|faults| ExitReason::Configuration(format!("invalid configuration: {faults}")))
 }
 
 fn version(config: &Config, environment: &Environment) -> ExitCode {
     say(&format!("tetherd {}", env!("CARGO_PKG_VERSION")));
     let configured = config.settings.as_ref().ok().and_then(|settings| settings.tailscaled_path.as_deref());
-    match locate::find(configured, environment.get("PATH").map(String::as_str)) {
+    match locate::find_tailscaled(configured, environment.get("PATH").map(String::as_str)) {
         Ok(path) => {
             let version = locate::version(&path).unwrap_or_else(|| "of unknown version".into());
             let lacks = if locate::has_calls(&path) == Some(false) { ", without tetherd's calls" } else { "" };
@@ -184,7 +187,7 @@ fn harden() {
 }
 
 /// The last line on stderr says why and what to do.
-fn end(config: &Config, result: Result<u8, Fatal>) -> ExitCode {
+fn end(config: &Config, result: Result<u8, ExitReason>) -> ExitCode {
     let fatal = match result {
         Ok(code) => {
             logging::finish();

@@ -4,13 +4,13 @@ use std::fmt;
 
 /// One fault. Never holds the value of a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fault {
+pub struct ConfigError {
     pub key: String,
     pub origin: String,
     pub problem: String,
 }
 
-impl Fault {
+impl ConfigError {
     pub fn new(key: &str, origin: &str, problem: impl Into<String>) -> Self {
         Self { key: key.to_owned(), origin: origin.to_owned(), problem: problem.into() }
     }
@@ -24,7 +24,7 @@ impl Fault {
     }
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} (from {}) {}", self.key, self.origin, self.problem)
     }
@@ -33,4 +33,4 @@ impl fmt::Display for Fault {
 /// All faults found, one a line.
 #[derive(Debug, thiserror::Error)]
 #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
-pub struct Faults(pub Vec<Fault>);
+pub struct ConfigErrors(pub Vec<ConfigError>);

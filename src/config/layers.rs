@@ -7,7 +7,7 @@ use figment::providers::{Format, Toml};
 use figment::value::{Dict, Map, Value};
 use figment::{Figment, Metadata, Profile, Provider};
 
-use crate::config::error::Fault;
+use crate::config::error::ConfigError;
 use crate::config::table;
 use crate::config::table::{KEYS, Key};
 use crate::config::tailscale::translate;
@@ -58,7 +58,7 @@ pub struct Layers {
     figment: Figment,
     /// Of a secret and its `_file` twin, the one that a later source set.
     winners: BTreeMap<&'static str, &'static str>,
-    pub faults: Vec<Fault>,
+    pub faults: Vec<ConfigError>,
 }
 
 impl Layers {
@@ -76,7 +76,7 @@ impl Layers {
     /// Adds what the place implies.
     pub fn implied(mut self, origin: &str, values: &[(&'static str, String)]) -> Self {
         for (name, value) in values {
-            if let Some(key) = table::find(name) {
+            if let Some(key) = table::find_key(name) {
                 self.add(origin.to_owned(), key, value.clone().into());
             }
         }
@@ -91,7 +91,7 @@ impl Layers {
         self.known_variables(environment);
         self.own_variables(environment);
         for (name, value) in flags {
-            if let Some(key) = table::find(name) {
+            if let Some(key) = table::find_key(name) {
                 self.add(format!("--{}", key.flag()), key, value.clone().into());
             }
         }
@@ -123,7 +123,7 @@ impl Layers {
         let text = match &file.text {
             Ok(text) => text,
             Err(error) => {
-                return self.faults.push(Fault::new("config", &origin, format!("cannot be read: {error}")));
+                return self.faults.push(ConfigError::new("config", &origin, format!("cannot be read: {error}")));
             }
         };
         let values = match Toml::string(text).data() {
@@ -131,20 +131,20 @@ impl Layers {
             Err(error) => {
                 // figment's message quotes the line at fault, which may hold a secret.
                 let line = error.to_string().lines().next().unwrap_or_default().to_owned();
-                return self.faults.push(Fault::new("config", &origin, format!("is not TOML: {line}")));
+                return self.faults.push(ConfigError::new("config", &origin, format!("is not TOML: {line}")));
             }
         };
         for name in values.keys() {
-            if let Some(key) = table::find(name).filter(|key| key.secret)
+            if let Some(key) = table::find_key(name).filter(|key| key.secret)
                 && values.contains_key(&format!("{name}_file"))
             {
                 self.faults.push(both_given(key, &origin));
             }
         }
         for (name, value) in values {
-            match table::find(&name) {
+            match table::find_key(&name) {
                 Some(key) => self.add(origin.clone(), key, value),
-                None => self.faults.push(Fault::unknown(&name, table::nearest(&name), &origin)),
+                None => self.faults.push(ConfigError::unknown(&name, table::nearest(&name), &origin)),
             }
         }
     }
@@ -158,10 +158,10 @@ impl Layers {
             }
         }
         // After the plain ones: in the image, too, the extra arguments win over the variables of their own.
-        let (given, faults) = translate::read(environment);
+        let (given, faults) = translate::translate(environment);
         self.faults.extend(faults);
         for given in given {
-            if let Some(key) = table::find(given.key) {
+            if let Some(key) = table::find_key(given.key) {
                 self.add(given.origin, key, given.value.into());
             }
         }
@@ -175,7 +175,7 @@ impl Layers {
                 continue;
             }
             let name = name.to_lowercase();
-            match table::find(&name) {
+            match table::find_key(&name) {
                 Some(key) => {
                     let twin = format!("{variable}_FILE");
                     if key.secret && environment.contains_key(&twin) {
@@ -183,14 +183,14 @@ impl Layers {
                     }
                     self.add(variable.clone(), key, value.clone().into());
                 }
-                None => self.faults.push(Fault::unknown(variable, table::nearest(&name), "environment")),
+                None => self.faults.push(ConfigError::unknown(variable, table::nearest(&name), "environment")),
             }
         }
     }
 }
 
-fn both_given(key: &Key, origin: &str) -> Fault {
-    Fault::new(key.name, origin, format!("is given together with {}_file: give only one of them", key.name))
+fn both_given(key: &Key, origin: &str) -> ConfigError {
+    ConfigError::new(key.name, origin, format!("is given together with {}_file: give only one of them", key.name))
 }
 
 /// Kubernetes puts `TETHERD_SERVICE_HOST`, `TETHERD_PORT_1055_TCP_ADDR` and the like into every pod beside a Service

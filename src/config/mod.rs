@@ -9,7 +9,7 @@ pub mod table;
 pub mod tailscale;
 pub mod types;
 
-use crate::config::error::{Fault, Faults};
+use crate::config::error::{ConfigError, ConfigErrors};
 use crate::config::layers::{ConfigFile, Flags, Layers};
 use crate::config::reader::{Reader, Shown};
 use crate::config::settings::Settings;
@@ -27,7 +27,7 @@ pub struct Config {
     pub health_listen: Option<std::net::SocketAddr>,
     /// What a failed start means in Lambda, also when another setting is at fault.
     pub lambda_on_failure: OnFailure,
-    pub settings: Result<Settings, Faults>,
+    pub settings: Result<Settings, ConfigErrors>,
     /// Every value with its origin, for `check`.
     pub shown: Vec<Shown>,
 }
@@ -47,7 +47,7 @@ pub fn load_within(share: Option<Share>, environment: &Environment, config: Opti
     }
     let layers = layers.implied(&format!("runtime {}", runtime.name()), &runtime.implied(environment));
     let layers = layers.read(environment, file.as_ref(), flags);
-    let limit = table::find("memory_limit").and_then(|key| layers.find(key));
+    let limit = table::find_key("memory_limit").and_then(|key| layers.find(key));
     let memory_follows_group = limit.is_none_or(|(_, origin)| share.is_some_and(|share| share.to_string() == origin));
     let mut reader = Reader::new(layers);
     reader.faults.extend(fault);
@@ -60,21 +60,25 @@ pub fn load_within(share: Option<Share>, environment: &Environment, config: Opti
     let health_listen = reader.health_listen;
     let lambda_on_failure = reader.lambda_on_failure.unwrap_or(OnFailure::Fail);
     let shown = in_table_order(reader.shown);
-    Config { runtime, health_listen, lambda_on_failure, settings: settings.ok_or(Faults(reader.faults)), shown }
+    Config { runtime, health_listen, lambda_on_failure, settings: settings.ok_or(ConfigErrors(reader.faults)), shown }
 }
 
 /// The runtime comes first, since it implies values of other settings.
-fn runtime(environment: &Environment, file: Option<&ConfigFile>, flags: &Flags) -> (Runtime, String, Option<Fault>) {
+fn runtime(
+    environment: &Environment,
+    file: Option<&ConfigFile>,
+    flags: &Flags,
+) -> (Runtime, String, Option<ConfigError>) {
     let found = Runtime::detect(environment);
     let layers = Layers::new().read(environment, file, flags);
     let unset = || (found, "found".to_owned(), None);
-    let Some((raw, origin)) = table::find("runtime").and_then(|key| layers.find(key)) else { return unset() };
+    let Some((raw, origin)) = table::find_key("runtime").and_then(|key| layers.find(key)) else { return unset() };
     match raw.as_str() {
         Some("auto") => unset(),
         Some(name) if Runtime::named(name).is_some() => (Runtime::named(name).unwrap_or(found), origin, None),
         _ => {
             let problem = "is unknown, expected auto, lambda, ecs, kubernetes or plain";
-            (found, origin.clone(), Some(Fault::new("runtime", &origin, problem)))
+            (found, origin.clone(), Some(ConfigError::new("runtime", &origin, problem)))
         }
     }
 }

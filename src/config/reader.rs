@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use figment::value::Value as Raw;
 
-use crate::config::error::Fault;
+use crate::config::error::ConfigError;
 use crate::config::layers::Layers;
 use crate::config::table;
 use crate::config::table::Key;
@@ -29,7 +29,7 @@ pub struct Shown {
 /// Reads values and collects what is wrong with them, and what `check` shows.
 pub struct Reader {
     layers: Layers,
-    pub faults: Vec<Fault>,
+    pub faults: Vec<ConfigError>,
     pub shown: Vec<Shown>,
     pub health_listen: Option<SocketAddr>,
     pub lambda_on_failure: Option<OnFailure>,
@@ -44,7 +44,7 @@ impl Reader {
 
     /// Notes the value for `check` and returns its text parts: one, or those of a list.
     fn parts(&mut self, name: &'static str) -> Option<(&'static Key, Vec<String>, String)> {
-        let key = table::find(name).unwrap_or_else(|| unreachable!("{name} is not in the table of keys"));
+        let key = table::find_key(name).unwrap_or_else(|| unreachable!("{name} is not in the table of keys"));
         let Some((raw, origin)) = self.layers.find(key) else {
             self.shown.push(Shown { key: name, value: String::new(), origin: NOT_SET.into() });
             return None;
@@ -93,7 +93,7 @@ impl Reader {
     /// A secret from the key itself, its `file:` form or its `_file` twin. A file must be readable now; its content
     /// is read when it is needed.
     pub fn secret(&mut self, name: &'static str) -> Option<SecretSource> {
-        let twin = table::find(&format!("{name}_file")).map(|key| key.name);
+        let twin = table::find_key(&format!("{name}_file")).map(|key| key.name);
         let file = twin.and_then(|twin| self.value::<PathBuf>(twin).map(|path| (twin, path)));
         let inline = self.value::<String>(name);
         let (key, source) = match (file, inline) {
@@ -133,7 +133,7 @@ impl Reader {
     /// Notes what is wrong with a value that was read.
     pub fn fault_at(&mut self, key: &'static str, problem: impl Into<String>) {
         let origin = self.origin(key);
-        self.faults.push(Fault::new(key, &origin, problem));
+        self.faults.push(ConfigError::new(key, &origin, problem));
     }
 
     fn fault(&mut self, key: &Key, origin: &str, expected: &str, text: Option<&str>) {
@@ -141,7 +141,7 @@ impl Reader {
             Some(text) if !key.secret => format!("is \"{}\", expected {expected}", mask_secrets(text)),
             _ => format!("is unusable, expected {expected}"),
         };
-        self.faults.push(Fault::new(key.name, origin, given));
+        self.faults.push(ConfigError::new(key.name, origin, given));
     }
 }
 

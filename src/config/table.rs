@@ -29,12 +29,12 @@ impl Key {
 
     /// The key this one is the `_file` twin of.
     pub fn twin_of(&self) -> Option<&'static Key> {
-        find(self.name.strip_suffix("_file")?).filter(|key| key.secret)
+        find_key(self.name.strip_suffix("_file")?).filter(|key| key.secret)
     }
 }
 
 /// The setting of this name.
-pub fn find(name: &str) -> Option<&'static Key> {
+pub fn find_key(name: &str) -> Option<&'static Key> {
     KEYS.iter().find(|key| key.name == name)
 }
 
@@ -183,7 +183,7 @@ mod tests {
     #[test]
     fn every_secret_has_a_file_twin() {
         for key in KEYS.iter().filter(|key| key.secret) {
-            let twin = find(&format!("{}_file", key.name)).expect(key.name);
+            let twin = find_key(&format!("{}_file", key.name)).expect(key.name);
             assert_eq!(twin.twin_of().map(|of| of.name), Some(key.name));
         }
     }

@@ -14,17 +14,17 @@ use crate::config::sections::auth::AuthSource;
 use crate::config::settings::Settings;
 use crate::config::types::enums::Logout;
 use crate::config::types::hostname::Hostname;
-use crate::daemon::cloudwatch_emf::Journal;
+use crate::daemon::cloudwatch_emf::EmfWriter;
 use crate::daemon::listeners::bind;
-use crate::daemon::serving::{ProxyListeners, Serving, connector, proxy};
-use crate::daemon::status::Inspector;
-use crate::daemon::{Life, Surroundings, code_pages, fd_limits, prewarm, readiness, reaper, serving};
+use crate::daemon::serving::{ClientAcceptor, ProxyListeners, connector, proxy};
+use crate::daemon::status::StatusSource;
+use crate::daemon::{Daemon, DaemonContext, code_pages, fd_limits, prewarm, readiness, reaper, serving};
 use crate::environment::Environment;
-use crate::exit_reason::Fatal;
+use crate::exit_reason::ExitReason;
 use crate::health::routes::View;
-use crate::memory::accept_throttle::Headroom;
+use crate::memory::accept_throttle::AcceptThrottle;
 use crate::memory::limit_watch::LimitWatch;
-use crate::memory::upload_throttle::Brake;
+use crate::memory::upload_throttle::UploadThrottle;
 use crate::platform::{Identity, Runtime};
 use crate::process::child::OwnChildren;
 use crate::proxy::listener::admission::Admission;
@@ -37,9 +37,9 @@ use crate::tailscaled::exit_node::watch::{ChosenExitNode, ExitNodeWatch, Obstacl
 use crate::tailscaled::keeper::is_known;
 use crate::tailscaled::keeper::{AtEnd, Keeper};
 use crate::tailscaled::local_api::LocalApi;
-use crate::tailscaled::path::control_probe::Control;
-use crate::tailscaled::path::health::PathWatch;
-use crate::tailscaled::path::rebind::Thaw;
+use crate::tailscaled::path::control_probe::ControlProbe;
+use crate::tailscaled::path::health::PathHealth;
+use crate::tailscaled::path::rebind::Rebinder;
 use crate::tailscaled::process::Launch;
 use crate::tailscaled::process::locate;
 use crate::tailscaled::process::state_dir::StateDir;
@@ -51,17 +51,17 @@ use crate::{auth_keys, health};
 /// Starts everything. To be called inside the event loop.
 pub async fn assemble(
     settings: &Settings,
-    Surroundings { runtime, environment, memory }: Surroundings<'_>,
+    DaemonContext { runtime, environment, memory }: DaemonContext<'_>,
     directory: &StateDir,
     socket: &Path,
-) -> Result<Life, Fatal> {
+) -> Result<Daemon, ExitReason> {
     let listeners = ProxyListeners::open(settings).await?;
     let proxy_address = listeners.proxy_address();
     let health_listener = bind("health_listen", settings.health_listen)?;
     let publisher = Arc::new(Publisher::new());
-    let path = PathWatch::default();
+    let path = PathHealth::default();
     let api = LocalApi::new(socket.to_owned());
-    let thaw = Thaw::new(api.clone(), path.clone());
+    let thaw = Rebinder::new(api.clone(), path.clone());
     tokio::spawn(thaw.clone().keep_watch());
     let counters = Counters::default();
     let calls = Calls::new(socket.to_owned());
@@ -72,12 +72,15 @@ pub async fn assemble(
     let dialer = dialer(settings, Dialer::new(api.clone(), calls.clone(), thaw.clone()));
     let connector = connector(settings, dialer, &publisher, (path.clone(), thaw.clone()));
     let max_connections = fd_limits::connections(settings.max_connections);
-    let brake = Brake::at(settings.memory_limit.map(|limit| limit.0));
+    let brake = UploadThrottle::at(settings.memory_limit.map(|limit| limit.0));
     let proxy = Arc::new(proxy(settings, connector, &counters, (&accepting, &brake)));
     tokio::spawn(prewarm::dial_once(settings.prewarm.clone(), Arc::clone(&proxy), publisher.watch()));
-    let serving = Serving {
+    let serving = ClientAcceptor {
         proxy: Arc::clone(&proxy),
-        admission: Admission::new(max_connections, Headroom::new(memory.as_ref().map(|(groups, _)| groups.clone()))),
+        admission: Admission::new(
+            max_connections,
+            AcceptThrottle::new(memory.as_ref().map(|(groups, _)| groups.clone())),
+        ),
         connections: connections.clone(),
         accepting: accepting.clone(),
     };
@@ -88,14 +91,14 @@ pub async fn assemble(
     }
     let journal = settings.metrics_of_function.clone().map(|function| {
         let journal =
-            Journal::new(function, (counters.clone(), Arc::clone(&proxy)), Arc::clone(&restarts), publisher.watch());
+            EmfWriter::new(function, (counters.clone(), Arc::clone(&proxy)), Arc::clone(&restarts), publisher.watch());
         tokio::spawn(journal.clone().keep());
         journal
     });
     let redactor = Redactor::default();
     let keys = keys(settings, runtime, environment, &redactor);
     let identity = Arc::new(OnceLock::new());
-    let inspector = Inspector {
+    let inspector = StatusSource {
         api: api.clone(),
         calls: calls.clone(),
         counters,
@@ -106,7 +109,7 @@ pub async fn assemble(
         key_expiry: keys.as_ref().map(AuthKeys::expiry).unwrap_or_default(),
         identity: Arc::clone(&identity),
     };
-    tokio::spawn(health::server::serve(health_listener, View::new(publisher.watch(), inspector)));
+    tokio::spawn(health::server::serve_health(health_listener, View::new(publisher.watch(), inspector)));
 
     let children = OwnChildren::default();
     let launch = launch(settings, environment, (directory, socket), &redactor)?;
@@ -125,7 +128,7 @@ pub async fn assemble(
     let keeper = tokio::spawn(keeper.run(keeping.clone(), at_end(settings, directory)));
     attend_to_keys(keys.as_ref(), directory, expiry_api, &publisher);
     tokio::spawn(code_pages::forget_each_start(publisher.watch()));
-    Ok(Life {
+    Ok(Daemon {
         publisher,
         keeper,
         keeping,
@@ -147,9 +150,9 @@ fn launch(
     environment: &Environment,
     (directory, socket): (&StateDir, &Path),
     redactor: &Redactor,
-) -> Result<Launch, Fatal> {
+) -> Result<Launch, ExitReason> {
     let search = environment.get("PATH").map(String::as_str);
-    let program = locate::find(settings.tailscaled_path.as_deref(), search)?;
+    let program = locate::find_tailscaled(settings.tailscaled_path.as_deref(), search)?;
     learn_secrets(settings, redactor);
     let roots = roots(settings, environment, directory)?;
     let limit = settings.memory_limit.map(|limit| limit.0);
@@ -161,11 +164,11 @@ fn launch(
     Ok(launch.with_arguments(&settings.tailscaled_args.0))
 }
 
-fn roots(settings: &Settings, environment: &Environment, directory: &StateDir) -> Result<Vec<PathBuf>, Fatal> {
+fn roots(settings: &Settings, environment: &Environment, directory: &StateDir) -> Result<Vec<PathBuf>, ExitReason> {
     let (file, place) = (settings.ca_file.as_deref(), settings.more_roots.as_deref());
     ca_roots::directories(directory, file, place, environment).map_err(|error| {
         let file = file.map_or_else(String::new, |file| format!("ca_file {}: ", file.display()));
-        Fatal::Configuration(format!("{file}the roots to trust cannot be put together: {error}"))
+        ExitReason::Configuration(format!("{file}the roots to trust cannot be put together: {error}"))
     })
 }
 
@@ -208,7 +211,7 @@ fn attend_to_node(
 }
 
 fn keys(settings: &Settings, runtime: Runtime, environment: &Environment, redactor: &Redactor) -> Option<AuthKeys> {
-    let surroundings = auth_keys::Surroundings {
+    let surroundings = auth_keys::KeyContext {
         environment,
         ca_file: settings.ca_file.as_deref(),
         more_roots: settings.more_roots.as_deref(),
@@ -253,9 +256,9 @@ fn login(
     Login::new(preferences, keys, redactor.clone())
 }
 
-fn control(settings: &Settings, environment: &Environment) -> Control {
+fn control(settings: &Settings, environment: &Environment) -> ControlProbe {
     let url = settings.control_url.as_ref().map_or("", |url| url.0.as_str());
-    Control::new(url, |name| environment.contains_key(name))
+    ControlProbe::new(url, |name| environment.contains_key(name))
 }
 
 fn hostname(settings: &Settings, identity: &Identity) -> String {

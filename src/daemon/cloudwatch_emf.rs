@@ -31,7 +31,7 @@ const BUCKET: &str = "dial_duration_seconds_bucket{";
 
 /// Writes what happened since its last line. Clones are the same journal.
 #[derive(Clone)]
-pub struct Journal(Arc<Inner>);
+pub struct EmfWriter(Arc<Inner>);
 
 struct Inner {
     function: String,
@@ -52,7 +52,7 @@ struct Seen {
     dials: Vec<(f64, u64)>,
 }
 
-impl Journal {
+impl EmfWriter {
     pub fn new(
         function: String,
         (counters, proxy): (Counters, Arc<Proxy<Dialer>>),

@@ -7,11 +7,11 @@ use std::path::Path;
 use tokio::net::TcpListener;
 
 use crate::config::types::address::Listen;
-use crate::exit_reason::Fatal;
+use crate::exit_reason::ExitReason;
 use crate::proxy::listener::Listener;
 
 /// Opens one proxy socket for each address or path of the setting `key`.
-pub async fn open_all(key: &str, places: &[Listen]) -> Result<Vec<Listener>, Fatal> {
+pub async fn open_all(key: &str, places: &[Listen]) -> Result<Vec<Listener>, ExitReason> {
     let mut listeners = Vec::new();
     for place in places {
         listeners.push(match place {
@@ -22,12 +22,12 @@ pub async fn open_all(key: &str, places: &[Listen]) -> Result<Vec<Listener>, Fat
     Ok(listeners)
 }
 
-fn tcp(key: &str, address: SocketAddr) -> Result<Listener, Fatal> {
+fn tcp(key: &str, address: SocketAddr) -> Result<Listener, ExitReason> {
     let listener = bind(key, address)?.into_std().and_then(Listener::tcp);
-    listener.map_err(|error| Fatal::Configuration(format!("{key} {address} cannot be listened on: {error}")))
+    listener.map_err(|error| ExitReason::Configuration(format!("{key} {address} cannot be listened on: {error}")))
 }
 
-async fn unix(key: &str, path: &Path) -> Result<Listener, Fatal> {
+async fn unix(key: &str, path: &Path) -> Result<Listener, ExitReason> {
     let listener = Listener::unix(path).await.map_err(|error| {
         let hint = match error.kind() {
             io::ErrorKind::AddrInUse => "another program listens there; stop it or choose another path",
@@ -35,21 +35,21 @@ async fn unix(key: &str, path: &Path) -> Result<Listener, Fatal> {
             io::ErrorKind::NotFound => "make its directory first",
             _ => "choose a path in a directory that this user may write to",
         };
-        Fatal::Configuration(format!("{key} unix:{} cannot be listened on: {error}; {hint}", path.display()))
+        ExitReason::Configuration(format!("{key} unix:{} cannot be listened on: {error}; {hint}", path.display()))
     })?;
     tracing::info!(path = %path.display(), key, "listening");
     Ok(listener)
 }
 
 /// Opens a socket for the setting `key`.
-pub fn bind(key: &str, address: SocketAddr) -> Result<TcpListener, Fatal> {
+pub fn bind(key: &str, address: SocketAddr) -> Result<TcpListener, ExitReason> {
     let listener = open(address).map_err(|error| {
         let hint = match error.kind() {
             io::ErrorKind::AddrInUse => "another program listens there; stop it or choose another port",
             io::ErrorKind::PermissionDenied => "ports below 1024 need a privilege; choose a higher one",
             _ => "choose an address of this machine",
         };
-        Fatal::Configuration(format!("{key} {address} cannot be listened on: {error}; {hint}"))
+        ExitReason::Configuration(format!("{key} {address} cannot be listened on: {error}; {hint}"))
     })?;
     if let Ok(bound) = listener.local_addr() {
         tracing::info!(%bound, key, "listening");

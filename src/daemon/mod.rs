@@ -26,13 +26,13 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::settings::{Credentials, Settings};
-use crate::daemon::cloudwatch_emf::Journal;
-use crate::daemon::exec::command::Job;
+use crate::daemon::cloudwatch_emf::EmfWriter;
+use crate::daemon::exec::command::CommandSpec;
 use crate::daemon::signals::{Listening, Signals};
 use crate::environment::Environment;
-use crate::exit_reason::Fatal;
+use crate::exit_reason::ExitReason;
 use crate::memory::budget::Sharing;
-use crate::memory::cgroup::Groups;
+use crate::memory::cgroup::CgroupMemory;
 use crate::platform::Runtime;
 use crate::platform::life::{Platform, StopRequest};
 use crate::process::child::OwnChildren;
@@ -46,25 +46,30 @@ use crate::tailscaled::process::state_dir::StateDir;
 const LOGOUT: Duration = Duration::from_millis(700);
 
 /// Where the daemon runs.
-pub struct Surroundings<'a> {
+pub struct DaemonContext<'a> {
     pub runtime: Runtime,
     pub environment: &'a Environment,
     /// What bounds its memory, and who else needs of it; `None` where nothing counts it.
-    pub memory: Option<(Groups, Sharing)>,
+    pub memory: Option<(CgroupMemory, Sharing)>,
 }
 
 /// Runs the daemon to its end. `signals` were registered before anything else happened.
 pub fn run(
     settings: &Settings,
-    surroundings: Surroundings<'_>,
+    surroundings: DaemonContext<'_>,
     signals: Signals,
     platform: &Platform,
-) -> Result<(), Fatal> {
+) -> Result<(), ExitReason> {
     begin(settings, surroundings, platform, async |life| life.live(signals, platform).await)
 }
 
 /// Runs the daemon and a command, both to their ends. Returns the exit code of the command.
-pub fn exec(settings: &Settings, surroundings: Surroundings<'_>, signals: Signals, job: Job) -> Result<u8, Fatal> {
+pub fn exec(
+    settings: &Settings,
+    surroundings: DaemonContext<'_>,
+    signals: Signals,
+    job: CommandSpec,
+) -> Result<u8, ExitReason> {
     let environment = surroundings.environment;
     begin(settings, surroundings, &Platform::default(), async |life| {
         exec::accompany(life, job, environment, signals).await
@@ -73,21 +78,21 @@ pub fn exec(settings: &Settings, surroundings: Surroundings<'_>, signals: Signal
 
 fn begin<T>(
     settings: &Settings,
-    surroundings: Surroundings<'_>,
+    surroundings: DaemonContext<'_>,
     platform: &Platform,
-    live: impl AsyncFnOnce(Life) -> Result<T, Fatal>,
-) -> Result<T, Fatal> {
+    live: impl AsyncFnOnce(Daemon) -> Result<T, ExitReason>,
+) -> Result<T, ExitReason> {
     let temporary = surroundings.environment.get("TMPDIR").map(String::as_str);
     // Outlives the event loop: dropping that kills tailscaled, and only then its directory can go.
     let directory = StateDir::open(settings.state_dir.as_deref(), temporary)
-        .map_err(|error| Fatal::Configuration(error.to_string()))?;
+        .map_err(|error| ExitReason::Configuration(error.to_string()))?;
     let socket = settings.tailscaled_socket.as_ref().map(|socket| socket.0.as_path());
-    let socket = SocketPlace::new(socket, &directory).map_err(|error| Fatal::Configuration(error.to_string()))?;
+    let socket = SocketPlace::new(socket, &directory).map_err(|error| ExitReason::Configuration(error.to_string()))?;
     // One thread: tailscaled is the one that needs the cores, and the kernel ends it when this thread ends.
     let event_loop = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(|error| Fatal::Configuration(format!("the event loop cannot be set up: {error}")))?;
+        .map_err(|error| ExitReason::Configuration(format!("the event loop cannot be set up: {error}")))?;
     event_loop.block_on(async {
         let assembled = build::assemble(settings, surroundings, &directory, socket.path());
         let (arrived, life) = tokio::join!(platform.arrive(), assembled);
@@ -97,9 +102,9 @@ fn begin<T>(
 }
 
 /// The parts of a running daemon that its end needs, and a command beside it.
-pub struct Life {
+pub struct Daemon {
     publisher: Arc<Publisher>,
-    keeper: JoinHandle<Result<(), Fatal>>,
+    keeper: JoinHandle<Result<(), ExitReason>>,
     /// Cancelled, it ends tailscaled.
     keeping: CancellationToken,
     /// Cancelled, it closes the listeners.
@@ -114,19 +119,19 @@ pub struct Life {
     proxy: Option<SocketAddr>,
     credentials: Option<Credentials>,
     /// Where metrics go to the log.
-    journal: Option<Journal>,
+    journal: Option<EmfWriter>,
 }
 
-impl Life {
-    async fn live(mut self, signals: Signals, platform: &Platform) -> Result<(), Fatal> {
+impl Daemon {
+    async fn live(mut self, signals: Signals, platform: &Platform) -> Result<(), ExitReason> {
         let mut signals = signals.listen()?;
         let ended = self.serve(&mut signals, platform).await;
-        self.leave(ended.as_ref(), &mut signals, true).await;
+        self.shut_down(ended.as_ref(), &mut signals, true).await;
         ended.map(drop)
     }
 
     /// Serves until a stop is asked for, or the daemon cannot go on.
-    async fn serve(&mut self, signals: &mut Listening, platform: &Platform) -> Result<StopRequest, Fatal> {
+    async fn serve(&mut self, signals: &mut Listening, platform: &Platform) -> Result<StopRequest, ExitReason> {
         // Where the place goes on without a tailnet, the time to start bounds only how long it is kept waiting.
         let patience = if platform.outlasts_failure() { self.start_timeout.take() } else { None };
         let stop = platform.stop_request(settled(self.publisher.watch(), patience));
@@ -151,7 +156,7 @@ impl Life {
     }
 
     /// Ends when the daemon cannot go on.
-    async fn failure(&mut self) -> Fatal {
+    async fn failure(&mut self) -> ExitReason {
         tokio::select! {
             result = &mut self.keeper => why_ended(result),
             () = overdue(&self.publisher, self.start_timeout) => self.not_ready(),
@@ -160,7 +165,7 @@ impl Life {
 
     /// Refuses new connections and parts from the tailnet. `asked`: a stop was asked for already; asked for once
     /// more, it ends at once.
-    async fn leave(&mut self, why: Result<&StopRequest, &Fatal>, signals: &mut Listening, mut asked: bool) {
+    async fn shut_down(&mut self, why: Result<&StopRequest, &ExitReason>, signals: &mut Listening, mut asked: bool) {
         self.accepting.cancel();
         match why {
             Ok(request) => self.publisher.publish(Phase::Draining, &request.reason),
@@ -176,7 +181,7 @@ impl Life {
         };
         let deadline = why.ok().and_then(|request| request.deadline);
         tokio::select! {
-            () = self.part(why.is_ok(), deadline) => {}
+            () = self.drain_and_log_out(why.is_ok(), deadline) => {}
             signal = asked_again => {
                 tracing::warn!(%signal, "ending at once; the node stays in the tailnet until it is removed");
             }
@@ -187,7 +192,7 @@ impl Life {
     }
 
     /// Lets running connections finish, then has tailscaled log out and end.
-    async fn part(&mut self, drain: bool, deadline: Option<Instant>) {
+    async fn drain_and_log_out(&mut self, drain: bool, deadline: Option<Instant>) {
         if drain {
             self.connections.close();
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now() + LOGOUT));
@@ -206,11 +211,11 @@ impl Life {
         }
     }
 
-    fn not_ready(&self) -> Fatal {
+    fn not_ready(&self) -> ExitReason {
         let watcher = self.publisher.watch();
         let state = watcher.borrow();
         let time = humantime::format_duration(self.start_timeout.unwrap_or_default());
-        Fatal::NotReady(format!("not ready within start_timeout ({time}): {:?}, {}", state.phase, state.reason))
+        ExitReason::NotReady(format!("not ready within start_timeout ({time}): {:?}, {}", state.phase, state.reason))
     }
 }
 
@@ -239,12 +244,12 @@ async fn overdue(publisher: &Publisher, limit: Option<Duration>) {
     }
 }
 
-fn why_ended(result: Result<Result<(), Fatal>, tokio::task::JoinError>) -> Fatal {
+fn why_ended(result: Result<Result<(), ExitReason>, tokio::task::JoinError>) -> ExitReason {
     match result {
         Ok(Err(fatal)) => fatal,
-        Ok(Ok(())) => Fatal::TailscaledUnusable("the keeper of tailscaled ended without being asked to".into()),
+        Ok(Ok(())) => ExitReason::TailscaledUnusable("the keeper of tailscaled ended without being asked to".into()),
         Err(error) => {
-            Fatal::TailscaledUnusable(format!("the keeper of tailscaled failed, please report this: {error}"))
+            ExitReason::TailscaledUnusable(format!("the keeper of tailscaled failed, please report this: {error}"))
         }
     }
 }

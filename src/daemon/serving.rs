@@ -10,25 +10,25 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::settings::Settings;
 use crate::daemon::listeners;
-use crate::exit_reason::Fatal;
+use crate::exit_reason::ExitReason;
 use crate::memory::limit_watch::LimitWatch;
-use crate::memory::upload_throttle::Brake;
+use crate::memory::upload_throttle::UploadThrottle;
 use crate::proxy::client::Proxy;
 use crate::proxy::connect::Connector;
-use crate::proxy::connect::hedge::Heard;
+use crate::proxy::connect::hedge::DialSignal;
 use crate::proxy::listener;
 use crate::proxy::listener::Listener;
 use crate::proxy::listener::admission::{Admission, Permit};
 use crate::proxy::listener::stream::Stream;
 use crate::proxy::metrics::counters::Counters;
 use crate::proxy::policy::Policy;
-use crate::proxy::relay::limits::{Patience, SILENCE_AT_THE_END};
-use crate::proxy::relay::worker::Lane;
+use crate::proxy::relay::limits::{RelayLimits, SILENCE_AT_THE_END};
+use crate::proxy::relay::worker::RelayWorker;
 use crate::state::Publisher;
 use crate::tailscaled::calls::Calls;
 use crate::tailscaled::dialer::Dialer;
-use crate::tailscaled::path::health::PathWatch;
-use crate::tailscaled::path::rebind::Thaw;
+use crate::tailscaled::path::health::PathHealth;
+use crate::tailscaled::path::rebind::Rebinder;
 use crate::target::dial::Target;
 
 /// The open listeners.
@@ -38,7 +38,7 @@ pub struct ProxyListeners {
 }
 
 impl ProxyListeners {
-    pub async fn open(settings: &Settings) -> Result<Self, Fatal> {
+    pub async fn open(settings: &Settings) -> Result<Self, ExitReason> {
         let proxies = listeners::open_all("socks_listen", &settings.socks_listen).await?;
         let places: Vec<_> = settings.forwards.iter().map(|forward| forward.listen.clone()).collect();
         let open = listeners::open_all("forwards", &places).await?;
@@ -53,14 +53,14 @@ impl ProxyListeners {
 }
 
 /// What every listener's clients share.
-pub struct Serving {
+pub struct ClientAcceptor {
     pub proxy: Arc<Proxy<Dialer>>,
     pub admission: Admission,
     pub connections: TaskTracker,
     pub accepting: CancellationToken,
 }
 
-impl Serving {
+impl ClientAcceptor {
     /// Accepts on all `listeners` from now on.
     pub fn accept_on(&self, listeners: ProxyListeners) {
         listeners.proxies.into_iter().for_each(|listener| self.proxy_on(listener));
@@ -94,7 +94,7 @@ impl Serving {
         F: Future<Output = ()> + Send + 'static,
     {
         let (admission, stop) = (self.admission.clone(), self.accepting.clone());
-        tokio::spawn(listener::serve(listener, admission, self.connections.clone(), stop, client));
+        tokio::spawn(listener::serve_clients(listener, admission, self.connections.clone(), stop, client));
     }
 }
 
@@ -126,12 +126,12 @@ pub fn connector(
     settings: &Settings,
     dialer: Dialer,
     publisher: &Publisher,
-    (path, thaw): (PathWatch, Thaw),
+    (path, thaw): (PathHealth, Rebinder),
 ) -> Connector<Dialer> {
     let observe = move |outcome| match outcome {
-        Heard::Answer => path.answered(),
-        Heard::Pause => thaw.doubt(),
-        Heard::Silence => {
+        DialSignal::Answered => path.answered(),
+        DialSignal::Slow => thaw.doubt(),
+        DialSignal::NoAnswer => {
             path.silent();
             thaw.doubt();
         }
@@ -144,13 +144,13 @@ pub fn proxy(
     settings: &Settings,
     connector: Connector<Dialer>,
     counters: &Counters,
-    (accepting, brake): (&CancellationToken, &Brake),
+    (accepting, brake): (&CancellationToken, &UploadThrottle),
 ) -> Proxy<Dialer> {
     Proxy {
         connector,
         credentials: settings.socks_credentials.clone(),
         handshake_timeout: settings.handshake_timeout,
-        patience: Patience {
+        patience: RelayLimits {
             half_closed: settings.half_close_timeout.carried,
             half_closed_held: settings.half_close_timeout.held,
             idle: settings.idle_timeout.0,
@@ -159,6 +159,6 @@ pub fn proxy(
         },
         counters: counters.clone(),
         udp: settings.udp,
-        lane: Lane::default(),
+        lane: RelayWorker::default(),
     }
 }

@@ -9,7 +9,7 @@ use nix::sys::signal::Signal::{self, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, 
 use tokio::io::AsyncReadExt;
 use tokio::net::UnixStream;
 
-use crate::exit_reason::Fatal;
+use crate::exit_reason::ExitReason;
 
 /// Beside the signal's number in the byte.
 const BY_KERNEL: u8 = 0x80;
@@ -19,21 +19,21 @@ pub struct Signals(StdStream);
 
 impl Signals {
     /// Starts to catch the requests to stop.
-    pub fn to_stop() -> Result<Self, Fatal> {
+    pub fn to_stop() -> Result<Self, ExitReason> {
         Self::catch(&[SIGTERM, SIGINT])
     }
 
     /// Starts to catch all that a command is to be told of.
-    pub fn to_pass_on() -> Result<Self, Fatal> {
+    pub fn to_pass_on() -> Result<Self, ExitReason> {
         Self::catch(&[SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGWINCH])
     }
 
     /// Catches nothing.
-    pub fn none() -> Result<Self, Fatal> {
+    pub fn none() -> Result<Self, ExitReason> {
         Self::catch(&[])
     }
 
-    fn catch(signals: &[Signal]) -> Result<Self, Fatal> {
+    fn catch(signals: &[Signal]) -> Result<Self, ExitReason> {
         let (read, write) = pair().map_err(unusable)?;
         for signal in signals {
             write.try_clone().and_then(|pipe| write_at(*signal, pipe)).map_err(unusable)?;
@@ -42,7 +42,7 @@ impl Signals {
     }
 
     /// Takes them into the event loop.
-    pub fn listen(self) -> Result<Listening, Fatal> {
+    pub fn listen(self) -> Result<Listening, ExitReason> {
         UnixStream::from_std(self.0).map(Listening).map_err(unusable)
     }
 }
@@ -73,8 +73,8 @@ fn write_at(signal: Signal, pipe: StdStream) -> io::Result<()> {
     unsafe { signal_hook_registry::register_sigaction(signal as c_int, handler) }.map(drop)
 }
 
-fn unusable(error: io::Error) -> Fatal {
-    Fatal::Configuration(format!("signals cannot be caught: {error}; raise the limit of open files"))
+fn unusable(error: io::Error) -> ExitReason {
+    ExitReason::Configuration(format!("signals cannot be caught: {error}; raise the limit of open files"))
 }
 
 /// One signal.

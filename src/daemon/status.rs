@@ -16,32 +16,32 @@ use crate::platform::Identity;
 use crate::proxy::client::Proxy;
 use crate::proxy::metrics::counters::Counters;
 use crate::state::State;
-use crate::status::{Node, Snapshot};
+use crate::status::{NodeStatus, Snapshot};
 use crate::tailscaled::calls::Calls;
 use crate::tailscaled::calls::WITHOUT_CALLS;
 use crate::tailscaled::dialer::Dialer;
 use crate::tailscaled::local_api;
 use crate::tailscaled::local_api::LocalApi;
-use crate::tailscaled::path::rebind::Thaw;
+use crate::tailscaled::path::rebind::Rebinder;
 
 /// A tailscaled that hangs must not keep a person from learning that it does.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What it looks into.
-pub struct Inspector {
+pub struct StatusSource {
     pub api: LocalApi,
     pub calls: Calls,
     pub counters: Counters,
     pub proxy: Arc<Proxy<Dialer>>,
     pub restarts: Arc<AtomicU64>,
-    pub thaw: Thaw,
+    pub thaw: Rebinder,
     pub max_connections: usize,
     pub key_expiry: KeyExpiry,
     /// As soon as it is known.
     pub identity: Arc<OnceLock<Identity>>,
 }
 
-impl Inspect for Inspector {
+impl Inspect for StatusSource {
     async fn inspect(&self) -> Snapshot {
         let _ = timeout(PATIENCE, self.proxy.count_traffic()).await;
         let mut snapshot = Snapshot {
@@ -80,9 +80,9 @@ impl Inspect for Inspector {
     }
 }
 
-fn node(node: local_api::Node) -> Node {
+fn node(node: local_api::Node) -> NodeStatus {
     let name = node.dns_name.trim_end_matches('.');
-    Node {
+    NodeStatus {
         name: if name.is_empty() { node.host_name } else { name.to_owned() },
         addresses: node.addresses.unwrap_or_default(),
         online: node.online,

@@ -43,7 +43,7 @@ impl Format {
 }
 
 /// The document.
-pub fn render(measured: &Measured, format: Format) -> Result<String, std::fmt::Error> {
+pub fn render_metrics(measured: &Measured, format: Format) -> Result<String, std::fmt::Error> {
     let mut document = String::new();
     let theirs = measured.tailscaled.as_deref().unwrap_or_default();
     match format {
@@ -89,7 +89,7 @@ mod tests {
 
     #[test]
     fn the_plain_format_passes_tailscaleds_metrics_through() {
-        let document = render(&measured(), Format::Prometheus).expect("is written");
+        let document = render_metrics(&measured(), Format::Prometheus).expect("is written");
         assert!(
             document.contains("# TYPE tetherd_connections_total counter\ntetherd_connections_total 0\n"),
             "{document}"
@@ -99,7 +99,7 @@ mod tests {
 
     #[test]
     fn openmetrics_names_families_without_total_and_has_one_end() {
-        let document = render(&measured(), Format::OpenMetrics).expect("is written");
+        let document = render_metrics(&measured(), Format::OpenMetrics).expect("is written");
         assert!(document.contains("# TYPE tetherd_connections counter\ntetherd_connections_total 0\n"), "{document}");
         let theirs = "# TYPE tailscaled_bytes counter\n# HELP tailscaled_bytes Bytes\n\
                       tailscaled_bytes_total{path=\"derp\"} 7\n# TYPE tailscaled_odd unknown\ntailscaled_odd 1\n# EOF\n";

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::status::{Document, Node};
+use crate::status::{Document, NodeStatus};
 
 const HEAD: &str = "<!doctype html><html lang=en><meta charset=utf-8><meta http-equiv=refresh content=5>\
 <meta name=viewport content='width=device-width'><title>tetherd</title><style>\
@@ -16,7 +16,7 @@ th{font-weight:600;color:#555}.yes{color:#06702b}.no{color:#a8071a}\
 const PEERS_SHOWN: usize = 100;
 
 /// The page.
-pub fn render(document: &Document) -> String {
+pub fn render_page(document: &Document) -> String {
     let mut page = String::from(HEAD);
     let (class, verdict) = if document.ready { ("yes", "ready") } else { ("no", "not ready") };
     let _ = write!(page, "<h1>tetherd is <span class={class}>{verdict}</span></h1><table>");
@@ -31,7 +31,7 @@ pub fn render(document: &Document) -> String {
     page
 }
 
-fn peers(page: &mut String, peers: &[Node]) {
+fn peers(page: &mut String, peers: &[NodeStatus]) {
     page.push_str("<h2>Peers</h2><table><tr><th>name<th>addresses<th>online");
     for peer in peers.iter().take(PEERS_SHOWN) {
         let addresses: Vec<String> = peer.addresses.iter().map(ToString::to_string).collect();
@@ -56,9 +56,9 @@ mod tests {
 
     #[test]
     fn names_from_the_tailnet_cannot_inject_markup() {
-        let peer = Node { name: "<script>alert(1)</script>".into(), ..Node::default() };
+        let peer = NodeStatus { name: "<script>alert(1)</script>".into(), ..NodeStatus::default() };
         let snapshot = Snapshot { peers: vec![peer], ..Snapshot::default() };
-        let page = render(&Document::new(&Publisher::new().watch().borrow(), snapshot));
+        let page = render_page(&Document::new(&Publisher::new().watch().borrow(), snapshot));
         assert!(!page.contains("<script>") && page.contains("&lt;script&gt;"));
     }
 }

@@ -8,7 +8,7 @@ use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use hyper::{HeaderMap, Method, Response, StatusCode};
 use serde_json::json;
 
-use crate::health::metrics::{Format, Measured, render};
+use crate::health::metrics::{Format, Measured, render_metrics};
 use crate::health::page;
 use crate::state::{Phase, State, Watcher};
 use crate::status::{Document, Snapshot};
@@ -50,7 +50,7 @@ impl<I: Inspect> View<I> {
             }
             "/" => {
                 let document = Document::new(&state, self.inspect.inspect().await);
-                respond(StatusCode::OK, "text/html; charset=utf-8", page::render(&document))
+                respond(StatusCode::OK, "text/html; charset=utf-8", page::render_page(&document))
             }
             "/metrics" => metrics(&self.inspect.measure(&state).await, Format::wanted_by(headers)),
             _ => text(
@@ -62,7 +62,7 @@ impl<I: Inspect> View<I> {
 }
 
 fn metrics(measured: &Measured, format: Format) -> Response<Full<Bytes>> {
-    match render(measured, format) {
+    match render_metrics(measured, format) {
         Ok(document) => respond(StatusCode::OK, format.content_type(), document),
         Err(_) => text(StatusCode::INTERNAL_SERVER_ERROR, "the metrics could not be written; please report this\n"),
     }

@@ -25,7 +25,7 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(1);
 const EXCHANGES: usize = 256;
 
 /// Serves until dropped.
-pub async fn serve<I: Inspect>(listener: TcpListener, view: View<I>) {
+pub async fn serve_health<I: Inspect>(listener: TcpListener, view: View<I>) {
     let view = Arc::new(view);
     let permits = Arc::new(Semaphore::new(EXCHANGES));
     let mut failed = FailedAccepts::default();

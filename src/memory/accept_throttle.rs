@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use crate::memory::cgroup::{Groups, Usage};
+use crate::memory::cgroup::{CgroupMemory, Usage};
 
 /// Beyond this part of the limit memory is short. tailscaled's garbage collector gives some back by then.
 const SHORT: (u64, u64) = (9, 10);
@@ -22,14 +22,14 @@ const LONGEST: Duration = Duration::from_millis(500);
 
 /// Tells when there is memory for one more connection. Nothing runs while nobody asks.
 #[derive(Debug)]
-pub struct Headroom {
-    groups: Option<Groups>,
+pub struct AcceptThrottle {
+    groups: Option<CgroupMemory>,
     /// The last look that found enough.
     enough: Mutex<Option<Instant>>,
 }
 
-impl Headroom {
-    pub fn new(groups: Option<Groups>) -> Self {
+impl AcceptThrottle {
+    pub fn new(groups: Option<CgroupMemory>) -> Self {
         Self { groups: groups.filter(|groups| groups.limit().is_some()), enough: Mutex::default() }
     }
 

@@ -35,7 +35,7 @@ const SECOND: Files = Files {
 
 /// The group of this process and those above, as far as they can be seen.
 #[derive(Clone, Debug)]
-pub struct Groups {
+pub struct CgroupMemory {
     files: &'static Files,
     /// The own one first.
     directories: Vec<PathBuf>,
@@ -48,7 +48,7 @@ pub struct Usage {
     pub limit: u64,
 }
 
-impl Groups {
+impl CgroupMemory {
     /// `None` where nothing counts memory.
     pub fn of_this_process() -> Option<Self> {
         let text = |name: &str| fs::read_to_string(Path::new("/proc/self").join(name)).unwrap_or_default();
@@ -153,12 +153,12 @@ mod tests {
         directory
     }
 
-    fn second(directory: &TempDir, root: &str, path: &str) -> Groups {
+    fn second(directory: &TempDir, root: &str, path: &str) -> CgroupMemory {
         let mounts = format!(
             "29 23 0:26 / /sys rw - sysfs sysfs rw\n30 29 0:27 {root} {} rw,nosuid shared:4 - cgroup2 cgroup rw,nsdelegate\n",
             directory.path().display()
         );
-        Groups::find(&format!("0::{path}\n"), &mounts).expect("groups")
+        CgroupMemory::find(&format!("0::{path}\n"), &mounts).expect("groups")
     }
 
     #[test]
@@ -208,7 +208,7 @@ mod tests {
             files.path().display(),
             files.path().display()
         );
-        let groups = Groups::find("4:memory:/a\n2:cpu:/\n0::/\n", &mounts).expect("groups");
+        let groups = CgroupMemory::find("4:memory:/a\n2:cpu:/\n0::/\n", &mounts).expect("groups");
         assert_eq!(groups.limit(), Some(128 * MIB));
         assert_eq!(groups.tightest(), Some(Usage { used: 64 * MIB, limit: 128 * MIB }));
     }
@@ -230,8 +230,8 @@ mod tests {
 
     #[test]
     fn where_nothing_counts_memory_there_is_no_limit() {
-        assert!(Groups::find("", "").is_none());
+        assert!(CgroupMemory::find("", "").is_none());
         let mounts = "41 31 0:38 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n";
-        assert_eq!(Groups::find("0::/\n", mounts).and_then(|groups| groups.limit()), None);
+        assert_eq!(CgroupMemory::find("0::/\n", mounts).and_then(|groups| groups.limit()), None);
     }
 }

@@ -2,7 +2,7 @@
 //! (`docker update`, in-place resize of pods).
 
 use crate::memory::budget::{Share, Sharing};
-use crate::memory::cgroup::Groups;
+use crate::memory::cgroup::CgroupMemory;
 
 /// For tailscaled where nothing bounds memory, in bytes: what Go takes for no limit.
 const UNLIMITED: u64 = i64::MAX as u64;
@@ -10,14 +10,14 @@ const UNLIMITED: u64 = i64::MAX as u64;
 /// Notices when the limit has changed.
 #[derive(Debug)]
 pub struct LimitWatch {
-    groups: Groups,
+    groups: CgroupMemory,
     sharing: Sharing,
     last: Option<u64>,
 }
 
 impl LimitWatch {
     /// Takes the limit of now for known.
-    pub fn new(groups: Groups, sharing: Sharing) -> Self {
+    pub fn new(groups: CgroupMemory, sharing: Sharing) -> Self {
         let last = groups.limit();
         Self { groups, sharing, last }
     }
@@ -43,7 +43,7 @@ mod tests {
         let directory = tempfile::tempdir().expect("a directory");
         let file = directory.path().join("memory.max");
         fs::write(&file, "268435456\n").expect("written");
-        let groups = Groups::at(directory.path().to_owned());
+        let groups = CgroupMemory::at(directory.path().to_owned());
         let mut watch = LimitWatch::new(groups, Sharing::Alone);
         assert_eq!(watch.changed(), None);
         fs::write(&file, "536870912\n").expect("written");

@@ -23,7 +23,7 @@ const PAGE: u64 = 4096;
 
 /// Shared by all connections. Without a limit it does nothing.
 #[derive(Clone, Debug, Default)]
-pub struct Brake(Option<Arc<Inner>>);
+pub struct UploadThrottle(Option<Arc<Inner>>);
 
 #[derive(Debug)]
 struct Inner {
@@ -36,7 +36,7 @@ struct Inner {
     is_beyond: AtomicBool,
 }
 
-impl Brake {
+impl UploadThrottle {
     /// For a tailscaled with this limit, in bytes.
     pub fn at(limit: Option<u64>) -> Self {
         Self(limit.map(|limit| {
@@ -97,7 +97,7 @@ fn own_memory(pid: i32) -> Option<u64> {
 mod tests {
     use super::*;
 
-    async fn pause(brake: &Brake) -> Duration {
+    async fn pause(brake: &UploadThrottle) -> Duration {
         sleep(GOOD_FOR).await;
         let begun = Instant::now();
         brake.pause().await;
@@ -107,13 +107,13 @@ mod tests {
     #[tokio::test(flavor = "current_thread", start_paused = true)]
     async fn senders_pause_while_tailscaled_is_beyond_its_limit_and_not_for_ever() {
         let own = i32::try_from(std::process::id()).expect("a number");
-        let (tight, wide) = (Brake::at(Some(1 << 10)), Brake::at(Some(1 << 40)));
+        let (tight, wide) = (UploadThrottle::at(Some(1 << 10)), UploadThrottle::at(Some(1 << 40)));
         assert_eq!(pause(&tight).await, Duration::ZERO, "nothing runs yet");
         tight.watch(own);
         wide.watch(own);
         assert_eq!(pause(&tight).await, LONGEST);
         assert_eq!(pause(&wide).await, Duration::ZERO);
-        assert_eq!(pause(&Brake::default()).await, Duration::ZERO);
+        assert_eq!(pause(&UploadThrottle::default()).await, Duration::ZERO);
         // It has ended.
         tight.watch(0);
         assert_eq!(pause(&tight).await, Duration::ZERO);

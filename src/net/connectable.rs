@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 /// The address to connect to; one that stands for every address becomes loopback.
-pub fn reachable(listening: SocketAddr) -> SocketAddr {
+pub fn connectable(listening: SocketAddr) -> SocketAddr {
     let ip = match listening.ip().to_canonical() {
         // IPv4 also for `[::]`: where the kernel knows no IPv6 the daemon listens on IPv4 alone, and there in any case.
         ip if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
@@ -26,7 +26,7 @@ mod tests {
             ("10.0.0.1:1", "10.0.0.1:1"),
         ] {
             let address = |text: &str| text.parse().expect("address");
-            assert_eq!(reachable(address(listening)), address(expected));
+            assert_eq!(connectable(address(listening)), address(expected));
         }
     }
 }

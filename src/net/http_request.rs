@@ -38,7 +38,7 @@ where
 }
 
 /// Reads the whole answer.
-pub async fn read(response: Response<Incoming>) -> Result<(StatusCode, Bytes), HttpError> {
+pub async fn read_answer(response: Response<Incoming>) -> Result<(StatusCode, Bytes), HttpError> {
     let status = response.status();
     Ok((status, read_body(response.into_body(), LARGEST_ANSWER).await?))
 }

@@ -72,7 +72,7 @@ async fn ask(endpoint: &str) -> Result<Task> {
     let authority = uri.authority().map_or(host.as_str(), |authority| authority.as_str());
     let path = uri.path_and_query().map_or("/", |path| path.as_str());
     let request = Request::get(path).header(HOST, authority).body(Full::<Bytes>::default())?;
-    let (status, body) = http_request::read(http_request::send(stream, request).await?).await?;
+    let (status, body) = http_request::read_answer(http_request::send(stream, request).await?).await?;
     ensure!(status == StatusCode::OK, "it answered {status}");
     serde_json::from_slice(&body).context("its answer is not that of a task")
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use crate::environment::Environment;
-use crate::exit_reason::Fatal;
+use crate::exit_reason::ExitReason;
 use crate::platform::{Runtime, lambda};
 
 /// The place asks the daemon to stop.
@@ -39,7 +39,7 @@ impl Platform {
     }
 
     /// Says that the daemon is there. What else starts in this place starts now.
-    pub async fn arrive(&self) -> Result<(), Fatal> {
+    pub async fn arrive(&self) -> Result<(), ExitReason> {
         match &self.lambda {
             Some(lambda) => lambda.register().await,
             None => Ok(()),
@@ -55,7 +55,7 @@ impl Platform {
 
     /// Reports that the daemon ends because of `fatal`. Where the place outlasts that, returns when all of it ends:
     /// Lambda takes down an environment in which an extension has exited.
-    pub async fn failed(&self, fatal: &Fatal) {
+    pub async fn failed(&self, fatal: &ExitReason) {
         let Some(lambda) = &self.lambda else { return };
         if lambda.register().await.is_err() {
             return;

@@ -13,9 +13,9 @@ use crate::proxy::connect::{Connection, Connector};
 use crate::proxy::listener::stream::Stream;
 use crate::proxy::metrics::counters::Counters;
 use crate::proxy::metrics::labels::{Outcome, Path, Protocol};
-use crate::proxy::relay::limits::{Carried, Patience};
-use crate::proxy::relay::migration::Ties;
-use crate::proxy::relay::worker::Lane;
+use crate::proxy::relay::limits::{RelayLimits, Traffic};
+use crate::proxy::relay::migration::MigrationGuard;
+use crate::proxy::relay::worker::RelayWorker;
 use crate::proxy::relay::{HalfClose, Terms, relay_until};
 use crate::proxy::{http, socks5};
 use crate::target::dial::{Dial, DialError, Held, Tailnet, Target};
@@ -30,11 +30,11 @@ pub struct Proxy<D> {
     pub connector: Connector<D>,
     pub credentials: Option<Credentials>,
     pub handshake_timeout: Duration,
-    pub patience: Patience,
+    pub patience: RelayLimits,
     /// Whether UDP ASSOCIATE is served.
     pub udp: bool,
     pub counters: Counters,
-    pub lane: Lane,
+    pub lane: RelayWorker,
 }
 
 impl<D: Dial> Proxy<D> {
@@ -50,9 +50,9 @@ impl<D: Dial> Proxy<D> {
         };
         // In boxes of their own: what a connection takes while it is silent is no more than its part of that needs.
         match Box::pin(first).await {
-            Ok(Ok(Some(SOCKS5))) => Box::pin(socks5::serve(self, stream, from)).await,
+            Ok(Ok(Some(SOCKS5))) => Box::pin(socks5::serve_socks5(self, stream, from)).await,
             // Every HTTP method begins with a letter.
-            Ok(Ok(Some(byte))) if byte.is_ascii_alphabetic() => Box::pin(http::serve(self, stream, from)).await,
+            Ok(Ok(Some(byte))) if byte.is_ascii_alphabetic() => Box::pin(http::serve_http(self, stream, from)).await,
             Ok(Ok(Some(byte))) => {
                 self.nothing_known(
                     from,
@@ -148,7 +148,7 @@ impl<D: Dial> Proxy<D> {
 
     /// Relays in this process. `early` is what the target has said first.
     async fn relay_here(&self, mut client: Stream, target: (Stream, Bytes), sent: Vec<u8>, half_close: HalfClose) {
-        let carried = Arc::new(Carried::within(&self.counters));
+        let carried = Arc::new(Traffic::within(&self.counters));
         let (mut target, early) = target;
         let begun = async {
             target.write_all(&sent).await?;
@@ -165,7 +165,7 @@ impl<D: Dial> Proxy<D> {
                 Box::pin(self.lane.relay(client, target, &self.patience, &carried)).await
             }
             Ok(()) => {
-                let (patience, ties) = (&self.patience, &Ties::lasting());
+                let (patience, ties) = (&self.patience, &MigrationGuard::lasting());
                 let terms = Terms { half_close, patience, carried: &carried, ties };
                 relay_until(&mut client, &mut target, terms).await.map(drop)
             }

@@ -9,19 +9,19 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use crate::exit_reason::Fatal;
+use crate::exit_reason::ExitReason;
 use crate::state::Phase;
 use crate::tailscaled::backoff::{Backoff, Run, jittered};
 use crate::tailscaled::calls::Calls;
 use crate::tailscaled::events::{Report, Reports};
 use crate::tailscaled::local_api::{LocalApi, LocalApiError};
-use crate::tailscaled::path::control_probe::Control;
-use crate::tailscaled::path::health::PathWatch;
-use crate::tailscaled::path::rebind::Thaw;
+use crate::tailscaled::path::control_probe::ControlProbe;
+use crate::tailscaled::path::health::PathHealth;
+use crate::tailscaled::path::rebind::Rebinder;
 use crate::tailscaled::process::{Launch, Process, StartError};
 use crate::tailscaled::session::Session;
 use crate::tailscaled::session::preferences::Login;
-use crate::tailscaled::session::state::{Progress, SessionEnd, Standing};
+use crate::tailscaled::session::state::{NodeRecord, Progress, SessionEnd};
 
 /// Where tailscaled keeps the node's identity, in its state directory.
 const STATE_FILE: &str = "tailscaled.state";
@@ -48,10 +48,10 @@ pub struct Keeper {
     api: LocalApi,
     calls: Calls,
     login: Login,
-    path: PathWatch,
-    thaw: Thaw,
+    path: PathHealth,
+    thaw: Rebinder,
     reports: Reports,
-    control: Control,
+    control: ControlProbe,
     state_file: PathBuf,
     /// Whether a login is under way.
     login_pending: watch::Sender<bool>,
@@ -69,8 +69,8 @@ impl Keeper {
         launch: Launch,
         (api, calls): (LocalApi, Calls),
         login: Login,
-        (path, thaw): (PathWatch, Thaw),
-        control: Control,
+        (path, thaw): (PathHealth, Rebinder),
+        control: ControlProbe,
         state: &Path,
     ) -> (Self, mpsc::UnboundedReceiver<Report>) {
         let (sender, reports) = mpsc::unbounded_channel();
@@ -94,15 +94,15 @@ impl Keeper {
     }
 
     /// Runs until `stop`, or until there is no point in going on. Dropped, it leaves no tailscaled behind.
-    pub async fn run(self, stop: CancellationToken, at_end: AtEnd) -> Result<(), Fatal> {
-        let mut standing = Standing { known: has_content(&self.state_file), ..Standing::default() };
+    pub async fn run(self, stop: CancellationToken, at_end: AtEnd) -> Result<(), ExitReason> {
+        let mut standing = NodeRecord { known: has_content(&self.state_file), ..NodeRecord::default() };
         let mut backoff = Backoff::default();
         loop {
             let started = Instant::now();
             let (reason, was_ready) = match self.launch.start() {
                 Ok(mut process) => match self.attend(&mut process, &mut standing, &stop).await {
                     (RunEnd::Stopped, _) => return self.finish(process, &standing, at_end).await,
-                    (RunEnd::Session(SessionEnd::Fatal(fatal)), _) => return Err(fatal),
+                    (RunEnd::Session(SessionEnd::ExitReason(fatal)), _) => return Err(fatal),
                     (RunEnd::Session(end), was_ready) => {
                         process.kill().await;
                         (self.login.redact(&end.to_string()), was_ready)
@@ -124,7 +124,12 @@ impl Keeper {
         }
     }
 
-    async fn attend(&self, process: &mut Process, standing: &mut Standing, stop: &CancellationToken) -> (RunEnd, bool) {
+    async fn attend(
+        &self,
+        process: &mut Process,
+        standing: &mut NodeRecord,
+        stop: &CancellationToken,
+    ) -> (RunEnd, bool) {
         let mut session = Session {
             api: &self.api,
             calls: &self.calls,
@@ -154,7 +159,7 @@ impl Keeper {
     }
 
     /// Ends tailscaled in order.
-    async fn finish(&self, mut process: Process, standing: &Standing, at_end: AtEnd) -> Result<(), Fatal> {
+    async fn finish(&self, mut process: Process, standing: &NodeRecord, at_end: AtEnd) -> Result<(), ExitReason> {
         if at_end == AtEnd::LogOut && standing.may_be_in_the_tailnet() {
             let left = log_out(self.logout()).await;
             // Nothing is left to be saved.
@@ -180,7 +185,7 @@ impl Keeper {
     }
 
     /// Where tailscaled ended just before the stop, as when both got a signal, a new one takes the node out.
-    async fn finish_without(&self, standing: &Standing, at_end: AtEnd) -> Result<(), Fatal> {
+    async fn finish_without(&self, standing: &NodeRecord, at_end: AtEnd) -> Result<(), ExitReason> {
         if at_end == AtEnd::LogOut
             && standing.may_be_in_the_tailnet()
             && let Ok(mut process) = self.launch.start()
@@ -236,14 +241,14 @@ fn why_ended(status: std::io::Result<ExitStatus>, process: &Process) -> String {
     }
 }
 
-fn cannot_start(error: &StartError) -> Fatal {
-    Fatal::TailscaledUnusable(format!(
+fn cannot_start(error: &StartError) -> ExitReason {
+    ExitReason::TailscaledUnusable(format!(
         "{error}; check that it is there, may be executed, and is built for this machine"
     ))
 }
 
-fn unusable(reason: &str) -> Fatal {
-    Fatal::TailscaledUnusable(format!(
+fn unusable(reason: &str) -> ExitReason {
+    ExitReason::TailscaledUnusable(format!(
         "tailscaled ends again and again before it is ready: {reason}; run with log_level = debug to see what it says"
     ))
 }

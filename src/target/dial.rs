@@ -13,7 +13,7 @@ use thiserror::Error;
 
 use crate::net::unix_stream::LocalStream;
 use crate::target::datagrams::Datagrams;
-use crate::target::ranges::reached;
+use crate::target::ranges::canonical_ip;
 use crate::text::printable;
 
 /// A host as the client named it.
@@ -45,7 +45,7 @@ impl Target {
 
 impl From<SocketAddr> for Target {
     fn from(address: SocketAddr) -> Self {
-        Self { host: Host::Ip(reached(address.ip())), port: address.port() }
+        Self { host: Host::Ip(canonical_ip(address.ip())), port: address.port() }
     }
 }
 
@@ -70,11 +70,11 @@ impl fmt::Display for Target {
 
 /// What tailscaled makes of a target.
 #[derive(Debug)]
-pub enum Dialled {
+pub enum DialOutcome {
     /// A connection to the target through the tailnet.
     Tailnet(Tailnet),
     /// The target lies outside the tailnet at this address; the caller is to dial it itself.
-    Outside(SocketAddr),
+    Direct(SocketAddr),
 }
 
 /// A connection through the tailnet.
@@ -132,23 +132,23 @@ pub struct Relayed {
 
 /// What a name stands for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum Resolution {
     /// tailscaled knows it by itself, and takes it for one address.
     Name,
     /// Any of these addresses, which are those of `name`: a name that was searched for in a domain is another than the
     /// client's.
-    Addresses { name: Option<String>, addresses: Vec<Located> },
+    Addresses { name: Option<String>, addresses: Vec<ResolvedAddress> },
 }
 
 /// An address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Located {
+pub struct ResolvedAddress {
     pub address: IpAddr,
     /// Whether a node of the tailnet leads there.
     pub inside: bool,
 }
 
-impl Located {
+impl ResolvedAddress {
     /// A port of it.
     pub fn target(&self, port: u16) -> Target {
         SocketAddr::new(self.address, port).into()
@@ -177,13 +177,13 @@ pub enum DialError {
 
 /// Dials through the tailnet.
 pub trait Dial: Send + Sync + 'static {
-    fn dial(&self, target: &Target) -> impl Future<Output = Result<Dialled, DialError>> + Send;
+    fn dial(&self, target: &Target) -> impl Future<Output = Result<DialOutcome, DialError>> + Send;
 
     /// The domain of the tailnet's own names; empty where there is none.
     fn domain(&self) -> impl Future<Output = Result<String, DialError>> + Send;
 
     /// What the host of `target` stands for. Unless `by_address`, names of the tailnet's own may be left to tailscaled.
-    fn locate(&self, target: &Target, by_address: bool) -> impl Future<Output = Result<Place, DialError>> + Send;
+    fn locate(&self, target: &Target, by_address: bool) -> impl Future<Output = Result<Resolution, DialError>> + Send;
 
     /// Opens an association for datagrams.
     fn associate(&self) -> impl Future<Output = Result<Datagrams, DialError>> + Send;

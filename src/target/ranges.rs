@@ -6,7 +6,7 @@ use ipnet::{IpNet, Ipv4Net};
 
 /// The address that is reached in the end, whichever form it is written in: an IPv4 address within an IPv6 one
 /// (RFC 4291, section 2.5.5.2), and the unspecified address, by which Linux reaches the machine itself.
-pub fn reached(address: IpAddr) -> IpAddr {
+pub fn canonical_ip(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(Ipv4Addr::UNSPECIFIED) => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(Ipv6Addr::UNSPECIFIED) => Ipv6Addr::LOCALHOST.into(),
@@ -24,7 +24,7 @@ pub fn is_of_a_tailnet(address: IpAddr) -> bool {
 }
 
 /// A network of IPv4 addresses within IPv6 ones as that of the IPv4 addresses.
-pub fn meant(network: IpNet) -> IpNet {
+pub fn canonical_net(network: IpNet) -> IpNet {
     let IpNet::V6(v6) = network.trunc() else { return network.trunc() };
     let within = v6.addr().to_ipv4_mapped().zip(v6.prefix_len().checked_sub(96));
     within.and_then(|(v4, length)| Ipv4Net::new(v4, length).ok()).map_or(network.trunc(), IpNet::V4)
@@ -36,11 +36,11 @@ mod tests {
 
     #[test]
     fn networks_within_ipv6_are_those_of_ipv4() {
-        let meant = |text: &str| meant(text.parse().expect("a network")).to_string();
-        assert_eq!(meant("::ffff:127.0.0.0/104"), "127.0.0.0/8");
-        assert_eq!(meant("10.1.2.3/8"), "10.0.0.0/8");
-        assert_eq!(meant("fd7a::/16"), "fd7a::/16");
-        assert_eq!(meant("::/0"), "::/0");
+        let net = |text: &str| canonical_net(text.parse().expect("a network")).to_string();
+        assert_eq!(net("::ffff:127.0.0.0/104"), "127.0.0.0/8");
+        assert_eq!(net("10.1.2.3/8"), "10.0.0.0/8");
+        assert_eq!(net("fd7a::/16"), "fd7a::/16");
+        assert_eq!(net("::/0"), "::/0");
     }
 
     #[test]
@@ -57,9 +57,9 @@ mod tests {
 
     #[test]
     fn the_unspecified_address_is_the_machine_itself() {
-        let reached = |text: &str| reached(text.parse().expect("an address")).to_string();
-        assert_eq!(reached("::ffff:0.0.0.0"), "127.0.0.1");
-        assert_eq!(reached("::"), "::1");
-        assert_eq!(reached("::ffff:192.0.2.1"), "192.0.2.1");
+        let ip = |text: &str| canonical_ip(text.parse().expect("an address")).to_string();
+        assert_eq!(ip("::ffff:0.0.0.0"), "127.0.0.1");
+        assert_eq!(ip("::"), "::1");
+        assert_eq!(ip("::ffff:192.0.2.1"), "192.0.2.1");
     }
 }

@@ -19,7 +19,7 @@ fn its_environment_names_no_setting_that_does_not_exist() {
         let names: Vec<&str> = env.iter().filter_map(|one| one["name"].as_str()?.strip_prefix("TETHERD_")).collect();
         assert!(names.len() > 6, "{names:?}");
         for name in names {
-            assert!(table::find(&name.to_lowercase()).is_some(), "{name}");
+            assert!(table::find_key(&name.to_lowercase()).is_some(), "{name}");
         }
     }
 }

@@ -12,7 +12,7 @@ use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::{ClientConfig, Error, RootCertStore};
 
 /// Starts TLS with these roots. `ca_file` is the user's, `place` the directory of the runtime.
-pub fn connector(ca_file: Option<&Path>, place: Option<&Path>) -> Result<TlsConnector, Error> {
+pub fn tls_connector(ca_file: Option<&Path>, place: Option<&Path>) -> Result<TlsConnector, Error> {
     let mut roots = RootCertStore::empty();
     // The same that tailscaled gets where there are no others: a second set, ready to use, would be 70 KB more.
     roots.add_parsable_certificates(webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter().cloned());

@@ -23,7 +23,7 @@ const NO_ADDRESS: &str =
 
 /// Where connections go through, and which do not.
 #[derive(Clone, Debug, Default)]
-pub struct Proxy {
+pub struct EgressProxy {
     place: Option<(String, u16)>,
     /// Why nothing can go through it; going past it instead is not what was asked for.
     unusable: Option<&'static str>,
@@ -32,7 +32,7 @@ pub struct Proxy {
     direct: Vec<String>,
 }
 
-impl Proxy {
+impl EgressProxy {
     pub fn from(environment: &Environment) -> Self {
         let get = |names: [&str; 2]| {
             names.iter().find_map(|name| environment.get(*name)).filter(|value| !value.is_empty()).cloned()
@@ -143,7 +143,7 @@ mod tests {
     fn loopback_and_what_no_proxy_names_is_direct() {
         let environment =
             environment(&[("https_proxy", "proxy:3128"), ("NO_PROXY", ".internal, 10.0.0.0/8,api.example")]);
-        let proxy = Proxy::from(&environment);
+        let proxy = EgressProxy::from(&environment);
         assert_eq!(proxy.place, Some(("proxy".to_owned(), 3128)));
         for host in ["127.0.0.1", "::1", "localhost", "a.internal", "10.1.2.3", "api.example", "x.api.example"] {
             assert!(proxy.is_direct(host), "{host}");
@@ -161,7 +161,7 @@ mod tests {
             ("user", "user:"),
             ("u:100%", "u:100%"),
         ] {
-            let proxy = Proxy::from(&environment(&[("HTTPS_PROXY", &format!("http://{written}@proxy:3128"))]));
+            let proxy = EgressProxy::from(&environment(&[("HTTPS_PROXY", &format!("http://{written}@proxy:3128"))]));
             let line = proxy.authorization.expect("credentials");
             let expected = format!("Proxy-Authorization: Basic {}\r\n", STANDARD.encode(meant));
             assert_eq!(line.expose(), expected, "{written}");
@@ -177,7 +177,7 @@ mod tests {
             "http://user:hid#den@127.0.0.1:9",
             "http://user:hid/den@127.0.0.1:9",
         ] {
-            let error = Proxy::from(&environment(&[("HTTPS_PROXY", value)]))
+            let error = EgressProxy::from(&environment(&[("HTTPS_PROXY", value)]))
                 .connect("192.0.2.1", 443)
                 .await
                 .expect_err("is not used")

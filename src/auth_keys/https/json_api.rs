@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use zeroize::Zeroizing;
 
-use crate::auth_keys::error::KeyFailure;
+use crate::auth_keys::error::KeyError;
 use crate::auth_keys::https::Https;
 use crate::secret::{Secret, zeroed_when_sent};
 use crate::text::{percent_encoded, printable};
@@ -21,24 +21,24 @@ pub struct Question {
     pub method: Method,
     pub url: String,
     pub bearer: Option<Secret>,
-    pub body: Body,
+    pub body: RequestBody,
     /// More headers.
     pub headers: &'static [(&'static str, &'static str)],
 }
 
-pub enum Body {
+pub enum RequestBody {
     None,
     Json(Value),
     Form(Vec<(&'static str, Secret)>),
 }
 
 impl Question {
-    pub fn post(url: String, body: Body) -> Self {
+    pub fn post(url: String, body: RequestBody) -> Self {
         Self { method: Method::POST, url, bearer: None, body, headers: &[] }
     }
 
     pub fn get(url: String) -> Self {
-        Self { method: Method::GET, url, bearer: None, body: Body::None, headers: &[] }
+        Self { method: Method::GET, url, bearer: None, body: RequestBody::None, headers: &[] }
     }
 
     pub fn bearer(self, token: &Secret) -> Self {
@@ -47,9 +47,9 @@ impl Question {
 
     fn request(&self) -> Option<Request<Full<Bytes>>> {
         let (kind, body) = match &self.body {
-            Body::None => (None, Bytes::new()),
-            Body::Json(value) => (Some("application/json"), value.to_string().into()),
-            Body::Form(fields) => (Some("application/x-www-form-urlencoded"), zeroed_when_sent(form(fields))),
+            RequestBody::None => (None, Bytes::new()),
+            RequestBody::Json(value) => (Some("application/json"), value.to_string().into()),
+            RequestBody::Form(fields) => (Some("application/x-www-form-urlencoded"), zeroed_when_sent(form(fields))),
         };
         let mut request = Request::builder().method(&self.method).uri(&self.url).header(ACCEPT, "application/json");
         request = request.header(USER_AGENT, concat!("tetherd/", env!("CARGO_PKG_VERSION")));
@@ -74,14 +74,14 @@ pub async fn ask(
     https: &Https,
     question: Question,
     whom: &str,
-    explain: impl FnOnce(StatusCode) -> Option<KeyFailure>,
-) -> Result<Zeroizing<Vec<u8>>, KeyFailure> {
+    explain: impl FnOnce(StatusCode) -> Option<KeyError>,
+) -> Result<Zeroizing<Vec<u8>>, KeyError> {
     let request = question
         .request()
-        .ok_or_else(|| KeyFailure::Misconfigured(format!("{whom}: the credential or address cannot be sent")))?;
+        .ok_or_else(|| KeyError::Misconfigured(format!("{whom}: the credential or address cannot be sent")))?;
     let place = request.uri().authority().map_or_else(String::new, ToString::to_string);
     let (status, body) = https.exchange(request).await.map_err(|error| {
-        KeyFailure::of_exchange(error.passes(), format!("{whom} at {place} cannot be asked: {error}"))
+        KeyError::of_exchange(error.passes(), format!("{whom} at {place} cannot be asked: {error}"))
     })?;
     if status.is_success() {
         return Ok(Zeroizing::new(body.into()));
@@ -90,17 +90,17 @@ pub async fn ask(
     let answered = format!("{whom} answered {}: {message}", status.as_u16());
     let passing = status.is_server_error() || matches!(status.as_u16(), 408 | 429);
     Err(match explain(status) {
-        _ if passing => KeyFailure::Passing(format!("{answered}; trying again")),
+        _ if passing => KeyError::Passing(format!("{answered}; trying again")),
         Some(failure) => failure.map(|meaning| format!("{answered}; {meaning}")),
-        None => KeyFailure::Misconfigured(answered),
+        None => KeyError::Misconfigured(answered),
     })
 }
 
 /// Reads an answer; what it says is not repeated, since it holds a secret.
-pub fn understand<T: DeserializeOwned>(body: &[u8], whom: &str) -> Result<T, KeyFailure> {
+pub fn understand<T: DeserializeOwned>(body: &[u8], whom: &str) -> Result<T, KeyError> {
     serde_json::from_slice(body).map_err(|error| {
         let place = format!("line {}, column {}", error.line(), error.column());
-        KeyFailure::Passing(format!("{whom}: the answer is not understood ({place}); is that its address?"))
+        KeyError::Passing(format!("{whom}: the answer is not understood ({place}); is that its address?"))
     })
 }
 

@@ -22,7 +22,7 @@ use tokio_rustls::rustls;
 use tokio_rustls::rustls::CertificateError;
 use tokio_rustls::rustls::pki_types::ServerName;
 
-use crate::auth_keys::https::egress_proxy::{Proxy, bare};
+use crate::auth_keys::https::egress_proxy::{EgressProxy, bare};
 use crate::environment::Environment;
 use crate::net::http_request;
 use crate::net::http_request::HttpError;
@@ -68,14 +68,14 @@ pub struct Https {
     place: Option<PathBuf>,
     /// Made when it is needed first: reading the system's roots takes milliseconds and memory.
     tls: Arc<OnceLock<Result<TlsConnector, rustls::Error>>>,
-    proxy: Proxy,
+    proxy: EgressProxy,
 }
 
 impl Https {
     /// `ca_file` and the directory `place` hold more roots to trust.
     pub fn new(ca_file: Option<&Path>, place: Option<&Path>, environment: &Environment) -> Self {
         let [ca_file, place] = [ca_file, place].map(|path| path.map(Path::to_owned));
-        Self { ca_file, place, tls: Arc::default(), proxy: Proxy::from(environment) }
+        Self { ca_file, place, tls: Arc::default(), proxy: EgressProxy::from(environment) }
     }
 
     /// One exchange with its whole answer.
@@ -119,7 +119,7 @@ impl Https {
     }
 
     fn tls(&self) -> Result<&TlsConnector, HttpsError> {
-        let made = self.tls.get_or_init(|| ca_roots::connector(self.ca_file.as_deref(), self.place.as_deref()));
+        let made = self.tls.get_or_init(|| ca_roots::tls_connector(self.ca_file.as_deref(), self.place.as_deref()));
         made.as_ref().map_err(|error| HttpsError::Tls(error.clone()))
     }
 }

@@ -14,7 +14,7 @@ use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::display::DisplayErrorContext;
 use tokio::time::timeout;
 
-use crate::auth_keys::error::KeyFailure;
+use crate::auth_keys::error::KeyError;
 use crate::auth_keys::https::aws::AwsHttp;
 use crate::auth_keys::https::{Https, HttpsError};
 use crate::secret::Secret;
@@ -27,24 +27,24 @@ const CREDENTIALS_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// How AWS is reached from here.
 #[derive(Clone)]
-pub struct Aws {
+pub struct AwsConfig {
     pub https: Https,
     /// Whether the instance metadata service may be what this place gets its credentials from.
     pub imds: bool,
     pub redactor: Redactor,
 }
 
-impl Aws {
+impl AwsConfig {
     /// What a client needs: region, credentials as they are now, and endpoints as environment and profile set them.
     /// The region of an ARN counts more than theirs: a secret is nowhere else.
-    pub async fn config(&self, arn_region: Option<&str>) -> Result<SdkConfig, KeyFailure> {
+    pub async fn config(&self, arn_region: Option<&str>) -> Result<SdkConfig, KeyError> {
         timeout(CREDENTIALS_TIMEOUT, self.load(arn_region)).await.unwrap_or_else(|_| {
             let seconds = CREDENTIALS_TIMEOUT.as_secs();
-            Err(KeyFailure::Passing(format!("no AWS credentials within {seconds} s")))
+            Err(KeyError::Passing(format!("no AWS credentials within {seconds} s")))
         })
     }
 
-    async fn load(&self, arn_region: Option<&str>) -> Result<SdkConfig, KeyFailure> {
+    async fn load(&self, arn_region: Option<&str>) -> Result<SdkConfig, KeyError> {
         let timeouts = TimeoutConfig::builder().operation_timeout(OPERATION_TIMEOUT).build();
         let loader = aws_config::defaults(BehaviorVersion::latest())
             .http_client(AwsHttp { https: self.https.clone(), imds: self.imds })
@@ -58,7 +58,7 @@ impl Aws {
         let config = loader.load().await;
         if config.region().is_none() {
             let text = "the AWS region is not known: set AWS_REGION, or name the secret by its whole ARN";
-            return Err(KeyFailure::Misconfigured(text.into()));
+            return Err(KeyError::Misconfigured(text.into()));
         }
         let provider = config.credentials_provider().ok_or_else(none_found)?;
         let credentials = provider.provide_credentials().await.map_err(|error| no_credentials(&error))?;
@@ -75,32 +75,32 @@ impl Aws {
     }
 }
 
-fn none_found() -> KeyFailure {
-    KeyFailure::Misconfigured(
+fn none_found() -> KeyError {
+    KeyError::Misconfigured(
         "no AWS credentials were found: give the function, task or pod a role (or set AWS_ACCESS_KEY_ID and \
          AWS_SECRET_ACCESS_KEY)"
             .into(),
     )
 }
 
-fn no_credentials(error: &CredentialsError) -> KeyFailure {
+fn no_credentials(error: &CredentialsError) -> KeyError {
     let cause = DisplayErrorContext(error).to_string();
     let denied = ["AccessDenied", "InvalidIdentityToken", "ExpiredToken"].iter().find(|code| cause.contains(**code));
     match (error, denied) {
         (CredentialsError::CredentialsNotLoaded(_), _) => none_found(),
-        (_, Some(code)) => KeyFailure::Refused(format!(
+        (_, Some(code)) => KeyError::Refused(format!(
             "AWS refused credentials for the role ({code}): check the role's trust policy (sts:AssumeRole; for a pod's \
              service account sts:AssumeRoleWithWebIdentity)"
         )),
         (CredentialsError::InvalidConfiguration(_), _) => {
-            KeyFailure::Misconfigured(format!("the configuration of AWS credentials is unusable: {cause}"))
+            KeyError::Misconfigured(format!("the configuration of AWS credentials is unusable: {cause}"))
         }
         _ => of_cause(error, "no AWS credentials yet"),
     }
 }
 
 /// For an error of the SDK that is no answer of AWS.
-pub fn unanswered<E: Error + 'static>(error: &SdkError<E, HttpResponse>, what: &str) -> KeyFailure {
+pub fn unanswered<E: Error + 'static>(error: &SdkError<E, HttpResponse>, what: &str) -> KeyError {
     let not_sent = match error {
         SdkError::ConstructionFailure(_) => true,
         // What the connection itself failed for is of another kind.
@@ -109,18 +109,18 @@ pub fn unanswered<E: Error + 'static>(error: &SdkError<E, HttpResponse>, what: &
     };
     match of_cause(error, what) {
         // Settings that exclude each other, such as FIPS at an endpoint of one's own.
-        KeyFailure::Passing(text) if not_sent => KeyFailure::Misconfigured(text),
+        KeyError::Passing(text) if not_sent => KeyError::Misconfigured(text),
         failure => failure,
     }
 }
 
-fn of_cause(error: &(dyn Error + 'static), what: &str) -> KeyFailure {
+fn of_cause(error: &(dyn Error + 'static), what: &str) -> KeyError {
     let mut cause = error;
     while let Some(inner) = cause.source() {
         cause = inner;
     }
     let passes = cause.downcast_ref().is_none_or(HttpsError::passes);
-    KeyFailure::of_exchange(passes, format!("{what}: {cause}"))
+    KeyError::of_exchange(passes, format!("{what}: {cause}"))
 }
 
 /// Whether an answer of AWS means that asking later may help.

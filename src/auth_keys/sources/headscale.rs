@@ -9,9 +9,9 @@ use serde_json::json;
 
 use crate::auth_keys::Fetched;
 use crate::auth_keys::credential::Credential;
-use crate::auth_keys::error::KeyFailure;
+use crate::auth_keys::error::KeyError;
 use crate::auth_keys::https::Https;
-use crate::auth_keys::https::json_api::{Body, Question, ask, understand};
+use crate::auth_keys::https::json_api::{Question, RequestBody, ask, understand};
 use crate::auth_keys::sources::oauth::KEY_SECONDS;
 use crate::secret::Secret;
 use crate::secret::redactor::Redactor;
@@ -54,11 +54,11 @@ struct User {
 }
 
 impl Headscale {
-    pub async fn create_key(&self, api_key: Credential) -> Result<Fetched, KeyFailure> {
+    pub async fn create_key(&self, api_key: Credential) -> Result<Fetched, KeyError> {
         self.redactor.learn(&api_key.secret);
         let url = self.url.as_deref().ok_or_else(|| {
             let text = "the secret is an API key of Headscale: set control_url to Headscale's address";
-            KeyFailure::Misconfigured(text.into())
+            KeyError::Misconfigured(text.into())
         })?;
         let expires = SystemTime::now() + Duration::from_secs(KEY_SECONDS);
         let mut body = json!({
@@ -71,18 +71,19 @@ impl Headscale {
         } else {
             body["aclTags"] = self.tags.clone().into();
         }
-        let question = Question::post(format!("{url}/api/v1/preauthkey"), Body::Json(body)).bearer(&api_key.secret);
+        let question =
+            Question::post(format!("{url}/api/v1/preauthkey"), RequestBody::Json(body)).bearer(&api_key.secret);
         let body = ask(&self.https, question, WHOM, refused).await?;
         let key = understand::<Created>(&body, WHOM)?.pre_auth_key;
         Ok(Fetched::made(key.key, [key.created_at.as_deref(), key.expiration.as_deref()]))
     }
 
-    async fn only_user(&self, url: &str, api_key: &Secret) -> Result<String, KeyFailure> {
+    async fn only_user(&self, url: &str, api_key: &Secret) -> Result<String, KeyError> {
         let question = Question::get(format!("{url}/api/v1/user")).bearer(api_key);
         let body = ask(&self.https, question, WHOM, refused).await?;
         match understand::<Users>(&body, WHOM)?.users.as_slice() {
             [user] => Ok(user.id.clone()),
-            users => Err(KeyFailure::Misconfigured(format!(
+            users => Err(KeyError::Misconfigured(format!(
                 "Headscale has {} users, and none is named for this node: set tags, such as tag:web",
                 users.len()
             ))),
@@ -90,12 +91,12 @@ impl Headscale {
     }
 }
 
-fn refused(status: StatusCode) -> Option<KeyFailure> {
+fn refused(status: StatusCode) -> Option<KeyError> {
     match status.as_u16() {
-        401 | 403 => Some(KeyFailure::Refused(
+        401 | 403 => Some(KeyError::Refused(
             "the API key is not accepted: it may have expired; create one with `headscale apikeys create`".into(),
         )),
-        404 => Some(KeyFailure::Misconfigured("is control_url Headscale's address?".into())),
+        404 => Some(KeyError::Misconfigured("is control_url Headscale's address?".into())),
         _ => None,
     }
 }

@@ -7,9 +7,9 @@ use serde_json::json;
 
 use crate::auth_keys::Fetched;
 use crate::auth_keys::credential::{Credential, Wanted};
-use crate::auth_keys::error::KeyFailure;
+use crate::auth_keys::error::KeyError;
 use crate::auth_keys::https::Https;
-use crate::auth_keys::https::json_api::{Body, Question, ask, understand};
+use crate::auth_keys::https::json_api::{Question, RequestBody, ask, understand};
 use crate::secret::Secret;
 use crate::secret::redactor::{CLIENT_SECRET_PREFIX, Redactor};
 use crate::text::percent_encoded;
@@ -46,7 +46,7 @@ struct NewKey {
 
 impl TailscaleApi {
     /// By an OAuth client. Its id is part of the secret.
-    pub async fn by_client(&self, id: Option<&str>, credential: Credential) -> Result<Fetched, KeyFailure> {
+    pub async fn by_client(&self, id: Option<&str>, credential: Credential) -> Result<Fetched, KeyError> {
         self.tagged("an OAuth client")?;
         self.redactor.learn(&credential.secret);
         let secret = &credential.secret;
@@ -57,17 +57,18 @@ impl TailscaleApi {
             ("client_secret", secret.clone()),
             ("grant_type", Secret::new("client_credentials")),
         ];
-        let question = Question::post(self.at(&credential.wanted, "/api/v2/oauth/token"), Body::Form(fields));
+        let question = Question::post(self.at(&credential.wanted, "/api/v2/oauth/token"), RequestBody::Form(fields));
         let token = self.token(question, client_refused).await?;
         self.create_key(&token, &credential.wanted).await
     }
 
     /// By a federated identity: `client` is its id, perhaps with suffixes.
-    pub async fn by_identity(&self, client: Credential, token: &Secret) -> Result<Fetched, KeyFailure> {
+    pub async fn by_identity(&self, client: Credential, token: &Secret) -> Result<Fetched, KeyError> {
         self.tagged("a federated identity")?;
         self.redactor.learn(token);
         let fields = vec![("client_id", client.secret.clone()), ("jwt", token.clone())];
-        let question = Question::post(self.at(&client.wanted, "/api/v2/oauth/token-exchange"), Body::Form(fields));
+        let question =
+            Question::post(self.at(&client.wanted, "/api/v2/oauth/token-exchange"), RequestBody::Form(fields));
         let token = self.token(question, identity_refused).await?;
         self.create_key(&token, &client.wanted).await
     }
@@ -75,15 +76,15 @@ impl TailscaleApi {
     async fn token(
         &self,
         question: Question,
-        explain: impl FnOnce(StatusCode) -> Option<KeyFailure>,
-    ) -> Result<Secret, KeyFailure> {
+        explain: impl FnOnce(StatusCode) -> Option<KeyError>,
+    ) -> Result<Secret, KeyError> {
         let body = ask(&self.https, question, WHOM, explain).await?;
         let token = understand::<Token>(&body, WHOM)?.access_token;
         self.redactor.learn(&token);
         Ok(token)
     }
 
-    async fn create_key(&self, token: &Secret, wanted: &Wanted) -> Result<Fetched, KeyFailure> {
+    async fn create_key(&self, token: &Secret, wanted: &Wanted) -> Result<Fetched, KeyError> {
         let create = json!({
             "reusable": false,
             "ephemeral": wanted.ephemeral,
@@ -96,7 +97,7 @@ impl TailscaleApi {
             "description": "tetherd",
         });
         let path = format!("/api/v2/tailnet/{}/keys", percent_encoded(&self.tailnet));
-        let question = Question::post(self.at(wanted, &path), Body::Json(body)).bearer(token);
+        let question = Question::post(self.at(wanted, &path), RequestBody::Json(body)).bearer(token);
         let body = ask(&self.https, question, WHOM, |status| self.key_refused(status)).await?;
         let key: NewKey = understand(&body, WHOM)?;
         tracing::debug!(expires = key.expires, "an auth key was made by Tailscale's API");
@@ -107,34 +108,34 @@ impl TailscaleApi {
         format!("{}{path}", wanted.api_url.as_ref().unwrap_or(&self.url))
     }
 
-    fn tagged(&self, what: &str) -> Result<(), KeyFailure> {
+    fn tagged(&self, what: &str) -> Result<(), KeyError> {
         if !self.tags.is_empty() {
             return Ok(());
         }
         let text = format!("keys made by {what} need tags: set tags to those that the client owns, such as tag:web");
-        Err(KeyFailure::Misconfigured(text))
+        Err(KeyError::Misconfigured(text))
     }
 
-    fn key_refused(&self, status: StatusCode) -> Option<KeyFailure> {
+    fn key_refused(&self, status: StatusCode) -> Option<KeyError> {
         let tags = self.tags.join(",");
         match status.as_u16() {
-            400 => Some(KeyFailure::Misconfigured(format!(
+            400 => Some(KeyError::Misconfigured(format!(
                 "the tags {tags} must be owned by the OAuth client or federated identity (tagOwners in the tailnet policy)"
             ))),
-            401 | 403 => Some(KeyFailure::Refused(format!(
+            401 | 403 => Some(KeyError::Refused(format!(
                 "give the OAuth client or federated identity the scope auth_keys for writing, with the tags {tags}"
             ))),
-            404 if self.tailnet == OWN_TAILNET => Some(KeyFailure::Misconfigured("check api_url".into())),
+            404 if self.tailnet == OWN_TAILNET => Some(KeyError::Misconfigured("check api_url".into())),
             404 => {
                 let text = format!("there is no tailnet {} for it: leave out tailnet", self.tailnet);
-                Some(KeyFailure::Misconfigured(text))
+                Some(KeyError::Misconfigured(text))
             }
             _ => None,
         }
     }
 }
 
-fn client_refused(status: StatusCode) -> Option<KeyFailure> {
+fn client_refused(status: StatusCode) -> Option<KeyError> {
     token_refused(
         status,
         "the OAuth client is not known: it may have been revoked; create one with the scope auth_keys and put its secret \
@@ -142,7 +143,7 @@ fn client_refused(status: StatusCode) -> Option<KeyFailure> {
     )
 }
 
-fn identity_refused(status: StatusCode) -> Option<KeyFailure> {
+fn identity_refused(status: StatusCode) -> Option<KeyError> {
     token_refused(
         status,
         "the identity token is not accepted: check oauth_client_id, and that issuer, subject and audience of the token \
@@ -150,10 +151,10 @@ fn identity_refused(status: StatusCode) -> Option<KeyFailure> {
     )
 }
 
-fn token_refused(status: StatusCode, meaning: &str) -> Option<KeyFailure> {
+fn token_refused(status: StatusCode, meaning: &str) -> Option<KeyError> {
     match status.as_u16() {
-        400 | 401 | 403 => Some(KeyFailure::Refused(meaning.into())),
-        404 => Some(KeyFailure::Misconfigured("check api_url".into())),
+        400 | 401 | 403 => Some(KeyError::Refused(meaning.into())),
+        404 => Some(KeyError::Misconfigured("check api_url".into())),
         _ => None,
     }
 }

@@ -9,9 +9,9 @@ use serde::Deserialize;
 use tokio::net::lookup_host;
 use tokio::time::timeout;
 
-use crate::auth_keys::error::KeyFailure;
+use crate::auth_keys::error::KeyError;
 use crate::auth_keys::https::json_api::{Question, ask, understand};
-use crate::auth_keys::sources::aws_config::{Aws, is_about_credentials, is_passing, unanswered};
+use crate::auth_keys::sources::aws_config::{AwsConfig, is_about_credentials, is_passing, unanswered};
 use crate::environment::Environment;
 use crate::secret::Secret;
 use crate::text::percent_encoded;
@@ -42,7 +42,7 @@ enum Platform {
         url: String,
         token: Secret,
     },
-    Aws,
+    AwsConfig,
     /// With its host.
     Google(String),
     /// The environment does not tell.
@@ -53,7 +53,7 @@ enum Platform {
 #[derive(Clone)]
 pub struct PlatformToken {
     platform: Platform,
-    aws: Aws,
+    aws: AwsConfig,
 }
 
 #[derive(Deserialize)]
@@ -62,7 +62,7 @@ struct GitHubToken {
 }
 
 impl PlatformToken {
-    pub fn new(environment: &Environment, aws: Aws) -> Self {
+    pub fn new(environment: &Environment, aws: AwsConfig) -> Self {
         let get = |name: &str| environment.get(name).filter(|value| !value.is_empty());
         let github = (get("ACTIONS_ID_TOKEN_REQUEST_URL"), get("ACTIONS_ID_TOKEN_REQUEST_TOKEN"));
         let platform = if let (Some(url), Some(token)) = github {
@@ -72,62 +72,62 @@ impl PlatformToken {
         } else if let Some(host) = get("GCE_METADATA_HOST") {
             Platform::Google(host.clone())
         } else if AWS_SIGNS.iter().any(|name| get(name).is_some()) {
-            Platform::Aws
+            Platform::AwsConfig
         } else {
             Platform::Unknown
         };
         Self { platform, aws }
     }
 
-    pub async fn get(&self, audience: &str) -> Result<Secret, KeyFailure> {
+    pub async fn get(&self, audience: &str) -> Result<Secret, KeyError> {
         let token = match &self.platform {
             Platform::GitHub { url, token } => self.github(url, token, audience).await?,
-            Platform::Aws => self.aws(audience).await?,
+            Platform::AwsConfig => self.aws(audience).await?,
             Platform::Google(host) => self.google(host, audience).await?,
             Platform::Unknown => self.anywhere(audience).await?,
         };
         if token.expose().is_empty() {
-            return Err(KeyFailure::Passing("the platform answered with an empty identity token".into()));
+            return Err(KeyError::Passing("the platform answered with an empty identity token".into()));
         }
         Ok(token)
     }
 
-    async fn anywhere(&self, audience: &str) -> Result<Secret, KeyFailure> {
+    async fn anywhere(&self, audience: &str) -> Result<Secret, KeyError> {
         let resolved = timeout(LOOKUP_TIMEOUT, lookup_host((GOOGLE, 80))).await;
         if let Ok(Ok(_)) = resolved {
             return self.google(GOOGLE, audience).await;
         }
         self.aws(audience).await.map_err(|failure| match failure {
             // A container's DNS may come up later than the container.
-            KeyFailure::Misconfigured(_) if !matches!(&resolved, Ok(Err(error)) if is_unknown_name(error)) => {
-                KeyFailure::Passing(format!("no identity token yet: {GOOGLE} cannot be looked up, and AWS has none"))
+            KeyError::Misconfigured(_) if !matches!(&resolved, Ok(Err(error)) if is_unknown_name(error)) => {
+                KeyError::Passing(format!("no identity token yet: {GOOGLE} cannot be looked up, and AWS has none"))
             }
-            KeyFailure::Misconfigured(_) => nowhere(),
+            KeyError::Misconfigured(_) => nowhere(),
             other => other,
         })
     }
 
-    async fn github(&self, url: &str, token: &Secret, audience: &str) -> Result<Secret, KeyFailure> {
+    async fn github(&self, url: &str, token: &Secret, audience: &str) -> Result<Secret, KeyError> {
         let joint = if url.contains('?') { '&' } else { '?' };
         let question = Question::get(format!("{url}{joint}audience={}", percent_encoded(audience))).bearer(token);
         let body = ask(&self.aws.https, question, "GitHub's token service", |_| {
-            Some(KeyFailure::Refused("give the workflow the permission id-token: write".into()))
+            Some(KeyError::Refused("give the workflow the permission id-token: write".into()))
         });
         Ok(understand::<GitHubToken>(&body.await?, "GitHub's token service")?.value)
     }
 
-    async fn google(&self, host: &str, audience: &str) -> Result<Secret, KeyFailure> {
+    async fn google(&self, host: &str, audience: &str) -> Result<Secret, KeyError> {
         let path = "computeMetadata/v1/instance/service-accounts/default/identity";
         let mut question =
             Question::get(format!("http://{host}/{path}?audience={}&format=full", percent_encoded(audience)));
         question.headers = &[("Metadata-Flavor", "Google")];
         let body = ask(&self.aws.https, question, "Google's metadata server", |_| {
-            Some(KeyFailure::Misconfigured("the workload has no service account".into()))
+            Some(KeyError::Misconfigured("the workload has no service account".into()))
         });
         Ok(Secret::new(String::from_utf8_lossy(&body.await?).trim()))
     }
 
-    async fn aws(&self, audience: &str) -> Result<Secret, KeyFailure> {
+    async fn aws(&self, audience: &str) -> Result<Secret, KeyError> {
         let client = aws_sdk_sts::Client::new(&self.aws.config(None).await?);
         let request = client.get_web_identity_token().audience(audience).signing_algorithm("ES384");
         let request = request.duration_seconds(AWS_TOKEN_SECONDS);
@@ -136,17 +136,17 @@ impl PlatformToken {
     }
 }
 
-fn refused_by_sts(error: &SdkError<GetWebIdentityTokenError>) -> KeyFailure {
+fn refused_by_sts(error: &SdkError<GetWebIdentityTokenError>) -> KeyError {
     let SdkError::ServiceError(answer) = error else { return unanswered(error, "AWS STS cannot be asked") };
     let code = answer.err().code().unwrap_or("unknown");
     let status = answer.raw().status().as_u16();
     if is_passing(status, code) {
-        return KeyFailure::Passing(format!("AWS STS answers {status} {code}; trying again"));
+        return KeyError::Passing(format!("AWS STS answers {status} {code}; trying again"));
     }
     if is_about_credentials(code) {
-        return KeyFailure::Refused(format!("AWS STS does not accept the credentials ({code})"));
+        return KeyError::Refused(format!("AWS STS does not accept the credentials ({code})"));
     }
-    KeyFailure::Refused(format!(
+    KeyError::Refused(format!(
         "AWS gives no identity token ({code}): allow the role sts:GetWebIdentityToken, and switch outbound identity \
          federation on for the account"
     ))
@@ -157,8 +157,8 @@ fn is_unknown_name(error: &std::io::Error) -> bool {
     !error.to_string().contains("Temporary failure")
 }
 
-fn nowhere() -> KeyFailure {
+fn nowhere() -> KeyError {
     let text = "no identity token for id_token_audience is to be had here: neither GitHub Actions, nor AWS, nor Google \
                 gives one; mount one and set id_token_file";
-    KeyFailure::Misconfigured(text.into())
+    KeyError::Misconfigured(text.into())
 }

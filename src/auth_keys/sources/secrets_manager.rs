@@ -7,16 +7,16 @@ use aws_sdk_secretsmanager::operation::get_secret_value::GetSecretValueOutput;
 use serde_json::Value;
 
 use crate::auth_keys::Fetched;
-use crate::auth_keys::error::KeyFailure;
+use crate::auth_keys::error::KeyError;
 use crate::auth_keys::expiry::expiry_of;
-use crate::auth_keys::sources::aws_config::{Aws, is_about_credentials, is_passing, unanswered};
+use crate::auth_keys::sources::aws_config::{AwsConfig, is_about_credentials, is_passing, unanswered};
 use crate::config::sections::auth::{CURRENT, DEFAULT_FIELD, StoredSecret};
 use crate::secret::{Secret, SecretJson, trimmed};
 
 type Failure = SdkError<GetSecretValueError>;
 
 /// The secret as it is now.
-pub async fn fetch(aws: &Aws, stored: &StoredSecret) -> Result<Fetched, KeyFailure> {
+pub async fn fetch(aws: &AwsConfig, stored: &StoredSecret) -> Result<Fetched, KeyError> {
     let name = &stored.id;
     let config =
         aws.config(region(name)).await.map_err(|failure| failure.map(|text| format!("auth_secret {name}: {text}")))?;
@@ -31,9 +31,9 @@ fn region(id: &str) -> Option<&str> {
     (parts.next() == Some("arn")).then(|| parts.nth(2)).flatten().filter(|region| !region.is_empty())
 }
 
-fn value(answer: GetSecretValueOutput, stored: &StoredSecret) -> Result<Fetched, KeyFailure> {
+fn value(answer: GetSecretValueOutput, stored: &StoredSecret) -> Result<Fetched, KeyError> {
     let name = answer.arn.as_ref().unwrap_or(&stored.id);
-    let wrong = |text: &str| KeyFailure::Misconfigured(format!("auth_secret {name} {text}"));
+    let wrong = |text: &str| KeyError::Misconfigured(format!("auth_secret {name} {text}"));
     let Some(text) = answer.secret_string.map(Secret::new) else {
         return Err(wrong("is binary: store the key as text, or as JSON with a field \"key\""));
     };
@@ -69,15 +69,15 @@ fn fields(object: &Value) -> String {
     if names.is_empty() { "no fields".into() } else { names.join(", ") }
 }
 
-fn classify(error: &Failure, stored: &StoredSecret) -> KeyFailure {
+fn classify(error: &Failure, stored: &StoredSecret) -> KeyError {
     let name = &stored.id;
     let SdkError::ServiceError(answer) = error else {
         return unanswered(error, &format!("auth_secret {name}: Secrets Manager cannot be asked"));
     };
     let (code, message) = (answer.err().code().unwrap_or("unknown"), answer.err().message().unwrap_or_default());
     let status = answer.raw().status().as_u16();
-    let refused = |text: &str| KeyFailure::Refused(format!("auth_secret {name}: {text}"));
-    let wrong = |text: String| KeyFailure::Misconfigured(format!("auth_secret {name}: {text}"));
+    let refused = |text: &str| KeyError::Refused(format!("auth_secret {name}: {text}"));
+    let wrong = |text: String| KeyError::Misconfigured(format!("auth_secret {name}: {text}"));
     match code {
         "AccessDeniedException" if message.to_lowercase().contains("kms") => no_decrypt(name),
         "DecryptionFailure" => no_decrypt(name),
@@ -98,14 +98,14 @@ fn classify(error: &Failure, stored: &StoredSecret) -> KeyFailure {
         ),
         _ if is_about_credentials(code) => refused(&format!("AWS does not accept the credentials ({code}): {message}")),
         _ if is_passing(status, code) => {
-            KeyFailure::Passing(format!("auth_secret {name}: Secrets Manager answers {status} {code}; trying again"))
+            KeyError::Passing(format!("auth_secret {name}: Secrets Manager answers {status} {code}; trying again"))
         }
         _ => wrong(format!("Secrets Manager answers {status} {code}: {message}")),
     }
 }
 
-fn no_decrypt(name: &str) -> KeyFailure {
-    KeyFailure::Refused(format!(
+fn no_decrypt(name: &str) -> KeyError {
+    KeyError::Refused(format!(
         "auth_secret {name}: it cannot be decrypted: allow the role kms:Decrypt on the secret's KMS key"
     ))
 }

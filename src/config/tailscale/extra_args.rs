@@ -1,11 +1,11 @@
 //! `TS_EXTRA_ARGS`: flags of `tailscale up` and `tailscale set`. Those that have a key here set it; any other is a
 //! fault that names it. Values are never repeated in a fault: an auth key may be among them.
 
-use crate::config::error::Fault;
+use crate::config::error::ConfigError;
 use crate::config::tailscale::translate::Given;
 
 /// The keys that the flags set.
-pub const KEYS: &[&str] = &[
+pub const SETTABLE_KEYS: &[&str] = &[
     "auth_key",
     "control_url",
     "hostname",
@@ -52,7 +52,7 @@ const INSTEAD: [(&str, &str); 5] = [
 ];
 
 /// What the flags set, and what is wrong with them.
-pub fn read(text: &str) -> (Vec<Given>, Vec<Fault>) {
+pub fn parse_flags(text: &str) -> (Vec<Given>, Vec<ConfigError>) {
     let (mut given, mut faults) = (Vec::new(), Vec::new());
     let mut words = text.split_whitespace().peekable();
     while let Some(word) = words.next() {
@@ -80,7 +80,7 @@ fn key_of(flag: &str) -> Option<&'static str> {
     FLAGS.iter().find(|(name, _)| *name == flag).map(|(_, key)| *key)
 }
 
-fn unknown(flag: &str) -> Fault {
+fn unknown(flag: &str) -> ConfigError {
     let instead = INSTEAD.iter().find(|(name, _)| *name == flag).map_or_else(
         || format!("there are {}", FLAGS.map(|(flag, _)| format!("--{flag}")).join(", ")),
         |(_, instead)| (*instead).to_owned(),
@@ -88,8 +88,8 @@ fn unknown(flag: &str) -> Fault {
     fault(&format!("has --{flag}, which has no setting here: {instead}"))
 }
 
-fn fault(problem: &str) -> Fault {
-    Fault::new("TS_EXTRA_ARGS", "environment", problem)
+fn fault(problem: &str) -> ConfigError {
+    ConfigError::new("TS_EXTRA_ARGS", "environment", problem)
 }
 
 #[cfg(test)]
@@ -97,13 +97,13 @@ mod tests {
     use super::*;
 
     fn given(text: &str) -> Vec<(&'static str, String)> {
-        let (given, faults) = read(text);
+        let (given, faults) = parse_flags(text);
         assert_eq!(faults, [], "{text}");
         given.into_iter().map(|given| (given.key, given.value)).collect()
     }
 
     fn faults(text: &str) -> String {
-        read(text).1.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+        parse_flags(text).1.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
     }
 
     #[test]
@@ -113,7 +113,7 @@ mod tests {
             if !SWITCHES.contains(&key) {
                 assert_eq!(given(&format!(" --{flag}   x ")), [(key, "x".to_owned())]);
             }
-            assert!(KEYS.contains(&key));
+            assert!(SETTABLE_KEYS.contains(&key));
         }
         assert_eq!(given("-hostname=a --accept-routes"), [("hostname", "a".into()), ("accept_routes", "true".into())]);
         assert_eq!(given("--exit-node= --hostname="), []);

@@ -2,7 +2,7 @@
 //! here, and which are refused, with the reason and the way out. `docs/tailscale-names.md` shows them all.
 //! <https://tailscale.com/kb/1282/docker>
 
-use crate::config::error::Fault;
+use crate::config::error::ConfigError;
 use crate::config::table::KEYS;
 use crate::config::tailscale::extra_args;
 use crate::config::types::Value;
@@ -10,12 +10,12 @@ use crate::config::types::Value;
 /// A variable of Tailscale's image. A name that ends with `…` stands for all that begin so.
 pub struct Name {
     pub name: &'static str,
-    pub means: Means,
+    pub means: Meaning,
 }
 
 /// What it does here.
 #[derive(Clone, Copy, Debug)]
-pub enum Means {
+pub enum Meaning {
     /// Sets these keys, in its own way.
     Sets(&'static [&'static str]),
     /// Either value is how tetherd works anyway.
@@ -34,12 +34,12 @@ pub enum Fine {
     False,
 }
 
-const fn name(name: &'static str, means: Means) -> Name {
+const fn name(name: &'static str, means: Meaning) -> Name {
     Name { name, means }
 }
 
 const fn refused(name: &'static str, fine: Fine, why: &'static str, instead: &'static str) -> Name {
-    Name { name, means: Means::Refused { fine, why, instead } }
+    Name { name, means: Meaning::Refused { fine, why, instead } }
 }
 
 const NEEDS_KERNEL: &str = "changes the kernel's packet filter, which needs privileges tetherd does without";
@@ -50,12 +50,12 @@ const NO_OPERATOR: &str = "leave it out; what comes in is forwarded by a serve_c
 
 /// All of them but those in [`KEYS`].
 pub const NAMES: &[Name] = &[
-    name("TS_AUTH_ONCE", Means::Always),
-    name("TS_DEBUG_ADDR_PORT", Means::Sets(&["tailscaled_args"])),
-    name("TS_ENABLE_HEALTH_CHECK", Means::Sets(&["health_listen"])),
-    name("TS_ENABLE_METRICS", Means::Sets(&["health_listen"])),
-    name("TS_EXTRA_ARGS", Means::Sets(extra_args::KEYS)),
-    name("TS_OUTBOUND_HTTP_PROXY_LISTEN", Means::Sets(&["socks_listen"])),
+    name("TS_AUTH_ONCE", Meaning::Always),
+    name("TS_DEBUG_ADDR_PORT", Meaning::Sets(&["tailscaled_args"])),
+    name("TS_ENABLE_HEALTH_CHECK", Meaning::Sets(&["health_listen"])),
+    name("TS_ENABLE_METRICS", Meaning::Sets(&["health_listen"])),
+    name("TS_EXTRA_ARGS", Meaning::Sets(extra_args::SETTABLE_KEYS)),
+    name("TS_OUTBOUND_HTTP_PROXY_LISTEN", Meaning::Sets(&["socks_listen"])),
     refused("TS_USERSPACE", Fine::True, "asks for kernel mode, and tetherd is userspace mode", "leave it out"),
     refused(
         "TS_KUBE_SECRET",
@@ -83,8 +83,8 @@ pub const NAMES: &[Name] = &[
 pub fn all() -> Vec<(&'static str, Vec<&'static str>)> {
     let aliases = KEYS.iter().flat_map(|key| key.aliases.iter().map(|alias| (*alias, vec![key.name])));
     let others = NAMES.iter().map(|name| match name.means {
-        Means::Sets(keys) => (name.name, keys.to_vec()),
-        Means::Always | Means::Refused { .. } => (name.name, Vec::new()),
+        Meaning::Sets(keys) => (name.name, keys.to_vec()),
+        Meaning::Always | Meaning::Refused { .. } => (name.name, Vec::new()),
     });
     aliases.chain(others).collect()
 }
@@ -95,19 +95,19 @@ impl Name {
     }
 
     /// What is wrong with this value of it, if anything is. Never says the value, which may be a secret.
-    pub fn fault(&self, variable: &str, value: &str) -> Option<Fault> {
+    pub fn fault(&self, variable: &str, value: &str) -> Option<ConfigError> {
         let as_bool = bool::parse(value.trim());
         match self.means {
             _ if value.is_empty() => None,
-            Means::Refused { fine: Fine::True, .. } if as_bool == Some(true) => None,
-            Means::Refused { fine: Fine::False, .. } if as_bool == Some(false) => None,
-            Means::Refused { why, instead, .. } => {
-                Some(Fault::new(variable, "environment", format!("{why}: {instead}")))
+            Meaning::Refused { fine: Fine::True, .. } if as_bool == Some(true) => None,
+            Meaning::Refused { fine: Fine::False, .. } if as_bool == Some(false) => None,
+            Meaning::Refused { why, instead, .. } => {
+                Some(ConfigError::new(variable, "environment", format!("{why}: {instead}")))
             }
-            Means::Always | Means::Sets(["health_listen"]) if as_bool.is_none() => {
-                Some(Fault::new(variable, "environment", format!("is unusable, expected {}", bool::EXPECTED)))
+            Meaning::Always | Meaning::Sets(["health_listen"]) if as_bool.is_none() => {
+                Some(ConfigError::new(variable, "environment", format!("is unusable, expected {}", bool::EXPECTED)))
             }
-            Means::Always | Means::Sets(_) => None,
+            Meaning::Always | Meaning::Sets(_) => None,
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use std::net::SocketAddr;
 
-use crate::config::error::Fault;
+use crate::config::error::ConfigError;
 use crate::config::tailscale::extra_args;
 use crate::config::tailscale::names::NAMES;
 use crate::config::types::Value;
@@ -24,9 +24,9 @@ impl Given {
 }
 
 /// What [`NAMES`] set in this environment, and what is wrong with them.
-pub fn read(environment: &Environment) -> (Vec<Given>, Vec<Fault>) {
+pub fn translate(environment: &Environment) -> (Vec<Given>, Vec<ConfigError>) {
     let get = |name: &str| environment.get(name).map(String::as_str).filter(|value| !value.is_empty());
-    let (mut given, mut faults) = get("TS_EXTRA_ARGS").map_or_else(Default::default, extra_args::read);
+    let (mut given, mut faults) = get("TS_EXTRA_ARGS").map_or_else(Default::default, extra_args::parse_flags);
     given.extend(listeners(get("TS_SOCKS5_SERVER"), get("TS_OUTBOUND_HTTP_PROXY_LISTEN")));
     given.extend(get("TS_DEBUG_ADDR_PORT").map(|address| debug(get("TS_TAILSCALED_EXTRA_ARGS"), address)));
     if get("TS_LOCAL_ADDR_PORT").or(get("TS_HEALTHCHECK_ADDR_PORT")).is_none() {
@@ -74,7 +74,7 @@ fn health(health: Option<&str>, metrics: Option<&str>) -> Option<Given> {
 mod tests {
     use super::*;
     use crate::config::load;
-    use crate::config::tailscale::names::{Fine, Means, all};
+    use crate::config::tailscale::names::{Fine, Meaning, all};
     use crate::environment::environment;
 
     /// What `check` shows for a key.
@@ -139,7 +139,7 @@ mod tests {
     #[test]
     fn what_cannot_be_had_is_refused_by_name_with_the_reason_and_the_way_out() {
         for name in NAMES {
-            let Means::Refused { why, instead, fine } = name.means else { continue };
+            let Meaning::Refused { why, instead, fine } = name.means else { continue };
             let variable = name.name.replace('…', "ANYTHING");
             let value = if fine == Fine::True { "false" } else { "tskey-not-shown" };
             let text = faults(&[(&variable, value)]);
@@ -176,7 +176,7 @@ mod tests {
         names.dedup();
         assert_eq!(names.len(), count);
         for key in all().into_iter().flat_map(|(_, keys)| keys) {
-            assert!(crate::config::table::find(key).is_some(), "{key}");
+            assert!(crate::config::table::find_key(key).is_some(), "{key}");
         }
     }
 }

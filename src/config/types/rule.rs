@@ -7,7 +7,7 @@ use std::ops::RangeInclusive;
 use ipnet::IpNet;
 
 use crate::config::types::Value;
-use crate::target::ranges::{meant, reached};
+use crate::target::ranges::{canonical_ip, canonical_net};
 
 /// What a rule is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,7 +50,7 @@ impl Rule {
 
     pub fn covers_address(&self, address: IpAddr, port: u16) -> bool {
         match &self.hosts {
-            Hosts::Network(network) => network.contains(&reached(address)) && self.ports.contains(&port),
+            Hosts::Network(network) => network.contains(&canonical_ip(address)) && self.ports.contains(&port),
             Hosts::Name(_) | Hosts::Below(_) => false,
         }
     }
@@ -83,10 +83,10 @@ fn split(text: &str) -> Option<(&str, Option<&str>)> {
 
 fn hosts(host: &str) -> Option<Hosts> {
     if let Ok(network) = host.parse::<IpNet>() {
-        return Some(Hosts::Network(meant(network)));
+        return Some(Hosts::Network(canonical_net(network)));
     }
     if let Ok(address) = host.parse::<IpAddr>() {
-        return Some(Hosts::Network(reached(address).into()));
+        return Some(Hosts::Network(canonical_ip(address).into()));
     }
     let name = host.strip_prefix("*.").unwrap_or(host).trim_end_matches('.').to_ascii_lowercase();
     let last = name.rsplit('.').next().unwrap_or_default();

@@ -12,13 +12,13 @@ use nix::unistd::{Pid, getpgid, getpgrp};
 use tokio::process::{Child, Command};
 
 use crate::daemon::signals::{Caught, Listening};
-use crate::exit_reason::Fatal;
+use crate::exit_reason::ExitReason;
 use crate::process::child::{OwnChildren, SoftLimits, die_with_parent, start_as_from_a_shell};
 use crate::process::inherited::bears_secret;
 use crate::secret::redactor::Redactor;
 
 /// What to run beside the daemon.
-pub struct Job {
+pub struct CommandSpec {
     pub program: OsString,
     pub arguments: Vec<OsString>,
     /// The daemon's own environment, byte for byte.
@@ -28,7 +28,7 @@ pub struct Job {
     pub limits: SoftLimits,
 }
 
-impl Job {
+impl CommandSpec {
     /// The environment without the variables that bear secrets.
     fn inherited(&self, redactor: &Redactor) -> Vec<(OsString, OsString)> {
         let (withheld, kept): (Vec<_>, Vec<_>) = self
@@ -45,20 +45,20 @@ impl Job {
 }
 
 /// The running command.
-pub struct Companion {
+pub struct ExecCommand {
     child: Child,
     pid: Pid,
     children: OwnChildren,
 }
 
-impl Companion {
+impl ExecCommand {
     /// Starts it, with `more` variables. To be called on a thread that stays: the command dies with it.
     pub fn start(
-        job: &Job,
+        job: &CommandSpec,
         more: Vec<(String, String)>,
         redactor: &Redactor,
         children: OwnChildren,
-    ) -> Result<Self, Fatal> {
+    ) -> Result<Self, ExitReason> {
         let mut command = Command::new(&job.program);
         command.args(&job.arguments).env_clear().envs(job.inherited(redactor)).envs(more).kill_on_drop(true);
         if !has_terminal() {
@@ -133,13 +133,13 @@ fn has_terminal() -> bool {
 }
 
 /// As env(1) tells the two cases apart.
-fn not_started(job: &Job, error: &io::Error) -> Fatal {
+fn not_started(job: &CommandSpec, error: &io::Error) -> ExitReason {
     let program = job.program.display();
     match error.raw_os_error().map(Errno::from_raw) {
-        Some(Errno::ENOENT) => Fatal::CommandNotFound(format!(
+        Some(Errno::ENOENT) => ExitReason::CommandNotFound(format!(
             "the command {program} was not found; give its path, or put its directory on PATH"
         )),
-        _ => Fatal::CommandNotExecutable(format!(
+        _ => ExitReason::CommandNotExecutable(format!(
             "the command {program} cannot be run: {error}; it must be an executable file for this machine"
         )),
     }

@@ -10,12 +10,12 @@ use std::process::ExitStatus;
 
 use nix::sys::signal::Signal;
 
-use crate::daemon::Life;
-use crate::daemon::exec::command::{Companion, Job};
+use crate::daemon::Daemon;
+use crate::daemon::exec::command::{CommandSpec, ExecCommand};
 use crate::daemon::exec::proxy_variables::{ProxyVariables, without_those_set};
 use crate::daemon::signals::{Listening, Signals};
 use crate::environment::Environment;
-use crate::exit_reason::Fatal;
+use crate::exit_reason::ExitReason;
 use crate::platform::life::StopRequest;
 use crate::state::{Phase, State};
 
@@ -31,7 +31,12 @@ struct Ended {
 }
 
 /// Runs `job` as soon as the daemon is ready, and both to their ends. Returns the exit code.
-pub async fn accompany(mut life: Life, job: Job, environment: &Environment, signals: Signals) -> Result<u8, Fatal> {
+pub async fn accompany(
+    mut life: Daemon,
+    job: CommandSpec,
+    environment: &Environment,
+    signals: Signals,
+) -> Result<u8, ExitReason> {
     let mut signals = signals.listen()?;
     let ended = match until_ready(&mut life, &mut signals).await {
         Ok(None) => beside(&mut life, &job, environment, &mut signals).await,
@@ -41,15 +46,15 @@ pub async fn accompany(mut life: Life, job: Job, environment: &Environment, sign
     match &ended {
         Ok(ended) => {
             let request = StopRequest { reason: ended.why.clone(), deadline: None };
-            life.leave(Ok(&request), &mut signals, ended.asked).await;
+            life.shut_down(Ok(&request), &mut signals, ended.asked).await;
         }
-        Err(fatal) => life.leave(Err(fatal), &mut signals, true).await,
+        Err(fatal) => life.shut_down(Err(fatal), &mut signals, true).await,
     }
     ended.map(|ended| ended.code)
 }
 
 /// `Some` when the daemon was asked to stop before it was ready.
-async fn until_ready(life: &mut Life, signals: &mut Listening) -> Result<Option<Signal>, Fatal> {
+async fn until_ready(life: &mut Daemon, signals: &mut Listening) -> Result<Option<Signal>, ExitReason> {
     let mut state = life.publisher.watch();
     // One for the whole loop: start_timeout counts from the start, not from the latest signal.
     let failure = life.failure();
@@ -73,13 +78,13 @@ fn stopped_before(signal: Signal) -> Ended {
 }
 
 async fn beside(
-    life: &mut Life,
-    job: &Job,
+    life: &mut Daemon,
+    job: &CommandSpec,
     environment: &Environment,
     signals: &mut Listening,
-) -> Result<Ended, Fatal> {
+) -> Result<Ended, ExitReason> {
     let variables = variables(life, job, environment);
-    let mut companion = Companion::start(job, variables, &life.redactor, life.children.clone())?;
+    let mut companion = ExecCommand::start(job, variables, &life.redactor, life.children.clone())?;
     let mut asked = false;
     loop {
         tokio::select! {
@@ -97,7 +102,7 @@ async fn beside(
     }
 }
 
-fn variables(life: &Life, job: &Job, environment: &Environment) -> Vec<(String, String)> {
+fn variables(life: &Daemon, job: &CommandSpec, environment: &Environment) -> Vec<(String, String)> {
     let Some(proxy) = life.proxy else {
         tracing::warn!("socks_listen has no TCP address; the command gets no proxy variables");
         return Vec::new();

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use crate::config::settings::Credentials;
 use crate::environment::Environment;
-use crate::net::connectable::reachable;
+use crate::net::connectable::connectable;
 use crate::text::percent_encoded;
 
 /// Loopback, twice since not every program knows networks; then the addresses of metadata and credentials of EC2,
@@ -35,7 +35,7 @@ impl ProxyVariables {
         direct: &[String],
         environment: &Environment,
     ) -> Self {
-        let address = reachable(proxy);
+        let address = connectable(proxy);
         let user = credentials.map_or_else(String::new, |given| {
             format!("{}:{}@", percent_encoded(&given.user), percent_encoded(given.password.expose()))
         });

@@ -109,7 +109,7 @@ impl ExtensionApi {
 }
 
 async fn answer(response: Response<Incoming>) -> Result<Bytes, ApiError> {
-    let (status, body) = http_request::read(response).await?;
+    let (status, body) = http_request::read_answer(response).await?;
     if status.is_success() {
         return Ok(body);
     }

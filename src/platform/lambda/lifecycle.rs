@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::{Instant, sleep};
 
-use crate::exit_reason::Fatal;
+use crate::exit_reason::ExitReason;
 use crate::platform::lambda::extension_api::{ApiError, Event, ExtensionApi, Identifier, Stage};
 use crate::platform::life::StopRequest;
 
@@ -22,11 +22,11 @@ const RETRY: Duration = Duration::from_millis(200);
 /// One extension.
 pub struct Lifecycle {
     api: ExtensionApi,
-    standing: Mutex<Standing>,
+    standing: Mutex<RegistrationState>,
 }
 
 #[derive(Clone, Default)]
-struct Standing {
+struct RegistrationState {
     identifier: Option<Identifier>,
     /// It has asked for `next`.
     initialised: bool,
@@ -39,7 +39,7 @@ impl Lifecycle {
     }
 
     /// Registers, unless that was done.
-    pub async fn register(&self) -> Result<(), Fatal> {
+    pub async fn register(&self) -> Result<(), ExitReason> {
         if self.standing().identifier.is_none() {
             let identifier = self.api.register().await.map_err(|error| self.not_registered(&error))?;
             self.change(|standing| standing.identifier = Some(identifier));
@@ -64,7 +64,7 @@ impl Lifecycle {
     }
 
     /// Reports the end that is coming, in the phase it comes.
-    pub async fn fail(&self, fatal: &Fatal) {
+    pub async fn fail(&self, fatal: &ExitReason) {
         let standing = self.standing();
         let Some(identifier) = &standing.identifier else { return };
         let stage = if standing.initialised { Stage::Exit } else { Stage::Init };
@@ -73,19 +73,19 @@ impl Lifecycle {
         }
     }
 
-    fn not_registered(&self, error: &ApiError) -> Fatal {
+    fn not_registered(&self, error: &ApiError) -> ExitReason {
         let ExtensionApi { address, name } = &self.api;
-        Fatal::Configuration(format!(
+        ExitReason::Configuration(format!(
             "the Lambda Extensions API at {address} did not take extension {name:?}: {error}; in Lambda the program must \
              be started from /opt/extensions under its own name, elsewhere set runtime = plain"
         ))
     }
 
-    fn standing(&self) -> Standing {
+    fn standing(&self) -> RegistrationState {
         self.standing.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn change(&self, change: impl FnOnce(&mut Standing)) {
+    fn change(&self, change: impl FnOnce(&mut RegistrationState)) {
         change(&mut self.standing.lock().unwrap_or_else(PoisonError::into_inner));
     }
 }
@@ -102,13 +102,13 @@ fn time_left(deadline: Duration, now: Duration) -> Duration {
 }
 
 /// What the function's log and metrics show of the failure.
-fn error_type(fatal: &Fatal) -> &'static str {
+fn error_type(fatal: &ExitReason) -> &'static str {
     match fatal {
-        Fatal::Configuration(_) | Fatal::Usage(_) => "Tetherd.ConfigurationInvalid",
-        Fatal::NotReady(_) => "Tetherd.NotReady",
-        Fatal::TailscaledUnusable(_) => "Tetherd.TailscaledUnusable",
-        Fatal::KeyRefused(_) => "Tetherd.AuthKeyRefused",
-        Fatal::CommandNotExecutable(_) | Fatal::CommandNotFound(_) => "Tetherd.CommandFailed",
+        ExitReason::Configuration(_) | ExitReason::Usage(_) => "Tetherd.ConfigurationInvalid",
+        ExitReason::NotReady(_) => "Tetherd.NotReady",
+        ExitReason::TailscaledUnusable(_) => "Tetherd.TailscaledUnusable",
+        ExitReason::KeyRefused(_) => "Tetherd.AuthKeyRefused",
+        ExitReason::CommandNotExecutable(_) | ExitReason::CommandNotFound(_) => "Tetherd.CommandFailed",
     }
 }
 
@@ -139,7 +139,7 @@ mod tests {
         let (result, request) = tokio::join!(lifecycle.register(), exchange(&listener, registered));
         result.expect("registers");
         assert!(request.starts_with("POST /2020-01-01/extension/register ") && request.contains("[\"SHUTDOWN\"]"));
-        let fatal = Fatal::KeyRefused("used up".into());
+        let fatal = ExitReason::KeyRefused("used up".into());
         for (initialised, path) in [(false, "init/error"), (true, "exit/error")] {
             lifecycle.change(|standing| standing.initialised = initialised);
             let accepted = "HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n";

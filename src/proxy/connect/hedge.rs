@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use crate::target::dial::{DialError, Dialled};
+use crate::target::dial::{DialError, DialOutcome};
 
 /// A dial still unanswered after this time gets a second one beside it: one that was made while the path was being
 /// built dies with it, 5 s later, while a younger one works at once.
@@ -21,24 +21,24 @@ const SECOND_AFTER_WHILE_YOUNG: Duration = Duration::from_millis(200);
 
 /// What a dial through the tailnet tells about the path, for those who judge it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Heard {
+pub enum DialSignal {
     /// A connection, or the target's refusal.
-    Answer,
+    Answered,
     /// No answer to the first dial so far, while a second one is made beside it.
-    Pause,
+    Slow,
     /// No answer for a while.
-    Silence,
+    NoAnswer,
 }
 
 /// Dials, and after a while of silence a second time beside it. `age` is how long the path is there; `heard` is told of
 /// each while without an answer before the next dial is made.
-pub async fn dial_beside<F>(
+pub async fn dial_hedged<F>(
     dial: impl Fn() -> F,
     age: impl Fn() -> Duration,
-    heard: impl Fn(Heard),
-) -> Result<Dialled, DialError>
+    heard: impl Fn(DialSignal),
+) -> Result<DialOutcome, DialError>
 where
-    F: Future<Output = Result<Dialled, DialError>>,
+    F: Future<Output = Result<DialOutcome, DialError>>,
 {
     let mut first = pin!(dial());
     tokio::select! {
@@ -46,7 +46,7 @@ where
         () = sleep(if age() < YOUNG { SECOND_AFTER_WHILE_YOUNG } else { SECOND_AFTER }) => {}
     }
     if age() >= YOUNG {
-        heard(Heard::Pause);
+        heard(DialSignal::Slow);
     }
     loop {
         let young = age() < YOUNG;
@@ -56,7 +56,7 @@ where
             () = sleep(if young { SECOND_AFTER_WHILE_YOUNG } else { SILENCE }) => {}
         }
         if !young {
-            heard(Heard::Silence);
+            heard(DialSignal::NoAnswer);
         }
     }
 }
@@ -73,7 +73,7 @@ mod tests {
         let (left, pauses, silences) = (Cell::new(unanswered), Cell::new(0), Cell::new(0));
         let started = Instant::now();
         let heard = |heard| {
-            let count = if heard == Heard::Pause { &pauses } else { &silences };
+            let count = if heard == DialSignal::Slow { &pauses } else { &silences };
             count.set(count.get() + 1);
         };
         let dial = || async {
@@ -83,7 +83,7 @@ mod tests {
             }
             Err(DialError::Refused)
         };
-        let dialling = dial_beside(dial, || age + started.elapsed(), heard);
+        let dialling = dial_hedged(dial, || age + started.elapsed(), heard);
         let result = timeout(Duration::from_secs(15), dialling).await;
         (result.is_ok().then(|| started.elapsed().as_millis() / 100), pauses.get(), silences.get())
     }

@@ -16,12 +16,12 @@ use tokio::time::{sleep, timeout};
 
 use crate::proxy::connect::deadline::{Deadline, RETRY, wait_until_dialable};
 use crate::proxy::connect::direct::dial_directly;
-use crate::proxy::connect::hedge::{Heard, dial_beside};
-use crate::proxy::policy::resolve::Judge;
+use crate::proxy::connect::hedge::{DialSignal, dial_hedged};
+use crate::proxy::policy::resolve::TargetResolver;
 use crate::proxy::policy::{Policy, judge_unknown};
 use crate::state::Watcher;
 use crate::target::datagrams::{Datagrams, Way};
-use crate::target::dial::{Dial, DialError, Dialled, Host, Located, Tailnet, Target};
+use crate::target::dial::{Dial, DialError, DialOutcome, Host, ResolvedAddress, Tailnet, Target};
 use crate::target::ranges::is_of_a_tailnet;
 
 /// Between the dials to several addresses of one name: as tailscaled and Go have it (RFC 8305 recommends 250 ms).
@@ -40,7 +40,7 @@ pub struct Connector<D> {
     policy: Policy,
     state: Watcher,
     timeout: Duration,
-    observe: Box<dyn Fn(Heard) + Send + Sync>,
+    observe: Box<dyn Fn(DialSignal) + Send + Sync>,
 }
 
 impl<D: Dial> Connector<D> {
@@ -50,7 +50,7 @@ impl<D: Dial> Connector<D> {
         policy: Policy,
         state: Watcher,
         timeout: Duration,
-        observe: impl Fn(Heard) + Send + Sync + 'static,
+        observe: impl Fn(DialSignal) + Send + Sync + 'static,
     ) -> Self {
         Self { dial, policy, state, timeout, observe: Box::new(observe) }
     }
@@ -110,7 +110,7 @@ impl<D: Dial> Connector<D> {
     async fn connect_to_first_of(
         &self,
         target: &Target,
-        places: &[Located],
+        places: &[ResolvedAddress],
         deadline: Deadline<'_>,
     ) -> Result<Connection, DialError> {
         if let [only] = places {
@@ -138,36 +138,36 @@ impl<D: Dial> Connector<D> {
     /// Connects to `at`, which is `target` or one of the addresses that its name stands for.
     async fn connect_to(&self, target: &Target, at: &Target, deadline: Deadline<'_>) -> Result<Connection, DialError> {
         match self.dial_when_ready(at, deadline).await? {
-            Dialled::Tailnet(connection) => Ok(Connection::Tailnet(connection)),
-            Dialled::Outside(address) => {
+            DialOutcome::Tailnet(connection) => Ok(Connection::Tailnet(connection)),
+            DialOutcome::Direct(address) => {
                 self.policy.judge_outside(target, address)?;
                 deadline.by("dialling directly", dial_directly(address)).await.map(Connection::Direct)
             }
         }
     }
 
-    async fn dial_when_ready(&self, target: &Target, deadline: Deadline<'_>) -> Result<Dialled, DialError> {
+    async fn dial_when_ready(&self, target: &Target, deadline: Deadline<'_>) -> Result<DialOutcome, DialError> {
         loop {
             deadline.ready().await?;
-            let error = match deadline.by("no answer through the tailnet", self.dial_beside(target)).await {
+            let error = match deadline.by("no answer through the tailnet", self.dial_hedged(target)).await {
                 // Nobody has the address yet, or nobody at all.
-                Ok(Dialled::Outside(address))
+                Ok(DialOutcome::Direct(address))
                     if deadline.is_early() && is_of_a_tailnet(address.ip()) && deadline.leaves_a_retry() =>
                 {
                     sleep(RETRY).await;
                     continue;
                 }
                 Ok(dialled) => {
-                    if matches!(dialled, Dialled::Tailnet(..)) {
-                        (self.observe)(Heard::Answer);
+                    if matches!(dialled, DialOutcome::Tailnet(..)) {
+                        (self.observe)(DialSignal::Answered);
                     }
                     return Ok(dialled);
                 }
                 Err(error) => error,
             };
             match error {
-                DialError::Refused => (self.observe)(Heard::Answer),
-                DialError::TimedOut(_) => (self.observe)(Heard::Silence),
+                DialError::Refused => (self.observe)(DialSignal::Answered),
+                DialError::TimedOut(_) => (self.observe)(DialSignal::NoAnswer),
                 _ => {}
             }
             // A tailscaled that has just started may not know all nodes yet.
@@ -185,12 +185,12 @@ impl<D: Dial> Connector<D> {
         Deadline::new(&self.state, self.timeout)
     }
 
-    fn judge<'a>(&'a self, deadline: Deadline<'a>) -> Judge<'a, D> {
-        Judge { dial: &self.dial, policy: &self.policy, deadline, observe: &*self.observe }
+    fn judge<'a>(&'a self, deadline: Deadline<'a>) -> TargetResolver<'a, D> {
+        TargetResolver { dial: &self.dial, policy: &self.policy, deadline, observe: &*self.observe }
     }
 
-    async fn dial_beside(&self, target: &Target) -> Result<Dialled, DialError> {
-        dial_beside(|| self.dial.dial(target), || self.age(), &self.observe).await
+    async fn dial_hedged(&self, target: &Target) -> Result<DialOutcome, DialError> {
+        dial_hedged(|| self.dial.dial(target), || self.age(), &self.observe).await
     }
 
     fn age(&self) -> Duration {
@@ -217,17 +217,17 @@ mod tests {
     use super::*;
     use crate::config::types::enums::Direct;
     use crate::state::{Phase, Publisher};
-    use crate::target::dial::Place;
+    use crate::target::dial::Resolution;
     use std::sync::atomic::{AtomicU32, Ordering};
 
     /// Fails as tailscaled does while it ends, as often as told, then names an address outside.
     struct Ending(AtomicU32, SocketAddr);
 
     impl Dial for Ending {
-        async fn dial(&self, _: &Target) -> Result<Dialled, DialError> {
+        async fn dial(&self, _: &Target) -> Result<DialOutcome, DialError> {
             match self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)) {
                 Ok(_) => Err(DialError::Tailscaled("connection reset".into())),
-                Err(_) => Ok(Dialled::Outside(self.1)),
+                Err(_) => Ok(DialOutcome::Direct(self.1)),
             }
         }
 
@@ -235,8 +235,8 @@ mod tests {
             Ok(String::new())
         }
 
-        async fn locate(&self, _: &Target, _: bool) -> Result<Place, DialError> {
-            Ok(Place::Name)
+        async fn locate(&self, _: &Target, _: bool) -> Result<Resolution, DialError> {
+            Ok(Resolution::Name)
         }
 
         async fn associate(&self) -> Result<Datagrams, DialError> {

@@ -12,7 +12,7 @@ use tokio::time::sleep;
 
 use crate::proxy::listener::stream::Stream;
 use crate::proxy::relay::client_end::{ClientEnd, ClientSocket};
-use crate::proxy::relay::limits::{Carried, Patience, SILENCE_AT_THE_END};
+use crate::proxy::relay::limits::{RelayLimits, SILENCE_AT_THE_END, Traffic};
 
 /// How often a client is looked at, and while it waits for an answer: its target is to hear soon that nobody does.
 const STEP: Duration = Duration::from_secs(1);
@@ -28,7 +28,7 @@ pub struct Watched(Watch);
 #[derive(Clone)]
 pub struct Watch {
     stream: Arc<Mutex<Stream>>,
-    carried: Arc<Carried>,
+    carried: Arc<Traffic>,
 }
 
 impl Watched {
@@ -48,13 +48,13 @@ impl Watched {
 }
 
 impl Watch {
-    pub fn carried(&self) -> &Carried {
+    pub fn carried(&self) -> &Traffic {
         &self.carried
     }
 
     /// Ends when nobody waits for an answer any more: the client has closed its socket while a request that has left whole
     /// waits (`waits`), or has ended its side and nothing was carried for as long as `patience` says.
-    pub async fn abandoned(&self, patience: &Patience, waits: impl Fn() -> bool) {
+    pub async fn abandoned(&self, patience: &RelayLimits, waits: impl Fn() -> bool) {
         let socket = ClientSocket::find(&self.stream());
         let (mut silent, mut before) = (Duration::ZERO, 0);
         loop {

@@ -52,7 +52,7 @@ struct Exchange<'a, D> {
 }
 
 /// Serves one client to the end: request after request, or as a tunnel.
-pub async fn serve<D: Dial>(proxy: &Proxy<D>, stream: Stream, from: &str) {
+pub async fn serve_http<D: Dial>(proxy: &Proxy<D>, stream: Stream, from: &str) {
     let exchange = Exchange {
         proxy,
         from,

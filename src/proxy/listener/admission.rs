@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::memory::accept_throttle::Headroom;
+use crate::memory::accept_throttle::AcceptThrottle;
 
 /// The leave for one connection, which lasts until it is dropped.
 pub type Permit = OwnedSemaphorePermit;
@@ -14,11 +14,11 @@ pub type Permit = OwnedSemaphorePermit;
 #[derive(Clone, Debug)]
 pub struct Admission {
     permits: Arc<Semaphore>,
-    headroom: Arc<Headroom>,
+    headroom: Arc<AcceptThrottle>,
 }
 
 impl Admission {
-    pub fn new(most: usize, headroom: Headroom) -> Self {
+    pub fn new(most: usize, headroom: AcceptThrottle) -> Self {
         Self { permits: Arc::new(Semaphore::new(most)), headroom: Arc::new(headroom) }
     }
 

@@ -145,7 +145,7 @@ impl Drop for SocketFile {
 /// Serves clients of `listener` until `stop`; then its socket closes, so that new clients are refused. Those that wait
 /// already are served still: for them it would be a connection lost. Connections run on in `connections`; each keeps its
 /// permit until it ends. (A task around `client` that did so would hold its future twice.)
-pub async fn serve<F: Future<Output = ()> + Send + 'static>(
+pub async fn serve_clients<F: Future<Output = ()> + Send + 'static>(
     listener: Listener,
     admission: Admission,
     connections: TaskTracker,

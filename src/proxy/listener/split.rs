@@ -11,30 +11,30 @@ use crate::net::unix_stream::LocalStream;
 use crate::proxy::listener::stream::Stream;
 
 /// The side that is read from.
-pub enum Reads<'a> {
+pub enum ReadHalf<'a> {
     Tcp(tcp::ReadHalf<'a>),
     Unix(&'a LocalStream),
 }
 
 /// The side that is written to. Shut down, it ends its direction alone.
-pub enum Writes<'a> {
+pub enum WriteHalf<'a> {
     Tcp(tcp::WriteHalf<'a>),
     Unix(&'a LocalStream),
 }
 
 impl Stream {
-    pub fn halves(&mut self) -> (Reads<'_>, Writes<'_>) {
+    pub fn halves(&mut self) -> (ReadHalf<'_>, WriteHalf<'_>) {
         match self {
             Self::Tcp(stream) => {
                 let (reads, writes) = stream.split();
-                (Reads::Tcp(reads), Writes::Tcp(writes))
+                (ReadHalf::Tcp(reads), WriteHalf::Tcp(writes))
             }
-            Self::Unix(stream) => (Reads::Unix(stream), Writes::Unix(stream)),
+            Self::Unix(stream) => (ReadHalf::Unix(stream), WriteHalf::Unix(stream)),
         }
     }
 }
 
-impl Reads<'_> {
+impl ReadHalf<'_> {
     pub fn tcp(&self) -> Option<&TcpStream> {
         match self {
             Self::Tcp(half) => Some(half.as_ref()),
@@ -43,7 +43,7 @@ impl Reads<'_> {
     }
 }
 
-impl Writes<'_> {
+impl WriteHalf<'_> {
     pub fn tcp(&self) -> Option<&TcpStream> {
         match self {
             Self::Tcp(half) => Some(half.as_ref()),
@@ -52,7 +52,7 @@ impl Writes<'_> {
     }
 }
 
-impl AsyncRead for Reads<'_> {
+impl AsyncRead for ReadHalf<'_> {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(half) => Pin::new(half).poll_read(context, buffer),
@@ -61,7 +61,7 @@ impl AsyncRead for Reads<'_> {
     }
 }
 
-impl AsyncWrite for Writes<'_> {
+impl AsyncWrite for WriteHalf<'_> {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Tcp(half) => Pin::new(half).poll_write(context, bytes),

@@ -8,7 +8,7 @@ use std::sync::{PoisonError, RwLock};
 
 use crate::config::types::enums::Direct;
 use crate::config::types::rule::Rule;
-use crate::proxy::policy::reserved::{Forbidden, forbidden};
+use crate::proxy::policy::reserved::{Reserved, reserved_range};
 use crate::target::dial::{DialError, Host, Target};
 
 /// What may be reached. `deny` wins over `allow`; with an `allow` nothing else may be reached; an address that `allow`
@@ -79,7 +79,7 @@ impl Policy {
             return Ok(());
         }
         // An exit node would lead to the metadata of the machine that it runs on.
-        if let Some(why @ Forbidden::Local(_)) = forbidden(address) {
+        if let Some(why @ Reserved::Local(_)) = reserved_range(address) {
             return Err(DialError::Policy(format!("{address} is {why}")));
         }
         if self.allow.is_empty() || self.allows_name(target) {
@@ -93,7 +93,7 @@ impl Policy {
         self.judge_address(target, address.ip())?;
         // A network that tailnet addresses are in is no leave to send packets for them into the container's own.
         let is_named = self.allow.iter().any(|rule| rule.is_address(address.ip(), address.port()));
-        let belongs_inside = forbidden(address.ip()) == Some(Forbidden::Tailnet);
+        let belongs_inside = reserved_range(address.ip()) == Some(Reserved::Tailnet);
         if is_named || (!belongs_inside && self.allows_address(address.ip(), address.port())) {
             return Ok(());
         }
@@ -142,7 +142,7 @@ impl Policy {
 
 /// Judges an address that tailscaled could not reach: a tailnet address is one that no node has.
 pub fn judge_unknown(address: IpAddr) -> Result<(), DialError> {
-    forbidden(address).map_or(Ok(()), |why| Err(DialError::Policy(format!("{address} is {why}"))))
+    reserved_range(address).map_or(Ok(()), |why| Err(DialError::Policy(format!("{address} is {why}"))))
 }
 
 #[cfg(test)]

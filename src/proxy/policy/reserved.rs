@@ -6,14 +6,14 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Why an address is forbidden.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Forbidden {
+pub enum Reserved {
     /// On any way.
     Local(&'static str),
     /// Past the tailnet: no node has it, or tailscaled would lead there.
     Tailnet,
 }
 
-impl fmt::Display for Forbidden {
+impl fmt::Display for Reserved {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Local(what) => what,
@@ -23,25 +23,25 @@ impl fmt::Display for Forbidden {
 }
 
 /// Whether `address` is forbidden unless `allow` names it.
-pub fn forbidden(address: IpAddr) -> Option<Forbidden> {
+pub fn reserved_range(address: IpAddr) -> Option<Reserved> {
     match address.to_canonical() {
-        IpAddr::V4(v4) => forbidden_v4(v4),
-        IpAddr::V6(v6) => forbidden_v6(v6),
+        IpAddr::V4(v4) => reserved_v4(v4),
+        IpAddr::V6(v6) => reserved_v6(v6),
     }
 }
 
-fn forbidden_v4(address: Ipv4Addr) -> Option<Forbidden> {
+fn reserved_v4(address: Ipv4Addr) -> Option<Reserved> {
     let [a, b, ..] = address.octets();
     if address.is_link_local() {
-        Some(Forbidden::Local("a link-local or metadata address"))
+        Some(Reserved::Local("a link-local or metadata address"))
     } else if a == 100 && (64..128).contains(&b) {
-        Some(Forbidden::Tailnet)
+        Some(Reserved::Tailnet)
     } else {
         None
     }
 }
 
-fn forbidden_v6(address: Ipv6Addr) -> Option<Forbidden> {
+fn reserved_v6(address: Ipv6Addr) -> Option<Reserved> {
     match address.segments() {
         // NAT64 (RFC 6052) carries an IPv4 address in its last 32 bits.
         [0x64, 0xff9b, 0, 0, 0, 0, high, low]
@@ -52,11 +52,11 @@ fn forbidden_v6(address: Ipv6Addr) -> Option<Forbidden> {
         // 6to4 (RFC 3056) carries it behind its prefix.
         | [0x2002, high, low, ..] => {
             let [[a, b], [c, d]] = [high.to_be_bytes(), low.to_be_bytes()];
-            forbidden_v4(Ipv4Addr::new(a, b, c, d))
+            reserved_v4(Ipv4Addr::new(a, b, c, d))
         }
-        [first, ..] if first & 0xffc0 == 0xfe80 => Some(Forbidden::Local("a link-local address")),
-        [0xfd00, 0xec2, ..] => Some(Forbidden::Local("a metadata address")),
-        [0xfd7a, 0x115c, 0xa1e0, ..] => Some(Forbidden::Tailnet),
+        [first, ..] if first & 0xffc0 == 0xfe80 => Some(Reserved::Local("a link-local address")),
+        [0xfd00, 0xec2, ..] => Some(Reserved::Local("a metadata address")),
+        [0xfd7a, 0x115c, 0xa1e0, ..] => Some(Reserved::Tailnet),
         _ => None,
     }
 }

@@ -6,9 +6,9 @@ use std::time::Duration;
 use tokio::time::{sleep, timeout};
 
 use crate::proxy::connect::deadline::{Deadline, RETRY};
-use crate::proxy::connect::hedge::Heard;
+use crate::proxy::connect::hedge::DialSignal;
 use crate::proxy::policy::Policy;
-use crate::target::dial::{Dial, DialError, Host, Located, Place, Target};
+use crate::target::dial::{Dial, DialError, Host, Resolution, ResolvedAddress, Target};
 
 /// How often a name is looked up again that nobody knows yet: it may be one for the container's own name server.
 const LOOK_UP_AGAIN: Duration = Duration::from_millis(200);
@@ -17,15 +17,15 @@ const LOOK_UP_AGAIN: Duration = Duration::from_millis(200);
 const LOOK_UP_EARLY: Duration = Duration::from_secs(1);
 
 /// Judges for one client.
-pub struct Judge<'a, D> {
+pub struct TargetResolver<'a, D> {
     pub dial: &'a D,
     pub policy: &'a Policy,
     pub deadline: Deadline<'a>,
     /// Hears of lookups without an answer.
-    pub observe: &'a (dyn Fn(Heard) + Send + Sync),
+    pub observe: &'a (dyn Fn(DialSignal) + Send + Sync),
 }
 
-impl<D: Dial> Judge<'_, D> {
+impl<D: Dial> TargetResolver<'_, D> {
     /// A node has two names, one of them with the tailnet's domain: a rule about either is about the node.
     pub async fn as_given(&self, target: &Target) -> Result<(), DialError> {
         if matches!(target.host, Host::Name(_)) && self.policy.has_rules_about_names() {
@@ -42,13 +42,13 @@ impl<D: Dial> Judge<'_, D> {
 
     /// Where the target is a name: the addresses to dial instead, at least one. A name of others may stand for several, and
     /// for other ones the next time it is asked for. `None` where tailscaled is to be given the target as it is.
-    pub async fn place(&self, target: &Target) -> Result<Option<Vec<Located>>, DialError> {
+    pub async fn place(&self, target: &Target) -> Result<Option<Vec<ResolvedAddress>>, DialError> {
         let Host::Name(_) = target.host else { return Ok(None) };
         self.locate(target).await
     }
 
     /// The same for an address, too: whether a node leads there.
-    pub async fn locate(&self, target: &Target) -> Result<Option<Vec<Located>>, DialError> {
+    pub async fn locate(&self, target: &Target) -> Result<Option<Vec<ResolvedAddress>>, DialError> {
         let located = loop {
             self.deadline.ready().await?;
             let is_early = self.deadline.is_early();
@@ -67,15 +67,15 @@ impl<D: Dial> Judge<'_, D> {
                     sleep(LOOK_UP_AGAIN).await;
                 }
                 Err(error @ DialError::TimedOut(_)) => {
-                    (self.observe)(Heard::Silence);
+                    (self.observe)(DialSignal::NoAnswer);
                     return Err(error);
                 }
                 result => break result?,
             }
         };
         match located {
-            Place::Name => Ok(None),
-            Place::Addresses { name, addresses } => {
+            Resolution::Name => Ok(None),
+            Resolution::Addresses { name, addresses } => {
                 // A rule about the name that answered is about this one.
                 if let (Some(name), Host::Name(_)) = (name, &target.host) {
                     self.policy.judge_other_name(&Target { host: Host::Name(name), port: target.port })?;
@@ -87,11 +87,11 @@ impl<D: Dial> Judge<'_, D> {
 }
 
 /// Those of the addresses that may be reached.
-fn allowed(policy: &Policy, target: &Target, addresses: &[Located]) -> Result<Vec<Located>, DialError> {
+fn allowed(policy: &Policy, target: &Target, addresses: &[ResolvedAddress]) -> Result<Vec<ResolvedAddress>, DialError> {
     let mut refusal = DialError::Host(format!("{target} has no address"));
     let mut allowed = Vec::new();
     for located in addresses {
-        let Located { address, inside } = *located;
+        let ResolvedAddress { address, inside } = *located;
         let judged = if inside {
             policy.judge_address(target, address)
         } else {
@@ -114,13 +114,13 @@ mod tests {
     use crate::config::types::enums::Direct;
     use crate::config::types::rule::Rule;
 
-    fn located(address: &str, inside: bool) -> Located {
-        Located { address: address.parse().expect("address"), inside }
+    fn located(address: &str, inside: bool) -> ResolvedAddress {
+        ResolvedAddress { address: address.parse().expect("address"), inside }
     }
 
-    fn judge(deny: &str, addresses: &[&str]) -> Result<Vec<Located>, DialError> {
+    fn judge(deny: &str, addresses: &[&str]) -> Result<Vec<ResolvedAddress>, DialError> {
         let policy = Policy::new(Direct::Allow, Vec::new(), vec![Rule::parse(deny).expect("a rule")]);
-        let addresses: Vec<Located> = addresses.iter().map(|address| located(address, true)).collect();
+        let addresses: Vec<ResolvedAddress> = addresses.iter().map(|address| located(address, true)).collect();
         allowed(&policy, &Target::new("web", 80), &addresses)
     }
 

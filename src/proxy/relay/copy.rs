@@ -9,10 +9,10 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 
-use crate::memory::upload_throttle::Brake;
-use crate::proxy::listener::split::{Reads, Writes};
-use crate::proxy::relay::limits::Tally;
-use crate::proxy::relay::migration::Ties;
+use crate::memory::upload_throttle::UploadThrottle;
+use crate::proxy::listener::split::{ReadHalf, WriteHalf};
+use crate::proxy::relay::limits::ByteCounter;
+use crate::proxy::relay::migration::MigrationGuard;
 use crate::proxy::relay::splice::{Moved, bound_sockets, splice};
 
 /// tailscaled writes at most 32 KiB at a time; between TCP connections more waits.
@@ -58,11 +58,11 @@ enum Step {
 /// Carries bytes until `from` ends or the connection leaves, held up by `brake`. All but waiting for bytes is in boxes
 /// of its own: a silent connection has none.
 pub async fn copy(
-    from: &mut Reads<'_>,
-    to: &mut Writes<'_>,
-    carried: &Tally,
-    brake: &Brake,
-    ties: &Ties<'_>,
+    from: &mut ReadHalf<'_>,
+    to: &mut WriteHalf<'_>,
+    carried: &ByteCounter,
+    brake: &UploadThrottle,
+    ties: &MigrationGuard<'_>,
 ) -> Result<Copied, Broken> {
     let (mut is_bound, mut may_splice) = (false, true);
     loop {
@@ -93,10 +93,10 @@ pub async fn copy(
 
 /// Hands on what waits and says how much that was; `None` at the end.
 async fn pass(
-    from: &mut Reads<'_>,
-    to: &mut Writes<'_>,
-    carried: &Tally,
-    ties: &Ties<'_>,
+    from: &mut ReadHalf<'_>,
+    to: &mut WriteHalf<'_>,
+    carried: &ByteCounter,
+    ties: &MigrationGuard<'_>,
 ) -> Result<Option<usize>, Broken> {
     match poll_fn(|context| step(from, to, context)).await? {
         Step::Ended => Ok(None),
@@ -114,7 +114,7 @@ async fn pass(
 }
 
 /// Counts each part as it goes: a reader that is slow is not silent.
-async fn write_all(to: &mut Writes<'_>, mut bytes: &[u8], carried: &Tally) -> io::Result<()> {
+async fn write_all(to: &mut WriteHalf<'_>, mut bytes: &[u8], carried: &ByteCounter) -> io::Result<()> {
     while !bytes.is_empty() {
         match to.write(bytes).await? {
             0 => return Err(io::ErrorKind::WriteZero.into()),
@@ -128,7 +128,7 @@ async fn write_all(to: &mut Writes<'_>, mut bytes: &[u8], carried: &Tally) -> io
 }
 
 /// Reads and drops until `from` ends.
-pub async fn discard(from: &mut Reads<'_>, carried: &Tally) -> Result<(), Broken> {
+pub async fn discard(from: &mut ReadHalf<'_>, carried: &ByteCounter) -> Result<(), Broken> {
     while let bytes @ 1.. = poll_fn(|context| SHARED.with_borrow_mut(|buffer| read(from, buffer, context))).await? {
         carried.add(bytes);
     }
@@ -136,7 +136,7 @@ pub async fn discard(from: &mut Reads<'_>, carried: &Tally) -> Result<(), Broken
 }
 
 /// No byte stays in the shared buffer when this returns.
-fn step(from: &mut Reads<'_>, to: &mut Writes<'_>, context: &mut Context<'_>) -> Poll<Result<Step, Broken>> {
+fn step(from: &mut ReadHalf<'_>, to: &mut WriteHalf<'_>, context: &mut Context<'_>) -> Poll<Result<Step, Broken>> {
     SHARED.with_borrow_mut(|buffer| {
         let bytes = match ready!(read(from, buffer, context))? {
             0 => return Poll::Ready(Ok(Step::Ended)),
@@ -153,7 +153,7 @@ fn step(from: &mut Reads<'_>, to: &mut Writes<'_>, context: &mut Context<'_>) ->
     })
 }
 
-fn read(from: &mut Reads<'_>, buffer: &mut [u8], context: &mut Context<'_>) -> Poll<Result<usize, Broken>> {
+fn read(from: &mut ReadHalf<'_>, buffer: &mut [u8], context: &mut Context<'_>) -> Poll<Result<usize, Broken>> {
     let mut buffer = ReadBuf::new(buffer);
     ready!(Pin::new(from).poll_read(context, &mut buffer)).map_err(Broken::Reading)?;
     Poll::Ready(Ok(buffer.filled().len()))

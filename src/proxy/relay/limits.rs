@@ -9,28 +9,28 @@ use prometheus_client::metrics::counter::Counter;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use crate::memory::upload_throttle::Brake;
+use crate::memory::upload_throttle::UploadThrottle;
 use crate::proxy::metrics::counters::Counters;
 use crate::proxy::metrics::labels::Direction;
 use crate::target::dial::RelayTerms;
 
 /// Bytes that a relay has carried.
 #[derive(Debug, Default)]
-pub struct Carried {
-    pub sent: Tally,
-    pub received: Tally,
+pub struct Traffic {
+    pub sent: ByteCounter,
+    pub received: ByteCounter,
     /// From the client, when the target listened no more.
-    pub unheard: Tally,
+    pub unheard: ByteCounter,
 }
 
 /// Counts bytes of one connection, and with them those of all.
 #[derive(Debug, Default)]
-pub struct Tally {
+pub struct ByteCounter {
     here: AtomicU64,
     everywhere: Counter,
 }
 
-impl Tally {
+impl ByteCounter {
     fn within(everywhere: Counter) -> Self {
         Self { here: AtomicU64::new(0), everywhere }
     }
@@ -45,13 +45,13 @@ impl Tally {
     }
 }
 
-impl Carried {
+impl Traffic {
     /// Counted in `counters`, too.
     pub fn within(counters: &Counters) -> Self {
         Self {
-            sent: Tally::within(counters.bytes(Direction::Sent)),
-            received: Tally::within(counters.bytes(Direction::Received)),
-            unheard: Tally::default(),
+            sent: ByteCounter::within(counters.bytes(Direction::Sent)),
+            received: ByteCounter::within(counters.bytes(Direction::Received)),
+            unheard: ByteCounter::default(),
         }
     }
 
@@ -78,7 +78,7 @@ impl Carried {
 
 /// How long a connection may be silent.
 #[derive(Clone, Debug)]
-pub struct Patience {
+pub struct RelayLimits {
     /// Once one side has ended, where the other is known to be there: ends are carried through, or the client's socket
     /// is seen to be open.
     pub half_closed: Duration,
@@ -90,10 +90,10 @@ pub struct Patience {
     /// Cancelled when the daemon drains.
     pub draining: CancellationToken,
     /// Holds up what clients send.
-    pub brake: Brake,
+    pub brake: UploadThrottle,
 }
 
-impl Patience {
+impl RelayLimits {
     /// The same for a client's connection that tailscaled relays.
     pub fn terms(&self) -> RelayTerms {
         RelayTerms { half_closed: self.half_closed, idle: self.idle, counts_traffic: true }
@@ -110,7 +110,7 @@ impl Patience {
 pub const SILENCE_AT_THE_END: Duration = Duration::from_millis(250);
 
 /// Ends when nothing was carried for `limit`, at the latest an eighth of it later.
-pub async fn idle(carried: &Carried, limit: Option<Duration>) {
+pub async fn idle(carried: &Traffic, limit: Option<Duration>) {
     match limit {
         // In a box: most connections have no limit.
         Some(limit) => Box::pin(silent_for(carried, limit)).await,
@@ -118,7 +118,7 @@ pub async fn idle(carried: &Carried, limit: Option<Duration>) {
     }
 }
 
-async fn silent_for(carried: &Carried, limit: Duration) {
+async fn silent_for(carried: &Traffic, limit: Duration) {
     let (mut silent, step) = (Duration::ZERO, limit / 8);
     let mut before = 0;
     while silent < limit {
@@ -132,9 +132,9 @@ async fn silent_for(carried: &Carried, limit: Duration) {
 /// Lets `direction` finish, or ends it when nothing was carried for `silence`, or for a moment at a stop.
 pub async fn until_silent<T>(
     direction: impl Future<Output = io::Result<T>>,
-    carried: &Carried,
+    carried: &Traffic,
     mut silence: Duration,
-    patience: &Patience,
+    patience: &RelayLimits,
 ) -> io::Result<T> {
     let mut direction = pin!(direction);
     let mut draining = false;

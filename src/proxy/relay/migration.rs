@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// Of one connection, known to both its directions.
-pub struct Ties<'a> {
+pub struct MigrationGuard<'a> {
     /// Whether it is to go on elsewhere, now that it carries much. `None` where it stays.
     leaves: Option<&'a (dyn Fn() -> bool + Sync)>,
     bound: AtomicUsize,
@@ -14,7 +14,7 @@ pub struct Ties<'a> {
 /// Binds until it is dropped.
 pub struct Tie<'a>(&'a AtomicUsize);
 
-impl<'a> Ties<'a> {
+impl<'a> MigrationGuard<'a> {
     /// Of a connection that stays.
     pub const fn lasting() -> Self {
         Self { leaves: None, bound: AtomicUsize::new(0), ended: AtomicBool::new(false) }
@@ -57,7 +57,7 @@ mod tests {
 
     #[test]
     fn only_a_connection_that_holds_nothing_and_is_whole_leaves() {
-        let ties = Ties::loose(&|| true);
+        let ties = MigrationGuard::loose(&|| true);
         assert!(ties.leaves());
         let tie = ties.bind();
         assert!(!ties.leaves());
@@ -65,7 +65,7 @@ mod tests {
         assert!(ties.leaves());
         ties.end();
         assert!(!ties.leaves());
-        assert!(!Ties::loose(&|| false).leaves());
-        assert!(!Ties::lasting().leaves());
+        assert!(!MigrationGuard::loose(&|| false).leaves());
+        assert!(!MigrationGuard::lasting().leaves());
     }
 }

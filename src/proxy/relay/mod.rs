@@ -16,13 +16,13 @@ use std::pin::pin;
 
 use tokio::io::AsyncWriteExt;
 
-use crate::memory::upload_throttle::Brake;
-use crate::proxy::listener::split::{Reads, Writes};
+use crate::memory::upload_throttle::UploadThrottle;
+use crate::proxy::listener::split::{ReadHalf, WriteHalf};
 use crate::proxy::listener::stream::Stream;
 use crate::proxy::relay::client_end::{ClientEnd, ClientSocket};
 use crate::proxy::relay::copy::{Broken, Copied, copy, discard};
-use crate::proxy::relay::limits::{Carried, Patience, idle, until_silent};
-use crate::proxy::relay::migration::Ties;
+use crate::proxy::relay::limits::{RelayLimits, Traffic, idle, until_silent};
+use crate::proxy::relay::migration::MigrationGuard;
 use crate::proxy::relay::resets::BrokenBy;
 
 /// Whether the target may hear that the client has stopped sending.
@@ -38,9 +38,9 @@ pub enum HalfClose {
 #[derive(Clone, Copy)]
 pub struct Terms<'a> {
     pub half_close: HalfClose,
-    pub patience: &'a Patience,
-    pub carried: &'a Carried,
-    pub ties: &'a Ties<'a>,
+    pub patience: &'a RelayLimits,
+    pub carried: &'a Traffic,
+    pub ties: &'a MigrationGuard<'a>,
 }
 
 /// Relays until the end. Once one side has ended, the other gets as long as it has something to say, and
@@ -50,10 +50,10 @@ pub async fn relay(
     mut client: Stream,
     mut target: Stream,
     half_close: HalfClose,
-    patience: &Patience,
-    carried: &Carried,
+    patience: &RelayLimits,
+    carried: &Traffic,
 ) -> io::Result<()> {
-    let terms = Terms { half_close, patience, carried, ties: &Ties::lasting() };
+    let terms = Terms { half_close, patience, carried, ties: &MigrationGuard::lasting() };
     relay_until(&mut client, &mut target, terms).await.map(drop)
 }
 
@@ -101,7 +101,7 @@ async fn carry(client: &mut Stream, target: &mut Stream, terms: Terms<'_>, broke
 /// Lets the answer come to a client that has ended its side. With the client's `socket`, only while it is not closed.
 async fn rest_of_answer(
     answer: impl Future<Output = io::Result<Copied>>,
-    client: &Reads<'_>,
+    client: &ReadHalf<'_>,
     socket: Option<ClientSocket>,
     Terms { patience, carried, .. }: Terms<'_>,
 ) -> io::Result<Copied> {
@@ -118,12 +118,12 @@ async fn rest_of_answer(
 }
 
 async fn answer(
-    mut target: Reads<'_>,
-    mut client: Writes<'_>,
+    mut target: ReadHalf<'_>,
+    mut client: WriteHalf<'_>,
     terms: Terms<'_>,
     broken: &BrokenBy,
 ) -> io::Result<Copied> {
-    match copy(&mut target, &mut client, &terms.carried.received, &Brake::default(), terms.ties).await {
+    match copy(&mut target, &mut client, &terms.carried.received, &UploadThrottle::default(), terms.ties).await {
         Ok(Copied::Leaves) => return Ok(Copied::Leaves),
         Ok(Copied::All) => {}
         // tailscaled closes its socket with bytes of ours unread when the target has ended: the kernel then reports
@@ -141,14 +141,14 @@ async fn answer(
 
 /// Gives back what it has read to the end.
 async fn request<'a>(
-    mut client: Reads<'a>,
-    mut target: Writes<'_>,
+    mut client: ReadHalf<'a>,
+    mut target: WriteHalf<'_>,
     terms: Terms<'_>,
     broken: &BrokenBy,
-) -> io::Result<(Copied, Reads<'a>)> {
+) -> io::Result<(Copied, ReadHalf<'a>)> {
     let Terms { half_close, patience, carried, ties } = terms;
     // tailscaled holds what waits to be sent through the tailnet, and nothing of what goes past it.
-    let brake = if half_close == HalfClose::Hold { patience.brake.clone() } else { Brake::default() };
+    let brake = if half_close == HalfClose::Hold { patience.brake.clone() } else { UploadThrottle::default() };
     let copied = match copy(&mut client, &mut target, &carried.sent, &brake, ties).await {
         Ok(Copied::All) if half_close == HalfClose::PassOn => end(&mut target, ties).await?,
         Ok(copied) => copied,
@@ -168,7 +168,7 @@ async fn request<'a>(
 }
 
 /// Tells `to` that nothing more comes; the last direction leaves that to the closing of the socket.
-async fn end(to: &mut Writes<'_>, ties: &Ties<'_>) -> io::Result<Copied> {
+async fn end(to: &mut WriteHalf<'_>, ties: &MigrationGuard<'_>) -> io::Result<Copied> {
     if !ties.one_has_ended() {
         to.shutdown().await?;
     }

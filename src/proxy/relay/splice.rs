@@ -17,7 +17,7 @@ use tokio::net::TcpStream;
 use tokio::task::coop::consume_budget;
 
 use crate::proxy::relay::copy::Broken;
-use crate::proxy::relay::limits::Tally;
+use crate::proxy::relay::limits::ByteCounter;
 
 /// More than the default of 64 KiB, since a large message of the loopback alone fills that. A user without privileges has
 /// 64 MiB for all pipes, beyond which a pipe keeps the default.
@@ -105,7 +105,7 @@ impl Pipe {
     }
 
     /// Hands on all that is in it, and counts each part as it goes: a reader that is slow is not silent.
-    async fn empty(&mut self, to: &TcpStream, carried: &Tally) -> io::Result<()> {
+    async fn empty(&mut self, to: &TcpStream, carried: &ByteCounter) -> io::Result<()> {
         let Some(ends) = &self.ends else { return Ok(()) };
         while self.waiting > 0 {
             let moved = to.try_io(Interest::WRITABLE, || {
@@ -165,7 +165,7 @@ fn is_within(stream: &TcpStream) -> bool {
 }
 
 /// Moves bytes from `from` to `to` for as long as many wait at a time.
-pub async fn splice(from: &TcpStream, to: &TcpStream, carried: &Tally) -> Result<Moved, Broken> {
+pub async fn splice(from: &TcpStream, to: &TcpStream, carried: &ByteCounter) -> Result<Moved, Broken> {
     loop {
         // Another one may end meanwhile.
         let Some(mut pipe) = Pipe::take() else { return Ok(Moved::Little) };

@@ -13,13 +13,13 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::proxy::listener::stream::Stream;
 use crate::proxy::relay::copy::Copied;
-use crate::proxy::relay::limits::{Carried, Patience};
-use crate::proxy::relay::migration::Ties;
+use crate::proxy::relay::limits::{RelayLimits, Traffic};
+use crate::proxy::relay::migration::MigrationGuard;
 use crate::proxy::relay::{HalfClose, Terms, relay, relay_until};
 
 /// Shared by all connections. The thread begins when it is needed first, and stays.
 #[derive(Debug, Default)]
-pub struct Lane {
+pub struct RelayWorker {
     other: OnceLock<Option<Handle>>,
     /// Connections that were found to carry much, and stayed on this thread or went to the other one.
     here: AtomicUsize,
@@ -42,15 +42,15 @@ impl Drop for Counted<'_> {
     }
 }
 
-impl Lane {
+impl RelayWorker {
     /// Relays here, and on the other thread from when it carries much and more such connections are here than there: one
     /// that is short or silent is not worth the move.
     pub async fn relay(
         &self,
         mut client: Stream,
         mut target: Stream,
-        patience: &Patience,
-        carried: &Arc<Carried>,
+        patience: &RelayLimits,
+        carried: &Arc<Traffic>,
     ) -> io::Result<()> {
         let stays = OnceLock::new();
         let leaves = || {
@@ -61,7 +61,7 @@ impl Lane {
             }
             leaves
         };
-        let terms = Terms { half_close: HalfClose::PassOn, patience, carried, ties: &Ties::loose(&leaves) };
+        let terms = Terms { half_close: HalfClose::PassOn, patience, carried, ties: &MigrationGuard::loose(&leaves) };
         let copied = relay_until(&mut client, &mut target, terms).await?;
         // Nothing but TCP on both sides is asked whether it leaves.
         if copied == Copied::Leaves
@@ -92,8 +92,8 @@ async fn there(
     other: &Handle,
     client: TcpStream,
     target: TcpStream,
-    patience: Patience,
-    carried: Arc<Carried>,
+    patience: RelayLimits,
+    carried: Arc<Traffic>,
 ) -> io::Result<()> {
     let (client, target) = (client.into_std()?, target.into_std()?);
     let relaying = other.spawn(async move {
@@ -107,7 +107,7 @@ async fn there(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::memory::upload_throttle::Brake;
+    use crate::memory::upload_throttle::UploadThrottle;
     use std::num::NonZeroUsize;
     use std::time::Duration;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -125,16 +125,16 @@ mod tests {
     }
 
     /// Sends much, ends its side, and has to get all of it back.
-    async fn exchange(lane: &Lane, number: u8) {
+    async fn exchange(lane: &RelayWorker, number: u8) {
         let ((mut client, near), (far, mut target)) = (pair().await, pair().await);
-        let patience = Patience {
+        let patience = RelayLimits {
             half_closed: LONG,
             half_closed_held: LONG,
             idle: None,
             draining: CancellationToken::new(),
-            brake: Brake::default(),
+            brake: UploadThrottle::default(),
         };
-        let carried = Arc::new(Carried::default());
+        let carried = Arc::new(Traffic::default());
         let relaying = lane.relay(Stream::Tcp(near), Stream::Tcp(far), &patience, &carried);
         let echoing = async {
             let mut request = Vec::new();
@@ -157,7 +157,7 @@ mod tests {
 
     #[tokio::test(flavor = "current_thread")]
     async fn connections_on_either_thread_carry_every_byte() {
-        let lane = Lane::default();
+        let lane = RelayWorker::default();
         exchange(&lane, 0).await;
         assert!(lane.other.get().is_none(), "one connection needs no other thread");
         let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);

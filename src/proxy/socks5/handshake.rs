@@ -35,7 +35,7 @@ pub struct Request {
 
 /// Why there is no request. The client has had its reply where there is one to give.
 #[derive(Debug, Error)]
-pub enum Malformed {
+pub enum HandshakeError {
     #[error("greeting: {0}")]
     Greeting(SocksServerError),
     #[error("greeting: the client does not offer method {wanted}")]
@@ -67,15 +67,15 @@ impl<T> AuthMethod<T> for Method {
 }
 
 /// Reads up to the request, and answers all that comes before it.
-pub async fn read<S>(client: &mut S, credentials: Option<&Credentials>) -> Result<Request, Malformed>
+pub async fn read_request<S>(client: &mut S, credentials: Option<&Credentials>) -> Result<Request, HandshakeError>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let method = Method(if credentials.is_some() { USER_AND_PASSWORD } else { NO_AUTHENTICATION });
     let negotiated = Socks5ServerProtocol::start(&mut *client).negotiate_auth(&[method]).await;
     negotiated.map_err(|error| match error {
-        SocksServerError::AuthMethodUnacceptable(_) => Malformed::NoMethod { wanted: method.0 },
-        error => Malformed::Greeting(error),
+        SocksServerError::AuthMethodUnacceptable(_) => HandshakeError::NoMethod { wanted: method.0 },
+        error => HandshakeError::Greeting(error),
     })?;
     if let Some(credentials) = credentials {
         authenticate(client, credentials).await?;
@@ -88,13 +88,13 @@ pub async fn reply(
     client: &mut (impl AsyncWrite + Unpin),
     reply: ReplyError,
     bound: SocketAddr,
-) -> Result<(), Malformed> {
+) -> Result<(), HandshakeError> {
     let mut message = vec![VERSION, reply.as_u8(), 0];
     message.extend(TargetAddr::Ip(bound).to_be_bytes()?);
     Ok(client.write_all(&message).await?)
 }
 
-async fn authenticate<S>(client: &mut S, credentials: &Credentials) -> Result<(), Malformed>
+async fn authenticate<S>(client: &mut S, credentials: &Credentials) -> Result<(), HandshakeError>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -105,7 +105,7 @@ where
         user.is_ok_and(|user| password.is_ok_and(|password| credentials.accept(user, password)))
     };
     client.write_all(&[PASSWORD_VERSION, if accepted { ACCEPTED } else { REFUSED }]).await?;
-    if accepted { Ok(()) } else { Err(Malformed::Credentials) }
+    if accepted { Ok(()) } else { Err(HandshakeError::Credentials) }
 }
 
 /// Bytes behind their length. An empty field is none that could be right, and is refused like any other.
@@ -115,7 +115,7 @@ async fn field(client: &mut (impl AsyncRead + Unpin)) -> io::Result<Zeroizing<Ve
     Ok(bytes)
 }
 
-async fn request<S>(client: &mut S) -> Result<Request, Malformed>
+async fn request<S>(client: &mut S) -> Result<Request, HandshakeError>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -123,7 +123,7 @@ where
     client.read_exact(&mut head).await?;
     let [version, command, _, address_type] = head;
     if version != VERSION {
-        return Err(Malformed::Version(version));
+        return Err(HandshakeError::Version(version));
     }
     match read_address(client, address_type).await {
         Ok(address) => Ok(Request { command, target: udp::target(address) }),

@@ -17,7 +17,7 @@ use crate::proxy::client::Proxy;
 use crate::proxy::connect::Connection;
 use crate::proxy::listener::stream::Stream;
 use crate::proxy::metrics::labels::{Outcome, Protocol};
-use crate::proxy::socks5::handshake::{Malformed, Request, USER_AND_PASSWORD};
+use crate::proxy::socks5::handshake::{HandshakeError, Request, USER_AND_PASSWORD};
 use crate::proxy::socks5::reply::reply_to;
 use crate::target::dial::{Dial, DialError, Tailnet, Target};
 
@@ -29,9 +29,9 @@ pub const UNSPECIFIED: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECI
 
 /// Why a client was not served.
 #[derive(Debug, Error)]
-enum Unserved {
+enum ServeError {
     #[error("handshake: {0}")]
-    Handshake(#[from] Malformed),
+    Handshake(#[from] HandshakeError),
     #[error("no complete request in time")]
     TooSlow,
     #[error("command {0} is not supported")]
@@ -42,7 +42,7 @@ enum Unserved {
     Dial { target: Target, error: DialError },
 }
 
-impl Unserved {
+impl ServeError {
     fn protocol(&self) -> Protocol {
         match self {
             Self::Command(SOCKS5_CMD_UDP_ASSOCIATE) | Self::Socket(_) => Protocol::Socks5Udp,
@@ -52,9 +52,9 @@ impl Unserved {
 
     fn outcome(&self) -> Outcome {
         match self {
-            Self::Handshake(Malformed::Credentials) => Outcome::Unauthorized,
-            Self::Handshake(Malformed::NoMethod { wanted: USER_AND_PASSWORD }) => Outcome::Unauthorized,
-            Self::Handshake(Malformed::NoMethod { .. }) | Self::Command(_) => Outcome::Unsupported,
+            Self::Handshake(HandshakeError::Credentials) => Outcome::Unauthorized,
+            Self::Handshake(HandshakeError::NoMethod { wanted: USER_AND_PASSWORD }) => Outcome::Unauthorized,
+            Self::Handshake(HandshakeError::NoMethod { .. }) | Self::Command(_) => Outcome::Unsupported,
             Self::Handshake(_) => Outcome::Malformed,
             Self::TooSlow => Outcome::TooSlow,
             Self::Socket(_) => Outcome::Failed,
@@ -67,17 +67,17 @@ impl Unserved {
 enum Served {
     /// With what the client has sent behind its request.
     Connection(Connection, Vec<u8>),
-    Association(udp::Opened),
+    Association(udp::UdpSession),
 }
 
 /// Serves one client to the end.
-pub async fn serve<D: Dial>(proxy: &Proxy<D>, mut client: Stream, from: &str) {
+pub async fn serve_socks5<D: Dial>(proxy: &Proxy<D>, mut client: Stream, from: &str) {
     // Freed once the client has its answer.
     let served = Box::pin(answer(proxy, &mut client)).await;
     match served {
         Ok(Served::Connection(connection, sent)) => proxy.relay(client, connection, sent).await,
         // In a box of its own: few are associations, and they need three times what a connection does.
-        Ok(Served::Association(association)) => Box::pin(udp::serve(proxy, client, association)).await,
+        Ok(Served::Association(association)) => Box::pin(udp::serve_association(proxy, client, association)).await,
         Err(reason) => {
             proxy.unserved(from, reason.protocol(), reason.outcome(), &reason.to_string());
             proxy.linger(client).await;
@@ -85,13 +85,13 @@ pub async fn serve<D: Dial>(proxy: &Proxy<D>, mut client: Stream, from: &str) {
     }
 }
 
-async fn answer<D: Dial>(proxy: &Proxy<D>, client: &mut Stream) -> Result<Served, Unserved> {
+async fn answer<D: Dial>(proxy: &Proxy<D>, client: &mut Stream) -> Result<Served, ServeError> {
     let credentials = proxy.credentials.as_ref();
     // No password stays in a buffer: one of a byte is gone past.
     let ahead = if credentials.is_some() { 1 } else { HANDSHAKE };
     let mut buffered = BufReader::with_capacity(ahead, &mut *client);
-    let asked = timeout(proxy.handshake_timeout, handshake::read(&mut buffered, credentials)).await;
-    let Request { command, target } = asked.map_err(|_| Unserved::TooSlow)??;
+    let asked = timeout(proxy.handshake_timeout, handshake::read_request(&mut buffered, credentials)).await;
+    let Request { command, target } = asked.map_err(|_| ServeError::TooSlow)??;
     let sent = buffered.buffer().to_vec();
     drop(buffered);
     let (served, truth, bound) = match command {
@@ -103,17 +103,17 @@ async fn answer<D: Dial>(proxy: &Proxy<D>, client: &mut Stream) -> Result<Served
             }
             Err(error) => {
                 let truth = reply_to(&error);
-                (Err(Unserved::Dial { target, error }), truth, UNSPECIFIED)
+                (Err(ServeError::Dial { target, error }), truth, UNSPECIFIED)
             }
         },
         // A client on a unix socket has no address that its datagrams could come from.
         SOCKS5_CMD_UDP_ASSOCIATE if proxy.carries_datagrams() && client.local_ip().is_some() => {
             match udp::open(client, &target).await {
                 Ok((opened, bound)) => (Ok(Served::Association(opened)), ReplyError::Succeeded, bound),
-                Err(error) => (Err(Unserved::Socket(error)), ReplyError::GeneralFailure, UNSPECIFIED),
+                Err(error) => (Err(ServeError::Socket(error)), ReplyError::GeneralFailure, UNSPECIFIED),
             }
         }
-        command => (Err(Unserved::Command(command)), ReplyError::CommandNotSupported, UNSPECIFIED),
+        command => (Err(ServeError::Command(command)), ReplyError::CommandNotSupported, UNSPECIFIED),
     };
     handshake::reply(client, truth, bound).await?;
     served

@@ -17,7 +17,7 @@ use crate::proxy::connect::deadline::RETRY;
 use crate::proxy::listener::stream::Stream;
 use crate::proxy::metrics::counters::Open;
 use crate::proxy::metrics::labels::{Outcome, Protocol};
-use crate::proxy::relay::limits::Carried;
+use crate::proxy::relay::limits::Traffic;
 use crate::target::datagrams::{Datagrams, Way};
 use crate::target::dial::{Dial, Host, Target};
 
@@ -37,7 +37,7 @@ const REFUSAL_GOOD_FOR: Duration = Duration::from_secs(1);
 
 /// A socket that faces the client, and where its datagrams are to come from.
 #[derive(Debug)]
-pub struct Opened {
+pub struct UdpSession {
     socket: UdpSocket,
     client: Client,
 }
@@ -70,14 +70,14 @@ impl Client {
 
 /// Opens the socket where the client is known to reach this machine, in the client's own family. `announced` is what the
 /// client says that it will send from, zeros where it does not know (RFC 1928, section 4).
-pub async fn open(client: &Stream, announced: &Target) -> io::Result<(Opened, SocketAddr)> {
+pub async fn open(client: &Stream, announced: &Target) -> io::Result<(UdpSession, SocketAddr)> {
     let near = client.local_ip().ok_or(io::ErrorKind::AddrNotAvailable)?.to_canonical();
     let peer = client.peer_ip().ok_or(io::ErrorKind::AddrNotAvailable)?.to_canonical();
     let socket = UdpSocket::bind((near, 0)).await?;
     let bound = socket.local_addr()?;
     let port = Some(announced.port).filter(|port| *port != 0);
     let client = Client { peer, address: announced_address(announced), port, socket: None };
-    Ok((Opened { socket, client }, bound))
+    Ok((UdpSession { socket, client }, bound))
 }
 
 /// `None` for zeros, which [`Target`] takes for this machine, and for names.
@@ -89,13 +89,13 @@ fn announced_address(announced: &Target) -> Option<IpAddr> {
 }
 
 /// Serves the association until the client ends its connection, or is idle.
-pub async fn serve<D: Dial>(proxy: &Proxy<D>, mut control: Stream, opened: Opened) {
+pub async fn serve_association<D: Dial>(proxy: &Proxy<D>, mut control: Stream, opened: UdpSession) {
     let mut association = Association {
         proxy,
         socket: opened.socket,
         client: opened.client,
         ways: HashMap::new(),
-        carried: Carried::within(&proxy.counters),
+        carried: Traffic::within(&proxy.counters),
         open: None,
     };
     tokio::select! {
@@ -133,7 +133,7 @@ struct Association<'a, D> {
     client: Client,
     /// What is known of each target, and since when.
     ways: HashMap<Target, (Instant, Judged)>,
-    carried: Carried,
+    carried: Traffic,
     /// Counts it from the time when tailscaled has its part of it.
     open: Option<Open>,
 }

@@ -29,7 +29,7 @@ const LARGEST_HEAD: usize = 4 << 10;
 const LARGEST: usize = 4 << 10;
 
 /// How opening a channel went.
-pub enum Opened {
+pub enum SessionOpened {
     Session(Arc<Channel>),
     /// tailscaled does not know the call.
     Unknown,
@@ -52,12 +52,12 @@ pub struct Channel {
 
 impl Channel {
     /// Opens a session with the tailscaled whose LocalAPI listens at `path`.
-    pub async fn open(path: &Path) -> io::Result<Opened> {
+    pub async fn open(path: &Path) -> io::Result<SessionOpened> {
         let mut request = UnixStream::connect(path).await?;
         request.write_all(REQUEST).await?;
         match status(&mut request).await? {
             101 => {}
-            404 => return Ok(Opened::Unknown),
+            404 => return Ok(SessionOpened::Unknown),
             status => return Err(io::Error::other(format!("tailscaled answered {status} to a session"))),
         }
         let (own, theirs) = pair()?;
@@ -73,7 +73,7 @@ impl Channel {
                 }
             }
         });
-        Ok(Opened::Session(channel))
+        Ok(SessionOpened::Session(channel))
     }
 
     fn over(socket: OwnedFd) -> io::Result<Self> {

@@ -10,7 +10,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
 use crate::tailscaled::calls::channel::Channel;
-use crate::tailscaled::calls::message::{DialOutcome, request};
+use crate::tailscaled::calls::message::{DialReply, request};
 use crate::tailscaled::calls::{message, session_ended};
 use crate::target::datagrams::address_bytes;
 use crate::target::dial::{DialError, Held, RelayTerms, Relayed};
@@ -41,7 +41,7 @@ pub async fn dial(channel: Arc<Channel>, address: SocketAddr) -> Result<Option<B
     line.channel.send(&dial, None).await.map_err(session_ended)?;
     let answer = answer.await.map_err(|_| session_ended(io::ErrorKind::ConnectionReset.into()))?;
     match message::dial_outcome(&answer) {
-        Ok(DialOutcome::Connected(own_address)) => Ok(Some(Box::new(Dialled { line, own_address }))),
+        Ok(DialReply::Connected(own_address)) => Ok(Some(Box::new(HeldConnection { line, own_address }))),
         other => {
             line.is_over = true;
             other.map(|_| None)
@@ -50,12 +50,12 @@ pub async fn dial(channel: Arc<Channel>, address: SocketAddr) -> Result<Option<B
 }
 
 /// A connection that waits for its client's socket.
-struct Dialled {
+struct HeldConnection {
     line: Line,
     own_address: SocketAddr,
 }
 
-impl Held for Dialled {
+impl Held for HeldConnection {
     fn own_address(&self) -> SocketAddr {
         self.own_address
     }

@@ -5,7 +5,7 @@ use std::net::{Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use crate::target::datagrams::read_address;
-use crate::target::dial::{DialError, Located, RelayTerms};
+use crate::target::dial::{DialError, RelayTerms, ResolvedAddress};
 
 /// Kind and id.
 const HEAD: usize = 5;
@@ -37,7 +37,7 @@ mod outcome {
 
 /// What a dial came to.
 #[derive(Debug, PartialEq, Eq)]
-pub enum DialOutcome {
+pub enum DialReply {
     /// Connected; the connection's own address in the tailnet.
     Connected(SocketAddr),
     /// No node leads there.
@@ -77,19 +77,19 @@ pub fn milliseconds(time: Duration) -> u32 {
 }
 
 /// Reads the answer to a dial.
-pub fn dial_outcome(body: &[u8]) -> Result<DialOutcome, DialError> {
+pub fn dial_outcome(body: &[u8]) -> Result<DialReply, DialError> {
     let (&code, rest) = body.split_first().ok_or_else(malformed)?;
     match code {
         outcome::CONNECTED => {
-            rest.first_chunk().map(|own| DialOutcome::Connected(read_address(own))).ok_or_else(malformed)
+            rest.first_chunk().map(|own| DialReply::Connected(read_address(own))).ok_or_else(malformed)
         }
-        outcome::DIRECT => Ok(DialOutcome::Direct),
+        outcome::DIRECT => Ok(DialReply::Direct),
         _ => Err(error(code, rest)),
     }
 }
 
 /// Reads the answer to a lookup: the whole name that answered, and its addresses.
-pub fn places(body: &[u8]) -> Result<(String, Vec<Located>), DialError> {
+pub fn places(body: &[u8]) -> Result<(String, Vec<ResolvedAddress>), DialError> {
     let (&code, rest) = body.split_first().ok_or_else(malformed)?;
     if code != outcome::CONNECTED {
         return Err(error(code, rest));
@@ -99,7 +99,7 @@ pub fn places(body: &[u8]) -> Result<(String, Vec<Located>), DialError> {
     let place = |bytes: &[u8]| {
         let (&inside, ip) = bytes.split_first()?;
         let ip: [u8; 16] = ip.try_into().ok()?;
-        Some(Located { address: Ipv6Addr::from(ip).to_canonical(), inside: inside != 0 })
+        Some(ResolvedAddress { address: Ipv6Addr::from(ip).to_canonical(), inside: inside != 0 })
     };
     let places: Result<_, _> = rest.chunks(17).map(|bytes| place(bytes).ok_or_else(malformed)).collect();
     Ok((String::from_utf8_lossy(name).into_owned(), places?))
@@ -144,8 +144,8 @@ mod tests {
     fn outcomes_are_told_apart_by_their_numbers() {
         let connected = [&[0][..], &address_bytes("100.64.0.1:40000".parse().expect("an address"))].concat();
         let own = "100.64.0.1:40000".parse().expect("an address");
-        assert_eq!(dial_outcome(&connected), Ok(DialOutcome::Connected(own)));
-        assert_eq!(dial_outcome(&[1]), Ok(DialOutcome::Direct));
+        assert_eq!(dial_outcome(&connected), Ok(DialReply::Connected(own)));
+        assert_eq!(dial_outcome(&[1]), Ok(DialReply::Direct));
         for (code, says) in [
             (2, "connection refused"),
             (3, "network unreachable: x"),
@@ -166,7 +166,7 @@ mod tests {
     fn places_say_whose_they_are_and_whether_a_node_leads_there() {
         let mapped = address_bytes("10.0.0.1:0".parse().expect("an address"));
         let body = [&b"\0\x0cdb.corp.test\x01"[..], &mapped[..16]].concat();
-        let inside = Located { address: "10.0.0.1".parse().expect("an address"), inside: true };
+        let inside = ResolvedAddress { address: "10.0.0.1".parse().expect("an address"), inside: true };
         assert_eq!(places(&body), Ok(("db.corp.test".to_owned(), vec![inside])));
         assert!(places(&body[..20]).is_err());
         assert!(places(&body[..8]).is_err());

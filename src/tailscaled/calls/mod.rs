@@ -16,11 +16,11 @@ use std::time::Duration;
 use tokio::sync::Mutex as AsyncMutex;
 use tokio::time::timeout;
 
-use crate::tailscaled::calls::channel::{Channel, Opened};
+use crate::tailscaled::calls::channel::{Channel, SessionOpened};
 use crate::tailscaled::calls::message::request;
 use crate::tailscaled::local_api::ANSWER_TIMEOUT;
 use crate::tailscaled::path::timeout::within;
-use crate::target::dial::{DialError, Located};
+use crate::target::dial::{DialError, ResolvedAddress};
 
 /// Stands in the program of a tailscaled that has the calls.
 pub const MARKER: &str = "tetherd calls: version 1";
@@ -118,13 +118,13 @@ impl Calls {
         }
         let opened = within(ANSWER_TIMEOUT, pin!(Channel::open(&self.0.socket))).await;
         match opened.unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into()))? {
-            Opened::Session(channel) => {
+            SessionOpened::Session(channel) => {
                 // Open first: what is set from now on is told by whoever sets it.
                 *self.state() = State::Open(Arc::clone(&channel));
                 self.tell(&channel).await?;
                 Ok(Some(channel))
             }
-            Opened::Unknown => {
+            SessionOpened::Unknown => {
                 *self.state() = State::Stock;
                 Ok(None)
             }
@@ -185,7 +185,7 @@ impl Calls {
 }
 
 /// All addresses of a name or of an address, as the tailnet knows them, and the whole name that they are of.
-pub async fn resolve(channel: &Channel, name: &str) -> Result<(String, Vec<Located>), DialError> {
+pub async fn resolve(channel: &Channel, name: &str) -> Result<(String, Vec<ResolvedAddress>), DialError> {
     let id = channel.new_id();
     let answer = ask(channel, id, request::RESOLVE, name.as_bytes()).await.map_err(session_ended)?;
     message::places(&answer)

@@ -17,21 +17,21 @@ const MOST: usize = 1024;
 
 /// Answers of the last moment. Clones share them.
 #[derive(Debug)]
-pub struct Recent<K, V>(Arc<Mutex<HashMap<K, (Instant, V)>>>);
+pub struct RecentLookups<K, V>(Arc<Mutex<HashMap<K, (Instant, V)>>>);
 
-impl<K, V> Clone for Recent<K, V> {
+impl<K, V> Clone for RecentLookups<K, V> {
     fn clone(&self) -> Self {
         Self(Arc::clone(&self.0))
     }
 }
 
-impl<K, V> Default for Recent<K, V> {
+impl<K, V> Default for RecentLookups<K, V> {
     fn default() -> Self {
         Self(Arc::default())
     }
 }
 
-impl<K: Eq + Hash, V: Clone> Recent<K, V> {
+impl<K: Eq + Hash, V: Clone> RecentLookups<K, V> {
     /// What was said of `key`, if that counts still.
     pub fn get(&self, key: &K) -> Option<V> {
         self.with(|known| known.get(key).filter(|(said, _)| is_good(*said)).map(|(_, value)| value.clone()))
@@ -65,7 +65,7 @@ mod tests {
 
     #[tokio::test(flavor = "current_thread", start_paused = true)]
     async fn an_answer_counts_for_a_moment_and_for_its_key_alone() {
-        let recent = Recent::default();
+        let recent = RecentLookups::default();
         recent.learn(1, "one");
         assert_eq!(recent.get(&1), Some("one"));
         assert_eq!(recent.get(&2), None);
@@ -77,7 +77,7 @@ mod tests {
 
     #[tokio::test(flavor = "current_thread", start_paused = true)]
     async fn many_answers_take_no_more_memory_than_some() {
-        let recent = Recent::default();
+        let recent = RecentLookups::default();
         (0..2 * MOST).for_each(|number| recent.learn(number, ()));
         assert_eq!(recent.with(|known| known.len()), MOST);
         advance(GOOD_FOR).await;

@@ -16,7 +16,7 @@ use simple_dns::rdata::RData;
 use crate::tailscaled::dialer::Dialer;
 use crate::tailscaled::dialer::stock::inside as located;
 use crate::tailscaled::local_api::{LocalApi, LocalApiError};
-use crate::target::dial::{DialError, Dialled, Host, Located, Place, Target};
+use crate::target::dial::{DialError, DialOutcome, Host, Resolution, ResolvedAddress, Target};
 
 /// A tailnet is renamed seldom.
 const REMEMBERED: Duration = Duration::from_secs(60);
@@ -25,9 +25,9 @@ const ADDRESSES: usize = 16;
 
 /// Knows the domain of the tailnet's own names. Clones share it.
 #[derive(Clone, Default)]
-pub struct OwnNames(Arc<Mutex<Option<(Instant, String)>>>);
+pub struct ExternalNames(Arc<Mutex<Option<(Instant, String)>>>);
 
-impl OwnNames {
+impl ExternalNames {
     /// Whether tailscaled knows `name` by itself, if it is one at all: one label, or within the tailnet's domain.
     pub async fn is_own(&self, name: &str, api: &LocalApi) -> Result<bool, DialError> {
         let name = name.trim_end_matches('.');
@@ -65,11 +65,11 @@ fn unreachable(error: LocalApiError) -> DialError {
 impl Dialer {
     /// Asks where tailscaled would go, and where that is the tailnet, for the addresses: an association for datagrams
     /// costs nothing, and tells.
-    pub async fn locate_foreign(&self, name: &str, target: &Target) -> Result<Place, DialError> {
-        if let Dialled::Outside(address) = self.dial_on("udp", target).await? {
-            return Ok(Place::Addresses {
+    pub async fn locate_foreign(&self, name: &str, target: &Target) -> Result<Resolution, DialError> {
+        if let DialOutcome::Direct(address) = self.dial_on("udp", target).await? {
+            return Ok(Resolution::Addresses {
                 name: None,
-                addresses: vec![Located { address: address.ip(), inside: false }],
+                addresses: vec![ResolvedAddress { address: address.ip(), inside: false }],
             });
         }
         let mut inside = Vec::new();
@@ -88,7 +88,7 @@ impl Dialer {
                 "{target} leads into the tailnet, but to no address that is known here"
             )));
         }
-        Ok(Place::Addresses { name: None, addresses: located(inside) })
+        Ok(Resolution::Addresses { name: None, addresses: located(inside) })
     }
 
     /// Those of `addresses` that tailscaled reaches through the tailnet.
@@ -97,9 +97,9 @@ impl Dialer {
         for address in addresses.into_iter().take(ADDRESSES) {
             let literal = Target { host: Host::Ip(address), port };
             match self.dial_on("udp", &literal).await {
-                Ok(Dialled::Tailnet(..)) => inside.push(address),
+                Ok(DialOutcome::Tailnet(..)) => inside.push(address),
                 Err(error @ DialError::Tailscaled(_)) => return Err(error),
-                Ok(Dialled::Outside(_)) | Err(_) => {}
+                Ok(DialOutcome::Direct(_)) | Err(_) => {}
             }
         }
         Ok(inside)

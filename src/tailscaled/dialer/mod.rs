@@ -13,14 +13,14 @@ use crate::tailscaled::calls;
 use crate::tailscaled::calls::Calls;
 use crate::tailscaled::calls::channel::Channel;
 use crate::tailscaled::calls::{association, dialled};
-use crate::tailscaled::dialer::cache::Recent;
-use crate::tailscaled::dialer::external_names::OwnNames;
+use crate::tailscaled::dialer::cache::RecentLookups;
+use crate::tailscaled::dialer::external_names::ExternalNames;
 use crate::tailscaled::exit_node::rule::ExitRule;
 use crate::tailscaled::local_api::LocalApi;
-use crate::tailscaled::local_api::pool::Ahead;
-use crate::tailscaled::path::rebind::Thaw;
+use crate::tailscaled::local_api::pool::ConnectionPool;
+use crate::tailscaled::path::rebind::Rebinder;
 use crate::target::datagrams::Datagrams;
-use crate::target::dial::{Dial, DialError, Dialled, Host, Located, Place, Tailnet, Target};
+use crate::target::dial::{Dial, DialError, DialOutcome, Host, Resolution, ResolvedAddress, Tailnet, Target};
 use crate::target::ranges::is_of_a_tailnet;
 
 /// Dials through one tailscaled. Cheap to clone.
@@ -28,27 +28,27 @@ use crate::target::ranges::is_of_a_tailnet;
 pub struct Dialer {
     pub api: LocalApi,
     calls: Calls,
-    pub ahead: Ahead,
-    thaw: Thaw,
-    pub names: OwnNames,
+    pub ahead: ConnectionPool,
+    thaw: Rebinder,
+    pub names: ExternalNames,
     pub exit: ExitRule,
     /// Addresses outside the tailnet.
-    pub outside: Recent<IpAddr, ()>,
+    pub outside: RecentLookups<IpAddr, ()>,
     /// Names, as the client writes them, that stand for nothing but addresses in the tailnet.
-    inside: Recent<String, Place>,
+    inside: RecentLookups<String, Resolution>,
 }
 
 impl Dialer {
-    pub fn new(api: LocalApi, calls: Calls, thaw: Thaw) -> Self {
+    pub fn new(api: LocalApi, calls: Calls, thaw: Rebinder) -> Self {
         Self {
-            ahead: Ahead::new(api.socket().to_owned()),
+            ahead: ConnectionPool::new(api.socket().to_owned()),
             api,
             calls,
             thaw,
-            names: OwnNames::default(),
+            names: ExternalNames::default(),
             exit: ExitRule::default(),
-            outside: Recent::default(),
-            inside: Recent::default(),
+            outside: RecentLookups::default(),
+            inside: RecentLookups::default(),
         }
     }
 
@@ -63,23 +63,23 @@ impl Dialer {
         self.calls.channel().await.map_err(unreachable)
     }
 
-    async fn dial_by_calls(&self, channel: Arc<Channel>, target: &Target) -> Result<Dialled, DialError> {
+    async fn dial_by_calls(&self, channel: Arc<Channel>, target: &Target) -> Result<DialOutcome, DialError> {
         let Host::Ip(address) = target.host else {
             // It was looked up by another tailscaled, which had no calls.
             return Err(DialError::Tailscaled("it was started again meanwhile".into()));
         };
         let address = SocketAddr::new(address, target.port);
         match dialled::dial(channel, address).await? {
-            Some(held) => Ok(Dialled::Tailnet(Tailnet::Held(held))),
+            Some(held) => Ok(DialOutcome::Tailnet(Tailnet::Held(held))),
             None => {
-                let permitted = self.exit.permit(Dialled::Outside(address))?;
+                let permitted = self.exit.permit(DialOutcome::Direct(address))?;
                 self.learn_outside(address.ip());
                 Ok(permitted)
             }
         }
     }
 
-    async fn locate_by_calls(&self, channel: &Channel, host: &Host) -> Result<Place, DialError> {
+    async fn locate_by_calls(&self, channel: &Channel, host: &Host) -> Result<Resolution, DialError> {
         let name = match host {
             Host::Ip(address) => address.to_string(),
             Host::Name(name) => name.clone(),
@@ -89,7 +89,7 @@ impl Dialer {
         }
         let (whole, located) = calls::resolve(channel, &name).await?;
         let is_inside = located.iter().all(|located| located.inside);
-        let place = Place::Addresses { name: Some(whole), addresses: self.permitted(located)? };
+        let place = Resolution::Addresses { name: Some(whole), addresses: self.permitted(located)? };
         if is_inside {
             self.inside.learn(name, place.clone());
         }
@@ -97,11 +97,11 @@ impl Dialer {
     }
 
     /// Those of the addresses that may be dialled by what is said of exit nodes.
-    fn permitted(&self, located: Vec<Located>) -> Result<Vec<Located>, DialError> {
+    fn permitted(&self, located: Vec<ResolvedAddress>) -> Result<Vec<ResolvedAddress>, DialError> {
         let mut permitted = Vec::new();
         let mut refusal = None;
         for located in located {
-            let outside = (!located.inside).then(|| Dialled::Outside((located.address, 0).into()));
+            let outside = (!located.inside).then(|| DialOutcome::Direct((located.address, 0).into()));
             match outside.map(|outside| self.exit.permit(outside)) {
                 Some(Err(error)) => refusal = Some(error),
                 Some(Ok(_)) => {
@@ -130,16 +130,16 @@ impl Dialer {
 }
 
 impl Dial for Dialer {
-    async fn dial(&self, target: &Target) -> Result<Dialled, DialError> {
+    async fn dial(&self, target: &Target) -> Result<DialOutcome, DialError> {
         if let Some(address) = self.exit.own_loopback(target) {
-            return Ok(Dialled::Outside(address));
+            return Ok(DialOutcome::Direct(address));
         }
         // By an exit node alone, nothing goes past the tailnet on an answer from before.
         if let Host::Ip(address) = target.host
             && self.exit == ExitRule::Open
             && self.outside.get(&address).is_some()
         {
-            return Ok(Dialled::Outside((address, target.port).into()));
+            return Ok(DialOutcome::Direct((address, target.port).into()));
         }
         match self.channel().await? {
             Some(channel) => self.dial_by_calls(channel, target).await,
@@ -152,11 +152,11 @@ impl Dial for Dialer {
         self.names.domain(&self.api).await
     }
 
-    async fn locate(&self, target: &Target, by_address: bool) -> Result<Place, DialError> {
+    async fn locate(&self, target: &Target, by_address: bool) -> Result<Resolution, DialError> {
         if let Some(address) = self.exit.own_loopback(target) {
-            return Ok(Place::Addresses {
+            return Ok(Resolution::Addresses {
                 name: None,
-                addresses: vec![Located { address: address.ip(), inside: false }],
+                addresses: vec![ResolvedAddress { address: address.ip(), inside: false }],
             });
         }
         match self.channel().await? {

@@ -9,20 +9,21 @@ use crate::tailscaled::dialer::tailnet_ipv6::{leads_to, needs_a_node};
 use crate::tailscaled::dialer::{Dialer, unreachable};
 use crate::tailscaled::local_api::dial::Answer;
 use crate::tailscaled::local_api::{Node, dial};
-use crate::target::dial::{DialError, Dialled, Host, Located, Place, Tailnet, Target};
+use crate::target::dial::{DialError, DialOutcome, Host, Resolution, ResolvedAddress, Tailnet, Target};
 
 impl Dialer {
-    pub async fn locate_without_calls(&self, target: &Target, by_address: bool) -> Result<Place, DialError> {
-        let Host::Name(name) = &target.host else { return Ok(Place::Name) };
+    pub async fn locate_without_calls(&self, target: &Target, by_address: bool) -> Result<Resolution, DialError> {
+        let Host::Name(name) = &target.host else { return Ok(Resolution::Name) };
         if !self.names.is_own(name, &self.api).await? {
             return self.locate_foreign(name, target).await;
         }
         if !by_address {
-            return Ok(Place::Name);
+            return Ok(Resolution::Name);
         }
         let node = self.nodes().await?.into_iter().find(|node| is_named(node, name));
         let addresses = node.and_then(|node| node.addresses);
-        Ok(addresses.map_or(Place::Name, |addresses| Place::Addresses { name: None, addresses: inside(addresses) }))
+        Ok(addresses
+            .map_or(Resolution::Name, |addresses| Resolution::Addresses { name: None, addresses: inside(addresses) }))
     }
 
     async fn nodes(&self) -> Result<Vec<Node>, DialError> {
@@ -38,7 +39,7 @@ impl Dialer {
     }
 
     /// By LocalAPI's `dial`, which a tailscaled without our calls has.
-    pub async fn dial_on(&self, network: &str, target: &Target) -> Result<Dialled, DialError> {
+    pub async fn dial_on(&self, network: &str, target: &Target) -> Result<DialOutcome, DialError> {
         if matches!(&target.host, Host::Name(name) if name.is_empty()) {
             return Err(DialError::Host("the name is empty".into()));
         }
@@ -51,14 +52,14 @@ impl Dialer {
         match answer {
             Answer::Stream(early) => {
                 self.ahead.open_more();
-                Ok(Dialled::Tailnet(Tailnet::Stream(connection, early)))
+                Ok(DialOutcome::Tailnet(Tailnet::Stream(connection, early)))
             }
             Answer::Other { status, dial_address, text } => {
                 self.ahead.put_back(connection);
                 match status {
                     200 => {
                         let address = outside_address(dial_address)?;
-                        let permitted = self.exit.permit(Dialled::Outside(address))?;
+                        let permitted = self.exit.permit(DialOutcome::Direct(address))?;
                         if target.host == Host::Ip(address.ip()) {
                             self.outside.learn(address.ip(), ());
                         }
@@ -86,8 +87,8 @@ impl Dialer {
 }
 
 /// Addresses that a node leads to.
-pub fn inside(addresses: Vec<IpAddr>) -> Vec<Located> {
-    addresses.into_iter().map(|address| Located { address, inside: true }).collect()
+pub fn inside(addresses: Vec<IpAddr>) -> Vec<ResolvedAddress> {
+    addresses.into_iter().map(|address| ResolvedAddress { address, inside: true }).collect()
 }
 
 /// Whether `node` is the one that MagicDNS knows by `name`, short or whole.

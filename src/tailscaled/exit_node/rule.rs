@@ -3,7 +3,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use crate::target::dial::{DialError, Dialled, Host, Target};
+use crate::target::dial::{DialError, DialOutcome, Host, Target};
 
 /// Whether targets outside the tailnet are reached by an exit node alone.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -27,9 +27,9 @@ impl ExitRule {
     }
 
     /// tailscaled would have made the connection itself, were the exit node there.
-    pub fn permit(self, dialled: Dialled) -> Result<Dialled, DialError> {
+    pub fn permit(self, dialled: DialOutcome) -> Result<DialOutcome, DialError> {
         match dialled {
-            Dialled::Outside(address) if self == Self::OnlyByExitNode && !is_loopback(address.ip()) => {
+            DialOutcome::Direct(address) if self == Self::OnlyByExitNode && !is_loopback(address.ip()) => {
                 Err(DialError::Network("the exit node is not there, and nothing may go past it".into()))
             }
             _ => Ok(dialled),
@@ -59,7 +59,7 @@ mod tests {
             assert_eq!(rule.own_loopback(&Target::new(host, 80)).is_some(), own, "{host}");
             assert_eq!(ExitRule::Open.own_loopback(&Target::new(host, 80)), None);
         }
-        let outside = |address: &str| Dialled::Outside(address.parse().expect("address"));
+        let outside = |address: &str| DialOutcome::Direct(address.parse().expect("address"));
         assert!(rule.permit(outside("127.0.0.1:80")).is_ok());
         assert!(rule.permit(outside("203.0.113.7:80")).is_err());
         assert!(ExitRule::Open.permit(outside("203.0.113.7:80")).is_ok());

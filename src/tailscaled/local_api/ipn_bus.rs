@@ -84,12 +84,12 @@ impl Notice {
 }
 
 /// The open stream.
-pub struct Bus {
+pub struct IpnBus {
     body: Incoming,
     pending: Vec<u8>,
 }
 
-impl Bus {
+impl IpnBus {
     pub fn new(body: Incoming) -> Self {
         Self { body, pending: Vec::new() }
     }

@@ -22,7 +22,7 @@ use tokio::time::sleep;
 use crate::net::http_request;
 use crate::net::http_request::HttpError;
 use crate::secret::SecretJson;
-use crate::tailscaled::local_api::ipn_bus::Bus;
+use crate::tailscaled::local_api::ipn_bus::IpnBus;
 use crate::tailscaled::path::timeout::within;
 
 /// A question unanswered for this long, while the daemon runs in time, means that tailscaled hangs.
@@ -117,10 +117,10 @@ impl LocalApi {
     }
 
     /// Follows what tailscaled says about its state. The stream stays open as long as tailscaled lives.
-    pub async fn watch(&self) -> Result<Bus, LocalApiError> {
+    pub async fn watch(&self) -> Result<IpnBus, LocalApiError> {
         let path = format!("/localapi/v0/watch-ipn-bus?mask={WATCH_MASK}");
         let head = Self::in_time(self.answer(Method::GET, &path, Bytes::new())).await?;
-        Ok(Bus::new(head.into_body()))
+        Ok(IpnBus::new(head.into_body()))
     }
 
     /// Hands over preferences and, where a login is needed, the auth key.
@@ -163,7 +163,7 @@ impl LocalApi {
     }
 
     async fn exchange(&self, method: Method, path: &str, body: Bytes) -> Result<Bytes, LocalApiError> {
-        Ok(http_request::read(self.answer(method, path, body).await?).await?.1)
+        Ok(http_request::read_answer(self.answer(method, path, body).await?).await?.1)
     }
 
     pub async fn in_time<T>(exchange: impl Future<Output = Result<T, LocalApiError>>) -> Result<T, LocalApiError> {
@@ -185,7 +185,7 @@ impl LocalApi {
         if response.status().is_success() {
             return Ok(response);
         }
-        let (status, text) = http_request::read(response).await?;
+        let (status, text) = http_request::read_answer(response).await?;
         let text = String::from_utf8_lossy(&text).trim().to_owned();
         Err(LocalApiError::Refused { path: path.to_owned(), status, text })
     }

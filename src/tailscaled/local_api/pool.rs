@@ -12,7 +12,7 @@ const AHEAD: usize = 4;
 
 /// A few open connections. Clones share them.
 #[derive(Clone, Debug)]
-pub struct Ahead(Arc<Inner>);
+pub struct ConnectionPool(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
@@ -21,7 +21,7 @@ struct Inner {
     opening: AtomicBool,
 }
 
-impl Ahead {
+impl ConnectionPool {
     pub fn new(socket: PathBuf) -> Self {
         Self(Arc::new(Inner { socket, open: Mutex::default(), opening: AtomicBool::new(false) }))
     }
@@ -83,7 +83,7 @@ mod tests {
         let directory = tempfile::tempdir().expect("a directory");
         let socket = directory.path().join("s");
         let listener = UnixListener::bind(&socket).expect("listens");
-        let ahead = Ahead::new(socket);
+        let ahead = ConnectionPool::new(socket);
         assert!(ahead.take().is_none());
         ahead.open_more();
         let mut accepted = Vec::new();

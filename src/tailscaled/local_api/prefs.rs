@@ -72,7 +72,7 @@ impl LocalApi {
             let response = self.answer(Method::GET, SERVE_CONFIG, Bytes::new()).await?;
             let etag =
                 response.headers().get("Etag").and_then(|etag| etag.to_str().ok()).unwrap_or_default().to_owned();
-            Ok(Serving { text: http_request::read(response).await?.1, etag })
+            Ok(Serving { text: http_request::read_answer(response).await?.1, etag })
         };
         LocalApi::in_time(exchange).await
     }
@@ -83,8 +83,10 @@ impl LocalApi {
         if let (Ok(request), Ok(etag)) = (&mut request, now.etag.parse()) {
             request.headers_mut().insert("If-Match", etag);
         }
-        LocalApi::in_time(async { Ok(http_request::read(self.good(SERVE_CONFIG, request).await?).await.map(drop)?) })
-            .await
+        LocalApi::in_time(async {
+            Ok(http_request::read_answer(self.good(SERVE_CONFIG, request).await?).await.map(drop)?)
+        })
+        .await
     }
 }
 

@@ -16,9 +16,9 @@ const PROXIES: [&str; 4] = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_prox
 
 /// Where the control server listens; `None` behind a proxy.
 #[derive(Clone, Debug)]
-pub struct Control(Option<(String, u16)>);
+pub struct ControlProbe(Option<(String, u16)>);
 
-impl Control {
+impl ControlProbe {
     /// `url` is empty for Tailscale's own.
     pub fn new(url: &str, has_variable: impl Fn(&str) -> bool) -> Self {
         let proxied = PROXIES.iter().any(|name| has_variable(name));
@@ -43,17 +43,17 @@ mod tests {
 
     #[test]
     fn the_place_follows_from_the_address() {
-        let place = |url| Control::new(url, |_| false).0.map(|(host, port)| format!("{host} {port}"));
+        let place = |url| ControlProbe::new(url, |_| false).0.map(|(host, port)| format!("{host} {port}"));
         assert_eq!(place("https://h.example").as_deref(), Some("h.example 443"));
         assert_eq!(place("http://[::1]:8080/x").as_deref(), Some("::1 8080"));
         assert_eq!(place("").as_deref(), Some("controlplane.tailscale.com 443"));
-        assert!(Control::new("https://h.example", |name| name == "HTTPS_PROXY").0.is_none());
+        assert!(ControlProbe::new("https://h.example", |name| name == "HTTPS_PROXY").0.is_none());
     }
 
     #[tokio::test(flavor = "current_thread")]
     async fn nobody_there_is_not_reachable() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-        let control = Control::new(&format!("http://{}", listener.local_addr().expect("address")), |_| false);
+        let control = ControlProbe::new(&format!("http://{}", listener.local_addr().expect("address")), |_| false);
         assert!(control.is_reachable().await);
         drop(listener);
         assert!(!control.is_reachable().await);

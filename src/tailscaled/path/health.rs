@@ -13,7 +13,7 @@ const SUSPECT_AFTER: u32 = 2;
 
 /// Shared by the connector, which reports, and the keeper, which asks. Clones are the same watch.
 #[derive(Clone, Default)]
-pub struct PathWatch(Arc<Inner>);
+pub struct PathHealth(Arc<Inner>);
 
 #[derive(Default)]
 struct Inner {
@@ -25,7 +25,7 @@ struct Inner {
     answered: Notify,
 }
 
-impl PathWatch {
+impl PathHealth {
     /// A dial got an answer through the tailnet: a connection, or a target's refusal.
     pub fn answered(&self) {
         *self.silences() = 0;
@@ -91,14 +91,14 @@ mod tests {
     use std::future::Future;
     use std::task::{Context, Waker};
 
-    fn is_suspect(watch: &PathWatch) -> bool {
+    fn is_suspect(watch: &PathHealth) -> bool {
         let mut suspect = std::pin::pin!(watch.suspect());
         suspect.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready()
     }
 
     #[test]
     fn silences_in_a_row_are_suspect_one_alone_is_not() {
-        let watch = PathWatch::default();
+        let watch = PathHealth::default();
         watch.silent();
         assert!(!is_suspect(&watch));
         watch.silent();
@@ -108,7 +108,7 @@ mod tests {
 
     #[test]
     fn a_thaw_leaves_the_path_unproven_until_an_answer() {
-        let watch = PathWatch::default();
+        let watch = PathHealth::default();
         assert!(!watch.take_unproven(), "never frozen");
         watch.thawed();
         assert!(watch.take_unproven());
@@ -120,7 +120,7 @@ mod tests {
 
     #[test]
     fn an_answer_between_them_clears_the_path() {
-        let watch = PathWatch::default();
+        let watch = PathHealth::default();
         watch.silent();
         watch.answered();
         watch.silent();

@@ -12,7 +12,7 @@ use tokio::time::sleep;
 
 use crate::tailscaled::local_api::{LocalApi, LocalApiError};
 use crate::tailscaled::path::freeze::{Freezes, Moment, TICK};
-use crate::tailscaled::path::health::PathWatch;
+use crate::tailscaled::path::health::PathHealth;
 use crate::tailscaled::path::stale::Doubt;
 use crate::tailscaled::path::timeout::within;
 
@@ -21,11 +21,11 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Watches the time. Clones share what they know.
 #[derive(Clone)]
-pub struct Thaw(Arc<Inner>);
+pub struct Rebinder(Arc<Inner>);
 
 struct Inner {
     api: LocalApi,
-    path: PathWatch,
+    path: PathHealth,
     freezes: Freezes,
     /// As many of them tailscaled was told of.
     told: AtomicU64,
@@ -34,9 +34,9 @@ struct Inner {
     unmended: watch::Sender<()>,
 }
 
-impl Thaw {
+impl Rebinder {
     /// `path` hears of each thaw.
-    pub fn new(api: LocalApi, path: PathWatch) -> Self {
+    pub fn new(api: LocalApi, path: PathHealth) -> Self {
         Self(Arc::new(Inner {
             api,
             path,
@@ -146,8 +146,8 @@ mod tests {
         (socket, asked)
     }
 
-    fn thawed(socket: std::path::PathBuf) -> Thaw {
-        let thaw = Thaw::new(LocalApi::new(socket), PathWatch::default());
+    fn thawed(socket: std::path::PathBuf) -> Rebinder {
+        let thaw = Rebinder::new(LocalApi::new(socket), PathHealth::default());
         thaw.look(Moment::now().after(20, 20));
         thaw
     }
@@ -179,7 +179,7 @@ mod tests {
     async fn a_doubt_is_told_once_and_restarts_nothing() {
         let refusal = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n";
         let (socket, asked) = answering("doubted", refusal);
-        let thaw = Thaw::new(LocalApi::new(socket.clone()), PathWatch::default());
+        let thaw = Rebinder::new(LocalApi::new(socket.clone()), PathHealth::default());
         let unmended = thaw.unmended();
         thaw.doubt();
         thaw.settle().await;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::tailscaled::path::health::PathWatch;
+use crate::tailscaled::path::health::PathHealth;
 
 /// A path that answered a dial more recently is not doubted: the target itself is silent.
 const QUIET: Duration = Duration::from_secs(10);
@@ -24,7 +24,7 @@ pub struct Doubt {
 
 impl Doubt {
     /// A dial is silent.
-    pub fn raise(&self, path: &PathWatch) {
+    pub fn raise(&self, path: &PathHealth) {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         if !path.is_quiet_for(QUIET) || last.is_some_and(|last| last.elapsed() < AGAIN) {
             return;
@@ -52,7 +52,7 @@ mod tests {
 
     #[tokio::test(flavor = "current_thread", start_paused = true)]
     async fn a_silent_dial_is_a_doubt_unless_there_was_an_answer_or_a_doubt_of_late() {
-        let (path, doubt) = (PathWatch::default(), Doubt::default());
+        let (path, doubt) = (PathHealth::default(), Doubt::default());
         let is_raised = || {
             doubt.raise(&path);
             let is_open = doubt.is_open();

@@ -8,7 +8,7 @@ use std::process::Command;
 use memchr::memmem::Finder;
 use nix::unistd::{AccessFlags, access};
 
-use crate::exit_reason::Fatal;
+use crate::exit_reason::ExitReason;
 use crate::tailscaled::calls::MARKER;
 
 const NAME: &str = "tailscaled";
@@ -20,10 +20,10 @@ const BLOCK: usize = 1 << 20;
 const BESIDE: [&str; 2] = [".", "../bin"];
 
 /// The configured one, or the first of: beside this program, on `search` (a PATH).
-pub fn find(configured: Option<&Path>, search: Option<&str>) -> Result<PathBuf, Fatal> {
+pub fn find_tailscaled(configured: Option<&Path>, search: Option<&str>) -> Result<PathBuf, ExitReason> {
     if let Some(path) = configured {
         return is_program(path).then(|| path.to_owned()).ok_or_else(|| {
-            Fatal::TailscaledUnusable(format!(
+            ExitReason::TailscaledUnusable(format!(
                 "tailscaled_path {} is not an executable file; set it to tailscaled, or leave it out to search PATH",
                 path.display()
             ))
@@ -34,7 +34,7 @@ pub fn find(configured: Option<&Path>, search: Option<&str>) -> Result<PathBuf, 
     let beside = own.into_iter().flat_map(|own| BESIDE.map(|place| own.join(place).join(NAME)));
     let on_path = search.into_iter().flat_map(std::env::split_paths).map(|directory| directory.join(NAME));
     beside.chain(on_path).find(|path| is_program(path)).ok_or_else(|| {
-        Fatal::TailscaledUnusable(
+        ExitReason::TailscaledUnusable(
             "tailscaled was found neither beside tetherd nor on PATH; install it or set tailscaled_path".into(),
         )
     })

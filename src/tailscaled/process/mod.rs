@@ -19,7 +19,7 @@ use thiserror::Error;
 use tokio::process::{Child, Command};
 
 use crate::environment::Environment;
-use crate::memory::upload_throttle::Brake;
+use crate::memory::upload_throttle::UploadThrottle;
 use crate::process::child::{OwnChildren, die_with_parent};
 use crate::secret::redactor::Redactor;
 use crate::tailscaled::process::log_forwarder::{Tail, relog};
@@ -34,7 +34,7 @@ pub struct Launch {
     environment: Environment,
     redactor: Redactor,
     children: OwnChildren,
-    brake: Brake,
+    brake: UploadThrottle,
 }
 
 impl Launch {
@@ -49,7 +49,14 @@ impl Launch {
         if let Some(port) = free_udp_port() {
             arguments.push(format!("--port={port}"));
         }
-        Self { program, arguments, environment, redactor, children: OwnChildren::default(), brake: Brake::default() }
+        Self {
+            program,
+            arguments,
+            environment,
+            redactor,
+            children: OwnChildren::default(),
+            brake: UploadThrottle::default(),
+        }
     }
 
     /// Keeps tailscaled from uploading its logs to Tailscale.
@@ -70,7 +77,7 @@ impl Launch {
     }
 
     /// Lets `brake` know of each run's process.
-    pub fn held_by(self, brake: Brake) -> Self {
+    pub fn held_by(self, brake: UploadThrottle) -> Self {
         Self { brake, ..self }
     }
 

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::auth_keys::error::KeyFailure;
-use crate::exit_reason::Fatal;
+use crate::auth_keys::error::KeyError;
+use crate::exit_reason::ExitReason;
 use crate::state::Phase;
 use crate::tailscaled::backoff::jittered;
 use crate::tailscaled::session::Session;
@@ -48,11 +48,11 @@ impl Session<'_> {
     }
 
     /// What waiting does not mend ends the daemon at its start; later it may be mended where the key is kept.
-    fn without_key(&mut self, failure: &KeyFailure) -> Result<(), SessionEnd> {
+    fn without_key(&mut self, failure: &KeyError) -> Result<(), SessionEnd> {
         if let Some(fatal) = failure.fatal().filter(|_| !self.standing.ever_ready) {
             return Err(fatal.into());
         }
-        let first = if matches!(failure, KeyFailure::Passing(_)) { KEY_RETRY } else { LOGIN_RETRY };
+        let first = if matches!(failure, KeyError::Passing(_)) { KEY_RETRY } else { LOGIN_RETRY };
         tracing::warn!(%failure, "no auth key");
         self.retry_login_after(first, &failure.to_string());
         Ok(())
@@ -118,7 +118,7 @@ impl Session<'_> {
             return Ok(());
         }
         if !self.standing.ever_ready {
-            return Err(Fatal::KeyRefused(reason).into());
+            return Err(ExitReason::KeyRefused(reason).into());
         }
         self.retry_login(&reason);
         Ok(())

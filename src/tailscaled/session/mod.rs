@@ -19,12 +19,12 @@ use crate::tailscaled::calls::Calls;
 use crate::tailscaled::events::Reports;
 use crate::tailscaled::local_api::ipn_bus::{Notice, TailscaledState};
 use crate::tailscaled::local_api::{LocalApi, LocalApiError};
-use crate::tailscaled::path::control_probe::Control;
-use crate::tailscaled::path::health::PathWatch;
-use crate::tailscaled::path::rebind::Thaw;
+use crate::tailscaled::path::control_probe::ControlProbe;
+use crate::tailscaled::path::health::PathHealth;
+use crate::tailscaled::path::rebind::Rebinder;
 use crate::tailscaled::path::timeout::within;
 use crate::tailscaled::session::preferences::Login;
-use crate::tailscaled::session::state::{LISTEN_TIMEOUT, Progress, SessionEnd, Standing};
+use crate::tailscaled::session::state::{LISTEN_TIMEOUT, NodeRecord, Progress, SessionEnd};
 
 /// How often tailscaled is asked whether it still answers.
 const ALIVE_EVERY: Duration = Duration::from_secs(2);
@@ -37,13 +37,13 @@ pub struct Session<'a> {
     pub api: &'a LocalApi,
     pub calls: &'a Calls,
     pub login: &'a Login,
-    pub path: &'a PathWatch,
-    pub thaw: &'a Thaw,
+    pub path: &'a PathHealth,
+    pub thaw: &'a Rebinder,
     pub reports: &'a Reports,
-    pub control: &'a Control,
+    pub control: &'a ControlProbe,
     /// Told whether a login is under way.
     pub login_pending: &'a watch::Sender<bool>,
-    pub standing: &'a mut Standing,
+    pub standing: &'a mut NodeRecord,
     pub progress: Progress,
 }
 

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::auth_keys::AuthKeys;
-use crate::auth_keys::error::KeyFailure;
+use crate::auth_keys::error::KeyError;
 use crate::secret::SecretJson;
 use crate::secret::redactor::Redactor;
 use crate::tailscaled::exit_node::watch::ChosenExitNode;
@@ -46,7 +46,7 @@ impl Login {
     }
 
     /// For a new login. Without a key tailscaled asks for one in a browser.
-    pub async fn fresh(&self) -> Result<SecretJson, KeyFailure> {
+    pub async fn fresh(&self) -> Result<SecretJson, KeyError> {
         let Some(keys) = &self.keys else { return Ok(self.resume()) };
         let key = keys.fresh().await?;
         // After the key is there: whether it carries the tags decides what the node asks for.
@@ -108,7 +108,7 @@ impl Login {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::auth_keys::Surroundings;
+    use crate::auth_keys::KeyContext;
     use crate::config::sections::auth::AuthSource;
     use crate::environment::Environment;
     use crate::secret::{Secret, SecretSource};
@@ -116,7 +116,7 @@ mod tests {
     fn login(source: SecretSource) -> Login {
         let preferences =
             Preferences { control_url: "https://h.example".into(), hostname: "app".into(), ..Preferences::default() };
-        let surroundings = Surroundings {
+        let surroundings = KeyContext {
             environment: &Environment::new(),
             ca_file: None,
             more_roots: None,

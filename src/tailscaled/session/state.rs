@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::exit_reason::Fatal;
+use crate::exit_reason::ExitReason;
 use crate::tailscaled::local_api::{ANSWER_TIMEOUT, LocalApiError};
 use crate::tailscaled::session::verify::Verification;
 
@@ -13,7 +13,7 @@ pub const LISTEN_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What outlives a session: kept by the keeper from one run of tailscaled to the next.
 #[derive(Debug, Default)]
-pub struct Standing {
+pub struct NodeRecord {
     /// The control server knows this node: no key is needed.
     pub known: bool,
     /// The daemon was ready at least once in its life.
@@ -22,7 +22,7 @@ pub struct Standing {
     pub login_asked: bool,
 }
 
-impl Standing {
+impl NodeRecord {
     pub fn may_be_in_the_tailnet(&self) -> bool {
         self.known || self.login_asked
     }
@@ -42,7 +42,7 @@ pub enum SessionEnd {
     #[error("tailscaled did not find back into the tailnet after the container was frozen")]
     LostInFreeze,
     #[error(transparent)]
-    Fatal(#[from] Fatal),
+    ExitReason(#[from] ExitReason),
 }
 
 /// How far this session has come.

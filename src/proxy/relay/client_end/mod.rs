@@ -16,7 +16,7 @@ use tokio::net::TcpStream;
 use tokio::time::sleep;
 
 use crate::net::sock_diag::{TcpSocket, tcp_socket};
-use crate::proxy::listener::split::Reads;
+use crate::proxy::listener::split::ReadHalf;
 use crate::proxy::listener::stream::Stream;
 
 /// The kernel sends the end of a closed socket a moment before it takes the socket from its process.
@@ -58,12 +58,12 @@ impl ClientSocket {
     }
 
     /// What the client has done, whose end was read from `client`.
-    pub fn end(self, client: &Reads<'_>) -> ClientEnd {
+    pub fn end(self, client: &ReadHalf<'_>) -> ClientEnd {
         match (self, client) {
-            (_, Reads::Tcp(client)) if is_over(client.as_ref().as_fd()) => ClientEnd::Closed,
-            (_, Reads::Unix(client)) if is_over(client.as_fd()) => ClientEnd::Closed,
+            (_, ReadHalf::Tcp(client)) if is_over(client.as_ref().as_fd()) => ClientEnd::Closed,
+            (_, ReadHalf::Unix(client)) if is_over(client.as_fd()) => ClientEnd::Closed,
             (Self::Unix, _) => ClientEnd::HalfClosed,
-            (Self::Local(cookie), Reads::Tcp(client)) => match other_end(client.as_ref()) {
+            (Self::Local(cookie), ReadHalf::Tcp(client)) => match other_end(client.as_ref()) {
                 Ok(Some(socket)) if socket.cookie == cookie && socket.is_open => ClientEnd::HalfClosed,
                 Ok(_) => ClientEnd::Closed,
                 Err(_) => ClientEnd::Unknown,
@@ -73,7 +73,7 @@ impl ClientSocket {
     }
 
     /// Looks again and again, and ends when a client, whose end was read from `client`, has closed its socket.
-    pub async fn closed(self, client: &Reads<'_>) {
+    pub async fn closed(self, client: &ReadHalf<'_>) {
         let mut pause = FIRST_PAUSE;
         loop {
             sleep(pause).await;

@@ -17,13 +17,13 @@ const SILENCE: Duration = Duration::from_secs(60);
 /// Of a client of which nobody can tell whether it waits for an answer.
 const SILENCE_OF_UNSEEN: Duration = Duration::from_millis(200);
 
-fn patience() -> Patience {
-    Patience {
+fn patience() -> RelayLimits {
+    RelayLimits {
         half_closed: SILENCE,
         half_closed_held: SILENCE_OF_UNSEEN,
         idle: None,
         draining: CancellationToken::new(),
-        brake: Brake::default(),
+        brake: UploadThrottle::default(),
     }
 }
 
@@ -38,8 +38,8 @@ fn pair() -> (UnixStream, Stream) {
 async fn an_idle_connection_ends_and_a_busy_one_does_not() {
     let (mut client, near) = pair();
     let (mut target, far) = pair();
-    let carried = Carried::default();
-    let patience = Patience { idle: Some(Duration::from_secs(8)), ..patience() };
+    let carried = Traffic::default();
+    let patience = RelayLimits { idle: Some(Duration::from_secs(8)), ..patience() };
     let started = tokio::time::Instant::now();
     let relay = relay(near, far, HalfClose::Hold, &patience, &carried);
     let exchange = async {
@@ -72,7 +72,7 @@ async fn a_client_that_half_closes_gets_its_whole_answer() {
                 target.write_all(&[7; 1000]).await.expect("answer");
             }
         });
-        let carried = Carried::default();
+        let carried = Traffic::default();
         let patience = patience();
         let relay = relay(near, far, half_close, &patience, &carried);
         let exchange = async {
@@ -94,7 +94,7 @@ async fn a_client_that_half_closes_gets_its_whole_answer() {
 async fn a_direct_target_hears_that_the_client_has_stopped_sending() {
     let (mut client, near) = pair();
     let (mut target, far) = pair();
-    let carried = Carried::default();
+    let carried = Traffic::default();
     let patience = patience();
     let relay = relay(near, far, HalfClose::PassOn, &patience, &carried);
     let exchange = async {
@@ -137,7 +137,7 @@ async fn an_answer_given_before_the_request_was_read_to_its_end_arrives() {
         let rest = vec![1; 64 << 10];
         while writes.write_all(&rest).await.is_ok() {}
     });
-    let carried = Carried::default();
+    let carried = Traffic::default();
     let mut answer = 0;
     let reading = async {
         let mut buffer = vec![0; 64 << 10];
@@ -168,7 +168,7 @@ async fn a_half_closed_connection_that_stays_silent_ends() {
     let (mut client, near) = pair();
     let (_target, far) = pair();
     client.shutdown().await.expect("half-closed");
-    let carried = Carried::default();
+    let carried = Traffic::default();
     let started = tokio::time::Instant::now();
     let error = relay(near, far, HalfClose::Hold, &patience(), &carried).await.expect_err("is silent");
     assert_eq!(error.kind(), io::ErrorKind::TimedOut);
@@ -180,7 +180,7 @@ async fn at_a_stop_nobody_waits_for_a_client_that_has_ended_and_a_target_that_is
     let (mut client, near) = pair();
     let (_target, far) = pair();
     client.shutdown().await.expect("has ended");
-    let (patience, carried) = (patience(), Carried::default());
+    let (patience, carried) = (patience(), Traffic::default());
     let started = tokio::time::Instant::now();
     let stop = async {
         sleep(Duration::from_secs(1)).await;
@@ -198,7 +198,7 @@ async fn held<T>(client: TcpSocket, exchange: impl AsyncFnOnce(TcpStream, UnixSt
     let (client, near) = tokio::join!(client.connect(address), listener.accept());
     let (near, _) = near.expect("accepts");
     let (target, far) = pair();
-    let (patience, carried) = (patience(), Carried::default());
+    let (patience, carried) = (patience(), Traffic::default());
     let relay = relay(Stream::Tcp(near), far, HalfClose::Hold, &patience, &carried);
     tokio::join!(relay, exchange(client.expect("connects"), target))
 }

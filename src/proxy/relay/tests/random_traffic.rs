@@ -12,11 +12,11 @@ use tokio::task::yield_now;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::memory::upload_throttle::Brake;
+use crate::memory::upload_throttle::UploadThrottle;
 use crate::net::unix_stream::LocalStream;
-use crate::proxy::listener::split::{Reads, Writes};
+use crate::proxy::listener::split::{ReadHalf, WriteHalf};
 use crate::proxy::listener::stream::Stream;
-use crate::proxy::relay::limits::{Carried, Patience};
+use crate::proxy::relay::limits::{RelayLimits, Traffic};
 use crate::proxy::relay::{HalfClose, relay};
 
 /// Seconds are for a busy machine.
@@ -25,13 +25,13 @@ const PATTERNS: u64 = 32;
 /// More than all buffers on the way hold.
 const MUCH: usize = 8 << 20;
 
-fn patience() -> Patience {
-    Patience {
+fn patience() -> RelayLimits {
+    RelayLimits {
         half_closed: END,
         half_closed_held: END,
         idle: None,
         draining: CancellationToken::new(),
-        brake: Brake::default(),
+        brake: UploadThrottle::default(),
     }
 }
 
@@ -83,7 +83,7 @@ async fn pause(random: &mut Rng) {
     }
 }
 
-async fn send(to: &mut Writes<'_>, mut message: &[u8], ends: bool, mut random: Rng) {
+async fn send(to: &mut WriteHalf<'_>, mut message: &[u8], ends: bool, mut random: Rng) {
     while !message.is_empty() {
         let (block, rest) = message.split_at(size(&mut random).min(message.len()));
         to.write_all(block).await.expect("takes it");
@@ -96,7 +96,7 @@ async fn send(to: &mut Writes<'_>, mut message: &[u8], ends: bool, mut random: R
 }
 
 /// Reads to the end, or `most` bytes where no end can come.
-async fn receive(from: &mut Reads<'_>, most: Option<usize>, mut random: Rng) -> Vec<u8> {
+async fn receive(from: &mut ReadHalf<'_>, most: Option<usize>, mut random: Rng) -> Vec<u8> {
     let mut received = Vec::new();
     while most.is_none_or(|most| received.len() < most) {
         let mut block = vec![0; size(&mut random)];
@@ -118,7 +118,7 @@ async fn exchange(
 ) {
     let mut random = Rng::with_seed(seed);
     let (request, answer) = (message(&mut random), message(&mut random));
-    let (mut fork, carried, patience) = (|| random.fork(), Carried::default(), patience());
+    let (mut fork, carried, patience) = (|| random.fork(), Traffic::default(), patience());
     let [client_sends, client_receives, target_sends, target_receives] = [fork(), fork(), fork(), fork()];
     let relaying = relay(near, far, half_close, &patience, &carried);
     let client_side = async {
@@ -172,7 +172,7 @@ async fn between_a_unix_client_and_tcp_every_byte_and_both_ends_arrive() {
 #[tokio::test(flavor = "current_thread")]
 async fn what_counts_as_carried_is_what_was_handed_on() {
     for (far, mut target) in [tcp(None).await, unix()] {
-        let ((mut client, near), carried, patience) = (tcp(Some(32 << 10)).await, Carried::default(), patience());
+        let ((mut client, near), carried, patience) = (tcp(Some(32 << 10)).await, Traffic::default(), patience());
         let sending = async {
             let _ = target.write_all(&vec![7; MUCH]).await;
             std::future::pending::<()>().await;
