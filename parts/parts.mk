@@ -1,5 +1,8 @@
 # The real parts: tailscaled, tailscale and headscale from pinned Go modules, and the small tailscaled that the layer and
-# the image carry. Included by the Makefile; everything is called from the top of the tree.
+# the image carry. Included by the Makefile; everything is called from the top of the tree. Targets:
+#
+#   parts       tailscaled, tailscaled without the calls, tailscale and headscale
+#   test-calls  tests of the Go package inside tailscaled
 
 .PHONY: parts test-calls
 parts: $(PARTS)/tailscaled $(PARTS)/stock/tailscaled $(PARTS)/headscale
