@@ -34,7 +34,7 @@ ARROWS = {
     "config::types": ("target", "text"),
     "target": ("net", "text"),
     "status": ("state",),
-    "memory": ("sync", "text"),
+    "memory": ("state", "sync", "text"),
     "net": ("sync", "text"),
     "secret": ("sync", "text"),
     "state": ("sync", "text"),
