@@ -11,7 +11,7 @@ use crate::auth_keys::error::KeyError;
 use crate::auth_keys::expiry::expiry_of;
 use crate::auth_keys::sources::aws_config::{AwsConfig, is_about_credentials, is_passing, unanswered};
 use crate::config::sections::auth::{CURRENT, DEFAULT_FIELD, StoredSecret};
-use crate::secret::{Secret, SecretJson, trimmed};
+use crate::secret::{Secret, SecretJson, trim_secret};
 
 type Failure = SdkError<GetSecretValueError>;
 
@@ -37,7 +37,7 @@ fn value(answer: GetSecretValueOutput, stored: &StoredSecret) -> Result<Fetched,
     let Some(text) = answer.secret_string.map(Secret::new) else {
         return Err(wrong("is binary: store the key as text, or as JSON with a field \"key\""));
     };
-    let text = trimmed(text.expose());
+    let text = trim_secret(text.expose());
     let (field, given) = (stored.field.as_str(), stored.field != DEFAULT_FIELD);
     if !text.starts_with('{') {
         return match text {
