@@ -120,7 +120,7 @@ fn of_cause(error: &(dyn Error + 'static), what: &str) -> KeyError {
         cause = inner;
     }
     let passes = cause.downcast_ref().is_none_or(HttpsError::passes);
-    KeyError::of_exchange(passes, format!("{what}: {cause}"))
+    KeyError::no_response(passes, format!("{what}: {cause}"))
 }
 
 /// Whether an answer of AWS means that asking later may help.

@@ -11,7 +11,7 @@ use crate::auth_keys::Fetched;
 use crate::auth_keys::credential::Credential;
 use crate::auth_keys::error::KeyError;
 use crate::auth_keys::https::Https;
-use crate::auth_keys::https::json_api::{Question, RequestBody, ask, understand};
+use crate::auth_keys::https::json_api::{ApiRequest, RequestBody, call_api, parse_response};
 use crate::auth_keys::sources::oauth::KEY_SECONDS;
 use crate::secret::Secret;
 use crate::secret::redactor::Redactor;
@@ -72,16 +72,16 @@ impl Headscale {
             body["aclTags"] = self.tags.clone().into();
         }
         let question =
-            Question::post(format!("{url}/api/v1/preauthkey"), RequestBody::Json(body)).bearer(&api_key.secret);
-        let body = ask(&self.https, question, WHOM, refused).await?;
-        let key = understand::<Created>(&body, WHOM)?.pre_auth_key;
+            ApiRequest::post(format!("{url}/api/v1/preauthkey"), RequestBody::Json(body)).bearer(&api_key.secret);
+        let body = call_api(&self.https, question, WHOM, refused).await?;
+        let key = parse_response::<Created>(&body, WHOM)?.pre_auth_key;
         Ok(Fetched::made(key.key, [key.created_at.as_deref(), key.expiration.as_deref()]))
     }
 
     async fn only_user(&self, url: &str, api_key: &Secret) -> Result<String, KeyError> {
-        let question = Question::get(format!("{url}/api/v1/user")).bearer(api_key);
-        let body = ask(&self.https, question, WHOM, refused).await?;
-        match understand::<Users>(&body, WHOM)?.users.as_slice() {
+        let question = ApiRequest::get(format!("{url}/api/v1/user")).bearer(api_key);
+        let body = call_api(&self.https, question, WHOM, refused).await?;
+        match parse_response::<Users>(&body, WHOM)?.users.as_slice() {
             [user] => Ok(user.id.clone()),
             users => Err(KeyError::Misconfigured(format!(
                 "Headscale has {} users, and none is named for this node: set tags, such as tag:web",

@@ -9,7 +9,7 @@ use crate::auth_keys::Fetched;
 use crate::auth_keys::credential::{Credential, Wanted};
 use crate::auth_keys::error::KeyError;
 use crate::auth_keys::https::Https;
-use crate::auth_keys::https::json_api::{Question, RequestBody, ask, understand};
+use crate::auth_keys::https::json_api::{ApiRequest, RequestBody, call_api, parse_response};
 use crate::secret::Secret;
 use crate::secret::redactor::{CLIENT_SECRET_PREFIX, Redactor};
 use crate::text::percent_encoded;
@@ -57,7 +57,7 @@ impl TailscaleApi {
             ("client_secret", secret.clone()),
             ("grant_type", Secret::new("client_credentials")),
         ];
-        let question = Question::post(self.at(&credential.wanted, "/api/v2/oauth/token"), RequestBody::Form(fields));
+        let question = ApiRequest::post(self.at(&credential.wanted, "/api/v2/oauth/token"), RequestBody::Form(fields));
         let token = self.token(question, client_refused).await?;
         self.create_key(&token, &credential.wanted).await
     }
@@ -68,18 +68,18 @@ impl TailscaleApi {
         self.redactor.learn(token);
         let fields = vec![("client_id", client.secret.clone()), ("jwt", token.clone())];
         let question =
-            Question::post(self.at(&client.wanted, "/api/v2/oauth/token-exchange"), RequestBody::Form(fields));
+            ApiRequest::post(self.at(&client.wanted, "/api/v2/oauth/token-exchange"), RequestBody::Form(fields));
         let token = self.token(question, identity_refused).await?;
         self.create_key(&token, &client.wanted).await
     }
 
     async fn token(
         &self,
-        question: Question,
+        question: ApiRequest,
         explain: impl FnOnce(StatusCode) -> Option<KeyError>,
     ) -> Result<Secret, KeyError> {
-        let body = ask(&self.https, question, WHOM, explain).await?;
-        let token = understand::<Token>(&body, WHOM)?.access_token;
+        let body = call_api(&self.https, question, WHOM, explain).await?;
+        let token = parse_response::<Token>(&body, WHOM)?.access_token;
         self.redactor.learn(&token);
         Ok(token)
     }
@@ -97,9 +97,9 @@ impl TailscaleApi {
             "description": "tetherd",
         });
         let path = format!("/api/v2/tailnet/{}/keys", percent_encoded(&self.tailnet));
-        let question = Question::post(self.at(wanted, &path), RequestBody::Json(body)).bearer(token);
-        let body = ask(&self.https, question, WHOM, |status| self.key_refused(status)).await?;
-        let key: NewKey = understand(&body, WHOM)?;
+        let question = ApiRequest::post(self.at(wanted, &path), RequestBody::Json(body)).bearer(token);
+        let body = call_api(&self.https, question, WHOM, |status| self.key_refused(status)).await?;
+        let key: NewKey = parse_response(&body, WHOM)?;
         tracing::debug!(expires = key.expires, "an auth key was made by Tailscale's API");
         Ok(Fetched::made(key.key, [key.created.as_deref(), key.expires.as_deref()]))
     }

@@ -10,7 +10,7 @@ use tokio::net::lookup_host;
 use tokio::time::timeout;
 
 use crate::auth_keys::error::KeyError;
-use crate::auth_keys::https::json_api::{Question, ask, understand};
+use crate::auth_keys::https::json_api::{ApiRequest, call_api, parse_response};
 use crate::auth_keys::sources::aws_config::{AwsConfig, is_about_credentials, is_passing, unanswered};
 use crate::environment::Environment;
 use crate::secret::Secret;
@@ -109,19 +109,19 @@ impl PlatformToken {
 
     async fn github(&self, url: &str, token: &Secret, audience: &str) -> Result<Secret, KeyError> {
         let joint = if url.contains('?') { '&' } else { '?' };
-        let question = Question::get(format!("{url}{joint}audience={}", percent_encoded(audience))).bearer(token);
-        let body = ask(&self.aws.https, question, "GitHub's token service", |_| {
+        let question = ApiRequest::get(format!("{url}{joint}audience={}", percent_encoded(audience))).bearer(token);
+        let body = call_api(&self.aws.https, question, "GitHub's token service", |_| {
             Some(KeyError::Refused("give the workflow the permission id-token: write".into()))
         });
-        Ok(understand::<GitHubToken>(&body.await?, "GitHub's token service")?.value)
+        Ok(parse_response::<GitHubToken>(&body.await?, "GitHub's token service")?.value)
     }
 
     async fn google(&self, host: &str, audience: &str) -> Result<Secret, KeyError> {
         let path = "computeMetadata/v1/instance/service-accounts/default/identity";
         let mut question =
-            Question::get(format!("http://{host}/{path}?audience={}&format=full", percent_encoded(audience)));
+            ApiRequest::get(format!("http://{host}/{path}?audience={}&format=full", percent_encoded(audience)));
         question.headers = &[("Metadata-Flavor", "Google")];
-        let body = ask(&self.aws.https, question, "Google's metadata server", |_| {
+        let body = call_api(&self.aws.https, question, "Google's metadata server", |_| {
             Some(KeyError::Misconfigured("the workload has no service account".into()))
         });
         Ok(Secret::new(String::from_utf8_lossy(&body.await?).trim()))
