@@ -13,6 +13,9 @@ pub struct Key {
     pub aliases: &'static [&'static str],
     /// Never shown.
     pub secret: bool,
+    /// Kind of the secret that the value names, if it names one that holds the auth key. The settings that begin with this
+    /// one's name are options of it, as plain text.
+    pub names_secret: Option<&'static str>,
     pub help: &'static str,
 }
 
@@ -48,7 +51,7 @@ pub fn nearest(name: &str) -> Option<&'static str> {
 }
 
 const fn key(name: &'static str, value: &'static str, default: Option<&'static str>, help: &'static str) -> Key {
-    Key { name, value, default, aliases: &[], secret: false, help }
+    Key { name, value, default, aliases: &[], secret: false, names_secret: None, help }
 }
 
 impl Key {
@@ -59,6 +62,10 @@ impl Key {
     const fn secret(self) -> Self {
         Self { secret: true, ..self }
     }
+
+    const fn names_secret(self, kind: &'static str) -> Self {
+        Self { names_secret: Some(kind), ..self }
+    }
 }
 
 /// All settings.
@@ -68,7 +75,8 @@ pub const KEYS: &[Key] = &[
         .secret(),
     key("auth_key_file", "PATH", None, "file that holds the auth key; read anew whenever a login is needed"),
     key("auth_secret", "NAME", None, "name or ARN of an AWS Secrets Manager secret that holds the auth key")
-        .also(&["SECRET_NAME", "TS_SECRET_API_KEY"]),
+        .also(&["SECRET_NAME", "TS_SECRET_API_KEY"])
+        .names_secret("a secret of AWS Secrets Manager"),
     key("auth_secret_field", "NAME", Some("key"), "field of auth_secret that holds the key, when it is JSON"),
     key("auth_secret_stage", "LABEL", Some("AWSCURRENT"), "version of auth_secret, by its staging label"),
     key("oauth_client_id", "ID", None, "OAuth client or federated identity of Tailscale that makes auth keys")

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::auth_keys::AuthKeys;
+use crate::auth_keys::context::KeyContext;
 use crate::auth_keys::expiry;
 use crate::config::sections::auth::AuthSource;
 use crate::config::settings::Settings;
@@ -21,6 +22,7 @@ use crate::daemon::status::StatusSource;
 use crate::daemon::{Daemon, DaemonContext, code_pages, fd_limits, prewarm, readiness, reaper, serving};
 use crate::environment::Environment;
 use crate::exit_reason::ExitReason;
+use crate::health;
 use crate::health::routes::View;
 use crate::memory::accept_throttle::AcceptThrottle;
 use crate::memory::limit_watch::LimitWatch;
@@ -46,7 +48,6 @@ use crate::tailscaled::process::state_dir::StateDir;
 use crate::tailscaled::process::{ca_roots, environment};
 use crate::tailscaled::serve_file::ServeFile;
 use crate::tailscaled::session::preferences::{Login, Preferences};
-use crate::{auth_keys, health};
 
 /// Starts everything. To be called inside the event loop.
 pub async fn assemble(
@@ -211,10 +212,10 @@ fn attend_to_node(
 }
 
 fn keys(settings: &Settings, runtime: Runtime, environment: &Environment, redactor: &Redactor) -> Option<AuthKeys> {
-    let surroundings = auth_keys::KeyContext {
+    let context = KeyContext {
         environment,
         ca_file: settings.ca_file.as_deref(),
-        more_roots: settings.more_roots.as_deref(),
+        ca_directory: settings.more_roots.as_deref(),
         api_url: &settings.api_url.0,
         tailnet: &settings.tailnet,
         control_url: settings.control_url.as_ref().map(|url| url.0.as_str()),
@@ -222,7 +223,7 @@ fn keys(settings: &Settings, runtime: Runtime, environment: &Environment, redact
         imds: runtime.has_instance_metadata(),
         redactor: redactor.clone(),
     };
-    settings.auth.clone().map(|source| AuthKeys::new(source, surroundings))
+    settings.auth.clone().map(|source| AuthKeys::new(source, context))
 }
 
 /// Fetches the first key while tailscaled starts, unless the node is known already; warns before one expires.
