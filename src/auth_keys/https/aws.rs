@@ -70,7 +70,7 @@ impl HttpConnector for Connector {
             return HttpConnectorFuture::ready(Err(final_failure(NoMetadata)));
         }
         HttpConnectorFuture::new(async move {
-            let exchange = timeout(whole, exchange(&https, request, connect));
+            let exchange = timeout(whole, exchange_for_sdk(&https, request, connect));
             let result = exchange.await.unwrap_or(Err(HttpsError::TimedOut(whole)));
             result.map_err(|error| if for_metadata { final_failure(error) } else { failed(error) })
         })
@@ -93,7 +93,7 @@ fn final_failure(error: impl std::error::Error + Send + Sync + 'static) -> Conne
     ConnectorError::user(error.into())
 }
 
-async fn exchange(https: &Https, request: HttpRequest, connect: Duration) -> Result<HttpResponse, HttpsError> {
+async fn exchange_for_sdk(https: &Https, request: HttpRequest, connect: Duration) -> Result<HttpResponse, HttpsError> {
     let malformed = |error: HttpError| HttpsError::Malformed(error.to_string());
     let request = request.try_into_http1x().map_err(malformed)?;
     // Bodies of these requests are small, and in memory.

@@ -54,7 +54,9 @@ impl ApiRequest {
         let (kind, body) = match &self.body {
             RequestBody::None => (None, Bytes::new()),
             RequestBody::Json(value) => (Some("application/json"), value.to_string().into()),
-            RequestBody::Form(fields) => (Some("application/x-www-form-urlencoded"), zeroed_when_sent(form(fields))),
+            RequestBody::Form(fields) => {
+                (Some("application/x-www-form-urlencoded"), zeroed_when_sent(encoded_form(fields)))
+            }
         };
         let mut request = Request::builder().method(&self.method).uri(&self.url).header(ACCEPT, "application/json");
         request = request.header(USER_AGENT, concat!("tetherd/", env!("CARGO_PKG_VERSION")));
@@ -123,7 +125,7 @@ fn error_message(body: &[u8]) -> String {
 
 /// Escapes the fields as `application/x-www-form-urlencoded`. Written in one piece: moved to make room, the text would
 /// leave a copy behind.
-fn form(fields: &[(&'static str, Secret)]) -> String {
+fn encoded_form(fields: &[(&'static str, Secret)]) -> String {
     let escaped = |text: &str| 3 * text.len();
     let room = fields.iter().map(|(name, value)| name.len() + escaped(value.expose()) + "&=".len()).sum();
     let mut form = String::with_capacity(room);
@@ -145,7 +147,7 @@ mod tests {
     #[test]
     fn forms_are_escaped() {
         let fields = [("a", Secret::new("x y&z=ü")), ("b", Secret::new("T/k-1_~."))];
-        assert_eq!(form(&fields), "a=x%20y%26z%3D%C3%BC&b=T%2Fk-1_~.");
+        assert_eq!(encoded_form(&fields), "a=x%20y%26z%3D%C3%BC&b=T%2Fk-1_~.");
     }
 
     #[test]
