@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::config::layers::DEFAULT;
+use crate::config::origin::Origin;
 use crate::config::reader::Reader;
 use crate::config::sections::auth::AuthSource;
 use crate::config::sections::node::{NodeSettings, SocketPath};
@@ -13,6 +13,7 @@ use crate::config::types::Words;
 use crate::config::types::address::{ControlUrl, Forward, HostPort, Listen};
 use crate::config::types::enums::{Direct, LogFormat, LogLevel, Logout};
 use crate::config::types::hostname::Hostname;
+use crate::config::types::implied::Implied;
 use crate::config::types::rule::Rule;
 use crate::config::types::units::{Limit, Memory};
 use crate::secret::Secret;
@@ -56,8 +57,8 @@ pub struct Settings {
     pub tailnet: String,
     pub control_url: Option<ControlUrl>,
     pub ca_file: Option<PathBuf>,
-    /// A directory of more roots, that the runtime has.
-    pub more_roots: Option<PathBuf>,
+    /// Directory of the platform with more CA certificates.
+    pub platform_ca_dir: Option<PathBuf>,
     pub hostname: Option<Hostname>,
     pub node: NodeSettings,
     pub socks_listen: Vec<Listen>,
@@ -82,29 +83,42 @@ pub struct Settings {
     pub log_upload: bool,
     pub state_dir: Option<PathBuf>,
     pub memory_limit: Option<Memory>,
-    /// Whether that comes from the control group, and changes with it.
+    /// Whether the limit comes from the control group, and changes with it.
     pub memory_follows_group: bool,
     pub logout: Logout,
-    /// The Lambda function to whose log metrics go.
+    /// Name of the function to whose log metrics go.
     pub metrics_of_function: Option<String>,
     pub log_level: LogLevel,
     pub log_format: LogFormat,
 }
 
 impl Reader {
-    /// The settings; `None` when a value without which they cannot be built is unusable.
-    pub fn settings(&mut self) -> Option<Settings> {
+    /// Reads the settings; `None` when a value without which they cannot be built is unusable.
+    pub fn settings(&mut self, implied: &Implied) -> Option<Settings> {
         self.health_listen = self.value("health_listen");
         self.lambda_on_failure = self.value("lambda_on_failure");
-        self.lambda_metrics = self.value("lambda_metrics").unwrap_or(false);
-        let node = self.node();
+        let logs_metrics = self.value("lambda_metrics").unwrap_or(false);
         let settings = Settings {
+            platform_ca_dir: implied.ca_dir.clone(),
+            metrics_of_function: implied.function.clone().filter(|_| logs_metrics),
+            ..self.given()
+        };
+        self.no_open_proxy(&settings);
+        self.no_address_twice(&settings);
+        // A stand-in below is never used: it is there only where a fault was noted.
+        self.faults.is_empty().then_some(settings)
+    }
+
+    /// Reads what the user can give, with a stand-in for each value that is unusable.
+    fn given(&mut self) -> Settings {
+        let node = self.node();
+        Settings {
             auth: self.auth(!node.tags.is_empty()),
             api_url: self.api_url(),
             tailnet: self.value("tailnet").unwrap_or_default(),
             control_url: self.value("control_url"),
-            ca_file: self.roots("ca_file"),
-            more_roots: None,
+            ca_file: self.pem_file("ca_file"),
+            platform_ca_dir: None,
             hostname: self.value("hostname"),
             node,
             socks_listen: self.filled_list("socks_listen"),
@@ -129,21 +143,24 @@ impl Reader {
             log_upload: self.value("log_upload").unwrap_or(false),
             state_dir: self.value("state_dir"),
             memory_limit: self.value("memory_limit"),
-            memory_follows_group: false,
+            memory_follows_group: self.memory_follows_group(),
             logout: self.value("logout").unwrap_or(Logout::Auto),
             metrics_of_function: None,
             log_level: self.value("log_level").unwrap_or(LogLevel::Info),
             log_format: self.value("log_format").unwrap_or(LogFormat::Text),
-        };
-        self.no_open_proxy(&settings);
-        self.no_address_twice(&settings);
-        // A stand-in above is never used: it is there only where a fault was noted.
-        self.faults.is_empty().then_some(settings)
+        }
     }
 
+    /// Whether the control group decides on `memory_limit`, or would if it had a limit. To be asked behind the value.
+    fn memory_follows_group(&self) -> bool {
+        let origin = self.typed_origin("memory_limit");
+        origin.is_none_or(|origin| matches!(origin, Origin::NotSet | Origin::ControlGroup(_)))
+    }
+
+    /// Reads `half_close_timeout`, whose default depends on the tailscaled that is found.
     fn half_close_timeout(&mut self) -> HalfCloseTimeout {
         let carried = self.value("half_close_timeout").unwrap_or_default();
-        let is_default = self.origin("half_close_timeout") == DEFAULT;
+        let is_default = self.typed_origin("half_close_timeout") == Some(&Origin::Default);
         HalfCloseTimeout { carried, held: if is_default { HalfCloseTimeout::HELD } else { carried } }
     }
 }

@@ -1,6 +1,9 @@
 //! The table of settings: the only list of their names. Command line, environment, files, `check` and the docs
 //! follow it.
 
+/// Stands in the help of `runtime` for the names of the platforms, which the table does not know.
+pub const PLATFORMS: &str = "{platforms}";
+
 /// One setting.
 pub struct Key {
     /// Name in files; `TETHERD_` and upper case in the environment, `--` and dashes on the command line.
@@ -151,7 +154,7 @@ pub const KEYS: &[Key] = &[
     key("memory_limit", "SIZE", None, "memory that tailscaled keeps to if it can, such as 100MiB, at least 16MiB"),
     key("prewarm", "LIST", None, "targets dialled once at the start, so that the first request finds a warm path"),
     key("logout", "auto|always|never", Some("auto"), "leave the tailnet at exit; auto: when the state is temporary"),
-    key("runtime", "NAME", Some("auto"), "auto, lambda, ecs, kubernetes or plain"),
+    key("runtime", "NAME", Some("auto"), PLATFORMS),
     key(
         "lambda_on_failure",
         "fail|continue",

@@ -3,7 +3,8 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use crate::config::reader::{NOT_SET, Reader};
+use crate::config::origin::NOT_SET;
+use crate::config::reader::Reader;
 use crate::config::types::address::ControlUrl;
 use crate::secret::SecretSource;
 use crate::secret::redactor::{CLIENT_SECRET_PREFIX, HEADSCALE_API_KEY_PREFIX, looks_like_a_key};

@@ -6,7 +6,8 @@ use std::path::PathBuf;
 
 use ipnet::IpNet;
 
-use crate::config::reader::{NOT_SET, Reader};
+use crate::config::origin::Origin;
+use crate::config::reader::Reader;
 use crate::config::sections::serve::ServeConfig;
 use crate::config::types::Value;
 use crate::config::types::hostname::Hostname;
@@ -137,12 +138,13 @@ impl Reader {
             return up;
         }
         let (up, origin) = match (serves, routes) {
-            (true, _) => (false, "because of serve_config"),
-            (false, true) => (false, "because of advertise_routes"),
-            (false, false) => (true, "default"),
+            (true, _) => (false, Origin::Because("serve_config")),
+            (false, true) => (false, Origin::Because("advertise_routes")),
+            (false, false) => (true, Origin::Default),
         };
-        for shown in self.shown.iter_mut().filter(|shown| shown.key == "shields_up" && shown.origin == NOT_SET) {
-            (shown.value, shown.origin) = (up.to_string(), origin.to_owned());
+        let mut unset = self.shown.iter_mut().filter(|shown| shown.key == "shields_up");
+        if let Some(shown) = unset.find(|shown| shown.origin == Origin::NotSet) {
+            (shown.value, shown.origin) = (up.to_string(), origin);
         }
         up
     }

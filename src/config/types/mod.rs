@@ -3,6 +3,7 @@
 pub(crate) mod address;
 pub mod enums;
 pub(crate) mod hostname;
+pub(crate) mod implied;
 pub(crate) mod rule;
 pub(crate) mod units;
 
