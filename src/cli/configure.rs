@@ -1,4 +1,5 @@
-//! Chooses the platform and reads the settings, whose defaults the platform implies.
+//! Chooses the platform and reads the settings.
+//! In this order, since the platform implies defaults.
 
 use crate::config::layers::Flags;
 use crate::config::types::implied::{Implied, MemoryDefault};

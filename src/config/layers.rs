@@ -54,13 +54,14 @@ pub struct Found {
     pub origin: Origin,
 }
 
-/// The merged sources, and what was wrong with them.
+/// The merged sources, and their faults.
 #[derive(Default)]
 pub struct Layers {
     /// Value of the latest source, by the name of its setting.
     values: BTreeMap<&'static str, Found>,
     /// Which of a secret and its `_file` twin a later source set, by the name of the secret.
     winners: BTreeMap<&'static str, &'static str>,
+    /// Faults of names and of the file; those of values are found when they are read.
     pub faults: Vec<ConfigError>,
 }
 

@@ -26,13 +26,14 @@ use crate::config::types::enums::OnFailure;
 use crate::config::types::implied::Implied;
 use crate::environment::Environment;
 
-/// What reading the configuration gave.
+/// The settings, and what commands need where one of them is at fault.
 #[derive(Debug)]
 pub struct Config {
     /// Address at which the running daemon can be asked, also when another setting is at fault; `None` when this one is.
     pub health_listen: Option<SocketAddr>,
-    /// What a failed start means in Lambda, also when another setting is at fault.
+    /// What happens to a Lambda function whose extension fails, also when another setting is at fault.
     pub lambda_on_failure: OnFailure,
+    /// The settings, or the faults of all sources.
     pub settings: Result<Settings, ConfigErrors>,
     /// Every value with its origin, for `check`.
     pub shown: Vec<Shown>,
@@ -84,7 +85,6 @@ fn load(environment: &Environment, config: Option<&str>, flags: &Flags) -> Confi
 }
 
 fn in_table_order(mut shown: Vec<Shown>) -> Vec<Shown> {
-    let place = |shown: &Shown| table::KEYS.iter().position(|key| key.name == shown.key);
-    shown.sort_by_key(place);
+    shown.sort_by_key(|shown| table::KEYS.iter().position(|key| key.name == shown.key));
     shown
 }

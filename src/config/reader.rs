@@ -100,8 +100,8 @@ impl Reader {
         values
     }
 
-    /// Reads a secret from the setting itself, its `file:` form or its `_file` twin. A file must be readable now; its content
-    /// is read when it is needed.
+    /// Reads a secret from the setting itself, its `file:` form or its `_file` twin. A file must be readable now; its
+    /// content is read when it is needed.
     pub fn secret(&mut self, name: &'static str) -> Option<SecretSource> {
         let twin = table::find_key(&format!("{name}_file")).map(|key| key.name);
         let file = twin.and_then(|twin| self.value::<PathBuf>(twin).map(|path| (twin, path)));

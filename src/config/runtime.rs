@@ -1,4 +1,4 @@
-//! The setting `runtime`, read before all others: the platform implies their defaults.
+//! The setting `runtime`, read before all others since the platform implies defaults.
 
 use crate::config::error::ConfigError;
 use crate::config::layers::Layers;

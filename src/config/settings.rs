@@ -1,4 +1,4 @@
-//! The typed settings: everything that the daemon can be told, and from which key each comes.
+//! The typed settings: everything that the daemon can be told.
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
@@ -18,7 +18,7 @@ use crate::config::types::rule::Rule;
 use crate::config::types::units::{Limit, Memory};
 use crate::secret::Secret;
 
-/// Who may use the SOCKS5 listeners.
+/// User and password that clients of the proxy must give.
 #[derive(Clone, Debug)]
 pub struct Credentials {
     pub user: String,
@@ -26,7 +26,7 @@ pub struct Credentials {
 }
 
 impl Credentials {
-    /// Whether these are the ones given; in a time that does not tell which of the two differs.
+    /// Whether `user` and `password` are these; takes a time that does not tell which of the two differs.
     pub fn accept(&self, user: &str, password: &str) -> bool {
         let user = Secret::new(self.user.as_str()).matches(user);
         user & self.password.matches(password)
@@ -36,23 +36,23 @@ impl Credentials {
 /// Longest silence of a connection once one of its sides has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HalfCloseTimeout {
-    /// With a tailscaled that carries the end of each direction through.
+    /// Limit with a tailscaled that carries the end of each direction through.
     pub carried: Duration,
-    /// With one that does not, where nobody can tell whether a client that has ended still waits for an answer. What the
-    /// user sets counts for both.
+    /// Limit with a tailscaled that does not, where nobody can tell whether a client that has ended still waits for an
+    /// answer. What the user sets counts for both.
     pub held: Duration,
 }
 
 impl HalfCloseTimeout {
-    /// Beside a tailscaled without tetherd's calls, unless the user says otherwise.
+    /// Default of `held`.
     const HELD: Duration = Duration::from_secs(5);
 }
 
-/// Everything the daemon can be told.
+/// Everything that the daemon can be told. Each field has the name of its setting, or says where it comes from.
 #[derive(Clone, Debug)]
 pub struct Settings {
     pub auth: Option<AuthSource>,
-    /// Where the Tailscale API is.
+    /// Address of Tailscale's API.
     pub api_url: ControlUrl,
     pub tailnet: String,
     pub control_url: Option<ControlUrl>,

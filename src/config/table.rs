@@ -1,47 +1,48 @@
-//! The table of settings: the only list of their names. Command line, environment, files, `check` and the docs
-//! follow it.
+//! The table of settings, the only list of their names.
+//! Command line, environment, files, `check` and the docs follow it.
 
-/// Stands in the help of `runtime` for the names of the platforms, which the table does not know.
+/// Stand-in in the help of `runtime` for the names of the platforms, which the table does not know.
 pub const PLATFORMS: &str = "{platforms}";
 
 /// One setting.
 pub struct Key {
     /// Name in files; `TETHERD_` and upper case in the environment, `--` and dashes on the command line.
     pub name: &'static str,
-    /// What to put there, as shown by `--help`.
+    /// Form of the value, as shown by `--help`.
     pub value: &'static str,
     /// The built-in default, in the form a user would write it.
     pub default: Option<&'static str>,
-    /// Names known from Tailscale's container image and the AWS sample.
+    /// Variables with the same effect, known from Tailscale's container image and the AWS sample.
     pub aliases: &'static [&'static str],
-    /// Never shown.
+    /// Whether the value is never shown.
     pub secret: bool,
+    /// Text of `--help`; may hold [`PLATFORMS`].
     pub help: &'static str,
 }
 
 impl Key {
-    /// `TETHERD_SOCKS_LISTEN` for `socks_listen`.
+    /// Returns the variable's name, such as `TETHERD_SOCKS_LISTEN` for `socks_listen`.
     pub fn variable(&self) -> String {
         format!("TETHERD_{}", self.name.to_uppercase())
     }
 
-    /// `socks-listen` for `socks_listen`.
+    /// Returns the flag without its dashes, such as `socks-listen` for `socks_listen`.
     pub fn flag(&self) -> String {
         self.name.replace('_', "-")
     }
 
-    /// The key this one is the `_file` twin of.
+    /// Returns the secret that this setting gives as a file.
     pub fn twin_of(&self) -> Option<&'static Key> {
         find_key(self.name.strip_suffix("_file")?).filter(|key| key.secret)
     }
 }
 
-/// The setting of this name.
+/// Returns the setting of this name.
 pub fn find_key(name: &str) -> Option<&'static Key> {
     KEYS.iter().find(|key| key.name == name)
 }
 
-/// The known name nearest to `name`, if one is near enough to be meant.
+/// Returns the known name nearest to `name`, if it is near enough to be meant.
 pub fn nearest(name: &str) -> Option<&'static str> {
     KEYS.iter()
         .map(|key| (strsim::damerau_levenshtein(name, key.name), key.name))

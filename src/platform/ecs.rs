@@ -23,7 +23,8 @@ use crate::platform::lifecycle::BoxFuture;
 /// <https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-metadata-endpoint-v4-fargate.html>
 const METADATA: &str = "ECS_CONTAINER_METADATA_URI_V4";
 
-/// Longest wait for an answer. The endpoint is on the same host. It limits how often it answers, so a second attempt is worth while.
+/// Longest wait for an answer. The endpoint is on the same host. It limits how often it answers, so a second attempt is
+/// worth while.
 const ANSWER: Duration = Duration::from_millis(800);
 const ATTEMPTS: u32 = 2;
 const PAUSE: Duration = Duration::from_millis(200);

@@ -19,9 +19,10 @@ const API_HOST: &str = "KUBERNETES_SERVICE_HOST";
 /// <https://kubernetes.io/docs/concepts/workloads/pods/downward-api/>
 const POD_NAME: &str = "POD_NAME";
 
-/// Labels of the metrics, each with its variable, by the downward API.
+/// Labels of the metrics, each with its variable, which the downward API fills.
 const LABELS: [(&str, &str); 3] = [("namespace", "POD_NAMESPACE"), ("pod", POD_NAME), ("node", "NODE_NAME")];
 
+/// File that the kubelet reads the reason of a failure from.
 /// <https://kubernetes.io/docs/tasks/debug/debug-application/determine-reason-pod-failure/>
 const TERMINATION_LOG: &str = "/dev/termination-log";
 

@@ -1,5 +1,5 @@
 //! The platforms that the daemon knows; nothing else asks where it runs.
-//! A new one needs a file beside this one, and here its `mod` line and its place in [`PLATFORMS`].
+//! A new one needs a file beside this one, and here its `mod` line and its entry in [`PLATFORMS`].
 
 pub(crate) mod ecs;
 pub(crate) mod interface;

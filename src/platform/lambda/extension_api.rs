@@ -18,7 +18,8 @@ use crate::net::http_request::HttpError;
 const BASE: &str = "/2020-01-01/extension";
 const IDENTIFIER: &str = "Lambda-Extension-Identifier";
 
-/// Longest wait for an answer. It comes from the same machine; this is for a machine under load. `next` may take for ever.
+/// Longest wait for an answer. It comes from the same machine; this is for a machine under load. `next` may take for
+/// ever.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Client of the API. Lambda knows an extension by the name of its file in `/opt/extensions`.
