@@ -9,7 +9,7 @@ use crate::config::types::address::Listen;
 use crate::daemon::exec::proxy_variables::ProxyVariables;
 use crate::environment::Environment;
 use crate::exit_reason::ExitReason;
-use crate::platform::Runtime;
+use crate::platform::interface::Platform;
 
 /// How they are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,8 +31,13 @@ impl Form {
     }
 }
 
-pub fn run_env(settings: &Settings, runtime: Runtime, environment: &Environment, form: Form) -> Result<(), ExitReason> {
-    let variables = variables(settings, runtime, environment)?;
+pub fn run_env(
+    settings: &Settings,
+    platform: &dyn Platform,
+    environment: &Environment,
+    form: Form,
+) -> Result<(), ExitReason> {
+    let variables = variables(settings, platform, environment)?;
     crate::cli::output::say(written(&variables, form).trim_end());
     Ok(())
 }
@@ -40,7 +45,7 @@ pub fn run_env(settings: &Settings, runtime: Runtime, environment: &Environment,
 /// The variables that lead to the daemon with these settings.
 pub fn variables(
     settings: &Settings,
-    runtime: Runtime,
+    platform: &dyn Platform,
     environment: &Environment,
 ) -> Result<ProxyVariables, ExitReason> {
     let unknown = |why: &str| ExitReason::Configuration(format!("the proxy's address is not known: {why}"));
@@ -50,7 +55,7 @@ pub fn variables(
     if listener.port() == 0 {
         return Err(unknown("socks_listen has port 0, which is another at every start; choose a port"));
     }
-    let direct = runtime.direct_hosts(environment);
+    let direct = platform.direct_hosts(environment);
     Ok(ProxyVariables::new(listener, settings.socks_credentials.as_ref(), &direct, environment))
 }
 

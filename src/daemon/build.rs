@@ -27,7 +27,7 @@ use crate::health::routes::View;
 use crate::memory::accept_throttle::AcceptThrottle;
 use crate::memory::limit_watch::LimitWatch;
 use crate::memory::upload_throttle::UploadThrottle;
-use crate::platform::{Identity, Runtime};
+use crate::platform::interface::{Identity, Platform};
 use crate::process::child::OwnChildren;
 use crate::proxy::listener::admission::Admission;
 use crate::proxy::metrics::counters::Counters;
@@ -52,7 +52,7 @@ use crate::tailscaled::session::preferences::{Login, Preferences};
 /// Starts everything. To be called inside the event loop.
 pub async fn assemble(
     settings: &Settings,
-    DaemonContext { runtime, environment, memory }: DaemonContext<'_>,
+    DaemonContext { platform, environment, memory }: DaemonContext<'_>,
     directory: &StateDir,
     socket: &Path,
 ) -> Result<Daemon, ExitReason> {
@@ -97,7 +97,7 @@ pub async fn assemble(
         journal
     });
     let redactor = Redactor::default();
-    let keys = keys(settings, runtime, environment, &redactor);
+    let keys = keys(settings, platform, environment, &redactor);
     let identity = Arc::new(OnceLock::new());
     let inspector = StatusSource {
         api: api.clone(),
@@ -119,7 +119,7 @@ pub async fn assemble(
     let exit_node = ChosenExitNode::default();
     let obstacle = attend_to_node(settings, &api, &exit_node, &publisher);
     // The listeners are open: who asks meanwhile is heard.
-    let found = runtime.identity(environment).await;
+    let found = platform.identity(environment).await;
     let login = login(settings, identity.get_or_init(|| found), exit_node, (keys.clone(), &redactor));
     let control = control(settings, environment);
     let expiry_api = api.clone();
@@ -166,7 +166,7 @@ fn launch(
 }
 
 fn roots(settings: &Settings, environment: &Environment, directory: &StateDir) -> Result<Vec<PathBuf>, ExitReason> {
-    let (file, place) = (settings.ca_file.as_deref(), settings.more_roots.as_deref());
+    let (file, place) = (settings.ca_file.as_deref(), settings.platform_ca_dir.as_deref());
     ca_roots::directories(directory, file, place, environment).map_err(|error| {
         let file = file.map_or_else(String::new, |file| format!("ca_file {}: ", file.display()));
         ExitReason::Configuration(format!("{file}the roots to trust cannot be put together: {error}"))
@@ -211,16 +211,21 @@ fn attend_to_node(
     if node.exit_node_required { obstacle } else { nothing }
 }
 
-fn keys(settings: &Settings, runtime: Runtime, environment: &Environment, redactor: &Redactor) -> Option<AuthKeys> {
+fn keys(
+    settings: &Settings,
+    platform: &dyn Platform,
+    environment: &Environment,
+    redactor: &Redactor,
+) -> Option<AuthKeys> {
     let context = KeyContext {
         environment,
         ca_file: settings.ca_file.as_deref(),
-        ca_directory: settings.more_roots.as_deref(),
+        ca_directory: settings.platform_ca_dir.as_deref(),
         api_url: &settings.api_url.0,
         tailnet: &settings.tailnet,
         control_url: settings.control_url.as_ref().map(|url| url.0.as_str()),
         tags: settings.node.tags.iter().map(|tag| tag.0.clone()).collect(),
-        imds: runtime.has_instance_metadata(),
+        imds: platform.has_instance_metadata(),
         redactor: redactor.clone(),
     };
     settings.auth.clone().map(|source| AuthKeys::new(source, context))

@@ -33,8 +33,8 @@ use crate::environment::Environment;
 use crate::exit_reason::ExitReason;
 use crate::memory::budget::Sharing;
 use crate::memory::cgroup::CgroupMemory;
-use crate::platform::Runtime;
-use crate::platform::life::{Platform, StopRequest};
+use crate::platform::interface::Platform;
+use crate::platform::lifecycle::{Lifecycle, SignalsOnly, StopRequest};
 use crate::process::child::OwnChildren;
 use crate::secret::redactor::Redactor;
 use crate::state::{Phase, Publisher, Watcher};
@@ -45,9 +45,9 @@ use crate::tailscaled::process::state_dir::StateDir;
 /// Of the time until a deadline, kept for logging out.
 const LOGOUT: Duration = Duration::from_millis(700);
 
-/// Where the daemon runs.
+/// The surroundings of the daemon.
 pub struct DaemonContext<'a> {
-    pub runtime: Runtime,
+    pub platform: &'static dyn Platform,
     pub environment: &'a Environment,
     /// What bounds its memory, and who else needs of it; `None` where nothing counts it.
     pub memory: Option<(CgroupMemory, Sharing)>,
@@ -58,9 +58,9 @@ pub fn run(
     settings: &Settings,
     surroundings: DaemonContext<'_>,
     signals: Signals,
-    platform: &Platform,
+    lifecycle: &dyn Lifecycle,
 ) -> Result<(), ExitReason> {
-    begin(settings, surroundings, platform, async |life| life.live(signals, platform).await)
+    begin(settings, surroundings, lifecycle, async |life| life.live(signals, lifecycle).await)
 }
 
 /// Runs the daemon and a command, both to their ends. Returns the exit code of the command.
@@ -71,15 +71,13 @@ pub fn exec(
     job: CommandSpec,
 ) -> Result<u8, ExitReason> {
     let environment = surroundings.environment;
-    begin(settings, surroundings, &Platform::default(), async |life| {
-        exec::accompany(life, job, environment, signals).await
-    })
+    begin(settings, surroundings, &SignalsOnly, async |life| exec::accompany(life, job, environment, signals).await)
 }
 
 fn begin<T>(
     settings: &Settings,
     surroundings: DaemonContext<'_>,
-    platform: &Platform,
+    lifecycle: &dyn Lifecycle,
     live: impl AsyncFnOnce(Daemon) -> Result<T, ExitReason>,
 ) -> Result<T, ExitReason> {
     let temporary = surroundings.environment.get("TMPDIR").map(String::as_str);
@@ -95,7 +93,7 @@ fn begin<T>(
         .map_err(|error| ExitReason::Configuration(format!("the event loop cannot be set up: {error}")))?;
     event_loop.block_on(async {
         let assembled = build::assemble(settings, surroundings, &directory, socket.path());
-        let (arrived, life) = tokio::join!(platform.arrive(), assembled);
+        let (arrived, life) = tokio::join!(lifecycle.register(), assembled);
         arrived?;
         live(life?).await
     })
@@ -123,18 +121,22 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    async fn live(mut self, signals: Signals, platform: &Platform) -> Result<(), ExitReason> {
+    async fn live(mut self, signals: Signals, lifecycle: &dyn Lifecycle) -> Result<(), ExitReason> {
         let mut signals = signals.listen()?;
-        let ended = self.serve(&mut signals, platform).await;
+        let ended = self.serve(&mut signals, lifecycle).await;
         self.shut_down(ended.as_ref(), &mut signals, true).await;
         ended.map(drop)
     }
 
     /// Serves until a stop is asked for, or the daemon cannot go on.
-    async fn serve(&mut self, signals: &mut Listening, platform: &Platform) -> Result<StopRequest, ExitReason> {
-        // Where the place goes on without a tailnet, the time to start bounds only how long it is kept waiting.
-        let patience = if platform.outlasts_failure() { self.start_timeout.take() } else { None };
-        let stop = platform.stop_request(settled(self.publisher.watch(), patience));
+    async fn serve(&mut self, signals: &mut Listening, lifecycle: &dyn Lifecycle) -> Result<StopRequest, ExitReason> {
+        // Where the platform goes on without a tailnet, the time to start bounds only how long it is kept waiting.
+        let patience = if lifecycle.outlasts_failure() { self.start_timeout.take() } else { None };
+        let settled = settled(self.publisher.watch(), patience);
+        let stop = async {
+            settled.await;
+            lifecycle.stop_request().await
+        };
         let mut asked = pin!(async {
             tokio::select! {
                 caught = signals.next() => {
@@ -147,7 +149,7 @@ impl Daemon {
             request = &mut asked => return Ok(request),
             fatal = self.failure() => fatal,
         };
-        if !platform.outlasts_failure() {
+        if !lifecycle.outlasts_failure() {
             return Err(fatal);
         }
         tracing::error!("{fatal}");

@@ -12,7 +12,7 @@ use crate::daemon::metrics;
 use crate::daemon::metrics::Found;
 use crate::health::metrics::Measured;
 use crate::health::routes::Inspect;
-use crate::platform::Identity;
+use crate::platform::interface::Identity;
 use crate::proxy::client::Proxy;
 use crate::proxy::metrics::counters::Counters;
 use crate::state::State;

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use crate::config::reader::{NOT_SET, Reader};
+use crate::config::origin::NOT_SET;
+use crate::config::reader::Reader;
 use crate::config::table::{KEYS, Key};
 use crate::config::types::address::ControlUrl;
 use crate::secret::SecretSource;

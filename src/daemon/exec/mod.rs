@@ -16,7 +16,7 @@ use crate::daemon::exec::proxy_variables::{ProxyVariables, without_those_set};
 use crate::daemon::signals::{Listening, Signals};
 use crate::environment::Environment;
 use crate::exit_reason::ExitReason;
-use crate::platform::life::StopRequest;
+use crate::platform::lifecycle::StopRequest;
 use crate::state::{Phase, State};
 
 /// What shells add to a signal's number.
