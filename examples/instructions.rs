@@ -1,5 +1,6 @@
-//! What tests/instructions.rs counts under callgrind: clients that connect by SOCKS5 and have bytes echoed, through the
-//! daemon's own listener, connector, dialer and relay, with a tailscaled that answers at once. Nothing leaves the process.
+//! Counts instructions: SOCKS5 clients that connect and have bytes echoed.
+//! tests/instructions.rs runs it under callgrind. Clients go through the daemon's own listener, connector, dialer and relay,
+//! with a tailscaled that answers without delay. Nothing leaves the process.
 //! `instructions CONNECTIONS KIB` makes so many connections to a node, one after the other, and echoes so much over each;
 //! tailscaled is handed each client. With `direct` as a third word the target is past the tailnet, and the daemon relays.
 

@@ -1,4 +1,4 @@
-//! What serving a client takes, whatever its protocol: connecting, relaying, recording failures.
+//! What all protocols share: connecting, relaying, recording failures.
 
 use std::io;
 use std::sync::Arc;

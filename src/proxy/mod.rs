@@ -1,5 +1,5 @@
-//! The proxy: listener → client (by its protocol) → connector → relay, and the table of protocols.
-//! Each step knows only the input of the next one. A new protocol is a module of its own, a line in the table, and a
+//! The proxy: listener → client (by protocol) → connector → relay.
+//! Each step knows only the input of the next one. A new protocol is a module of its own, a line in the table here, and a
 //! label in `metrics/labels.rs`.
 
 pub mod client;

@@ -1,4 +1,4 @@
-//! One deadline for everything that a client waits for, and the one loop that tries again until then.
+//! One deadline for all that a client waits for, and one retry loop until then.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::target::dial::DialError;
 /// tried again at this pace.
 pub const RETRY: Duration = Duration::from_millis(20);
 
-/// How long after its start tailscaled may not have heard of every node.
+/// How long after its start tailscaled may not know every node.
 const KNOWS_NODES_AFTER: Duration = Duration::from_secs(1);
 
 /// When a client's waiting ends, and the state of the daemon that it waits for.
@@ -33,7 +33,7 @@ impl<'a> Deadline<'a> {
         self.state.borrow().entered.elapsed()
     }
 
-    /// Whether tailscaled has started so lately that it may not have heard of every node.
+    /// Whether tailscaled has started so lately that it may not know every node.
     pub fn is_early(&self) -> bool {
         self.time_in_phase() < KNOWS_NODES_AFTER
     }

@@ -1,4 +1,5 @@
-//! A hedged dial: a second one is made while the first is silent; the first answer wins, the loser is closed.
+//! A hedged dial: a second one is made while the first is silent.
+//! The first answer wins, the loser is closed.
 
 use std::pin::pin;
 use std::time::Duration;

@@ -1,4 +1,5 @@
-//! Dials one target through the tailnet, again where tailscaled or the path failed meanwhile.
+//! Dials one target through the tailnet.
+//! It dials again where tailscaled or the path failed meanwhile, and where tailscaled may not know every node yet.
 
 use crate::proxy::connect::deadline::{Deadline, RETRY};
 use crate::proxy::connect::hedge::{DialSignal, SignalObserver, dial_hedged};

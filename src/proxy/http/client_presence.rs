@@ -15,8 +15,8 @@ use crate::proxy::relay::client_end::{ClientEnd, ClientSocket};
 use crate::proxy::relay::limits::{RelayLimits, SILENCE_AT_THE_END};
 use crate::proxy::relay::traffic::Traffic;
 
-/// How often a client is looked at. It is looked at more often while it waits for a response: its target is to hear soon
-/// that nobody does.
+/// How often a client is looked at. It is looked at more often while it waits for a response: its target is to be
+/// told soon that nobody does.
 const STEP: Duration = Duration::from_secs(1);
 const STEP_WHILE_WAITING: Duration = Duration::from_millis(250);
 /// How long nothing must have been carried before a closed client ends an exchange: what it sent before may be on its way to a

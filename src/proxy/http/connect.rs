@@ -1,4 +1,4 @@
-//! CONNECT (RFC 9110, section 9.3.6): a client's connection that becomes a tunnel to its target.
+//! CONNECT: a client's connection becomes a tunnel (RFC 9110, section 9.3.6).
 
 use hyper::Request;
 use hyper::body::Incoming;

@@ -99,10 +99,9 @@ impl Upstream {
         {
             reusable = Some(sender);
         }
-        let sent = context.counters.bytes(Direction::Sent);
         let request = for_next_hop(request)?;
         let repeated = reusable.is_some().then(|| repeatable(&request)).flatten();
-        let request = request.map(|body| counted(body, sent));
+        let request = request.map(|body| counted(body, context.counters.bytes(Direction::Sent)));
         let mut sender = match reusable {
             Some(sender) => sender,
             None => open(context, target).await?,
@@ -123,8 +122,7 @@ impl Upstream {
         *kept = Some(KeptConnection { target: target.clone(), sender });
         pass_on(response.headers_mut());
         *response.version_mut() = Version::HTTP_11;
-        let received = context.counters.bytes(Direction::Received);
-        Ok(response.map(|body| counted(body, received)))
+        Ok(response.map(|body| counted(body, context.counters.bytes(Direction::Received))))
     }
 }
 

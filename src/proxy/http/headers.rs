@@ -1,4 +1,4 @@
-//! Headers that end at a proxy (RFC 9110, section 7.6.1), and its own: `Via` and `Proxy-Authorization`.
+//! Headers that end at a proxy, and its own: `Via`, `Proxy-Authorization`.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -12,7 +12,7 @@ use crate::config::settings::Credentials;
 /// would be 1 GB with 3 000 clients.
 pub const MAX_HEAD: usize = 64 << 10;
 
-/// Hop-by-hop headers beside those that `Connection` names.
+/// Hop-by-hop headers (RFC 9110, section 7.6.1) beside those that `Connection` names.
 const HOP_BY_HOP: [&str; 9] = [
     "connection",
     "keep-alive",

@@ -1,4 +1,5 @@
-//! Serves HTTP proxy clients: CONNECT, and absolute-form requests, over hyper. The statuses tell the truth.
+//! Serves HTTP proxy clients: CONNECT, and absolute-form requests.
+//! The protocol is hyper's; the statuses tell the truth about what failed.
 
 pub(crate) mod client_presence;
 pub(crate) mod connect;

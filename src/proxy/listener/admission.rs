@@ -1,5 +1,5 @@
-//! Limits how many clients are connected: a permit for each, given out while there is memory.
-//! It is taken before accept, so that clients wait in the backlog and are not refused.
+//! Limits how many clients are connected, by a permit for each.
+//! Permits are given out while there is memory. One is taken before accept, so that clients wait in the backlog and are not refused.
 
 use std::sync::Arc;
 

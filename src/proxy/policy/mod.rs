@@ -1,4 +1,5 @@
-//! The policy: which targets clients may reach, by `allow`, `deny` and `direct`, and by ranges that are reserved.
+//! The policy: which targets clients may reach.
+//! `allow`, `deny` and `direct` say so, and the ranges that are reserved.
 
 pub(crate) mod reserved;
 pub(crate) mod resolve;

@@ -1,5 +1,6 @@
-//! Reserved addresses, which are reached only where `allow` names them, in whichever form they are written.
-//! They are the cloud's metadata and credentials, and past the tailnet the tailnet's own.
+//! Reserved addresses, which are reached only where `allow` names them.
+//! They are the cloud's metadata and credentials, and past the tailnet the tailnet's own, in whichever form they are
+//! written.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -9,7 +10,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 pub enum Reserved {
     /// Link-local or metadata, on any way; says which.
     Local(&'static str),
-    /// Of the tailnet's ranges, past the tailnet: no node has it, or tailscaled would lead there.
+    /// In the tailnet's ranges, which only a node of the tailnet leads to.
     Tailnet,
 }
 

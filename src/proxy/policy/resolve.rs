@@ -1,4 +1,5 @@
-//! Resolves a target to the addresses that its name stands for, and checks them: what was checked is what is reached.
+//! Resolves a target to addresses and checks them against the policy.
+//! The addresses that were checked are those that are dialled, so that no second look-up can lead elsewhere.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -36,7 +37,7 @@ pub enum Resolved {
 /// How a look-up ended.
 enum LookUp {
     Found(Resolution),
-    /// Nobody knows the host, right after a start: tailscaled may not have heard of every node. Why.
+    /// The host is not known right after a start, when tailscaled may not know every node yet; says why.
     UnknownYet(String),
 }
 

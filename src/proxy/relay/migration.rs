@@ -1,5 +1,6 @@
-//! Decides when a connection may move to another thread: not while one of its directions holds bytes that it has read and
-//! not written, and not once a direction has ended, which no other thread would know.
+//! Decides when a connection may move to another thread.
+//! It may not while one of its directions holds bytes that it has read and not written, nor once a direction has ended,
+//! which no other thread would know.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 

@@ -146,7 +146,7 @@ async fn relay_response(
         Err(CopyError::Read(error)) => return Err(resets.record_target(error)),
         Err(CopyError::Write(error)) => return Err(resets.record_client(error)),
     }
-    // The kernel tells of a reset once: the other direction has heard of it.
+    // The kernel tells of a reset once: the other direction has seen it.
     if resets.by_target() {
         return Err(io::ErrorKind::ConnectionReset.into());
     }

@@ -1,5 +1,5 @@
-//! Moves bytes between TCP connections inside the kernel, through a pipe (splice(2)).
-//! A connection has a pipe only while bytes wait, and gives it back when there are none.
+//! Moves bytes between TCP connections inside the kernel (splice(2)).
+//! They wait in a pipe. A connection has a pipe only while bytes wait, and gives it back when there are none.
 
 use std::cell::RefCell;
 use std::io;

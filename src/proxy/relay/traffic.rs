@@ -1,4 +1,4 @@
-//! Counts the bytes that one connection has carried, and adds them to the proxy's metrics.
+//! Counts the bytes of one connection, and adds them to the proxy's metrics.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

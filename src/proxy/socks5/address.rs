@@ -1,10 +1,10 @@
-//! Reads a target out of an address as fast-socks5 parses it, of a request or of a datagram.
+//! Makes a target of the address of a SOCKS5 request or datagram.
 
 use fast_socks5::util::target_addr::TargetAddr;
 
 use crate::target::dial::Target;
 
-/// Returns the target that `address` names.
+/// Returns the target that `address`, as fast-socks5 has parsed it, names.
 pub fn target_at(address: TargetAddr) -> Target {
     match address {
         TargetAddr::Ip(address) => address.into(),

@@ -1,4 +1,4 @@
-//! SOCKS5 replies (RFC 1928, section 6), and the one place where a failed dial becomes one.
+//! SOCKS5 replies (RFC 1928, section 6). A failed dial becomes one only here.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};

@@ -1,4 +1,4 @@
-//! Tells a client that has closed its socket from one that has only stopped sending.
+//! Tells a client that has closed its socket from one that has half-closed it.
 //! To the other side of a TCP connection both look the same. The kernel knows it of clients of this network namespace,
 //! since their sockets are its own; of others it knows only when they have reset the connection.
 
@@ -27,9 +27,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// How a client that sends nothing more has ended its side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClientEnd {
-    /// Closed its socket: nobody hears an answer.
+    /// Closed its socket: nobody takes a response.
     Closed,
-    /// Closed only its sending side: it waits for an answer.
+    /// Closed only its sending side: it waits for a response.
     HalfClosed,
     /// Closed its socket or its sending side, and nobody can tell which.
     Unknown,

@@ -1,4 +1,4 @@
-//! Tests of `client_end`: a client that closes is told from one that half-closes, over TCP and unix sockets.
+//! Tests of `client_end`, over TCP and unix sockets.
 
 use nix::sys::socket::{setsockopt, sockopt};
 use std::io::Write;

@@ -1,4 +1,4 @@
-//! Tests of the relay: ends in every order, idle connections, and clients that close or half-close.
+//! Tests of the relay: ends in every order, and idle connections.
 
 pub(crate) mod random_traffic;
 

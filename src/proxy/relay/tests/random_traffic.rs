@@ -1,5 +1,6 @@
-//! The relay under random patterns: blocks of any size both ways, readers of any greed, small and large socket buffers,
-//! ends in any order, spliced from TCP to TCP or copied to and from unix sockets. A failure names its seed.
+//! Tests of the relay under random traffic.
+//! Blocks of any size go both ways, readers have any greed, socket buffers are small and large, ends come in any order.
+//! Bytes are spliced from TCP to TCP, or copied to and from unix sockets. A failure names its seed.
 
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
@@ -110,7 +111,7 @@ async fn receive(from: &mut ReadHalf<'_>, most: Option<usize>, mut random: Rng) 
     received
 }
 
-/// The message each side received, after both were sent at once.
+/// Sends a random message each way at the same time, and checks that both arrive whole.
 async fn exchange(
     seed: u64,
     (mut client, near): (Stream, Stream),

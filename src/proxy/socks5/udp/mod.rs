@@ -1,5 +1,5 @@
-//! UDP ASSOCIATE (RFC 1928, section 7): datagrams of one client, each checked by the policy, carried by tailscaled.
-//! Only the associating client is served; fragments are dropped, as the RFC allows.
+//! UDP ASSOCIATE (RFC 1928, section 7): carries the datagrams of one client.
+//! tailscaled carries each one that the policy allows. Only the associating client is served; fragments are dropped, as the RFC allows.
 
 pub(crate) mod client;
 pub(crate) mod routes;
