@@ -6,10 +6,10 @@ use std::time::Duration;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::proxy::ProxyProtocol;
 use crate::proxy::context::ClientContext;
 use crate::proxy::listener::stream::Stream;
 use crate::proxy::metrics::labels::{Outcome, Protocol};
+use crate::proxy::{NO_PROTOCOL, ProxyProtocol};
 use crate::target::dial::{Dial, Target};
 
 /// How long a client may take for its first byte once the daemon drains: it may come by way of a balancer and over a slow
@@ -31,7 +31,7 @@ pub async fn serve_client<D: Dial>(context: &ClientContext<D>, client: Stream, f
         Ok(Ok(Some(byte))) => match ProxyProtocol::beginning_with(byte) {
             Some(protocol) => return (protocol.serve)(context, client, from).await,
             None => {
-                let reason = format!("neither SOCKS5 nor HTTP: it begins with {byte:#04x}");
+                let reason = format!("{NO_PROTOCOL}: it begins with {byte:#04x}");
                 context.record_failure(from, Protocol::Unknown, Outcome::Malformed, &reason);
                 return Box::pin(context.linger(client)).await;
             }

@@ -22,6 +22,9 @@ use crate::proxy::listener::stream::Stream;
 use crate::proxy::socks5::serve_socks5;
 use crate::target::dial::Dial;
 
+/// What the log says of a client that speaks none of the protocols.
+pub(crate) const NO_PROTOCOL: &str = "neither SOCKS5 nor HTTP";
+
 /// A protocol of the proxy's clients, told from the others by the first byte that a client sends.
 pub(crate) struct ProxyProtocol<D: 'static> {
     /// The bytes that a client of this protocol can begin with.
