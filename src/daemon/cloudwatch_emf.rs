@@ -11,7 +11,7 @@ use prometheus_client::registry::Registry;
 use serde_json::{Map, Value, json};
 use tokio::time::{sleep, timeout};
 
-use crate::proxy::client::Proxy;
+use crate::proxy::context::ClientContext;
 use crate::proxy::metrics::counters::Counters;
 use crate::state::Watcher;
 use crate::status::Connections;
@@ -36,7 +36,7 @@ pub struct EmfWriter(Arc<Inner>);
 struct Inner {
     function: String,
     counters: Counters,
-    proxy: Arc<Proxy<Dialer>>,
+    proxy: Arc<ClientContext<Dialer>>,
     restarts: Arc<AtomicU64>,
     state: Watcher,
     written: Mutex<Seen>,
@@ -55,7 +55,7 @@ struct Seen {
 impl EmfWriter {
     pub fn new(
         function: String,
-        (counters, proxy): (Counters, Arc<Proxy<Dialer>>),
+        (counters, proxy): (Counters, Arc<ClientContext<Dialer>>),
         restarts: Arc<AtomicU64>,
         state: Watcher,
     ) -> Self {

@@ -13,9 +13,10 @@ use crate::daemon::listeners;
 use crate::exit_reason::ExitReason;
 use crate::memory::limit_watch::LimitWatch;
 use crate::memory::upload_throttle::UploadThrottle;
-use crate::proxy::client::Proxy;
+use crate::proxy::client::{serve_client, serve_forward};
 use crate::proxy::connect::Connector;
 use crate::proxy::connect::hedge::DialSignal;
+use crate::proxy::context::ClientContext;
 use crate::proxy::listener;
 use crate::proxy::listener::Listener;
 use crate::proxy::listener::admission::{Admission, Permit};
@@ -54,7 +55,7 @@ impl ProxyListeners {
 
 /// What every listener's clients share.
 pub struct ClientAcceptor {
-    pub proxy: Arc<Proxy<Dialer>>,
+    pub proxy: Arc<ClientContext<Dialer>>,
     pub admission: Admission,
     pub connections: TaskTracker,
     pub accepting: CancellationToken,
@@ -72,7 +73,7 @@ impl ClientAcceptor {
         self.accept(listener, move |stream, from, permit| {
             let proxy = Arc::clone(&proxy);
             async move {
-                proxy.serve(stream, &from).await;
+                serve_client(&proxy, stream, &from).await;
                 drop(permit);
             }
         });
@@ -83,7 +84,7 @@ impl ClientAcceptor {
         self.accept(listener, move |stream, from, permit| {
             let (proxy, target) = (Arc::clone(&proxy), Arc::clone(&target));
             async move {
-                proxy.forward(stream, &from, &target).await;
+                serve_forward(&proxy, stream, &from, &target).await;
                 drop(permit);
             }
         });
@@ -145,20 +146,20 @@ pub fn proxy(
     connector: Connector<Dialer>,
     counters: &Counters,
     (accepting, brake): (&CancellationToken, &UploadThrottle),
-) -> Proxy<Dialer> {
-    Proxy {
+) -> ClientContext<Dialer> {
+    ClientContext {
         connector,
         credentials: settings.socks_credentials.clone(),
         handshake_timeout: settings.handshake_timeout,
-        patience: RelayLimits {
+        limits: RelayLimits {
             half_closed: settings.half_close_timeout.carried,
             half_closed_held: settings.half_close_timeout.held,
             idle: settings.idle_timeout.0,
             draining: accepting.clone(),
-            brake: brake.clone(),
+            upload_throttle: brake.clone(),
         },
         counters: counters.clone(),
         udp: settings.udp,
-        lane: RelayWorker::default(),
+        worker: RelayWorker::default(),
     }
 }
