@@ -82,4 +82,5 @@ include lambda-layer/layer.mk
 include docker/image.mk
 include webhook-forwarder/functions.mk
 include tests/tools.mk
+include tests/daemon/stock.mk
 include tests/lint.mk
