@@ -1,4 +1,6 @@
-//! How much of what was written to a TCP socket the other side has not taken in yet. tcp(7), SIOCOUTQ
+//! Length of a TCP socket's send queue: what the peer has not acknowledged yet.
+//!
+//! tcp(7), SIOCOUTQ
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -9,7 +11,10 @@ mod request {
     nix::ioctl_read_bad!(bytes_in_send_queue, nix::libc::TIOCOUTQ, nix::libc::c_int);
 }
 
-/// In bytes.
+/// Number of bytes that were written to `socket` and that the peer has not acknowledged yet.
+///
+/// # Errors
+/// When the descriptor is no TCP socket.
 pub fn bytes(socket: BorrowedFd<'_>) -> io::Result<usize> {
     let mut bytes: libc::c_int = 0;
     // Sound: the descriptor is open for as long as it is borrowed, and the kernel writes one int.

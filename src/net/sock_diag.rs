@@ -1,5 +1,7 @@
-//! Asks the kernel about one TCP socket of this network namespace, by its two addresses (sock_diag(7)). No capability is
-//! needed for that, and the answer is there when the question has been sent.
+//! Asks the kernel about one TCP socket of this network namespace (sock_diag(7)).
+//!
+//! The socket is named by its two addresses. No capability is needed for that, and the answer is there when the question has
+//! been sent.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -12,9 +14,9 @@ use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType
 const BY_FAMILY: u16 = 20;
 /// `TCP_LISTEN` of linux/tcp_states.h.
 const LISTEN: u8 = 10;
-/// `struct nlmsghdr`.
+/// Length of `struct nlmsghdr`, in bytes.
 const HEADER: usize = 16;
-/// `struct nlmsghdr` and `struct inet_diag_req_v2`.
+/// Length of `struct nlmsghdr` and `struct inet_diag_req_v2`, in bytes.
 const QUESTION: usize = HEADER + 56;
 
 /// A TCP socket as the kernel describes it.
@@ -41,7 +43,7 @@ pub fn tcp_socket(local: SocketAddr, remote: SocketAddr) -> io::Result<Option<Tc
     read(&answer[..length])
 }
 
-/// IPv4 within IPv6 is IPv4 to the kernel's table of connections, whichever family the socket is of.
+/// The question for one socket. IPv4 within IPv6 is IPv4 to the kernel's table of connections, whichever family the socket is of.
 fn question(local: SocketAddr, remote: SocketAddr) -> [u8; QUESTION] {
     let (source, destination) = (local.ip().to_canonical(), remote.ip().to_canonical());
     let family = if source.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
@@ -67,7 +69,7 @@ fn question(local: SocketAddr, remote: SocketAddr) -> [u8; QUESTION] {
     bytes
 }
 
-/// The interface of a link-local address.
+/// The number of a link-local address's interface; 0 for other addresses.
 fn interface(address: SocketAddr) -> u32 {
     match address {
         SocketAddr::V4(_) => 0,

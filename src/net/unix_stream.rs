@@ -1,6 +1,7 @@
-//! A connection over a unix socket that is watched for what comes in, and for room to write only once there was none. The
-//! kernel reports room whenever the other side has read: watched for both, each byte to tailscaled wakes this process once
-//! more, for nothing.
+//! A connection over a unix socket that wakes this process as rarely as possible.
+//!
+//! It is watched for what comes in, and for room to write only once there was none. The kernel reports room whenever the other
+//! side has read: watched for both, each byte to tailscaled would wake this process once more, for nothing.
 
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
@@ -17,14 +18,14 @@ use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::UnixStream;
 use tokio::time::sleep;
 
-/// How often a socket that cannot be watched is tried.
-const WITHOUT_A_FILE: Duration = Duration::from_millis(5);
+/// Pause between two tries of a socket that cannot be watched for room.
+const RETRY_PAUSE: Duration = Duration::from_millis(5);
 
-/// The connection.
+/// A connection over a unix socket.
 #[derive(Debug)]
 pub struct LocalStream {
     socket: AsyncFd<Socket>,
-    /// The same socket, watched for room; from the first time that there was none.
+    /// The same socket, watched for room to write; set when there is none for the first time.
     room: OnceLock<AsyncFd<OwnedFd>>,
 }
 
@@ -34,17 +35,17 @@ impl LocalStream {
         Self::new(UnixStream::connect(path).await?.into_std()?)
     }
 
-    /// Takes a socket that does not block.
+    /// Takes a socket that does not block, and watches it.
     pub fn new(socket: Socket) -> io::Result<Self> {
         Ok(Self { socket: watched(socket, Interest::READABLE)?, room: OnceLock::new() })
     }
 
-    /// The socket itself, no longer watched.
+    /// Returns the socket, which is no longer watched.
     pub fn into_socket(self) -> Socket {
         self.socket.into_inner()
     }
 
-    /// Two connected ends.
+    /// Makes two connected ends, of which one is watched; neither blocks.
     pub fn pair() -> io::Result<(Self, Socket)> {
         let (here, there) = Socket::pair()?;
         here.set_nonblocking(true)?;
@@ -52,12 +53,12 @@ impl LocalStream {
         Ok((Self::new(here)?, there))
     }
 
-    /// Waits until `read` does not want to block.
+    /// Calls `read` whenever the socket may be read, until it does not want to block.
     pub async fn reading<T>(&self, read: impl FnMut(&Socket) -> io::Result<T>) -> io::Result<T> {
         self.socket.async_io(Interest::READABLE, read).await
     }
 
-    /// See [`AsyncRead::poll_read`].
+    /// Reads without exclusive access, see [`AsyncRead::poll_read`].
     pub fn poll_read(&self, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         loop {
             let mut ready = ready!(self.socket.poll_read_ready(context))?;
@@ -78,7 +79,7 @@ impl LocalStream {
         }
     }
 
-    /// See [`AsyncWrite::poll_write`].
+    /// Writes without exclusive access, see [`AsyncWrite::poll_write`].
     pub fn poll_write(&self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         loop {
             match self.socket.get_ref().write(bytes) {
@@ -87,12 +88,12 @@ impl LocalStream {
                 result => return Poll::Ready(result),
             }
             // Room that came since then is reported still.
-            let Ok(room) = self.room() else { return look_again(context) };
+            let Ok(room) = self.room() else { return wake_later(context) };
             ready!(room.poll_write_ready(context))?.clear_ready();
         }
     }
 
-    /// Tells the other side that nothing more comes.
+    /// Ends the sending direction: the other side reads the end of the stream.
     pub fn shutdown(&self) -> io::Result<()> {
         self.socket.get_ref().shutdown(Shutdown::Write)
     }
@@ -107,17 +108,18 @@ impl LocalStream {
     }
 }
 
-/// There is no file left to watch for room with. That is no reason to end a connection: what it carries would be lost.
-fn look_again<T>(context: &Context<'_>) -> Poll<T> {
+/// Wakes the task after [`RETRY_PAUSE`]: no file is left to watch for room with, and that is no reason to end a connection, which
+/// would lose what it carries.
+fn wake_later<T>(context: &Context<'_>) -> Poll<T> {
     let waker = context.waker().clone();
     tokio::spawn(async move {
-        sleep(WITHOUT_A_FILE).await;
+        sleep(RETRY_PAUSE).await;
         waker.wake();
     });
     Poll::Pending
 }
 
-/// A socket of the standard library, a listener among them, watched by the event loop.
+/// Has the event loop watch a socket of the standard library, or a listener, for `interest`.
 #[allow(deprecated, reason = "a socket of the standard library keeps its descriptor until it is dropped")]
 pub fn watched<S: AsRawFd>(socket: S, interest: Interest) -> io::Result<AsyncFd<S>> {
     AsyncFd::with_interest(socket, interest)
@@ -140,7 +142,7 @@ impl AsyncWrite for LocalStream {
         Self::poll_write(self.get_mut(), context, bytes)
     }
 
-    /// Sockets keep nothing back.
+    /// Does nothing: sockets keep nothing back.
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }
@@ -208,10 +210,10 @@ mod tests {
         let (begun, mut tries) = (tokio::time::Instant::now(), 0);
         let trying = std::future::poll_fn(|context| {
             tries += 1;
-            if tries < 3 { look_again(context) } else { Poll::Ready(()) }
+            if tries < 3 { wake_later(context) } else { Poll::Ready(()) }
         });
         tokio::time::timeout(Duration::from_secs(10), trying).await.expect("is tried");
-        assert_eq!(begun.elapsed(), 2 * WITHOUT_A_FILE);
+        assert_eq!(begun.elapsed(), 2 * RETRY_PAUSE);
     }
 
     #[tokio::test(flavor = "current_thread")]

@@ -1,5 +1,7 @@
-//! Datagrams between the proxy and tailscaled, over a socket of the type SOCK_SEQPACKET: one message each, with the address of
-//! its target or source. The format is that of `parts/tailscaled/calls/udp.go`.
+//! Datagrams between the proxy and tailscaled, each with its target or source.
+//!
+//! They go over a socket of the type SOCK_SEQPACKET, one datagram a message. The format is that of
+//! `parts/tailscaled/calls/udp.go`.
 
 use std::io::{self, IoSlice};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -11,10 +13,10 @@ use tokio::io::unix::AsyncFd;
 
 use crate::net::unix_stream::watched;
 
-/// An address and a port take so many bytes.
-pub const ADDRESS: usize = 18;
+/// Length of an address with its port, in bytes.
+pub const ADDRESS_LENGTH: usize = 18;
 
-/// The way of a datagram.
+/// The network that a datagram goes by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
     Tailnet,
@@ -22,17 +24,23 @@ pub enum Way {
     Direct,
 }
 
-/// One end of the socket. The association ends when it is dropped.
+/// The proxy's end of an association's socket. The association ends when it is dropped.
 #[derive(Debug)]
 pub struct Datagrams(AsyncFd<OwnedFd>);
 
 impl Datagrams {
-    /// Takes a socket that does not block.
+    /// Takes a socket that does not block, and watches it.
+    ///
+    /// # Errors
+    /// When the event loop cannot watch the socket.
     pub fn new(socket: OwnedFd) -> io::Result<Self> {
         Ok(Self(watched(socket, Interest::READABLE)?))
     }
 
-    /// Sends one to `target`; where there is no room it is lost, like any datagram.
+    /// Sends `payload` to `target`. Without room for it the datagram is lost, like any datagram.
+    ///
+    /// # Errors
+    /// When the datagram is lost, or the association has ended.
     pub fn send(&self, way: Way, target: SocketAddr, payload: &[u8]) -> io::Result<()> {
         let way = [match way {
             Way::Tailnet => b'T',
@@ -44,29 +52,29 @@ impl Datagrams {
         Ok(sendmsg::<UnixAddr>(self.0.get_ref().as_raw_fd(), &message, &[], flags, None).map(drop)?)
     }
 
-    /// Receives one into `buffer`: where it comes from, and its payload. `None` when the association has ended.
+    /// Receives a datagram into `buffer`: its source, and its payload. `None` when the association has ended.
     pub async fn receive<'a>(&self, buffer: &'a mut [u8]) -> Option<(SocketAddr, &'a [u8])> {
         let read = |socket: &OwnedFd| Ok(recv(socket.as_raw_fd(), buffer, MsgFlags::MSG_DONTWAIT)?);
-        let length = self.0.async_io(Interest::READABLE, read).await.ok().filter(|length| *length >= ADDRESS)?;
-        let (head, payload) = buffer[..length].split_first_chunk::<ADDRESS>()?;
+        let length = self.0.async_io(Interest::READABLE, read).await.ok().filter(|length| *length >= ADDRESS_LENGTH)?;
+        let (head, payload) = buffer[..length].split_first_chunk::<ADDRESS_LENGTH>()?;
         Some((read_address(head), payload))
     }
 }
 
 /// An address with its port as it goes over the wire: 16 bytes (IPv4 as IPv4-mapped IPv6), and 2, little-endian.
-pub fn address_bytes(address: SocketAddr) -> [u8; ADDRESS] {
+pub fn address_bytes(address: SocketAddr) -> [u8; ADDRESS_LENGTH] {
     let ip = match address.ip() {
         IpAddr::V4(v4) => v4.to_ipv6_mapped(),
         IpAddr::V6(v6) => v6,
     };
-    let mut bytes = [0; ADDRESS];
+    let mut bytes = [0; ADDRESS_LENGTH];
     bytes[..16].copy_from_slice(&ip.octets());
     bytes[16..].copy_from_slice(&address.port().to_le_bytes());
     bytes
 }
 
-/// The inverse of [`address_bytes`].
-pub fn read_address(bytes: &[u8; ADDRESS]) -> SocketAddr {
+/// Reads an address with its port from the form of [`address_bytes`].
+pub fn read_address(bytes: &[u8; ADDRESS_LENGTH]) -> SocketAddr {
     let mut ip = [0; 16];
     ip.copy_from_slice(&bytes[..16]);
     (Ipv6Addr::from(ip).to_canonical(), u16::from_le_bytes([bytes[16], bytes[17]])).into()

@@ -1,101 +1,60 @@
-//! Whether the control server still knows the node: asked when no dial is answered, and after a new login.
+//! Where the node stands is asked of the control server when the path is silent, or tailscaled came back with what it
+//! knew before: tailscaled itself would go on saying Running.
 
-use std::time::Duration;
+use crate::tailscaled::local_api::LocalApiError;
+use crate::tailscaled::session::Session;
+use crate::tailscaled::session::state::SessionEnd;
+use crate::tailscaled::session::verify::Verdict;
 
-use tokio::time::Instant;
-
-/// A known node is online again 0.3 s after it was asked for; after this time there is doubt.
-const DOUBTFUL_AFTER: Duration = Duration::from_secs(3);
-const CHECK_EVERY: Duration = Duration::from_millis(50);
-const CHECK_EVERY_IN_DOUBT: Duration = Duration::from_secs(1);
-/// A target that is gone makes the path suspect again and again; asking costs the control server something.
-const PAUSE: Duration = Duration::from_secs(10);
-
-/// What a check found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// The control server has the node online.
-    Known,
-    /// Not yet.
-    Open,
-    /// Not within a sensible time, and nothing else was heard either.
-    Doubtful,
-}
-
-/// One verification after the other.
-#[derive(Debug, Default)]
-pub struct Verification {
-    begun: Option<Instant>,
-    next: Option<Instant>,
-    ended: Option<Instant>,
-}
-
-impl Verification {
-    /// Whether the last one is long enough ago.
-    pub fn may_begin(&self) -> bool {
-        !self.is_under_way() && self.ended.is_none_or(|ended| ended.elapsed() >= PAUSE)
+impl Session<'_> {
+    /// tailscaled is back with the network map of before, though the control server may not have been heard: dials make
+    /// sense, readiness waits for a word.
+    pub fn resumed(&mut self) {
+        self.progress.verification.begin();
+        self.reports.send_doubt("back as the same node; waiting for the control server's word");
     }
 
-    pub fn is_under_way(&self) -> bool {
-        self.begun.is_some()
-    }
-
-    pub fn begin(&mut self) {
-        let now = Instant::now();
-        self.begun = Some(now);
-        self.next = Some(now + CHECK_EVERY);
-    }
-
-    /// When the next check is due.
-    pub fn next(&self) -> Option<Instant> {
-        self.next
-    }
-
-    pub fn end(&mut self) {
-        if self.begun.take().is_some() {
-            self.ended = Some(Instant::now());
+    /// No dial is answered. tailscaled would go on saying Running; told to start again it asks the control server
+    /// where the node stands. A known node is online again within 0.3 s, and its connections live on.
+    pub async fn suspect(&mut self) -> Result<(), SessionEnd> {
+        if !self.progress.ready || !self.progress.verification.may_begin() {
+            return Ok(());
         }
-        self.next = None;
-    }
-
-    /// Takes in whether the node is online now.
-    pub fn judge(&mut self, online: bool) -> Verdict {
-        let Some(begun) = self.begun else { return Verdict::Open };
-        if online {
-            self.end();
-            return Verdict::Known;
+        tracing::debug!("no dial is answered: asking the control server where this node stands");
+        let online = self.is_online().await?;
+        self.progress.verification.begin();
+        // Where it cannot be reached, asking would cost the connections that still work.
+        if online && self.control.is_reachable().await {
+            self.api.start(&self.login.resume()).await?;
         }
-        let doubtful = begun.elapsed() >= DOUBTFUL_AFTER;
-        self.next = Some(Instant::now() + if doubtful { CHECK_EVERY_IN_DOUBT } else { CHECK_EVERY });
-        if doubtful { Verdict::Doubtful } else { Verdict::Open }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use tokio::time::advance;
-
-    #[tokio::test(flavor = "current_thread", start_paused = true)]
-    async fn a_node_that_comes_online_is_known_and_is_not_asked_for_again_at_once() {
-        let mut verification = Verification::default();
-        assert!(verification.may_begin());
-        verification.begin();
-        assert_eq!(verification.judge(false), Verdict::Open);
-        assert_eq!(verification.judge(true), Verdict::Known);
-        assert!(!verification.is_under_way() && verification.next().is_none());
-        assert!(!verification.may_begin());
-        advance(PAUSE).await;
-        assert!(verification.may_begin());
+        Ok(())
     }
 
-    #[tokio::test(flavor = "current_thread", start_paused = true)]
-    async fn a_node_that_stays_offline_is_doubtful_and_checked_on() {
-        let mut verification = Verification::default();
-        verification.begin();
-        advance(DOUBTFUL_AFTER).await;
-        assert_eq!(verification.judge(false), Verdict::Doubtful);
-        assert!(verification.is_under_way() && verification.next().is_some());
-        assert_eq!(verification.judge(true), Verdict::Known);
+    pub async fn verify(&mut self) -> Result<(), SessionEnd> {
+        let online = self.is_online().await?;
+        match self.progress.verification.judge(online) {
+            Verdict::Known if self.progress.running => self.ready(),
+            // The control server is there, and tailscaled does not get through to it.
+            Verdict::Doubtful if self.path.take_unproven() && self.control.is_reachable().await => {
+                return Err(SessionEnd::LostInFreeze);
+            }
+            Verdict::Doubtful if !self.progress.login_pending => {
+                self.progress.ready = false;
+                self.reports.send_doubt("no dial is answered and the control server cannot be reached");
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Whether the control server has the node online.
+    async fn is_online(&self) -> Result<bool, LocalApiError> {
+        Ok(self.api.status(false).await?.node.is_some_and(|node| node.online))
+    }
+
+    /// A dial was answered while the path was in doubt.
+    pub fn answered(&mut self) {
+        self.progress.verification.end();
+        self.ready();
     }
 }
