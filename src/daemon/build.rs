@@ -37,7 +37,7 @@ use crate::tailscaled::calls::Calls;
 use crate::tailscaled::dialer::Dialer;
 use crate::tailscaled::exit_node::watch::{ChosenExitNode, ExitNodeWatch, Obstacle};
 use crate::tailscaled::keeper::is_known;
-use crate::tailscaled::keeper::{AtEnd, Keeper};
+use crate::tailscaled::keeper::{AtEnd, Keeper, KeeperParts};
 use crate::tailscaled::local_api::LocalApi;
 use crate::tailscaled::path::control_probe::ControlProbe;
 use crate::tailscaled::path::health::PathHealth;
@@ -47,7 +47,7 @@ use crate::tailscaled::process::locate;
 use crate::tailscaled::process::state_dir::StateDir;
 use crate::tailscaled::process::{ca_roots, environment};
 use crate::tailscaled::serve_file::ServeFile;
-use crate::tailscaled::session::preferences::{Login, Preferences};
+use crate::tailscaled::session::preferences::{LoginOptions, Preferences};
 
 /// Starts everything. To be called inside the event loop.
 pub async fn assemble(
@@ -62,16 +62,16 @@ pub async fn assemble(
     let publisher = Arc::new(Publisher::new());
     let path = PathHealth::default();
     let api = LocalApi::new(socket.to_owned());
-    let thaw = Rebinder::new(api.clone(), path.clone());
-    tokio::spawn(thaw.clone().keep_watch());
+    let rebinder = Rebinder::new(api.clone(), path.clone());
+    tokio::spawn(rebinder.clone().run());
     let counters = Counters::default();
     let calls = Calls::new(socket.to_owned());
     let restarts = Arc::new(AtomicU64::new(0));
 
     let accepting = CancellationToken::new();
     let connections = TaskTracker::new();
-    let dialer = dialer(settings, Dialer::new(api.clone(), calls.clone(), thaw.clone()));
-    let connector = connector(settings, dialer, &publisher, (path.clone(), thaw.clone()));
+    let dialer = dialer(settings, Dialer::new(api.clone(), calls.clone(), rebinder.clone()));
+    let connector = connector(settings, dialer, &publisher, (path.clone(), rebinder.clone()));
     let max_connections = fd_limits::connections(settings.max_connections);
     let brake = UploadThrottle::at(settings.memory_limit.map(|limit| limit.0));
     let proxy = Arc::new(proxy(settings, connector, &counters, (&accepting, &brake)));
@@ -105,7 +105,7 @@ pub async fn assemble(
         counters,
         proxy,
         restarts: Arc::clone(&restarts),
-        thaw: thaw.clone(),
+        rebinder: rebinder.clone(),
         max_connections,
         key_expiry: keys.as_ref().map(AuthKeys::expiry).unwrap_or_default(),
         identity: Arc::clone(&identity),
@@ -114,7 +114,7 @@ pub async fn assemble(
 
     let children = OwnChildren::default();
     let launch = launch(settings, environment, (directory, socket), &redactor)?;
-    let launch = launch.among(children.clone()).held_by(brake);
+    let launch = launch.registered_in(children.clone()).throttled_by(brake);
     reaper::reap_if_first_process(children.clone());
     let exit_node = ChosenExitNode::default();
     let obstacle = attend_to_node(settings, &api, &exit_node, &publisher);
@@ -123,8 +123,17 @@ pub async fn assemble(
     let login = login(settings, identity.get_or_init(|| found), exit_node, (keys.clone(), &redactor));
     let control = control(settings, environment);
     let expiry_api = api.clone();
-    let (keeper, reports) = Keeper::new(launch, (api, calls.clone()), login, (path, thaw), control, directory.state());
-    tokio::spawn(readiness::publish(reports, obstacle, Arc::clone(&publisher), restarts));
+    let (keeper, events) = Keeper::new(KeeperParts {
+        launch,
+        api,
+        calls: calls.clone(),
+        login,
+        path,
+        rebinder,
+        control_probe: control,
+        state_dir: directory.state().to_owned(),
+    });
+    tokio::spawn(readiness::publish(events, obstacle, Arc::clone(&publisher), restarts));
     let keeping = CancellationToken::new();
     let keeper = tokio::spawn(keeper.run(keeping.clone(), at_end(settings, directory)));
     attend_to_keys(keys.as_ref(), directory, expiry_api, &publisher);
@@ -247,7 +256,7 @@ fn login(
     identity: &Identity,
     exit_node: ChosenExitNode,
     (keys, redactor): (Option<AuthKeys>, &Redactor),
-) -> Login {
+) -> LoginOptions {
     let node = &settings.node;
     let preferences = Preferences {
         control_url: settings.control_url.as_ref().map_or_else(String::new, |url| url.0.clone()),
@@ -259,7 +268,7 @@ fn login(
         advertise_routes: node.advertise_routes.iter().map(|route| route.0.to_string()).collect(),
         exit_node,
     };
-    Login::new(preferences, keys, redactor.clone())
+    LoginOptions::new(preferences, keys, redactor.clone())
 }
 
 fn control(settings: &Settings, environment: &Environment) -> ControlProbe {

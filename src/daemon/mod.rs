@@ -39,7 +39,7 @@ use crate::process::child::OwnChildren;
 use crate::secret::redactor::Redactor;
 use crate::state::{Phase, Publisher, Watcher};
 use crate::tailscaled::calls::Calls;
-use crate::tailscaled::process::socket_path::SocketPlace;
+use crate::tailscaled::process::socket_path::SocketPath;
 use crate::tailscaled::process::state_dir::StateDir;
 
 /// Of the time until a deadline, kept for logging out.
@@ -85,7 +85,7 @@ fn begin<T>(
     let directory = StateDir::open(settings.state_dir.as_deref(), temporary)
         .map_err(|error| ExitReason::Configuration(error.to_string()))?;
     let socket = settings.tailscaled_socket.as_ref().map(|socket| socket.0.as_path());
-    let socket = SocketPlace::new(socket, &directory).map_err(|error| ExitReason::Configuration(error.to_string()))?;
+    let socket = SocketPath::new(socket, &directory).map_err(|error| ExitReason::Configuration(error.to_string()))?;
     // One thread: tailscaled is the one that needs the cores, and the kernel ends it when this thread ends.
     let event_loop = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -7,17 +7,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::{mpsc, watch};
 
 use crate::state::{Phase, Publisher};
-use crate::tailscaled::events::Report;
+use crate::tailscaled::events::KeeperEvent;
 use crate::tailscaled::exit_node::watch::Obstacle;
 
 /// Publishes until the keeper ends. `obstacle` keeps the daemon from being ready; dials wait meanwhile.
 pub async fn publish(
-    mut reports: mpsc::UnboundedReceiver<Report>,
+    mut reports: mpsc::UnboundedReceiver<KeeperEvent>,
     mut obstacle: watch::Receiver<Obstacle>,
     publisher: Arc<Publisher>,
     restarts: Arc<AtomicU64>,
 ) {
-    let mut last: Option<Report> = None;
+    let mut last: Option<KeeperEvent> = None;
     loop {
         tokio::select! {
             report = reports.recv() => {
@@ -35,7 +35,7 @@ pub async fn publish(
     }
 }
 
-fn tell(publisher: &Publisher, report: &Report, obstacle: &Obstacle) {
+fn tell(publisher: &Publisher, report: &KeeperEvent, obstacle: &Obstacle) {
     match obstacle {
         Some(reason) if report.phase == Phase::Ready => publisher.publish_as(Phase::Starting, reason, false),
         _ => publisher.publish_as(report.phase, &report.reason, report.dialable),
@@ -56,7 +56,8 @@ mod tests {
     #[test]
     fn an_obstacle_holds_back_ready_and_nothing_else() {
         let publisher = Publisher::new();
-        let report = |phase, reason: &str| Report { phase, reason: reason.to_owned(), dialable: phase == Phase::Ready };
+        let report =
+            |phase, reason: &str| KeeperEvent { phase, reason: reason.to_owned(), dialable: phase == Phase::Ready };
         let obstacle = Some("exit node gw is offline".to_owned());
         let watcher = publisher.watch();
         tell(&publisher, &report(Phase::Ready, "joined"), &obstacle);

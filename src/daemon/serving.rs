@@ -127,14 +127,14 @@ pub fn connector(
     settings: &Settings,
     dialer: Dialer,
     publisher: &Publisher,
-    (path, thaw): (PathHealth, Rebinder),
+    (path, rebinder): (PathHealth, Rebinder),
 ) -> Connector<Dialer> {
     let observe = move |outcome| match outcome {
         DialSignal::Answered => path.answered(),
-        DialSignal::Slow => thaw.doubt(),
+        DialSignal::Slow => rebinder.dial_is_silent(),
         DialSignal::NoAnswer => {
             path.silent();
-            thaw.doubt();
+            rebinder.dial_is_silent();
         }
     };
     let policy = Policy::new(settings.direct, settings.allow.clone(), settings.deny.clone());

@@ -20,8 +20,8 @@ use crate::status::{NodeStatus, Snapshot};
 use crate::tailscaled::calls::Calls;
 use crate::tailscaled::calls::WITHOUT_CALLS;
 use crate::tailscaled::dialer::Dialer;
-use crate::tailscaled::local_api;
 use crate::tailscaled::local_api::LocalApi;
+use crate::tailscaled::local_api::types::Node;
 use crate::tailscaled::path::rebind::Rebinder;
 
 /// A tailscaled that hangs must not keep a person from learning that it does.
@@ -34,7 +34,7 @@ pub struct StatusSource {
     pub counters: Counters,
     pub proxy: Arc<ClientContext<Dialer>>,
     pub restarts: Arc<AtomicU64>,
-    pub thaw: Rebinder,
+    pub rebinder: Rebinder,
     pub max_connections: usize,
     pub key_expiry: KeyExpiry,
     /// As soon as it is known.
@@ -67,7 +67,7 @@ impl Inspect for StatusSource {
         let expiry = status.as_ref().and_then(|status| status.node.as_ref()?.key_expiry.as_deref());
         let found = Found {
             restarts: self.restarts.load(Ordering::Relaxed),
-            thaws: self.thaw.count(),
+            thaws: self.rebinder.freeze_count(),
             node_key_expiry: expiry.and_then(expiry_of),
             tailscaled_version: status.map(|status| status.version),
             max_connections: self.max_connections,
@@ -80,7 +80,7 @@ impl Inspect for StatusSource {
     }
 }
 
-fn node(node: local_api::Node) -> NodeStatus {
+fn node(node: Node) -> NodeStatus {
     let name = node.dns_name.trim_end_matches('.');
     NodeStatus {
         name: if name.is_empty() { node.host_name } else { name.to_owned() },

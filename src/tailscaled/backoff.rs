@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-/// The first wait of a row of short runs; each further one doubles it.
-const FIRST: Duration = Duration::from_millis(50);
-const LONGEST: Duration = Duration::from_secs(30);
+/// The first pause after short runs; each further run doubles it.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+/// The longest pause.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// A run of at least this length, or one that got ready, does not count as a failed start.
 const LONG_RUN: Duration = Duration::from_secs(60);
@@ -12,11 +13,11 @@ const LONG_RUN: Duration = Duration::from_secs(60);
 /// A run that was ready for less than this still lengthens the wait before the next.
 const STABLE_RUN: Duration = Duration::from_secs(10);
 
-/// As many failed starts in a row mean that tailscaled cannot run here: about 7 s of trying.
-const FAILED_STARTS: u32 = 8;
+/// Number of failed starts in a row after which tailscaled cannot run here: about 7 s of trying.
+const MOST_FAILED_STARTS: u32 = 8;
 
-/// Of a daemon that was ready before: an upgrade, or memory that is short for a while, may take half a minute.
-const FAILED_STARTS_ONCE_READY: u32 = 10;
+/// The same for a daemon that was ready before: an upgrade, or memory that is short for a while, may take half a minute.
+const MOST_FAILED_STARTS_ONCE_READY: u32 = 10;
 
 /// How one run of tailscaled went.
 #[derive(Clone, Copy, Debug)]
@@ -25,7 +26,7 @@ pub struct Run {
     pub was_ready: bool,
 }
 
-/// Counts runs.
+/// Counts short runs and failed starts in a row.
 #[derive(Debug, Default)]
 pub struct Backoff {
     short_runs: u32,
@@ -33,25 +34,25 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// The wait before the next start; `None` when there is no point in one.
-    /// A daemon that was `ever_ready` is given more time.
+    /// Pause before the start that follows `run`; `None` when a start is pointless. A daemon that was `ever_ready` is given more
+    /// time.
     pub fn after(&mut self, run: Run, ever_ready: bool) -> Option<Duration> {
         let failed = !run.was_ready && run.lasted < LONG_RUN;
         self.failed_starts = if failed { self.failed_starts + 1 } else { 0 };
-        if self.failed_starts >= if ever_ready { FAILED_STARTS_ONCE_READY } else { FAILED_STARTS } {
+        if self.failed_starts >= if ever_ready { MOST_FAILED_STARTS_ONCE_READY } else { MOST_FAILED_STARTS } {
             return None;
         }
         let stable = run.lasted >= STABLE_RUN && !failed;
         self.short_runs = if stable { 0 } else { self.short_runs + 1 };
         // The first restart is immediate: whoever waits for it has waited long enough.
-        let wait = self.short_runs.checked_sub(2).map(|doublings| FIRST * 2_u32.pow(doublings.min(16)));
-        Some(wait.unwrap_or_default().min(LONGEST))
+        let pause = self.short_runs.checked_sub(2).map(|doublings| FIRST_PAUSE * 2_u32.pow(doublings.min(16)));
+        Some(pause.unwrap_or_default().min(LONGEST_PAUSE))
     }
 }
 
-/// Up to a quarter more, so that the daemons of one host do not all start tailscaled at the same moment.
-pub fn jittered(wait: Duration) -> Duration {
-    wait.mul_f64(1.0 + fastrand::f64() / 4.0)
+/// `pause` and up to a quarter more, so that the daemons of one host do not all start tailscaled at the same moment.
+pub fn jittered(pause: Duration) -> Duration {
+    pause.mul_f64(1.0 + fastrand::f64() / 4.0)
 }
 
 #[cfg(test)]
@@ -65,7 +66,7 @@ mod tests {
     fn kills_some_seconds_apart_are_followed_by_quick_restarts() {
         let mut backoff = Backoff::default();
         let waits: Vec<_> = (0..3).map(|_| backoff.after(READY, true).expect("goes on")).collect();
-        assert_eq!(waits, [Duration::ZERO, FIRST, FIRST * 2]);
+        assert_eq!(waits, [Duration::ZERO, FIRST_PAUSE, FIRST_PAUSE * 2]);
     }
 
     #[test]
@@ -80,12 +81,12 @@ mod tests {
     #[test]
     fn starts_that_never_get_ready_end_in_giving_up() {
         let mut backoff = Backoff::default();
-        let waits: Vec<_> = (0..FAILED_STARTS).map(|_| backoff.after(FAILED, false)).collect();
+        let waits: Vec<_> = (0..MOST_FAILED_STARTS).map(|_| backoff.after(FAILED, false)).collect();
         assert_eq!(waits.iter().filter(|wait| wait.is_none()).count(), 1);
         assert_eq!(waits.last(), Some(&None));
         let mut backoff = Backoff::default();
         assert_eq!(backoff.after(READY, true), Some(Duration::ZERO));
-        let waits: Vec<_> = (0..FAILED_STARTS_ONCE_READY).map(|_| backoff.after(FAILED, true)).collect();
+        let waits: Vec<_> = (0..MOST_FAILED_STARTS_ONCE_READY).map(|_| backoff.after(FAILED, true)).collect();
         let seconds = waits.iter().flatten().sum::<Duration>().as_secs();
         assert!((20..30).contains(&seconds), "{seconds} s");
         assert_eq!(waits.last(), Some(&None));
@@ -96,6 +97,6 @@ mod tests {
         let mut backoff = Backoff::default();
         let runs = (0..100).map(|number| if number % 2 == 0 { READY } else { FAILED });
         let waits: Vec<_> = runs.map(|run| backoff.after(run, true).expect("goes on")).collect();
-        assert_eq!(waits.last(), Some(&LONGEST));
+        assert_eq!(waits.last(), Some(&LONGEST_PAUSE));
     }
 }

@@ -1,38 +1,39 @@
-//! What is reported of tailscaled: keeper and session tell it, the supervisor alone publishes it.
+//! Events of tailscaled's life, from keeper and session to the one who publishes the state.
 
 use tokio::sync::mpsc;
 
 use crate::state::Phase;
 
-/// What the keeper finds out, for the one who publishes the state.
+/// A new phase, and why.
 #[derive(Debug)]
-pub struct Report {
+pub struct KeeperEvent {
     pub phase: Phase,
     pub reason: String,
-    /// Whether dialling makes sense.
+    /// Whether dials may work.
     pub dialable: bool,
 }
 
-/// The sending side of the reports.
+/// The sending side of the events. Clones send to the same receiver.
 #[derive(Clone)]
-pub struct Reports(mpsc::UnboundedSender<Report>);
+pub struct EventSender(mpsc::UnboundedSender<KeeperEvent>);
 
-impl Reports {
-    pub fn new(sender: mpsc::UnboundedSender<Report>) -> Self {
+impl EventSender {
+    pub fn new(sender: mpsc::UnboundedSender<KeeperEvent>) -> Self {
         Self(sender)
     }
 
+    /// Sends that `phase` has begun. Dials may work once it is [`Phase::Ready`].
     pub fn send(&self, phase: Phase, reason: &str) {
         self.send_as(phase, reason, phase == Phase::Ready);
     }
 
-    /// For a daemon that is not ready, though dials may work.
-    pub fn send_doubt(&self, reason: &str) {
+    /// Sends that the node is not ready until it is verified, though dials may work.
+    pub fn send_unverified(&self, reason: &str) {
         self.send_as(Phase::Starting, reason, true);
     }
 
     fn send_as(&self, phase: Phase, reason: &str, dialable: bool) {
         // Nobody listens any more once the daemon is about to exit.
-        let _ = self.0.send(Report { phase, reason: reason.to_owned(), dialable });
+        let _ = self.0.send(KeeperEvent { phase, reason: reason.to_owned(), dialable });
     }
 }

@@ -1,5 +1,6 @@
-//! Keeps tailscaled running: starts it, holds a session with it, starts it again as the same node when it ends or
-//! hangs, and ends it in order.
+//! Keeps tailscaled running: starts it, holds a session with it, and ends it in order.
+//!
+//! A tailscaled that ends or hangs is started again as the same node.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
@@ -13,133 +14,117 @@ use crate::exit_reason::ExitReason;
 use crate::state::Phase;
 use crate::tailscaled::backoff::{Backoff, Run, jittered};
 use crate::tailscaled::calls::Calls;
-use crate::tailscaled::events::{Report, Reports};
-use crate::tailscaled::local_api::{LocalApi, LocalApiError};
+use crate::tailscaled::events::{EventSender, KeeperEvent};
+use crate::tailscaled::local_api::LocalApi;
+use crate::tailscaled::logout::{Logout, LogoutOutcome};
 use crate::tailscaled::path::control_probe::ControlProbe;
 use crate::tailscaled::path::health::PathHealth;
 use crate::tailscaled::path::rebind::Rebinder;
 use crate::tailscaled::process::{Launch, Process, StartError};
 use crate::tailscaled::session::Session;
-use crate::tailscaled::session::preferences::Login;
+use crate::tailscaled::session::preferences::LoginOptions;
 use crate::tailscaled::session::state::{NodeRecord, Progress, SessionEnd};
 
-/// Where tailscaled keeps the node's identity, in its state directory.
+/// Name of the file with the node's identity, in tailscaled's state directory.
 const STATE_FILE: &str = "tailscaled.state";
-
-/// Logging out takes one exchange with the control server; the node is not worth more waiting than this at a stop.
-const LOGOUT_TIMEOUT: Duration = Duration::from_millis(1500);
-
-/// A control server that is there answers within one round trip or two.
-const LOGOUT_PATIENCE: Duration = Duration::from_millis(400);
 
 /// How long a login under way may take to come to its end at a stop.
 const SETTLE_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// How the keeper treats the node at the end.
+/// What becomes of the node when the daemon ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AtEnd {
     LogOut,
     KeepNode,
 }
 
+/// What a keeper works with.
+pub struct KeeperParts {
+    pub launch: Launch,
+    pub api: LocalApi,
+    pub calls: Calls,
+    pub login: LoginOptions,
+    pub path: PathHealth,
+    pub rebinder: Rebinder,
+    pub control_probe: ControlProbe,
+    /// The state directory that `launch` names.
+    pub state_dir: PathBuf,
+}
+
 /// Keeps one tailscaled.
 pub struct Keeper {
-    launch: Launch,
-    api: LocalApi,
-    calls: Calls,
-    login: Login,
-    path: PathHealth,
-    thaw: Rebinder,
-    reports: Reports,
-    control: ControlProbe,
-    state_file: PathBuf,
+    parts: KeeperParts,
+    events: EventSender,
     /// Whether a login is under way.
     login_pending: watch::Sender<bool>,
 }
 
+/// Why a run of tailscaled is over.
 enum RunEnd {
     Exited(std::io::Result<ExitStatus>),
     Session(SessionEnd),
     Stopped,
 }
 
+/// A run of tailscaled that is to be followed by another one.
+struct FailedRun {
+    reason: String,
+    was_ready: bool,
+}
+
 impl Keeper {
-    /// `state` is the directory that `launch` names. Returns the receiving side of its reports, too.
-    pub fn new(
-        launch: Launch,
-        (api, calls): (LocalApi, Calls),
-        login: Login,
-        (path, thaw): (PathHealth, Rebinder),
-        control: ControlProbe,
-        state: &Path,
-    ) -> (Self, mpsc::UnboundedReceiver<Report>) {
-        let (sender, reports) = mpsc::unbounded_channel();
-        let state_file = state.join(STATE_FILE);
-        let login_pending = watch::Sender::new(false);
-        (
-            Self {
-                launch,
-                api,
-                calls,
-                login,
-                path,
-                thaw,
-                reports: Reports::new(sender),
-                control,
-                state_file,
-                login_pending,
-            },
-            reports,
-        )
+    /// A keeper, and the receiver of its events.
+    pub fn new(parts: KeeperParts) -> (Self, mpsc::UnboundedReceiver<KeeperEvent>) {
+        let (sender, events) = mpsc::unbounded_channel();
+        (Self { parts, events: EventSender::new(sender), login_pending: watch::Sender::new(false) }, events)
     }
 
-    /// Runs until `stop`, or until there is no point in going on. Dropped, it leaves no tailscaled behind.
+    /// Runs until `stop`. Dropped, it leaves no tailscaled behind.
+    ///
+    /// # Errors
+    /// Why there is no point in going on.
     pub async fn run(self, stop: CancellationToken, at_end: AtEnd) -> Result<(), ExitReason> {
-        let mut standing = NodeRecord { known: has_content(&self.state_file), ..NodeRecord::default() };
+        let mut record = NodeRecord { known: is_known(&self.parts.state_dir), ..NodeRecord::default() };
         let mut backoff = Backoff::default();
         loop {
             let started = Instant::now();
-            let (reason, was_ready) = match self.launch.start() {
-                Ok(mut process) => match self.attend(&mut process, &mut standing, &stop).await {
-                    (RunEnd::Stopped, _) => return self.finish(process, &standing, at_end).await,
-                    (RunEnd::Session(SessionEnd::ExitReason(fatal)), _) => return Err(fatal),
+            let failed = match self.parts.launch.start() {
+                Ok(mut process) => match self.follow(&mut process, &mut record, &stop).await {
+                    (RunEnd::Stopped, _) => return self.finish(process, &record, at_end).await,
+                    (RunEnd::Session(SessionEnd::ExitReason(reason)), _) => return Err(reason),
                     (RunEnd::Session(end), was_ready) => {
                         process.kill().await;
-                        (self.login.redact(&end.to_string()), was_ready)
+                        FailedRun { reason: self.parts.login.redact(&end.to_string()), was_ready }
                     }
-                    (RunEnd::Exited(status), was_ready) => (why_ended(status, &process), was_ready),
+                    (RunEnd::Exited(status), was_ready) => FailedRun { reason: why_ended(status, &process), was_ready },
                 },
                 // Once it has run, a full table of processes or an upgrade that takes a moment passes.
-                Err(error) if standing.ever_ready => (error.to_string(), false),
+                Err(error) if record.ever_ready => FailedRun { reason: error.to_string(), was_ready: false },
                 Err(error) => return Err(cannot_start(&error)),
             };
-            let run = Run { lasted: started.elapsed(), was_ready };
-            let wait = backoff.after(run, standing.ever_ready).ok_or_else(|| unusable(&reason))?;
-            tracing::warn!(reason, wait_ms = wait.as_millis(), "tailscaled is started again");
-            self.reports.send(Phase::Restarting, &reason);
+            let run = Run { lasted: started.elapsed(), was_ready: failed.was_ready };
+            let pause = backoff.after(run, record.ever_ready).ok_or_else(|| unusable(&failed.reason))?;
+            tracing::warn!(reason = failed.reason, wait_ms = pause.as_millis(), "tailscaled is started again");
+            self.events.send(Phase::Restarting, &failed.reason);
             tokio::select! {
-                () = sleep(jittered(wait)) => {}
-                () = stop.cancelled() => return self.finish_without(&standing, at_end).await,
+                () = sleep(jittered(pause)) => {}
+                () = stop.cancelled() => return self.finish_without_process(&record, at_end).await,
             }
         }
     }
 
-    async fn attend(
-        &self,
-        process: &mut Process,
-        standing: &mut NodeRecord,
-        stop: &CancellationToken,
-    ) -> (RunEnd, bool) {
+    /// Holds a session with `process` until one of them ends, or `stop`. Returns why, and whether the node was ready.
+    async fn follow(&self, process: &mut Process, record: &mut NodeRecord, stop: &CancellationToken) -> (RunEnd, bool) {
         let mut session = Session {
-            api: &self.api,
-            calls: &self.calls,
-            login: &self.login,
-            path: &self.path,
-            thaw: &self.thaw,
-            reports: &self.reports,
-            control: &self.control,
+            api: &self.parts.api,
+            calls: &self.parts.calls,
+            login: &self.parts.login,
+            path: &self.parts.path,
+            rebinder: &self.parts.rebinder,
+            events: &self.events,
+            control_probe: &self.parts.control_probe,
             login_pending: &self.login_pending,
-            standing,
+            record,
             progress: Progress::default(),
         };
         let end = tokio::select! {
@@ -150,22 +135,22 @@ impl Keeper {
         (end, session.progress.was_ready)
     }
 
-    /// Ends some time after `stop`: a login under way gets that time, since breaking it off leaves a node in the tailnet
-    /// that nobody logs out.
+    /// Waits for `stop`, and then for a login under way, since breaking it off leaves a node in the tailnet that nobody logs
+    /// out.
     async fn stopped(&self, stop: &CancellationToken) {
         stop.cancelled().await;
         let mut pending = self.login_pending.subscribe();
         let _ = tokio::time::timeout(SETTLE_TIMEOUT, pending.wait_for(|pending| !pending)).await;
     }
 
-    /// Ends tailscaled in order.
-    async fn finish(&self, mut process: Process, standing: &NodeRecord, at_end: AtEnd) -> Result<(), ExitReason> {
-        if at_end == AtEnd::LogOut && standing.may_be_in_the_tailnet() {
-            let left = log_out(self.logout()).await;
+    /// Ends tailscaled, and logs the node out if that is wanted.
+    async fn finish(&self, mut process: Process, record: &NodeRecord, at_end: AtEnd) -> Result<(), ExitReason> {
+        if at_end == AtEnd::LogOut && record.may_be_in_the_tailnet() {
+            let outcome = self.logout().through_running().await;
             // Nothing is left to be saved.
             process.kill().await;
-            if left == Left::Unasked {
-                return self.finish_without(standing, at_end).await;
+            if outcome == LogoutOutcome::TailscaledGone {
+                return self.finish_without_process(record, at_end).await;
             }
         } else {
             process.end().await;
@@ -173,69 +158,36 @@ impl Keeper {
         Ok(())
     }
 
-    /// After a pause of the whole container the connection to the control server may be dead without tailscaled's
-    /// knowing: without an answer it is told to start again, which makes a new one.
-    async fn logout(&self) -> Result<(), LocalApiError> {
-        if let Ok(result) = tokio::time::timeout(LOGOUT_PATIENCE, self.api.logout()).await {
-            return result;
-        }
-        tracing::debug!("the control server does not confirm the logout; asking over a new connection");
-        self.api.start(&self.login.resume()).await?;
-        self.api.logout().await
-    }
-
-    /// Where tailscaled ended just before the stop, as when both got a signal, a new one takes the node out.
-    async fn finish_without(&self, standing: &NodeRecord, at_end: AtEnd) -> Result<(), ExitReason> {
+    /// Logs the node out, if that is wanted, by a new tailscaled: the one of before ended just before the stop, as when both
+    /// got a signal.
+    async fn finish_without_process(&self, record: &NodeRecord, at_end: AtEnd) -> Result<(), ExitReason> {
         if at_end == AtEnd::LogOut
-            && standing.may_be_in_the_tailnet()
-            && let Ok(mut process) = self.launch.start()
+            && record.may_be_in_the_tailnet()
+            && let Ok(mut process) = self.parts.launch.start()
         {
-            let leaving = async {
-                self.api.wait_until_listening().await;
-                self.api.start(&self.login.resume()).await?;
-                self.api.logout().await
-            };
-            if log_out(leaving).await == Left::Unasked {
+            if self.logout().through_new().await == LogoutOutcome::TailscaledGone {
                 tracing::warn!("tailscaled is gone; the node stays in the tailnet until it is removed");
             }
             process.kill().await;
         }
         Ok(())
     }
-}
 
-/// How logging out went.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Left {
-    Asked,
-    /// tailscaled is gone.
-    Unasked,
-}
-
-async fn log_out(leaving: impl Future<Output = Result<(), LocalApiError>>) -> Left {
-    match tokio::time::timeout(LOGOUT_TIMEOUT, leaving).await {
-        Ok(Err(LocalApiError::Unreachable(_))) => return Left::Unasked,
-        Ok(Ok(())) => tracing::info!("logged out of the tailnet"),
-        Ok(Err(error)) => tracing::warn!(%error, "could not log out; the node stays until it is removed"),
-        Err(_) => tracing::warn!("the control server did not confirm the logout; the node stays until it is removed"),
+    fn logout(&self) -> Logout<'_> {
+        Logout { api: &self.parts.api, login: &self.parts.login }
     }
-    Left::Asked
 }
 
-/// Whether a node's identity is kept in `state` already.
+/// Whether a node's identity is kept in the directory `state` already.
 pub fn is_known(state: &Path) -> bool {
-    has_content(&state.join(STATE_FILE))
-}
-
-fn has_content(state_file: &Path) -> bool {
-    std::fs::metadata(state_file).is_ok_and(|metadata| metadata.len() > 0)
+    std::fs::metadata(state.join(STATE_FILE)).is_ok_and(|metadata| metadata.len() > 0)
 }
 
 fn why_ended(status: std::io::Result<ExitStatus>, process: &Process) -> String {
     let status = status.map_or_else(|error| error.to_string(), |status| status.to_string());
     // After a signal the last line is no cause.
-    let last = || process.tail.last().filter(|_| !status.contains("signal"));
-    match process.tail.error().or_else(last) {
+    let last = || process.last_lines.last().filter(|_| !status.contains("signal"));
+    match process.last_lines.error().or_else(last) {
         Some(cause) => format!("tailscaled ended ({status}): {cause}"),
         None => format!("tailscaled ended ({status})"),
     }

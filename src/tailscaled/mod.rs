@@ -1,4 +1,4 @@
-//! tailscaled as a child: found, started, joined, watched, restarted as the same node, ended.
+//! tailscaled as a child process: found, started, joined, watched, restarted, ended.
 
 pub(crate) mod backoff;
 pub mod calls;
@@ -7,6 +7,7 @@ pub(crate) mod events;
 pub(crate) mod exit_node;
 pub(crate) mod keeper;
 pub mod local_api;
+pub(crate) mod logout;
 pub mod path;
 pub(crate) mod process;
 pub(crate) mod serve_file;

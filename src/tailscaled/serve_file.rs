@@ -1,5 +1,7 @@
-//! Keeps tailscaled serving what the serve configuration says: applied once joined, again when the file has changed,
-//! and again when tailscaled or its login is a new one that has forgotten it.
+//! Keeps tailscaled serving what the file of `serve_config` says.
+//!
+//! It is applied once the node has joined, again when the file has changed, and again when tailscaled or its login is a new one
+//! that has forgotten it.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -8,29 +10,38 @@ use crate::config::sections::serve::{ServeConfig, for_domain, names_domain};
 use crate::state::Watcher;
 use crate::tailscaled::local_api::{LocalApi, LocalApiError};
 
-/// The file is read as often. Reading a few kilobytes sees every way in which files are changed: in place, by
+/// How often the file is read. Reading a few kilobytes sees every way in which files are changed: in place, by
 /// renaming, by Kubernetes' swap of a symlink two directories away, on bind mounts and network file systems. inotify
 /// misses some of them, and its instances run out on busy hosts (github.com/tailscale/tailscale/issues/15081).
 const READ_EVERY: Duration = Duration::from_secs(1);
 
-/// Applies one file.
+/// Applies one serve configuration file.
 pub struct ServeFile {
     path: PathBuf,
     api: LocalApi,
     /// The newest text that had the right form.
-    good: String,
+    valid_text: String,
     applied: bool,
-    /// What was said last of the file and of tailscaled's refusal, to say it once.
-    fault: String,
-    refusal: String,
+    /// The last warning about the file, to log it once.
+    file_warning: String,
+    /// The last warning that tailscaled refused the file, to log it once.
+    refusal_warning: String,
 }
 
 impl ServeFile {
+    /// Applies the file at `path` to the tailscaled of `api`.
     pub fn new(path: PathBuf, api: LocalApi) -> Self {
-        Self { path, api, good: String::new(), applied: false, fault: String::new(), refusal: String::new() }
+        Self {
+            path,
+            api,
+            valid_text: String::new(),
+            applied: false,
+            file_warning: String::new(),
+            refusal_warning: String::new(),
+        }
     }
 
-    /// Runs as long as there is a state to watch.
+    /// Applies the file as often as needed, as long as there is a state to watch.
     pub async fn keep_serving(mut self, mut state: Watcher) {
         loop {
             self.read();
@@ -40,7 +51,7 @@ impl ServeFile {
                     Ok(()) => self.applied = true,
                     // Before the node has joined, tailscaled takes nothing.
                     Err(error) if !ready => tracing::debug!(%error, "serve_config is not applied yet"),
-                    Err(error) => say_once(&mut self.refusal, &format!("cannot be applied: {error}")),
+                    Err(error) => warn_once(&mut self.refusal_warning, &format!("cannot be applied: {error}")),
                 }
             }
             tokio::select! {
@@ -53,49 +64,50 @@ impl ServeFile {
         }
     }
 
-    /// Takes the file's text when it has the right form, and keeps the old one when not.
+    /// Reads the file. A text that has not the right form is logged, and the old one stays.
     fn read(&mut self) {
         match ServeConfig::read(&self.path) {
-            Ok(text) if text != self.good => {
-                self.good = text;
+            Ok(text) if text != self.valid_text => {
+                self.valid_text = text;
                 self.applied = false;
-                self.refusal.clear();
-                self.fault.clear();
+                self.refusal_warning.clear();
+                self.file_warning.clear();
             }
-            Ok(_) => self.fault.clear(),
-            Err(error) => say_once(&mut self.fault, &format!("{error}; what was served before stays")),
+            Ok(_) => self.file_warning.clear(),
+            Err(error) => warn_once(&mut self.file_warning, &format!("{error}; what was served before stays")),
         }
     }
 
+    /// Has tailscaled serve the text, unless it does so already.
     async fn apply(&self) -> Result<(), LocalApiError> {
         let status = self.api.status(false).await?;
-        let certified = status.cert_domains.and_then(|domains| domains.into_iter().next());
+        let certificate_domain = status.cert_domains.and_then(|domains| domains.into_iter().next());
         // Without certificates, as with Headscale, the node's own name is what plain HTTP is asked for by.
         let own = || status.node.map(|node| node.dns_name.trim_end_matches('.').to_owned()).unwrap_or_default();
-        let is_certified = certified.is_some();
-        let domain = certified.unwrap_or_else(own);
-        if domain.is_empty() && names_domain(&self.good) {
+        let has_certificate = certificate_domain.is_some();
+        let domain = certificate_domain.unwrap_or_else(own);
+        if domain.is_empty() && names_domain(&self.valid_text) {
             return Err(LocalApiError::NotJoined);
         }
-        let text = for_domain(&self.good, &domain);
+        let text = for_domain(&self.valid_text, &domain);
         let Ok(wanted) = ServeConfig::parse(&text) else { return Ok(()) };
-        let serving = self.api.serving().await?;
-        let now: Option<ServeConfig> = serde_json::from_slice(&serving.text).unwrap_or_default();
+        let served = self.api.serve_config().await?;
+        let now: Option<ServeConfig> = serde_json::from_slice(&served.text).unwrap_or_default();
         if now.as_ref() == Some(&wanted) || now.is_none() && wanted == ServeConfig::default() {
             return Ok(());
         }
-        self.api.serve(&text, &serving).await?;
+        self.api.set_serve_config(&text, &served).await?;
         tracing::info!(file = %self.path.display(), "serve_config is applied");
-        if wanted.has_https() && !is_certified {
+        if wanted.has_https() && !has_certificate {
             tracing::warn!("serve_config asks for HTTPS, but this tailnet gives no certificates: enable HTTPS for it");
         }
         Ok(())
     }
 }
 
-fn say_once(said: &mut String, problem: &str) {
-    if said != problem {
+fn warn_once(last: &mut String, problem: &str) {
+    if last != problem {
         tracing::warn!("serve_config {problem}");
-        problem.clone_into(said);
+        problem.clone_into(last);
     }
 }

@@ -1,119 +1,107 @@
-//! The channel of a session with tailscaled: a socket of the type SOCK_SEQPACKET, one message a datagram, descriptors along
-//! with them. It lives as long as tailscaled does.
+//! The channel of a session with tailscaled: messages by their ids, and descriptors.
+//!
+//! It is a socket of the type SOCK_SEQPACKET that lives as long as tailscaled does.
 
 use std::collections::{HashMap, VecDeque};
-use std::io::{self, IoSlice};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use nix::errno::Errno;
-use nix::sys::socket::{
-    AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, UnixAddr, recv, sendmsg, socketpair,
-};
+use nix::sys::socket::{MsgFlags, recv};
+use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
-use tokio::net::UnixStream;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use crate::net::unix_stream::watched;
-use crate::tailscaled::calls::message::{Traffic, split};
+use crate::tailscaled::calls::message::{ByteCounts, split};
+use crate::tailscaled::calls::seqpacket::{pair, send_message};
+use crate::tailscaled::calls::upgrade::request_session;
 
-const REQUEST: &[u8] = b"POST /localapi/v0/tetherd-v1-session HTTP/1.1\r\nHost: local-tailscaled.sock\r\n\
-                         Connection: upgrade\r\nUpgrade: tetherd-session\r\nContent-Length: 0\r\n\r\n";
-/// Longest head of an answer that is read.
-const LARGEST_HEAD: usize = 4 << 10;
-/// Longest message from tailscaled: an error's text, or 16 addresses.
-const LARGEST: usize = 4 << 10;
+/// Longest message from tailscaled, in bytes: an error's text, or 16 addresses.
+const LONGEST_MESSAGE: usize = 4 << 10;
 
-/// How opening a channel went.
-pub enum SessionOpened {
-    Session(Arc<Channel>),
-    /// tailscaled does not know the call.
-    Unknown,
-}
-
-/// One end of the channel, which lasts as long as the other one does.
+/// The daemon's end of a channel, which lasts as long as tailscaled's end does.
 pub struct Channel {
     socket: AsyncFd<OwnedFd>,
-    /// Who waits for the next message about an id.
+    /// Receivers of the next message about an id.
     waiting: Mutex<HashMap<u32, oneshot::Sender<Vec<u8>>>>,
-    next: AtomicU32,
+    next_id: AtomicU32,
     ended: AtomicBool,
-    /// The same socket, watched for room; from the first time that there was none.
+    /// The same socket, watched for room to write; set when there is none for the first time.
     room: OnceLock<AsyncFd<OwnedFd>>,
-    /// Messages that found no room and that nobody waits to send, in their order.
-    left: Mutex<VecDeque<Vec<u8>>>,
+    /// Posted messages that found no room, in their order.
+    unsent: Mutex<VecDeque<Vec<u8>>>,
     /// Bytes of the session's connections that were counted already.
-    counted: Mutex<Traffic>,
+    counted: Mutex<ByteCounts>,
 }
 
 impl Channel {
-    /// Opens a session with the tailscaled whose LocalAPI listens at `path`.
-    pub async fn open(path: &Path) -> io::Result<SessionOpened> {
-        let mut request = UnixStream::connect(path).await?;
-        request.write_all(REQUEST).await?;
-        match status(&mut request).await? {
-            101 => {}
-            404 => return Ok(SessionOpened::Unknown),
-            status => return Err(io::Error::other(format!("tailscaled answered {status} to a session"))),
-        }
+    /// Opens a session with the tailscaled whose LocalAPI listens on `socket`; `None` when it does not know the call.
+    ///
+    /// # Errors
+    /// When tailscaled cannot be asked, or refuses.
+    pub async fn open(socket: &Path) -> io::Result<Option<Arc<Self>>> {
+        let Some(request) = request_session(socket).await? else { return Ok(None) };
         let (own, theirs) = pair()?;
         request.writable().await?;
-        send(request.as_raw_fd(), b"\0", Some(theirs.as_fd()))?;
+        send_message(request.as_raw_fd(), b"\0", Some(theirs.as_fd()))?;
         let channel = Arc::new(Self::over(own)?);
         let receiving = Arc::downgrade(&channel);
         tokio::spawn(async move {
-            let mut buffer = [0; LARGEST];
+            let mut buffer = [0; LONGEST_MESSAGE];
             while let Some(channel) = receiving.upgrade() {
                 if !channel.receive(&mut buffer).await {
                     break;
                 }
             }
         });
-        Ok(SessionOpened::Session(channel))
+        Ok(Some(channel))
     }
 
     fn over(socket: OwnedFd) -> io::Result<Self> {
         Ok(Self {
-            // Watched for what comes alone: told of room as well, this process would wake each time that tailscaled reads.
+            // Watched for reading alone: told of room as well, this process would wake each time that tailscaled reads.
             socket: watched(socket, Interest::READABLE)?,
             waiting: Mutex::default(),
-            next: AtomicU32::new(1),
+            next_id: AtomicU32::new(1),
             ended: AtomicBool::new(false),
             room: OnceLock::new(),
-            left: Mutex::default(),
+            unsent: Mutex::default(),
             counted: Mutex::default(),
         })
     }
 
-    /// Whether the other end is there still, as far as is known.
+    /// Whether tailscaled's end is open, as far as is known.
     pub fn is_open(&self) -> bool {
         !self.ended.load(Ordering::Acquire)
     }
 
-    /// An id that nobody waits for. 0 is that of messages without an answer.
+    /// A new id for [`Self::expect`], never 0: that is the id of messages without an answer.
     pub fn new_id(&self) -> u32 {
         loop {
-            let id = self.next.fetch_add(1, Ordering::Relaxed);
+            let id = self.next_id.fetch_add(1, Ordering::Relaxed);
             if id != 0 && !lock(&self.waiting).contains_key(&id) {
                 return id;
             }
         }
     }
 
-    /// Of the session's bytes so far those that were not counted before. Figures that come late count for nothing.
-    pub fn uncounted(&self, (sent, received): Traffic) -> Traffic {
+    /// Counts the bytes of `session`, all of the session so far, and returns those that were not counted before. Figures that
+    /// come out of order count for nothing.
+    pub fn uncounted(&self, session: ByteCounts) -> ByteCounts {
         let mut counted = lock(&self.counted);
-        let new = (sent.saturating_sub(counted.0), received.saturating_sub(counted.1));
-        *counted = (counted.0 + new.0, counted.1 + new.1);
+        let new = ByteCounts {
+            sent: session.sent.saturating_sub(counted.sent),
+            received: session.received.saturating_sub(counted.received),
+        };
+        *counted = ByteCounts { sent: counted.sent + new.sent, received: counted.received + new.received };
         new
     }
 
-    /// Receives the next message about `id`, to be called before what it answers is sent. Ends with an error when the
-    /// session does.
+    /// Receives the next message about `id`, or an error when the session ends. To be called before the request is sent.
     pub fn expect(&self, id: u32) -> oneshot::Receiver<Vec<u8>> {
         let (sender, receiver) = oneshot::channel();
         lock(&self.waiting).insert(id, sender);
@@ -123,16 +111,19 @@ impl Channel {
         receiver
     }
 
-    /// Nobody waits for messages about `id` any more.
+    /// Drops messages about `id` from now on.
     pub fn forget(&self, id: u32) {
         lock(&self.waiting).remove(&id);
     }
 
     /// Sends one message, with a descriptor where there is one. Waits for room: the channel holds some 300 messages that
     /// tailscaled has not read.
+    ///
+    /// # Errors
+    /// When the session has ended.
     pub async fn send(&self, message: &[u8], descriptor: Option<BorrowedFd<'_>>) -> io::Result<()> {
         loop {
-            match send(self.socket.as_raw_fd(), message, descriptor) {
+            match send_message(self.socket.as_raw_fd(), message, descriptor) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     // Room that came since then is reported still.
                     self.room()?.writable().await?.clear_ready();
@@ -142,31 +133,31 @@ impl Channel {
         }
     }
 
-    /// Sends one message by and by, without an error: whoever does not wait for it has no use for one.
+    /// Sends one message, in a task when there is no room now. There is no error: the caller does not wait for the message.
     pub fn post(self: &Arc<Self>, message: Vec<u8>) {
-        let mut left = lock(&self.left);
-        if left.is_empty() && !is_full(&send(self.socket.as_raw_fd(), &message, None)) {
+        let mut unsent = lock(&self.unsent);
+        if unsent.is_empty() && !is_full(&send_message(self.socket.as_raw_fd(), &message, None)) {
             return;
         }
-        left.push_back(message);
-        if left.len() == 1
+        unsent.push_back(message);
+        if unsent.len() == 1
             && let Ok(event_loop) = Handle::try_current()
         {
-            event_loop.spawn(Arc::clone(self).send_what_is_left());
+            event_loop.spawn(Arc::clone(self).send_unsent());
         }
     }
 
-    async fn send_what_is_left(self: Arc<Self>) {
+    async fn send_unsent(self: Arc<Self>) {
         loop {
-            let Some(first) = lock(&self.left).front().cloned() else { return };
+            let Some(first) = lock(&self.unsent).front().cloned() else { return };
             let sent = self.send(&first, None).await;
-            let mut left = lock(&self.left);
-            left.pop_front();
+            let mut unsent = lock(&self.unsent);
+            unsent.pop_front();
             if sent.is_err() {
-                left.clear();
+                unsent.clear();
             }
             // Whoever posts the next one begins anew.
-            if left.is_empty() {
+            if unsent.is_empty() {
                 return;
             }
         }
@@ -180,7 +171,7 @@ impl Channel {
         Ok(self.room.get_or_init(|| room))
     }
 
-    /// Hands on what has come. False at the end of the session.
+    /// Receives one message and hands it to who waits for it. `false` at the end of the session.
     async fn receive(&self, buffer: &mut [u8]) -> bool {
         let received = self
             .socket
@@ -210,40 +201,4 @@ fn is_full(sent: &io::Result<()>) -> bool {
 
 fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
     of.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Two ends of a channel; neither blocks.
-pub fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
-    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-    Ok(socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags)?)
-}
-
-fn send(socket: RawFd, message: &[u8], descriptor: Option<BorrowedFd<'_>>) -> io::Result<()> {
-    let descriptors = descriptor.map(|descriptor| [descriptor.as_raw_fd()]);
-    let rights = descriptors.as_ref().map(|descriptors| ControlMessage::ScmRights(descriptors));
-    let control = rights.as_slice();
-    let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
-    loop {
-        match sendmsg::<UnixAddr>(socket, &[IoSlice::new(message)], control, flags, None) {
-            Err(Errno::EINTR) => {}
-            result => return Ok(result.map(drop)?),
-        }
-    }
-}
-
-/// Reads the head of the answer.
-async fn status(answer: &mut UnixStream) -> io::Result<u16> {
-    let mut read = Vec::with_capacity(512);
-    loop {
-        if answer.read_buf(&mut read).await? == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        let mut headers = [httparse::EMPTY_HEADER; 32];
-        let mut response = httparse::Response::new(&mut headers);
-        match response.parse(&read) {
-            Ok(httparse::Status::Complete(_)) => return Ok(response.code.unwrap_or_default()),
-            Ok(httparse::Status::Partial) if read.len() < LARGEST_HEAD => {}
-            _ => return Err(io::Error::new(io::ErrorKind::InvalidData, "tailscaled's answer is not understood")),
-        }
-    }
 }

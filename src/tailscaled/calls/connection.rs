@@ -1,5 +1,6 @@
-//! A connection through the tailnet from its dial to its end: tailscaled has dialled it, gets the client's socket, and says
-//! when it is over.
+//! A connection through the tailnet, by tetherd's calls, from its dial to its end.
+//!
+//! tailscaled dials, gets the client's socket, and says when the connection has ended.
 
 use std::io;
 use std::net::SocketAddr;
@@ -15,16 +16,16 @@ use crate::tailscaled::calls::{message, session_ended};
 use crate::target::datagrams::address_bytes;
 use crate::target::dial::{DialError, Held, RelayTerms, Relayed};
 
-/// Something that tailscaled does for this session under an id. Dropped, it is given up there.
-struct Line {
+/// Ends the dial or the connection `id` in tailscaled when it is dropped before its end.
+struct EndOnDrop {
     channel: Arc<Channel>,
     id: u32,
-    is_over: bool,
+    has_ended: bool,
 }
 
-impl Drop for Line {
+impl Drop for EndOnDrop {
     fn drop(&mut self) {
-        if self.is_over {
+        if self.has_ended {
             return;
         }
         self.channel.forget(self.id);
@@ -33,29 +34,32 @@ impl Drop for Line {
 }
 
 /// Dials `address` through the tailnet; `None` where no node leads there.
+///
+/// # Errors
+/// Why the dial failed; [`DialError::Tailscaled`] when the session ended first.
 pub async fn dial(channel: Arc<Channel>, address: SocketAddr) -> Result<Option<Box<dyn Held>>, DialError> {
     let id = channel.new_id();
     let answer = channel.expect(id);
-    let mut line = Line { channel, id, is_over: false };
+    let mut guard = EndOnDrop { channel, id, has_ended: false };
     let dial = message::message(request::DIAL, id, &address_bytes(address));
-    line.channel.send(&dial, None).await.map_err(session_ended)?;
+    guard.channel.send(&dial, None).await.map_err(session_ended)?;
     let answer = answer.await.map_err(|_| session_ended(io::ErrorKind::ConnectionReset.into()))?;
-    match message::dial_outcome(&answer) {
-        Ok(DialReply::Connected(own_address)) => Ok(Some(Box::new(HeldConnection { line, own_address }))),
+    match message::dial_reply(&answer) {
+        Ok(DialReply::Connected(own_address)) => Ok(Some(Box::new(DialledConnection { guard, own_address }))),
         other => {
-            line.is_over = true;
+            guard.has_ended = true;
             other.map(|_| None)
         }
     }
 }
 
-/// A connection that waits for its client's socket.
-struct HeldConnection {
-    line: Line,
+/// A connection in tailscaled that waits for its client's socket.
+struct DialledConnection {
+    guard: EndOnDrop,
     own_address: SocketAddr,
 }
 
-impl Held for HeldConnection {
+impl Held for DialledConnection {
     fn own_address(&self) -> SocketAddr {
         self.own_address
     }
@@ -67,18 +71,23 @@ impl Held for HeldConnection {
         terms: RelayTerms,
     ) -> BoxFuture<'static, io::Result<Relayed>> {
         async move {
-            let mut line = self.line;
-            let over = line.channel.expect(line.id);
-            let message = message::message(request::HAND_OVER, line.id, &message::hand_over(terms, &ahead));
+            let mut guard = self.guard;
+            let end = guard.channel.expect(guard.id);
+            let message = message::message(request::HAND_OVER, guard.id, &message::hand_over(terms, &ahead));
             if message.len() > message::LARGEST {
                 return Err(io::Error::new(io::ErrorKind::InvalidInput, "the client has sent too much ahead"));
             }
-            line.channel.send(&message, Some(client.as_fd())).await?;
+            guard.channel.send(&message, Some(client.as_fd())).await?;
             drop((client, message, ahead));
-            let over = over.await.map_err(|_| io::Error::from(io::ErrorKind::ConnectionReset))?;
-            line.is_over = true;
-            let ((sent, received), session) = message::ended(&over).ok_or(io::ErrorKind::InvalidData)?;
-            Ok(Relayed { sent, received, uncounted: line.channel.uncounted(session) })
+            let end = end.await.map_err(|_| io::Error::from(io::ErrorKind::ConnectionReset))?;
+            guard.has_ended = true;
+            let end = message::connection_end(&end).ok_or(io::ErrorKind::InvalidData)?;
+            let uncounted = guard.channel.uncounted(end.session);
+            Ok(Relayed {
+                sent: end.connection.sent,
+                received: end.connection.received,
+                uncounted: (uncounted.sent, uncounted.received),
+            })
         }
         .boxed()
     }

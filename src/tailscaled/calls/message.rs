@@ -1,5 +1,7 @@
-//! The messages of a session, as they go over its channel. The format is that of `parts/tailscaled/calls/message.go`: a
-//! kind (1 byte), an id (4), a body; numbers are little-endian, addresses take 16 bytes (IPv4 as IPv4-mapped IPv6).
+//! The messages of a session as they go over its channel.
+//!
+//! The format is that of `parts/tailscaled/calls/message.go`: a kind (1 byte), an id (4), a body; numbers are little-endian,
+//! addresses take 16 bytes (IPv4 as IPv4-mapped IPv6).
 
 use std::net::{Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -7,7 +9,7 @@ use std::time::Duration;
 use crate::target::datagrams::read_address;
 use crate::target::dial::{DialError, RelayTerms, ResolvedAddress};
 
-/// Kind and id.
+/// Length of kind and id, in bytes.
 const HEAD: usize = 5;
 
 /// Kinds of messages to tailscaled.
@@ -23,7 +25,7 @@ pub mod request {
     pub const TRAFFIC: u8 = b'T';
 }
 
-/// How a dial or a lookup went: `outcome.go` has the same numbers.
+/// Results of dials and lookups, by the numbers of `outcome.go`.
 mod outcome {
     pub const CONNECTED: u8 = 0;
     pub const DIRECT: u8 = 1;
@@ -35,16 +37,16 @@ mod outcome {
     pub const NOT_READY: u8 = 8;
 }
 
-/// What a dial came to.
+/// The answer to a dial that did not fail.
 #[derive(Debug, PartialEq, Eq)]
 pub enum DialReply {
-    /// Connected; the connection's own address in the tailnet.
+    /// Connected through the tailnet; this node's own end of the connection.
     Connected(SocketAddr),
-    /// No node leads there.
+    /// No node leads to the address.
     Direct,
 }
 
-/// A message of `kind` about `id`.
+/// The message of `kind` about `id`.
 pub fn message(kind: u8, id: u32, body: &[u8]) -> Vec<u8> {
     let mut message = Vec::with_capacity(HEAD + body.len());
     message.push(kind);
@@ -53,16 +55,16 @@ pub fn message(kind: u8, id: u32, body: &[u8]) -> Vec<u8> {
     message
 }
 
-/// Id and body of a message from tailscaled; the kind follows from what was asked.
+/// Id and body of a message from tailscaled; `None` when it is too short. The kind follows from what was asked.
 pub fn split(message: &[u8]) -> Option<(u32, &[u8])> {
     let (head, body) = message.split_at_checked(HEAD)?;
     Some((u32::from_le_bytes(head[1..].try_into().ok()?), body))
 }
 
-/// The longest message that tailscaled takes.
+/// The longest message that tailscaled takes, in bytes.
 pub const LARGEST: usize = 128 << 10;
 
-/// The body of a hand-over.
+/// The body of a hand-over: what the connection keeps to, then `ahead`, the bytes that the client has sent already.
 pub fn hand_over(terms: RelayTerms, ahead: &[u8]) -> Vec<u8> {
     let mut body = Vec::with_capacity(9 + ahead.len());
     body.extend(milliseconds(terms.half_closed).to_le_bytes());
@@ -72,12 +74,16 @@ pub fn hand_over(terms: RelayTerms, ahead: &[u8]) -> Vec<u8> {
     body
 }
 
+/// `time` in milliseconds, at least 1: 0 stands for no limit.
 pub fn milliseconds(time: Duration) -> u32 {
     u32::try_from(time.as_millis()).unwrap_or(u32::MAX).max(1)
 }
 
 /// Reads the answer to a dial.
-pub fn dial_outcome(body: &[u8]) -> Result<DialReply, DialError> {
+///
+/// # Errors
+/// Why the dial failed.
+pub fn dial_reply(body: &[u8]) -> Result<DialReply, DialError> {
     let (&code, rest) = body.split_first().ok_or_else(malformed)?;
     match code {
         outcome::CONNECTED => {
@@ -88,35 +94,51 @@ pub fn dial_outcome(body: &[u8]) -> Result<DialReply, DialError> {
     }
 }
 
-/// Reads the answer to a lookup: the whole name that answered, and its addresses.
-pub fn places(body: &[u8]) -> Result<(String, Vec<ResolvedAddress>), DialError> {
+/// Reads the answer to a lookup: the full name that answered, and its addresses.
+///
+/// # Errors
+/// Why the lookup failed.
+pub fn resolved_addresses(body: &[u8]) -> Result<(String, Vec<ResolvedAddress>), DialError> {
     let (&code, rest) = body.split_first().ok_or_else(malformed)?;
     if code != outcome::CONNECTED {
         return Err(error(code, rest));
     }
     let (&length, rest) = rest.split_first().ok_or_else(malformed)?;
     let (name, rest) = rest.split_at_checked(length.into()).ok_or_else(malformed)?;
-    let place = |bytes: &[u8]| {
+    let address = |bytes: &[u8]| {
         let (&inside, ip) = bytes.split_first()?;
         let ip: [u8; 16] = ip.try_into().ok()?;
         Some(ResolvedAddress { address: Ipv6Addr::from(ip).to_canonical(), inside: inside != 0 })
     };
-    let places: Result<_, _> = rest.chunks(17).map(|bytes| place(bytes).ok_or_else(malformed)).collect();
-    Ok((String::from_utf8_lossy(name).into_owned(), places?))
+    let addresses: Result<_, _> = rest.chunks(17).map(|bytes| address(bytes).ok_or_else(malformed)).collect();
+    Ok((String::from_utf8_lossy(name).into_owned(), addresses?))
 }
 
-/// Bytes that were sent and received.
-pub type Traffic = (u64, u64);
-
-/// Reads what is said at the end of a connection: its own bytes, and those of the whole session so far.
-pub fn ended(body: &[u8]) -> Option<(Traffic, Traffic)> {
-    Some((traffic(body)?, traffic(body.get(16..)?)?))
+/// Bytes that were sent to targets, and received from them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ByteCounts {
+    pub sent: u64,
+    pub received: u64,
 }
 
-/// Reads the bytes of the whole session so far.
-pub fn traffic(body: &[u8]) -> Option<Traffic> {
+/// What tailscaled tells when a connection has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConnectionEnd {
+    /// Bytes of the connection.
+    pub connection: ByteCounts,
+    /// Bytes of all connections of the session so far.
+    pub session: ByteCounts,
+}
+
+/// Reads the message at the end of a connection; `None` when it is too short.
+pub fn connection_end(body: &[u8]) -> Option<ConnectionEnd> {
+    Some(ConnectionEnd { connection: byte_counts(body)?, session: byte_counts(body.get(16..)?)? })
+}
+
+/// Reads two numbers of bytes; `None` when `body` is too short.
+pub fn byte_counts(body: &[u8]) -> Option<ByteCounts> {
     let (sent, received) = (body.first_chunk::<8>()?, body.get(8..)?.first_chunk::<8>()?);
-    Some((u64::from_le_bytes(*sent), u64::from_le_bytes(*received)))
+    Some(ByteCounts { sent: u64::from_le_bytes(*sent), received: u64::from_le_bytes(*received) })
 }
 
 fn error(code: u8, text: &[u8]) -> DialError {
@@ -144,8 +166,8 @@ mod tests {
     fn outcomes_are_told_apart_by_their_numbers() {
         let connected = [&[0][..], &address_bytes("100.64.0.1:40000".parse().expect("an address"))].concat();
         let own = "100.64.0.1:40000".parse().expect("an address");
-        assert_eq!(dial_outcome(&connected), Ok(DialReply::Connected(own)));
-        assert_eq!(dial_outcome(&[1]), Ok(DialReply::Direct));
+        assert_eq!(dial_reply(&connected), Ok(DialReply::Connected(own)));
+        assert_eq!(dial_reply(&[1]), Ok(DialReply::Direct));
         for (code, says) in [
             (2, "connection refused"),
             (3, "network unreachable: x"),
@@ -155,11 +177,11 @@ mod tests {
             (7, "x"),
             (8, "tailscaled did not answer: x"),
         ] {
-            let error = dial_outcome(&[code, b'x']).expect_err("has failed");
+            let error = dial_reply(&[code, b'x']).expect_err("has failed");
             assert!(error.to_string().starts_with(says), "{code}: {error}");
         }
-        assert!(dial_outcome(&[]).is_err());
-        assert!(dial_outcome(&[0, 1, 2]).is_err());
+        assert!(dial_reply(&[]).is_err());
+        assert!(dial_reply(&[0, 1, 2]).is_err());
     }
 
     #[test]
@@ -167,18 +189,19 @@ mod tests {
         let mapped = address_bytes("10.0.0.1:0".parse().expect("an address"));
         let body = [&b"\0\x0cdb.corp.test\x01"[..], &mapped[..16]].concat();
         let inside = ResolvedAddress { address: "10.0.0.1".parse().expect("an address"), inside: true };
-        assert_eq!(places(&body), Ok(("db.corp.test".to_owned(), vec![inside])));
-        assert!(places(&body[..20]).is_err());
-        assert!(places(&body[..8]).is_err());
-        assert!(matches!(places(&[6, b'x']), Err(DialError::Host(_))));
+        assert_eq!(resolved_addresses(&body), Ok(("db.corp.test".to_owned(), vec![inside])));
+        assert!(resolved_addresses(&body[..20]).is_err());
+        assert!(resolved_addresses(&body[..8]).is_err());
+        assert!(matches!(resolved_addresses(&[6, b'x']), Err(DialError::Host(_))));
     }
 
     #[test]
     fn ends_and_traffic_are_read() {
         let body: Vec<u8> = [1_u64, 2, 3, 4].iter().flat_map(|number| number.to_le_bytes()).chain([2]).collect();
-        assert_eq!(ended(&body), Some(((1, 2), (3, 4))));
-        assert_eq!(traffic(&body), Some((1, 2)));
-        assert_eq!(ended(&body[..20]), None);
-        assert_eq!(traffic(&body[..15]), None);
+        let (connection, session) = (ByteCounts { sent: 1, received: 2 }, ByteCounts { sent: 3, received: 4 });
+        assert_eq!(connection_end(&body), Some(ConnectionEnd { connection, session }));
+        assert_eq!(byte_counts(&body), Some(connection));
+        assert_eq!(connection_end(&body[..20]), None);
+        assert_eq!(byte_counts(&body[..15]), None);
     }
 }

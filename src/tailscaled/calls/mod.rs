@@ -1,10 +1,13 @@
-//! The calls of ours inside tailscaled (`parts/tailscaled/calls`): one session, by which connections are dialled and handed
-//! over, names looked up, datagrams carried. A tailscaled that users bring may lack them.
+//! tetherd's own calls inside tailscaled (`parts/tailscaled/calls`), in one session.
+//!
+//! By them connections are dialled and handed over, names looked up, datagrams carried. A user's own tailscaled may lack them.
 
 pub(crate) mod association;
 pub mod channel;
-pub(crate) mod dialled;
+pub(crate) mod connection;
 pub(crate) mod message;
+pub(crate) mod seqpacket;
+pub(crate) mod upgrade;
 
 use std::io;
 use std::path::PathBuf;
@@ -16,38 +19,38 @@ use std::time::Duration;
 use tokio::sync::Mutex as AsyncMutex;
 use tokio::time::timeout;
 
-use crate::tailscaled::calls::channel::{Channel, SessionOpened};
-use crate::tailscaled::calls::message::request;
+use crate::tailscaled::calls::channel::Channel;
+use crate::tailscaled::calls::message::{ByteCounts, request};
 use crate::tailscaled::local_api::ANSWER_TIMEOUT;
 use crate::tailscaled::path::timeout::within;
 use crate::target::dial::{DialError, ResolvedAddress};
 
-/// Stands in the program of a tailscaled that has the calls.
+/// Text in the program file of a tailscaled that has the calls.
 pub const MARKER: &str = "tetherd calls: version 1";
 
-/// What is less with a tailscaled that has no such calls.
+/// Warning of what does not work with a tailscaled that has no calls.
 pub const WITHOUT_CALLS: &str = "this tailscaled has no calls of tetherd's: no UDP, names by split DNS do not resolve, and \
     the end of a client's connection reaches its target when the client has closed, not when it half-closes; the one that \
     comes with tetherd has them";
 
-/// How long cutting may take at a stop: some µs for each connection.
+/// How long cutting all connections may take: some µs for each.
 const CUT_TIMEOUT: Duration = Duration::from_millis(200);
 
-/// The session with the tailscaled that runs now. Clones share it.
+/// The session with the tailscaled that runs now, and what every session is told. Clones share it.
 #[derive(Clone)]
 pub struct Calls(Arc<Inner>);
 
 struct Inner {
     socket: PathBuf,
     state: Mutex<State>,
-    /// One opens at a time.
+    /// Held while a session is opened: one at a time.
     opening: AsyncMutex<()>,
-    /// Bytes; 0 where tailscaled keeps what its environment says.
+    /// Limit of tailscaled's memory, in bytes; 0 where tailscaled keeps what its environment says.
     memory_limit: AtomicU64,
-    /// Milliseconds; 0 until the daemon drains.
+    /// Longest silence of half-closed connections, in milliseconds; 0 until the daemon drains.
     drain_limit: AtomicU64,
-    /// Whether it was said what is less without the calls.
-    was_said: AtomicBool,
+    /// Whether [`WITHOUT_CALLS`] was logged.
+    warned: AtomicBool,
 }
 
 enum State {
@@ -59,7 +62,7 @@ enum State {
 }
 
 impl Calls {
-    /// By the LocalAPI that listens at `socket`.
+    /// Calls to the tailscaled whose LocalAPI listens on `socket`.
     pub fn new(socket: PathBuf) -> Self {
         Self(Arc::new(Inner {
             socket,
@@ -67,22 +70,22 @@ impl Calls {
             opening: AsyncMutex::new(()),
             memory_limit: AtomicU64::new(0),
             drain_limit: AtomicU64::new(0),
-            was_said: AtomicBool::new(false),
+            warned: AtomicBool::new(false),
         }))
     }
 
-    /// To be called when tailscaled has been started and listens: finds out what it can do, and opens the session.
+    /// Finds out whether tailscaled has the calls, and opens the session. To be called when tailscaled was started and listens.
     pub async fn begin(&self) {
-        self.forget_all_but_an_open_session();
+        self.forget_unless_open();
         if let Ok(None) = self.channel().await
-            && !self.0.was_said.swap(true, Ordering::Relaxed)
+            && !self.0.warned.swap(true, Ordering::Relaxed)
         {
             tracing::warn!("{WITHOUT_CALLS}");
         }
     }
 
-    /// A dial may have opened the session already.
-    fn forget_all_but_an_open_session(&self) {
+    /// Forgets what is known of tailscaled, unless a dial has opened a session with it already.
+    fn forget_unless_open(&self) {
         let mut state = self.state();
         if !matches!(&*state, State::Open(channel) if channel.is_open()) {
             *state = State::Unknown;
@@ -118,21 +121,21 @@ impl Calls {
         }
         let opened = within(ANSWER_TIMEOUT, pin!(Channel::open(&self.0.socket))).await;
         match opened.unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into()))? {
-            SessionOpened::Session(channel) => {
+            Some(channel) => {
                 // Open first: what is set from now on is told by whoever sets it.
                 *self.state() = State::Open(Arc::clone(&channel));
-                self.tell(&channel).await?;
+                self.send_limits(&channel).await?;
                 Ok(Some(channel))
             }
-            SessionOpened::Unknown => {
+            None => {
                 *self.state() = State::Stock;
                 Ok(None)
             }
         }
     }
 
-    /// Tells a new session what was set before it.
-    async fn tell(&self, channel: &Channel) -> io::Result<()> {
+    /// Tells tailscaled the limits that were set.
+    async fn send_limits(&self, channel: &Channel) -> io::Result<()> {
         let (memory, drain) = (self.0.memory_limit.load(Ordering::Relaxed), self.0.drain_limit.load(Ordering::Relaxed));
         if memory > 0 {
             channel.send(&message::message(request::MEMORY, 0, &memory.to_le_bytes()), None).await?;
@@ -143,19 +146,19 @@ impl Calls {
         Ok(())
     }
 
-    /// Bounds tailscaled's memory, in bytes, from now on and in every run to come.
+    /// Bounds tailscaled's memory to `limit` bytes, from now on and in every run to come.
     pub async fn set_memory_limit(&self, limit: u64) {
         self.0.memory_limit.store(limit, Ordering::Relaxed);
-        self.tell_now().await;
+        self.send_limits_now().await;
     }
 
-    /// From now on half-closed connections end when they have been silent for `limit`.
+    /// Ends half-closed connections that have been silent for `limit`, from now on.
     pub async fn drain(&self, limit: Duration) {
         self.0.drain_limit.store(message::milliseconds(limit).into(), Ordering::Relaxed);
-        self.tell_now().await;
+        self.send_limits_now().await;
     }
 
-    /// Cuts all connections that tailscaled relays: both their sides are reset. Ends when that is done.
+    /// Resets both sides of all connections that tailscaled relays. Waits until that is done, for 200 ms at most.
     pub async fn cut_all(&self) {
         let Some(Some(channel)) = self.known() else { return };
         channel.post(message::message(request::CUT_ALL, 0, &[]));
@@ -164,18 +167,18 @@ impl Calls {
         let _ = timeout(CUT_TIMEOUT, ask(&channel, id, request::TRAFFIC, &[])).await;
     }
 
-    /// A session that breaks meanwhile tells the next one.
-    async fn tell_now(&self) {
+    /// Tells the open session the limits. One that breaks meanwhile is followed by one that is told at its start.
+    async fn send_limits_now(&self) {
         if let Some(Some(channel)) = self.known() {
-            let _ = self.tell(&channel).await;
+            let _ = self.send_limits(&channel).await;
         }
     }
 
-    /// Bytes that handed-over connections have sent and received since the last report.
-    pub async fn traffic(&self) -> Option<(u64, u64)> {
+    /// Bytes that handed-over connections have sent and received since this was asked last; `None` without a session.
+    pub async fn traffic(&self) -> Option<ByteCounts> {
         let channel = self.known()??;
         let id = channel.new_id();
-        let session = message::traffic(&ask(&channel, id, request::TRAFFIC, &[]).await.ok()?)?;
+        let session = message::byte_counts(&ask(&channel, id, request::TRAFFIC, &[]).await.ok()?)?;
         Some(channel.uncounted(session))
     }
 
@@ -184,29 +187,36 @@ impl Calls {
     }
 }
 
-/// All addresses of a name or of an address, as the tailnet knows them, and the whole name that they are of.
+/// Looks up a name, or an address: the full name that answered, and all its addresses, as the tailnet knows them.
+///
+/// # Errors
+/// Why the lookup failed; [`DialError::Tailscaled`] when the session ended first.
 pub async fn resolve(channel: &Channel, name: &str) -> Result<(String, Vec<ResolvedAddress>), DialError> {
     let id = channel.new_id();
     let answer = ask(channel, id, request::RESOLVE, name.as_bytes()).await.map_err(session_ended)?;
-    message::places(&answer)
+    message::resolved_addresses(&answer)
 }
 
-/// One question with its answer. Given up, it is forgotten.
+/// Sends one request and waits for its answer. Dropped before, the answer is forgotten.
 async fn ask(channel: &Channel, id: u32, kind: u8, body: &[u8]) -> io::Result<Vec<u8>> {
     let answer = channel.expect(id);
-    let _forget = Forget(channel, id);
+    let _forget = ForgetOnDrop { channel, id };
     channel.send(&message::message(kind, id, body), None).await?;
     answer.await.map_err(|_| io::ErrorKind::ConnectionReset.into())
 }
 
-struct Forget<'a>(&'a Channel, u32);
+struct ForgetOnDrop<'a> {
+    channel: &'a Channel,
+    id: u32,
+}
 
-impl Drop for Forget<'_> {
+impl Drop for ForgetOnDrop<'_> {
     fn drop(&mut self) {
-        self.0.forget(self.1);
+        self.channel.forget(self.id);
     }
 }
 
+/// The error of a dial whose session has ended.
 pub fn session_ended(error: io::Error) -> DialError {
     DialError::Tailscaled(format!("session: {error}"))
 }

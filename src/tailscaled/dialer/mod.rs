@@ -1,7 +1,11 @@
-//! Dials through tailscaled: by the calls of ours inside it, or, where a user's tailscaled lacks them, by LocalAPI's `dial`.
+//! Dials through tailscaled: by tetherd's calls inside it, or by LocalAPI's `dial`.
+//!
+//! A user's own tailscaled lacks the calls; [`stock`] is for that one.
 
-pub(crate) mod cache;
+pub(crate) mod direct_cache;
 pub(crate) mod external_names;
+pub(crate) mod magic_dns;
+pub(crate) mod recent_lookups;
 pub(crate) mod stock;
 pub(crate) mod tailnet_ipv6;
 
@@ -11,13 +15,15 @@ use std::sync::Arc;
 
 use crate::tailscaled::calls;
 use crate::tailscaled::calls::Calls;
+use crate::tailscaled::calls::association;
 use crate::tailscaled::calls::channel::Channel;
-use crate::tailscaled::calls::{association, dialled};
-use crate::tailscaled::dialer::cache::RecentLookups;
-use crate::tailscaled::dialer::external_names::ExternalNames;
+use crate::tailscaled::calls::connection;
+use crate::tailscaled::dialer::direct_cache::DirectCache;
+use crate::tailscaled::dialer::magic_dns::MagicDns;
+use crate::tailscaled::dialer::recent_lookups::RecentLookups;
+use crate::tailscaled::dialer::stock::StockDialer;
 use crate::tailscaled::exit_node::rule::ExitRule;
 use crate::tailscaled::local_api::LocalApi;
-use crate::tailscaled::local_api::pool::ConnectionPool;
 use crate::tailscaled::path::rebind::Rebinder;
 use crate::target::datagrams::Datagrams;
 use crate::target::dial::{Dial, DialError, DialOutcome, Host, Resolution, ResolvedAddress, Tailnet, Target};
@@ -26,41 +32,39 @@ use crate::target::ranges::is_of_a_tailnet;
 /// Dials through one tailscaled. Cheap to clone.
 #[derive(Clone)]
 pub struct Dialer {
-    pub api: LocalApi,
     calls: Calls,
-    pub ahead: ConnectionPool,
-    thaw: Rebinder,
-    pub names: ExternalNames,
-    pub exit: ExitRule,
-    /// Addresses outside the tailnet.
-    pub outside: RecentLookups<IpAddr, ()>,
-    /// Names, as the client writes them, that stand for nothing but addresses in the tailnet.
-    inside: RecentLookups<String, Resolution>,
+    rebinder: Rebinder,
+    stock: StockDialer,
+    magic_dns: MagicDns,
+    direct: DirectCache,
+    /// Lookups of names, as the client writes them, that led to nothing but addresses in the tailnet.
+    tailnet_names: RecentLookups<String, Resolution>,
 }
 
 impl Dialer {
-    pub fn new(api: LocalApi, calls: Calls, thaw: Rebinder) -> Self {
+    pub fn new(api: LocalApi, calls: Calls, rebinder: Rebinder) -> Self {
+        let direct = DirectCache::default();
         Self {
-            ahead: ConnectionPool::new(api.socket().to_owned()),
-            api,
             calls,
-            thaw,
-            names: ExternalNames::default(),
-            exit: ExitRule::default(),
-            outside: RecentLookups::default(),
-            inside: RecentLookups::default(),
+            rebinder,
+            stock: StockDialer::new(api.clone(), direct.clone()),
+            magic_dns: MagicDns::new(api),
+            direct,
+            tailnet_names: RecentLookups::default(),
         }
     }
 
-    /// Sends nothing past an exit node.
-    pub fn only_by_exit_node(self) -> Self {
-        Self { exit: ExitRule::OnlyByExitNode, ..self }
+    /// Sends nothing past an exit node from now on.
+    pub fn only_by_exit_node(mut self) -> Self {
+        self.direct.rule = ExitRule::OnlyByExitNode;
+        self.stock.direct = self.direct.clone();
+        self
     }
 
-    /// The session with tailscaled; `None` where it has no calls.
+    /// The session with tailscaled, after a rebind that is due; `None` where tailscaled has no calls.
     async fn channel(&self) -> Result<Option<Arc<Channel>>, DialError> {
-        self.thaw.settle().await;
-        self.calls.channel().await.map_err(unreachable)
+        self.rebinder.rebind_if_due().await;
+        self.calls.channel().await.map_err(connection_failed)
     }
 
     async fn dial_by_calls(&self, channel: Arc<Channel>, target: &Target) -> Result<DialOutcome, DialError> {
@@ -69,11 +73,11 @@ impl Dialer {
             return Err(DialError::Tailscaled("it was started again meanwhile".into()));
         };
         let address = SocketAddr::new(address, target.port);
-        match dialled::dial(channel, address).await? {
+        match connection::dial(channel, address).await? {
             Some(held) => Ok(DialOutcome::Tailnet(Tailnet::Held(held))),
             None => {
-                let permitted = self.exit.permit(DialOutcome::Direct(address))?;
-                self.learn_outside(address.ip());
+                let permitted = self.direct.permit(address)?;
+                self.remember_direct(address.ip());
                 Ok(permitted)
             }
         }
@@ -84,32 +88,34 @@ impl Dialer {
             Host::Ip(address) => address.to_string(),
             Host::Name(name) => name.clone(),
         };
-        if let Some(place) = self.inside.get(&name) {
-            return Ok(place);
+        if let Some(resolution) = self.tailnet_names.get(&name) {
+            return Ok(resolution);
         }
-        let (whole, located) = calls::resolve(channel, &name).await?;
-        let is_inside = located.iter().all(|located| located.inside);
-        let place = Resolution::Addresses { name: Some(whole), addresses: self.permitted(located)? };
-        if is_inside {
-            self.inside.learn(name, place.clone());
+        let (full_name, addresses) = calls::resolve(channel, &name).await?;
+        let is_tailnet = addresses.iter().all(|address| address.inside);
+        let resolution = Resolution::Addresses { name: Some(full_name), addresses: self.permitted(addresses)? };
+        if is_tailnet {
+            self.tailnet_names.insert(name, resolution.clone());
         }
-        Ok(place)
+        Ok(resolution)
     }
 
-    /// Those of the addresses that may be dialled by what is said of exit nodes.
-    fn permitted(&self, located: Vec<ResolvedAddress>) -> Result<Vec<ResolvedAddress>, DialError> {
+    /// Those of `addresses` that the rule for the exit node permits.
+    ///
+    /// # Errors
+    /// The last refusal, when none is permitted.
+    fn permitted(&self, addresses: Vec<ResolvedAddress>) -> Result<Vec<ResolvedAddress>, DialError> {
         let mut permitted = Vec::new();
         let mut refusal = None;
-        for located in located {
-            let outside = (!located.inside).then(|| DialOutcome::Direct((located.address, 0).into()));
-            match outside.map(|outside| self.exit.permit(outside)) {
-                Some(Err(error)) => refusal = Some(error),
-                Some(Ok(_)) => {
-                    self.learn_outside(located.address);
-                    permitted.push(located);
+        for resolved in addresses {
+            if !resolved.inside {
+                if let Err(error) = self.direct.permit((resolved.address, 0).into()) {
+                    refusal = Some(error);
+                    continue;
                 }
-                None => permitted.push(located),
+                self.remember_direct(resolved.address);
             }
+            permitted.push(resolved);
         }
         match refusal {
             Some(error) if permitted.is_empty() => Err(error),
@@ -117,43 +123,36 @@ impl Dialer {
         }
     }
 
-    /// A node may have an address of the tailnet's own a moment later.
-    fn learn_outside(&self, address: IpAddr) {
+    /// Remembers that `address` is dialled directly; not for an address of the tailnet's ranges, which a node may have a
+    /// moment later.
+    fn remember_direct(&self, address: IpAddr) {
         if !is_of_a_tailnet(address) {
-            self.outside.learn(address, ());
+            self.direct.insert(address);
         }
-    }
-
-    pub fn goes_by_exit_node(&self) -> bool {
-        self.exit == ExitRule::OnlyByExitNode
     }
 }
 
 impl Dial for Dialer {
     async fn dial(&self, target: &Target) -> Result<DialOutcome, DialError> {
-        if let Some(address) = self.exit.own_loopback(target) {
+        if let Some(address) = self.direct.rule.own_loopback(target) {
             return Ok(DialOutcome::Direct(address));
         }
-        // By an exit node alone, nothing goes past the tailnet on an answer from before.
-        if let Host::Ip(address) = target.host
-            && self.exit == ExitRule::Open
-            && self.outside.get(&address).is_some()
-        {
-            return Ok(DialOutcome::Direct((address, target.port).into()));
+        if let Some(outcome) = self.direct.get(target) {
+            return Ok(outcome);
         }
         match self.channel().await? {
             Some(channel) => self.dial_by_calls(channel, target).await,
             // In a box: what a dial takes is to be no more than its own way needs.
-            None => Box::pin(self.dial_on("tcp", target)).await,
+            None => Box::pin(self.stock.dial("tcp", target)).await,
         }
     }
 
     async fn domain(&self) -> Result<String, DialError> {
-        self.names.domain(&self.api).await
+        self.magic_dns.domain().await
     }
 
     async fn locate(&self, target: &Target, by_address: bool) -> Result<Resolution, DialError> {
-        if let Some(address) = self.exit.own_loopback(target) {
+        if let Some(address) = self.direct.rule.own_loopback(target) {
             return Ok(Resolution::Addresses {
                 name: None,
                 addresses: vec![ResolvedAddress { address: address.ip(), inside: false }],
@@ -161,7 +160,7 @@ impl Dial for Dialer {
         }
         match self.channel().await? {
             Some(channel) => self.locate_by_calls(&channel, &target.host).await,
-            None => Box::pin(self.locate_without_calls(target, by_address)).await,
+            None => Box::pin(self.magic_dns.locate(&self.stock, target, by_address)).await,
         }
     }
 
@@ -177,10 +176,11 @@ impl Dial for Dialer {
     }
 
     async fn traffic(&self) -> (u64, u64) {
-        self.calls.traffic().await.unwrap_or_default()
+        let bytes = self.calls.traffic().await.unwrap_or_default();
+        (bytes.sent, bytes.received)
     }
 }
 
-pub fn unreachable(error: io::Error) -> DialError {
+fn connection_failed(error: io::Error) -> DialError {
     DialError::Tailscaled(format!("connection: {error}"))
 }

@@ -1,106 +1,118 @@
-//! Dials and names with a tailscaled that a user brings, which has none of our calls: by LocalAPI's `dial` and by the list of
-//! all nodes.
+//! Dials through a stock tailscaled, one without tetherd's calls, by LocalAPI's `dial`.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
 use crate::net::unix_stream::LocalStream;
+use crate::tailscaled::dialer::direct_cache::DirectCache;
 use crate::tailscaled::dialer::tailnet_ipv6::{leads_to, needs_a_node};
-use crate::tailscaled::dialer::{Dialer, unreachable};
-use crate::tailscaled::local_api::dial::Answer;
-use crate::tailscaled::local_api::{Node, dial};
-use crate::target::dial::{DialError, DialOutcome, Host, Resolution, ResolvedAddress, Tailnet, Target};
+use crate::tailscaled::local_api::dial;
+use crate::tailscaled::local_api::dial::DialResponse;
+use crate::tailscaled::local_api::pool::ConnectionPool;
+use crate::tailscaled::local_api::types::Node;
+use crate::tailscaled::local_api::{LocalApi, LocalApiError};
+use crate::target::dial::{DialError, DialOutcome, Host, Tailnet, Target};
 
-impl Dialer {
-    pub async fn locate_without_calls(&self, target: &Target, by_address: bool) -> Result<Resolution, DialError> {
-        let Host::Name(name) = &target.host else { return Ok(Resolution::Name) };
-        if !self.names.is_own(name, &self.api).await? {
-            return self.locate_foreign(name, target).await;
-        }
-        if !by_address {
-            return Ok(Resolution::Name);
-        }
-        let node = self.nodes().await?.into_iter().find(|node| is_named(node, name));
-        let addresses = node.and_then(|node| node.addresses);
-        Ok(addresses
-            .map_or(Resolution::Name, |addresses| Resolution::Addresses { name: None, addresses: inside(addresses) }))
+/// Dials by LocalAPI. Cheap to clone.
+#[derive(Clone)]
+pub struct StockDialer {
+    api: LocalApi,
+    pool: ConnectionPool,
+    pub direct: DirectCache,
+}
+
+impl StockDialer {
+    /// Dials through the tailscaled of `api`; what is dialled directly goes into `direct`.
+    pub fn new(api: LocalApi, direct: DirectCache) -> Self {
+        Self { pool: ConnectionPool::new(api.socket().to_owned()), api, direct }
     }
 
-    async fn nodes(&self) -> Result<Vec<Node>, DialError> {
-        let status = self.api.status(true).await.map_err(|error| DialError::Tailscaled(error.to_string()))?;
+    /// This node and all others of the tailnet.
+    ///
+    /// # Errors
+    /// [`DialError::Tailscaled`] when tailscaled does not answer.
+    pub async fn nodes(&self) -> Result<Vec<Node>, DialError> {
+        let status = self.api.status(true).await.map_err(no_answer)?;
         Ok(status.node.into_iter().chain(status.peer.unwrap_or_default().into_values()).collect())
     }
 
-    async fn must_be_known(&self, address: IpAddr) -> Result<(), DialError> {
+    /// The addresses of `name` by tailscaled's own resolver; none for what cannot be a host name.
+    ///
+    /// # Errors
+    /// [`DialError::Tailscaled`] when tailscaled does not answer.
+    pub async fn dns_records(&self, name: &str) -> Result<Vec<IpAddr>, DialError> {
+        let mut found = Vec::new();
+        // Anything else has no place in the question's address.
+        if name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte)) {
+            for kind in ["A", "AAAA"] {
+                found.extend(self.api.query_dns(name, kind).await.map_err(no_answer)?);
+            }
+        }
+        Ok(found)
+    }
+
+    /// Dials `target` over `network`, `tcp` or `udp`.
+    ///
+    /// # Errors
+    /// Why tailscaled did not dial, by its own text; [`DialError::Network`] for an IPv6 address that no node has.
+    pub async fn dial(&self, network: &str, target: &Target) -> Result<DialOutcome, DialError> {
+        if matches!(&target.host, Host::Name(name) if name.is_empty()) {
+            return Err(DialError::Host("the name is empty".into()));
+        }
+        if let Host::Ip(address) = target.host {
+            self.require_node(address).await?;
+        }
+        let request = dial::request_text(network, target)
+            .ok_or_else(|| DialError::Host(format!("{:?} is not a host name", target.host.to_string())))?;
+        let (connection, response) =
+            self.exchange(&request).await.map_err(|error| DialError::Tailscaled(format!("connection: {error}")))?;
+        match response {
+            DialResponse::Stream(early) => {
+                self.pool.open_more();
+                Ok(DialOutcome::Tailnet(Tailnet::Stream(connection, early)))
+            }
+            DialResponse::Document { status, dial_address, text } => {
+                self.pool.put_back(connection);
+                if status == 200 { self.dial_directly(dial_address, target) } else { Err(classify(&text)) }
+            }
+        }
+    }
+
+    fn dial_directly(&self, address: Option<String>, target: &Target) -> Result<DialOutcome, DialError> {
+        let address = address.and_then(|address| address.parse::<SocketAddr>().ok());
+        let address = address.ok_or_else(|| DialError::Other("tailscaled named no address to dial".into()))?;
+        let permitted = self.direct.permit(address)?;
+        if target.host == Host::Ip(address.ip()) {
+            self.direct.insert(address.ip());
+        }
+        Ok(permitted)
+    }
+
+    async fn require_node(&self, address: IpAddr) -> Result<(), DialError> {
         if !needs_a_node(address) || self.nodes().await?.iter().any(|node| leads_to(node, address)) {
             return Ok(());
         }
         Err(DialError::Network(format!("no node has {address}")))
     }
 
-    /// By LocalAPI's `dial`, which a tailscaled without our calls has.
-    pub async fn dial_on(&self, network: &str, target: &Target) -> Result<DialOutcome, DialError> {
-        if matches!(&target.host, Host::Name(name) if name.is_empty()) {
-            return Err(DialError::Host("the name is empty".into()));
-        }
-        if let Host::Ip(address) = target.host {
-            self.must_be_known(address).await?;
-        }
-        let request = dial::request(network, target)
-            .ok_or_else(|| DialError::Host(format!("{:?} is not a host name", target.host.to_string())))?;
-        let (connection, answer) = self.exchange(&request).await.map_err(unreachable)?;
-        match answer {
-            Answer::Stream(early) => {
-                self.ahead.open_more();
-                Ok(DialOutcome::Tailnet(Tailnet::Stream(connection, early)))
-            }
-            Answer::Other { status, dial_address, text } => {
-                self.ahead.put_back(connection);
-                match status {
-                    200 => {
-                        let address = outside_address(dial_address)?;
-                        let permitted = self.exit.permit(DialOutcome::Direct(address))?;
-                        if target.host == Host::Ip(address.ip()) {
-                            self.outside.learn(address.ip(), ());
-                        }
-                        Ok(permitted)
-                    }
-                    _ => Err(classify(&text)),
-                }
-            }
-        }
-    }
-
-    /// A connection that was opened ahead may be that of a tailscaled which has ended: a new one tells.
-    async fn exchange(&self, request: &str) -> io::Result<(LocalStream, Answer)> {
-        if let Some(mut connection) = self.ahead.take() {
+    /// Sends `request` over a connection that was opened ahead. That may be one of a tailscaled which has ended: then over a
+    /// new one.
+    async fn exchange(&self, request: &str) -> io::Result<(LocalStream, DialResponse)> {
+        if let Some(mut connection) = self.pool.take() {
             match dial::exchange(&mut connection, request).await {
-                Ok(answer) => return Ok((connection, answer)),
+                Ok(response) => return Ok((connection, response)),
                 Err(error) if error.kind() == io::ErrorKind::InvalidData => return Err(error),
-                Err(_) => self.ahead.forget(),
+                Err(_) => self.pool.clear(),
             }
         }
-        let mut connection = self.ahead.connect().await?;
-        let answer = dial::exchange(&mut connection, request).await?;
-        Ok((connection, answer))
+        let mut connection = self.pool.connect().await?;
+        let response = dial::exchange(&mut connection, request).await?;
+        Ok((connection, response))
     }
 }
 
-/// Addresses that a node leads to.
-pub fn inside(addresses: Vec<IpAddr>) -> Vec<ResolvedAddress> {
-    addresses.into_iter().map(|address| ResolvedAddress { address, inside: true }).collect()
-}
-
-/// Whether `node` is the one that MagicDNS knows by `name`, short or whole.
-fn is_named(node: &Node, name: &str) -> bool {
-    let (own, name) = (node.dns_name.trim_end_matches('.'), name.trim_end_matches('.'));
-    let short = own.split('.').next().unwrap_or_default();
-    !own.is_empty() && (own.eq_ignore_ascii_case(name) || short.eq_ignore_ascii_case(name))
-}
-
-fn outside_address(address: Option<String>) -> Result<SocketAddr, DialError> {
-    let address = address.and_then(|address| address.parse::<SocketAddr>().ok());
-    address.ok_or_else(|| DialError::Other("tailscaled named no address to dial".into()))
+fn no_answer(error: LocalApiError) -> DialError {
+    DialError::Tailscaled(error.to_string())
 }
 
 /// What tailscaled's error text means. The texts are those of Go's `net` package and of gVisor's network stack.
@@ -125,15 +137,6 @@ fn classify(text: &str) -> DialError {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_node_is_named_by_its_whole_or_its_short_name() {
-        let node = |name: &str| serde_json::from_value(serde_json::json!({ "DNSName": name })).expect("a node");
-        assert!(is_named(&node("web.tail.test."), "WEB"));
-        assert!(is_named(&node("web.tail.test."), "web.tail.test."));
-        assert!(!is_named(&node("web.tail.test."), "web.tail"));
-        assert!(!is_named(&node(""), ""));
-    }
 
     #[test]
     fn tailscaleds_texts_are_told_apart() {

@@ -1,14 +1,15 @@
-//! IPv6 addresses of the tailnet's range that no node has. tailscaled (1.102.5) takes the whole range for its own
-//! (`UserDialPlan`), and then dials an address that it knows nobody for by the system (`dialOneUser`): past the tunnel,
-//! wherever the container's own network leads. So it is not even asked.
+//! IPv6 addresses of the tailnet's range that no node has: tailscaled is not asked for them.
+//!
+//! tailscaled (1.102.5) takes the whole range for its own (`UserDialPlan`), and then dials an address that it knows nobody for
+//! by the system (`dialOneUser`): past the tunnel, wherever the container's own network leads.
 
 use std::net::{IpAddr, Ipv6Addr};
 
 use ipnet::{IpNet, Ipv6Net};
 
-use crate::tailscaled::local_api::Node;
+use crate::tailscaled::local_api::types::Node;
 
-/// Every address and every 4via6 network of a tailnet is in it.
+/// The range of all IPv6 addresses and all 4via6 networks of tailnets.
 const RANGE: Ipv6Net = Ipv6Net::new_assert(Ipv6Addr::new(0xfd7a, 0x115c, 0xa1e0, 0, 0, 0, 0, 0), 48);
 
 /// Whether tailscaled has to know a node for `address`.

@@ -1,4 +1,4 @@
-//! The exit node: which one is used, and what may go past it.
+//! The exit node: which node is used, and what may go past it.
 
 pub(crate) mod rule;
 pub(crate) mod watch;

@@ -1,5 +1,7 @@
-//! What may leave past an exit node: nothing but loopback, as in kernel mode. tailscaled in userspace mode has neither
-//! rule: it answers `Dial-Self` while its exit node is missing, and sends 127.0.0.1 through it while it is there.
+//! The rule that nothing but loopback may go past an exit node, as in kernel mode.
+//!
+//! tailscaled in userspace mode does not keep to it: it answers `Dial-Self` while its exit node is missing, and sends 127.0.0.1
+//! through the exit node while that is there.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -14,7 +16,7 @@ pub enum ExitRule {
 }
 
 impl ExitRule {
-    /// The target's address when it is on this machine's loopback and tailscaled must not be asked for it.
+    /// The address of `target` when it is on this machine's loopback and tailscaled must not be asked for it.
     pub fn own_loopback(self, target: &Target) -> Option<SocketAddr> {
         let address = match &target.host {
             Host::Ip(address) => *address,
@@ -26,13 +28,16 @@ impl ExitRule {
         (self == Self::OnlyByExitNode && is_loopback(address)).then(|| (address, target.port).into())
     }
 
-    /// tailscaled would have made the connection itself, were the exit node there.
-    pub fn permit(self, dialled: DialOutcome) -> Result<DialOutcome, DialError> {
-        match dialled {
+    /// Checks an outcome of a dial: tailscaled would have made the connection itself, were the exit node there.
+    ///
+    /// # Errors
+    /// [`DialError::Network`] for a direct connection that may not go past the exit node.
+    pub fn permit(self, outcome: DialOutcome) -> Result<DialOutcome, DialError> {
+        match outcome {
             DialOutcome::Direct(address) if self == Self::OnlyByExitNode && !is_loopback(address.ip()) => {
                 Err(DialError::Network("the exit node is not there, and nothing may go past it".into()))
             }
-            _ => Ok(dialled),
+            _ => Ok(outcome),
         }
     }
 }

@@ -1,5 +1,7 @@
-//! Selects the exit node: finds the node that the setting names, hands its id to tailscaled, and says what stands in
-//! the way while it is not there. tailscaled itself neither knows names nor tells when an exit node comes or goes.
+//! Selects the exit node: finds the node that the setting names, and hands its id to tailscaled.
+//!
+//! Tells why it cannot be used while it is not there. tailscaled itself neither knows names nor tells when an exit node comes
+//! or goes.
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
@@ -10,19 +12,20 @@ use tokio::time::{Instant, sleep};
 
 use crate::config::sections::node::ExitNode;
 use crate::state::Watcher;
-use crate::tailscaled::local_api::{LocalApi, LocalApiError, Node};
+use crate::tailscaled::local_api::types::Node;
+use crate::tailscaled::local_api::{LocalApi, LocalApiError};
 
-/// How often the exit node is looked at: one small answer.
+/// How often the exit node is looked up: one small answer.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// How often all nodes are looked through while it is missing: that takes megabytes in a large tailnet.
+/// How often all nodes are searched while the exit node is missing: that takes megabytes in a large tailnet.
 const SEARCH_EVERY: Duration = Duration::from_secs(2);
 
-/// The id of the exit node that was found last; clones are the same. Part of the preferences at every start.
+/// The id of the exit node that was found last, part of the preferences at every start. Clones share it.
 #[derive(Clone, Debug, Default)]
 pub struct ChosenExitNode(Arc<Mutex<String>>);
 
 impl ChosenExitNode {
-    /// Empty before one was found.
+    /// The id; empty before a node was found.
     pub fn id(&self) -> String {
         self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone()
     }
@@ -32,53 +35,57 @@ impl ChosenExitNode {
     }
 }
 
-/// Why the exit node cannot be used now; `None` when it can.
+/// Why the exit node cannot be used now; `None` when it can be used.
 pub type Obstacle = Option<String>;
 
-/// Follows one exit node.
+/// Watches one exit node.
 pub struct ExitNodeWatch {
     api: LocalApi,
     wanted: ExitNode,
     chosen: ChosenExitNode,
     obstacle: watch::Sender<Obstacle>,
-    /// The address of the chosen one, by which it is looked at.
+    /// Address of the chosen node, by which it is looked up.
     address: Option<IpAddr>,
-    searched: Option<Instant>,
+    /// When all nodes were searched last.
+    searched_at: Option<Instant>,
 }
 
 impl ExitNodeWatch {
+    /// Watches the node that `wanted` names, and puts its id into `chosen`.
     pub fn new(api: LocalApi, wanted: ExitNode, chosen: ChosenExitNode) -> Self {
-        let obstacle = watch::Sender::new(Some(unknown(&wanted)));
-        Self { api, wanted, chosen, obstacle, address: None, searched: None }
+        let obstacle = watch::Sender::new(Some(not_looked_for(&wanted)));
+        Self { api, wanted, chosen, obstacle, address: None, searched_at: None }
     }
 
+    /// Why the exit node cannot be used, from now on.
     pub fn obstacle(&self) -> watch::Receiver<Obstacle> {
         self.obstacle.subscribe()
     }
 
-    /// Runs as long as there is a state to watch.
+    /// Watches as long as there is a state to watch.
     pub async fn follow(mut self, mut state: Watcher) {
         loop {
             tokio::select! {
                 () = sleep(LOOK_EVERY) => {}
                 changed = state.changed() => match changed {
                     // A new start of tailscaled, or a join: everything may be different.
-                    Ok(()) => (self.searched, self.address) = (None, None),
+                    Ok(()) => (self.searched_at, self.address) = (None, None),
                     Err(_) => return,
                 },
             }
             match self.look().await {
-                Ok(obstacle) => self.tell(obstacle),
+                Ok(obstacle) => self.publish(obstacle),
                 // tailscaled starts or restarts: nothing is known.
                 Err(error) => {
                     tracing::debug!(%error, "the exit node cannot be looked for");
-                    self.obstacle.send_replace(Some(unknown(&self.wanted)));
+                    self.obstacle.send_replace(Some(not_looked_for(&self.wanted)));
                 }
             }
         }
     }
 
-    fn tell(&self, obstacle: Obstacle) {
+    /// Publishes and logs what has changed.
+    fn publish(&self, obstacle: Obstacle) {
         if *self.obstacle.borrow() == obstacle {
             return;
         }
@@ -89,21 +96,22 @@ impl ExitNodeWatch {
         self.obstacle.send_replace(obstacle);
     }
 
+    /// Looks up the chosen node, or searches for the wanted one.
     async fn look(&mut self) -> Result<Obstacle, LocalApiError> {
         if let Some(address) = self.address {
-            let peer = self.api.peer(address).await?;
+            let peer = self.api.whois(address).await?;
             if let Some(peer) = peer.filter(|peer| peer.id == self.chosen.id() && peer.is_exit_node()) {
                 return Ok(self.unless_online(peer.online));
             }
             self.address = None;
-        } else if self.searched.is_some_and(|at| at.elapsed() < SEARCH_EVERY) {
+        } else if self.searched_at.is_some_and(|at| at.elapsed() < SEARCH_EVERY) {
             return Ok(self.obstacle.borrow().clone());
         }
-        self.searched = Some(Instant::now());
+        self.searched_at = Some(Instant::now());
         self.search().await
     }
 
-    /// Looks through all nodes and selects the one that is wanted.
+    /// Searches all nodes, and selects the wanted one.
     async fn search(&mut self) -> Result<Obstacle, LocalApiError> {
         let wanted = &self.wanted;
         let status = self.api.status(true).await?;
@@ -111,7 +119,7 @@ impl ExitNodeWatch {
             return Err(LocalApiError::NotJoined);
         }
         let peers = status.peer.unwrap_or_default();
-        let fitting = peers.values().filter(|node| is(node, wanted));
+        let fitting = peers.values().filter(|node| is_wanted(node, wanted));
         let Some(node) = fitting.max_by_key(|node| node.exit_node_option) else {
             return Ok(Some(format!("exit node {wanted} is not in the tailnet, or hidden from this node")));
         };
@@ -130,12 +138,12 @@ impl ExitNodeWatch {
     }
 }
 
-fn unknown(wanted: &ExitNode) -> String {
+fn not_looked_for(wanted: &ExitNode) -> String {
     format!("exit node {wanted} was not looked for yet")
 }
 
 /// Whether `node` is the one that the setting names.
-fn is(node: &Node, wanted: &ExitNode) -> bool {
+fn is_wanted(node: &Node, wanted: &ExitNode) -> bool {
     let name = node.dns_name.trim_end_matches('.').to_ascii_lowercase();
     match wanted {
         ExitNode::Address(address) => node.addresses.iter().flatten().any(|own| own == address),
@@ -161,7 +169,7 @@ mod tests {
             ("fd7a::7", true),
             ("100.64.0.8", false),
         ] {
-            assert_eq!(is(&node, &ExitNode::parse(wanted).expect("parses")), fits, "{wanted}");
+            assert_eq!(is_wanted(&node, &ExitNode::parse(wanted).expect("parses")), fits, "{wanted}");
         }
     }
 }

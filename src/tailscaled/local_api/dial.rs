@@ -1,6 +1,7 @@
-//! The LocalAPI's `dial`: one request, written as it goes over the wire, and its answer, which is a stream or says why
-//! there is none. On the way of every connection: an HTTP client costs a task and three buffers more.
-//! <https://pkg.go.dev/tailscale.com/ipn/localapi>
+//! The LocalAPI's `dial`: one request as it goes over the wire, and its response.
+//!
+//! The response is a stream, or says why there is none. Written by hand since it is on the way of every connection: an HTTP
+//! client costs a task and three buffers more. <https://pkg.go.dev/tailscale.com/ipn/localapi>
 
 use std::io;
 
@@ -10,32 +11,36 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use crate::net::unix_stream::LocalStream;
 use crate::target::dial::Target;
 
-/// What is the same in each. tailscaled answers 403 to any other host name.
+/// The head of every request. tailscaled answers 403 to any other host name.
 const HEAD: &str = "POST /localapi/v0/dial HTTP/1.1\r\nHost: local-tailscaled.sock\r\nConnection: upgrade\r\n\
                     Upgrade: ts-dial\r\nContent-Length: 0\r\n";
 
-/// An answer's head is 150 bytes, an error's text some hundred more.
-const LARGEST: usize = 16 << 10;
-const HEADERS: usize = 32;
+/// Longest response, in bytes. A head has 150, an error's text some hundred more.
+const LONGEST_RESPONSE: usize = 16 << 10;
+/// Number of headers that a response may have.
+const MOST_HEADERS: usize = 32;
 
-/// What tailscaled answers.
+/// The response to a dial.
 #[derive(Debug)]
-pub enum Answer {
+pub enum DialResponse {
     /// The connection is the stream now; these are its first bytes.
     Stream(Bytes),
-    /// The connection may serve again.
-    Other { status: u16, dial_address: Option<String>, text: String },
+    /// There is no stream; the connection may serve again. `dial_address` is an address and port for the caller to dial.
+    Document { status: u16, dial_address: Option<String>, text: String },
 }
 
-/// `None` when the host cannot stand in a header.
-pub fn request(network: &str, target: &Target) -> Option<String> {
+/// The request for `target` over `network`, `tcp` or `udp`; `None` when the host cannot stand in a header.
+pub fn request_text(network: &str, target: &Target) -> Option<String> {
     let host = target.host.to_string();
     let fits = host.bytes().all(|byte| byte >= b' ' && byte != 0x7f);
     fits.then(|| format!("{HEAD}Dial-Network: {network}\r\nDial-Host: {host}\r\nDial-Port: {}\r\n\r\n", target.port))
 }
 
-/// Sends `request` and reads the answer.
-pub async fn exchange(connection: &mut LocalStream, request: &str) -> io::Result<Answer> {
+/// Sends `request` and reads the response.
+///
+/// # Errors
+/// `InvalidData` when the response is not understood; otherwise those of the connection.
+pub async fn exchange(connection: &mut LocalStream, request: &str) -> io::Result<DialResponse> {
     connection.write_all(request.as_bytes()).await?;
     let mut read = Vec::with_capacity(512);
     loop {
@@ -45,15 +50,15 @@ pub async fn exchange(connection: &mut LocalStream, request: &str) -> io::Result
         if let Some(answer) = parse(&read)? {
             return Ok(answer);
         }
-        if read.len() >= LARGEST {
+        if read.len() >= LONGEST_RESPONSE {
             return Err(malformed("its answer has no end"));
         }
     }
 }
 
-/// `None` as long as something is missing.
-fn parse(read: &[u8]) -> io::Result<Option<Answer>> {
-    let mut headers = [httparse::EMPTY_HEADER; HEADERS];
+/// The response in `read`; `None` as long as something is missing.
+fn parse(read: &[u8]) -> io::Result<Option<DialResponse>> {
+    let mut headers = [httparse::EMPTY_HEADER; MOST_HEADERS];
     let mut response = httparse::Response::new(&mut headers);
     let length = match response.parse(read).map_err(malformed)? {
         httparse::Status::Complete(length) => length,
@@ -62,7 +67,7 @@ fn parse(read: &[u8]) -> io::Result<Option<Answer>> {
     let rest = &read[length..];
     let status = response.code.unwrap_or_default();
     if status == 101 {
-        return Ok(Some(Answer::Stream(Bytes::copy_from_slice(rest))));
+        return Ok(Some(DialResponse::Stream(Bytes::copy_from_slice(rest))));
     }
     let header = |name: &str| {
         let found = response.headers.iter().find(|header| header.name.eq_ignore_ascii_case(name))?;
@@ -74,7 +79,7 @@ fn parse(read: &[u8]) -> io::Result<Option<Answer>> {
         return Ok(None);
     }
     let text = String::from_utf8_lossy(&rest[..expected]).trim().to_owned();
-    Ok(Some(Answer::Other { status, dial_address: header("Dial-Addr").map(str::to_owned), text }))
+    Ok(Some(DialResponse::Document { status, dial_address: header("Dial-Addr").map(str::to_owned), text }))
 }
 
 fn malformed(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Error {
@@ -86,10 +91,10 @@ mod tests {
     use super::*;
     use tokio::net::UnixStream;
 
-    async fn answer(parts: &[&str]) -> io::Result<Answer> {
+    async fn answer(parts: &[&str]) -> io::Result<DialResponse> {
         let (here, mut there) = UnixStream::pair().expect("a pair");
         let mut here = LocalStream::new(here.into_std().expect("a socket")).expect("is watched");
-        let request = request("tcp", &Target::new("web", 80)).expect("fits");
+        let request = request_text("tcp", &Target::new("web", 80)).expect("fits");
         let tailscaled = async {
             for part in parts {
                 there.write_all(part.as_bytes()).await.expect("written");
@@ -104,7 +109,7 @@ mod tests {
     async fn the_stream_begins_behind_the_head() {
         let parts = ["HTTP/1.1 101 Switching Protocols\r\nUpgrade: ts-d", "ial\r\nConnection: upgrade\r\n\r\nSSH-2.0"];
         match answer(&parts).await.expect("answers") {
-            Answer::Stream(early) => assert_eq!(&early[..], b"SSH-2.0"),
+            DialResponse::Stream(early) => assert_eq!(&early[..], b"SSH-2.0"),
             other => panic!("{other:?}"),
         }
     }
@@ -112,10 +117,14 @@ mod tests {
     #[tokio::test(flavor = "current_thread")]
     async fn an_error_has_its_whole_text_and_the_outside_its_address() {
         let parts = ["HTTP/1.1 502 Bad Gateway\r\nContent-Length: 12\r\n\r\ndial ", "failure"];
-        let Answer::Other { status, text, .. } = answer(&parts).await.expect("answers") else { panic!("a stream") };
+        let DialResponse::Document { status, text, .. } = answer(&parts).await.expect("answers") else {
+            panic!("a stream")
+        };
         assert_eq!((status, text.as_str()), (502, "dial failure"));
         let parts = ["HTTP/1.1 200 OK\r\nDial-Self: true\r\nDial-Addr: 10.0.0.1:80\r\nContent-Length: 0\r\n\r\n"];
-        let Answer::Other { dial_address, .. } = answer(&parts).await.expect("answers") else { panic!("a stream") };
+        let DialResponse::Document { dial_address, .. } = answer(&parts).await.expect("answers") else {
+            panic!("a stream")
+        };
         assert_eq!(dial_address.as_deref(), Some("10.0.0.1:80"));
     }
 
@@ -129,14 +138,14 @@ mod tests {
     #[test]
     fn a_host_adds_no_header() {
         assert!(
-            request("tcp", &Target::new("web\r\nDial-Port: 1", 80)).is_none_or(|text| text
+            request_text("tcp", &Target::new("web\r\nDial-Port: 1", 80)).is_none_or(|text| text
                 .matches("Dial-Port")
                 .count()
                 == 2
                 && !text.contains("web\r\n"))
         );
         assert!(
-            request("tcp", &Target::new("fd7a::1", 80))
+            request_text("tcp", &Target::new("fd7a::1", 80))
                 .expect("fits")
                 .contains("Dial-Host: fd7a::1\r\nDial-Port: 80\r\n\r\n")
         );

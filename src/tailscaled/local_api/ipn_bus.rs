@@ -1,4 +1,4 @@
-//! The stream of notices of `watch-ipn-bus`: one JSON object a line.
+//! The stream of notices of the LocalAPI's `watch-ipn-bus`: one JSON object a line.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ pub enum TailscaledState {
     Stopped,
     Starting,
     Running,
-    /// One that a newer tailscaled may bring.
+    /// A state that only a newer tailscaled has.
     Unknown,
 }
 
@@ -35,12 +35,12 @@ impl From<i64> for TailscaledState {
     }
 }
 
-/// One notice (`ipn.Notify`): only what changed is there.
+/// A notice of what has changed (`ipn.Notify`).
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Notice {
     state: Option<i64>,
-    /// A refused key, among others.
+    /// An error's text, of a refused key among others.
     pub err_message: Option<String>,
     #[serde(rename = "BrowseToURL")]
     browse_to_url: Option<String>,
@@ -62,11 +62,12 @@ struct Warning {
 }
 
 impl Notice {
+    /// The state that tailscaled has entered; `None` when the notice does not say.
     pub fn state(&self) -> Option<TailscaledState> {
         self.state.map(TailscaledState::from)
     }
 
-    /// The address that a person is to log the node in at: the control server does not know it, and got no key.
+    /// The address at which a person is to log the node in, since the control server does not know the node and got no key.
     pub fn login_address(&self) -> Option<&str> {
         self.browse_to_url.as_deref().filter(|address| !address.is_empty())
     }
@@ -83,13 +84,14 @@ impl Notice {
     }
 }
 
-/// The open stream.
+/// An open stream of notices.
 pub struct IpnBus {
     body: Incoming,
     pending: Vec<u8>,
 }
 
 impl IpnBus {
+    /// Reads notices from the response's `body`.
     pub fn new(body: Incoming) -> Self {
         Self { body, pending: Vec::new() }
     }

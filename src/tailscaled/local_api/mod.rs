@@ -1,12 +1,15 @@
-//! tailscaled's LocalAPI: HTTP/1.1 on a unix socket, one connection a question.
+//! Client of tailscaled's LocalAPI: HTTP/1.1 on a unix socket, one connection a request.
+//!
 //! <https://pkg.go.dev/tailscale.com/client/local>
 
 pub(crate) mod dial;
+pub(crate) mod dns;
 pub(crate) mod ipn_bus;
 pub(crate) mod pool;
 pub(crate) mod prefs;
+pub(crate) mod serve_config;
+pub(crate) mod types;
 
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::time::Duration;
@@ -14,7 +17,7 @@ use std::time::Duration;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::{Method, Request, Response, StatusCode};
-use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use thiserror::Error;
 use tokio::net::UnixStream;
 use tokio::time::sleep;
@@ -23,19 +26,20 @@ use crate::net::http_request;
 use crate::net::http_request::HttpError;
 use crate::secret::SecretJson;
 use crate::tailscaled::local_api::ipn_bus::IpnBus;
+use crate::tailscaled::local_api::types::Status;
 use crate::tailscaled::path::timeout::within;
 
-/// A question unanswered for this long, while the daemon runs in time, means that tailscaled hangs.
+/// How long a request may stay without its response, while the daemon gets its CPU time; after that tailscaled hangs.
 pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// For `start`, which waits for the control client to be gone.
+/// How long `start` may take, which waits until the old control client has ended.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Connecting is tried as often until tailscaled listens, some 40 ms after its start.
-const LISTEN_RETRY: Duration = Duration::from_millis(2);
+/// Pause between two tries to connect until tailscaled listens, some 40 ms after its start.
+const LISTEN_RETRY_PAUSE: Duration = Duration::from_millis(2);
 
-/// `NotifyInitialState`, `NotifyInitialHealthState` and `NotifyNoNetMap` of tailscale's `ipn` package: where it
-/// stands, and no network maps, which are megabytes in a large tailnet.
+/// `NotifyInitialState`, `NotifyInitialHealthState` and `NotifyNoNetMap` of tailscale's `ipn` package: state and health
+/// first, and no network maps, which are megabytes in a large tailnet.
 const WATCH_MASK: u32 = 2 | 128 | 8192;
 
 /// The LocalAPI of one tailscaled. Cheap to clone.
@@ -44,6 +48,7 @@ pub struct LocalApi {
     socket: PathBuf,
 }
 
+/// Why a request to the LocalAPI failed.
 #[derive(Debug, Error)]
 pub enum LocalApiError {
     #[error("no answer from tailscaled: {0}")]
@@ -58,74 +63,40 @@ pub enum LocalApiError {
     Malformed { path: String, source: serde_json::Error },
 }
 
-/// The part of `status` that is used here.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub struct Status {
-    pub version: String,
-    /// `Running` once joined.
-    #[serde(default)]
-    pub backend_state: String,
-    #[serde(rename = "Self")]
-    pub node: Option<Node>,
-    pub peer: Option<std::collections::BTreeMap<String, Node>>,
-    /// The domain of the tailnet's own names; empty without MagicDNS.
-    #[serde(rename = "MagicDNSSuffix", default)]
-    pub suffix: String,
-    /// The names that certificates can be had for.
-    pub cert_domains: Option<Vec<String>>,
-}
-
-/// A node of the tailnet.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub struct Node {
-    #[serde(rename = "ID", default)]
-    pub id: String,
-    /// It offers to be an exit node, and may.
-    #[serde(default)]
-    pub exit_node_option: bool,
-    #[serde(rename = "DNSName", default)]
-    pub dns_name: String,
-    #[serde(default)]
-    pub host_name: String,
-    #[serde(rename = "TailscaleIPs")]
-    pub addresses: Option<Vec<IpAddr>>,
-    /// Its addresses, and the networks behind it, as prefixes.
-    #[serde(rename = "AllowedIPs")]
-    pub routes: Option<Vec<String>>,
-    #[serde(default)]
-    pub online: bool,
-    pub key_expiry: Option<String>,
-}
-
 impl LocalApi {
+    /// The LocalAPI that listens, or will listen, on `socket`.
     pub fn new(socket: PathBuf) -> Self {
         Self { socket }
     }
 
-    /// Where it listens.
+    /// Path of the socket that the LocalAPI listens on.
     pub fn socket(&self) -> &Path {
         &self.socket
     }
 
-    /// Ends when tailscaled listens.
+    /// Waits until tailscaled listens, without a limit.
     pub async fn wait_until_listening(&self) {
         while UnixStream::connect(&self.socket).await.is_err() {
-            sleep(LISTEN_RETRY).await;
+            sleep(LISTEN_RETRY_PAUSE).await;
         }
     }
 
-    /// Follows what tailscaled says about its state. The stream stays open as long as tailscaled lives.
+    /// Opens the stream of tailscaled's notices, which ends when tailscaled does.
+    ///
+    /// # Errors
+    /// When tailscaled does not answer within [`ANSWER_TIMEOUT`], or refuses.
     pub async fn watch(&self) -> Result<IpnBus, LocalApiError> {
         let path = format!("/localapi/v0/watch-ipn-bus?mask={WATCH_MASK}");
-        let head = Self::in_time(self.answer(Method::GET, &path, Bytes::new())).await?;
-        Ok(IpnBus::new(head.into_body()))
+        let response = Self::in_time(self.success(&path, request(Method::GET, &path, Bytes::new()))).await?;
+        Ok(IpnBus::new(response.into_body()))
     }
 
-    /// Hands over preferences and, where a login is needed, the auth key.
+    /// Starts tailscaled's control client with these preferences and, where a login is needed, the auth key.
+    ///
+    /// # Errors
+    /// When tailscaled does not answer within 30 s, or refuses.
     pub async fn start(&self, options: &SecretJson) -> Result<(), LocalApiError> {
-        // It takes the old connection to the control server down before it answers.
+        // tailscaled takes the old connection to the control server down before it answers.
         let exchange = self.exchange(Method::POST, "/localapi/v0/start", options.to_bytes());
         within(START_TIMEOUT, pin!(exchange)).await.unwrap_or(Err(LocalApiError::Silent)).map(drop)
     }
@@ -140,13 +111,12 @@ impl LocalApi {
         self.ask(Method::POST, "/localapi/v0/logout", Bytes::new()).await.map(drop)
     }
 
+    /// State of tailscaled and of this node, with all other nodes when `peers` is set: megabytes in a large tailnet.
     pub async fn status(&self, peers: bool) -> Result<Status, LocalApiError> {
-        let path = format!("/localapi/v0/status?peers={peers}");
-        let body = self.ask(Method::GET, &path, Bytes::new()).await?;
-        serde_json::from_slice(&body).map_err(|source| LocalApiError::Malformed { path, source })
+        self.get(format!("/localapi/v0/status?peers={peers}")).await
     }
 
-    /// Has it make its connections to the control server, to relays and to peers anew.
+    /// Tells tailscaled to make its connections to the control server, to relays and to peers anew.
     pub async fn rebind(&self) -> Result<(), LocalApiError> {
         self.ask(Method::POST, "/localapi/v0/debug?action=rebind", Bytes::new()).await.map(drop)
     }
@@ -157,26 +127,38 @@ impl LocalApi {
         Ok(String::from_utf8_lossy(&body).into_owned())
     }
 
-    /// One question with its whole answer, within [`ANSWER_TIMEOUT`].
+    /// Gets the JSON document at `path`.
+    ///
+    /// # Errors
+    /// [`LocalApiError::Malformed`] when the response is another document; those of [`Self::ask`].
+    pub async fn get<T: DeserializeOwned>(&self, path: String) -> Result<T, LocalApiError> {
+        let body = self.ask(Method::GET, &path, Bytes::new()).await?;
+        serde_json::from_slice(&body).map_err(|source| LocalApiError::Malformed { path, source })
+    }
+
+    /// Sends one request and reads its whole response.
+    ///
+    /// # Errors
+    /// When the response is not there within [`ANSWER_TIMEOUT`], or its status is no success.
     pub async fn ask(&self, method: Method, path: &str, body: Bytes) -> Result<Bytes, LocalApiError> {
         Self::in_time(self.exchange(method, path, body)).await
     }
 
     async fn exchange(&self, method: Method, path: &str, body: Bytes) -> Result<Bytes, LocalApiError> {
-        Ok(http_request::read_answer(self.answer(method, path, body).await?).await?.1)
+        let response = self.success(path, request(method, path, body)).await?;
+        Ok(http_request::read_answer(response).await?.1)
     }
 
+    /// Bounds `exchange` to [`ANSWER_TIMEOUT`]; [`LocalApiError::Silent`] after that.
     pub async fn in_time<T>(exchange: impl Future<Output = Result<T, LocalApiError>>) -> Result<T, LocalApiError> {
         within(ANSWER_TIMEOUT, pin!(exchange)).await.unwrap_or(Err(LocalApiError::Silent))
     }
 
-    /// The head of a good answer.
-    pub async fn answer(&self, method: Method, path: &str, body: Bytes) -> Result<Response<Incoming>, LocalApiError> {
-        self.good(path, request(method, path, body)).await
-    }
-
-    /// The head of a good answer to this request.
-    pub async fn good(
+    /// Sends `request` for `path`, and returns the head of the response.
+    ///
+    /// # Errors
+    /// [`LocalApiError::Refused`] when its status is no success.
+    pub async fn success(
         &self,
         path: &str,
         request: hyper::http::Result<Request<Full<Bytes>>>,
@@ -190,17 +172,13 @@ impl LocalApi {
         Err(LocalApiError::Refused { path: path.to_owned(), status, text })
     }
 
-    /// Sends any request; for answers that are no documents.
-    pub async fn send(
-        &self,
-        request: hyper::http::Result<Request<Full<Bytes>>>,
-    ) -> Result<Response<Incoming>, HttpError> {
+    async fn send(&self, request: hyper::http::Result<Request<Full<Bytes>>>) -> Result<Response<Incoming>, HttpError> {
         let request = request.map_err(|error| HttpError::Body(error.to_string()))?;
         http_request::send(UnixStream::connect(&self.socket).await?, request).await
     }
 }
 
+/// A request with the host name that tailscaled expects: it answers 403 to any other.
 pub fn request(method: Method, path: &str, body: Bytes) -> hyper::http::Result<Request<Full<Bytes>>> {
-    // The host name that tailscaled expects: it answers 403 to any other.
     Request::builder().method(method).uri(path).header("Host", "local-tailscaled.sock").body(Full::new(body))
 }

@@ -1,4 +1,6 @@
-//! Connections to the LocalAPI opened ahead of need: tailscaled looks up who connects, and a dial need not wait for that.
+//! Connections to the LocalAPI that are opened ahead of need.
+//!
+//! tailscaled looks up who connects; so a dial need not wait for that.
 
 use std::io;
 use std::path::PathBuf;
@@ -7,67 +9,71 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::net::unix_stream::LocalStream;
 
-/// Clients that come at the same moment are few; one more connects by itself.
-const AHEAD: usize = 4;
+/// Number of idle connections. Clients that come at the same moment are few; one more connects by itself.
+const SIZE: usize = 4;
 
-/// A few open connections. Clones share them.
+/// A few open connections to one LocalAPI. Clones share them.
 #[derive(Clone, Debug)]
 pub struct ConnectionPool(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
     socket: PathBuf,
-    open: Mutex<Vec<LocalStream>>,
+    idle: Mutex<Vec<LocalStream>>,
+    /// Whether a task opens connections now.
     opening: AtomicBool,
 }
 
 impl ConnectionPool {
+    /// An empty pool of connections to the LocalAPI on `socket`.
     pub fn new(socket: PathBuf) -> Self {
-        Self(Arc::new(Inner { socket, open: Mutex::default(), opening: AtomicBool::new(false) }))
+        Self(Arc::new(Inner { socket, idle: Mutex::default(), opening: AtomicBool::new(false) }))
     }
 
-    /// One that was opened before. It may have died with its tailscaled: whoever finds that out asks for a new one.
+    /// Takes a connection that was opened before, if there is one. It may have died with its tailscaled: then the caller clears
+    /// the pool and connects anew.
     pub fn take(&self) -> Option<LocalStream> {
-        self.open(Vec::pop)
+        self.with_idle(Vec::pop)
     }
 
-    /// One has died: so have the others.
-    pub fn forget(&self) {
-        self.open(Vec::clear);
+    /// Drops all connections: with one that has died, so have the others.
+    pub fn clear(&self) {
+        self.with_idle(Vec::clear);
     }
 
+    /// Opens a connection that is not the pool's.
     pub async fn connect(&self) -> io::Result<LocalStream> {
         LocalStream::connect(&self.0.socket).await
     }
 
-    /// Takes one back that has had its answer and may serve again.
+    /// Takes back a connection that has had its response and may serve again.
     pub fn put_back(&self, stream: LocalStream) {
-        self.open(|open| {
-            if open.len() < AHEAD {
-                open.push(stream);
+        self.with_idle(|idle| {
+            if idle.len() < SIZE {
+                idle.push(stream);
             }
         });
     }
 
-    /// In the place of one that was used up.
+    /// Fills the pool again, in a task of its own.
     pub fn open_more(&self) {
-        if self.open(|open| open.len()) >= AHEAD || self.0.opening.swap(true, Ordering::AcqRel) {
+        if self.with_idle(|idle| idle.len()) >= SIZE || self.0.opening.swap(true, Ordering::AcqRel) {
             return;
         }
-        let ahead = self.clone();
+        let pool = self.clone();
         tokio::spawn(async move {
-            while ahead.open(|open| open.len()) < AHEAD {
-                match ahead.connect().await {
-                    Ok(stream) => ahead.put_back(stream),
+            while pool.with_idle(|idle| idle.len()) < SIZE {
+                match pool.connect().await {
+                    Ok(stream) => pool.put_back(stream),
                     Err(_) => break,
                 }
             }
-            ahead.0.opening.store(false, Ordering::Release);
+            pool.0.opening.store(false, Ordering::Release);
         });
     }
 
-    fn open<T>(&self, with: impl FnOnce(&mut Vec<LocalStream>) -> T) -> T {
-        with(&mut self.0.open.lock().unwrap_or_else(PoisonError::into_inner))
+    fn with_idle<T>(&self, with: impl FnOnce(&mut Vec<LocalStream>) -> T) -> T {
+        with(&mut self.0.idle.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -83,17 +89,17 @@ mod tests {
         let directory = tempfile::tempdir().expect("a directory");
         let socket = directory.path().join("s");
         let listener = UnixListener::bind(&socket).expect("listens");
-        let ahead = ConnectionPool::new(socket);
-        assert!(ahead.take().is_none());
-        ahead.open_more();
+        let pool = ConnectionPool::new(socket);
+        assert!(pool.take().is_none());
+        pool.open_more();
         let mut accepted = Vec::new();
-        for _ in 0..AHEAD {
+        for _ in 0..SIZE {
             let next = timeout(Duration::from_secs(10), listener.accept()).await.expect("comes by itself");
             accepted.push(next.expect("accepted").0);
         }
-        assert!(ahead.take().is_some());
+        assert!(pool.take().is_some());
         drop(listener);
-        ahead.forget();
-        assert!(ahead.take().is_none());
+        pool.clear();
+        assert!(pool.take().is_none());
     }
 }

@@ -1,39 +1,45 @@
-//! Whether the control server can be reached at all: asked before tailscaled is told to ask it anew, since that takes
-//! the node's connection to it down first.
+//! Checks whether the control server can be reached at all.
+//!
+//! Done before tailscaled is told to connect to it anew, since that takes the node's connection to it down first.
 
 use std::time::Duration;
 
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-const PATIENCE: Duration = Duration::from_secs(2);
+/// How long the control server may take to accept a connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Tailscale's own, where no other is set.
-const DEFAULT: &str = "https://controlplane.tailscale.com";
+/// Tailscale's control server, for when no other is set.
+const TAILSCALE_CONTROL_URL: &str = "https://controlplane.tailscale.com";
 
 /// Variables that name a proxy on the way to the control server.
-const PROXIES: [&str; 4] = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
+const PROXY_VARIABLES: [&str; 4] = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
 
-/// Where the control server listens; `None` behind a proxy.
+/// Probes one control server.
 #[derive(Clone, Debug)]
-pub struct ControlProbe(Option<(String, u16)>);
+pub struct ControlProbe {
+    /// Host and port of the control server; `None` behind a proxy.
+    address: Option<(String, u16)>,
+}
 
 impl ControlProbe {
-    /// `url` is empty for Tailscale's own.
+    /// Probes the control server at `url`, which is empty for Tailscale's own. `has_variable` tells whether an environment
+    /// variable is set.
     pub fn new(url: &str, has_variable: impl Fn(&str) -> bool) -> Self {
-        let proxied = PROXIES.iter().any(|name| has_variable(name));
-        let uri: Option<hyper::Uri> = if url.is_empty() { DEFAULT } else { url }.parse().ok();
-        let place = uri.filter(|_| !proxied).and_then(|uri| {
+        let proxied = PROXY_VARIABLES.iter().any(|name| has_variable(name));
+        let uri: Option<hyper::Uri> = if url.is_empty() { TAILSCALE_CONTROL_URL } else { url }.parse().ok();
+        let address = uri.filter(|_| !proxied).and_then(|uri| {
             let port = uri.port_u16().unwrap_or(if uri.scheme_str() == Some("http") { 80 } else { 443 });
             Some((uri.host()?.trim_matches(['[', ']']).to_owned(), port))
         });
-        Self(place)
+        Self { address }
     }
 
-    /// Whether it accepts a connection now. Behind a proxy it is taken to do so.
+    /// Whether the control server accepts a connection within 2 s. Behind a proxy it is taken to do so.
     pub async fn is_reachable(&self) -> bool {
-        let Some((host, port)) = &self.0 else { return true };
-        matches!(timeout(PATIENCE, TcpStream::connect((host.as_str(), *port))).await, Ok(Ok(_)))
+        let Some((host, port)) = &self.address else { return true };
+        matches!(timeout(CONNECT_TIMEOUT, TcpStream::connect((host.as_str(), *port))).await, Ok(Ok(_)))
     }
 }
 
@@ -43,11 +49,11 @@ mod tests {
 
     #[test]
     fn the_place_follows_from_the_address() {
-        let place = |url| ControlProbe::new(url, |_| false).0.map(|(host, port)| format!("{host} {port}"));
+        let place = |url| ControlProbe::new(url, |_| false).address.map(|(host, port)| format!("{host} {port}"));
         assert_eq!(place("https://h.example").as_deref(), Some("h.example 443"));
         assert_eq!(place("http://[::1]:8080/x").as_deref(), Some("::1 8080"));
         assert_eq!(place("").as_deref(), Some("controlplane.tailscale.com 443"));
-        assert!(ControlProbe::new("https://h.example", |name| name == "HTTPS_PROXY").0.is_none());
+        assert!(ControlProbe::new("https://h.example", |name| name == "HTTPS_PROXY").address.is_none());
     }
 
     #[tokio::test(flavor = "current_thread")]

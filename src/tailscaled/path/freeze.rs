@@ -1,27 +1,29 @@
-//! Notices that the process was frozen, as between two invocations of a Lambda function: its clocks have gone on without
-//! it.
+//! Notices that the process was frozen, as between two invocations of a Lambda function.
+//!
+//! The clocks have gone on without it.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-/// How often somebody has to look.
+/// How often the clocks are to be checked.
 pub const TICK: Duration = Duration::from_secs(1);
-/// A tick so much late means that the process was frozen; one of a busy machine is late by some hundred milliseconds.
-const LATE: Duration = Duration::from_secs(3);
+/// How late a tick is after a freeze, at least; on a busy machine it is late by some hundred milliseconds.
+const LATENESS: Duration = Duration::from_secs(3);
 
-/// By both clocks: where a whole machine is frozen, one of them may stand still.
+/// A reading of both clocks: where a whole machine is frozen, one of them may stand still.
 #[derive(Clone, Copy)]
-pub struct Moment {
+pub struct ClockReading {
     monotonic: Instant,
     wall: SystemTime,
 }
 
-impl Moment {
+impl ClockReading {
     pub fn now() -> Self {
         Self { monotonic: Instant::now(), wall: SystemTime::now() }
     }
 
+    /// Time since `earlier` by the clock that has gone on further.
     fn since(self, earlier: Self) -> Duration {
         let wall = self.wall.duration_since(earlier.wall).unwrap_or_default();
         self.monotonic.saturating_duration_since(earlier.monotonic).max(wall)
@@ -34,34 +36,35 @@ impl Moment {
     }
 }
 
-/// Counts them.
-pub struct Freezes {
-    last: Mutex<Moment>,
+/// Counts the freezes of the process.
+pub struct FreezeDetector {
+    last: Mutex<ClockReading>,
     count: AtomicU64,
 }
 
-impl Default for Freezes {
+impl Default for FreezeDetector {
     fn default() -> Self {
-        Self { last: Mutex::new(Moment::now()), count: AtomicU64::new(0) }
+        Self { last: Mutex::new(ClockReading::now()), count: AtomicU64::new(0) }
     }
 }
 
-impl Freezes {
+impl FreezeDetector {
+    /// Number of freezes so far.
     pub fn count(&self) -> u64 {
         self.count.load(Ordering::Acquire)
     }
 
-    /// `frozen` hears of a freeze that has just ended, and how long it was, before it counts.
-    pub fn look(&self, now: Moment, frozen: impl FnOnce(Duration)) {
+    /// Compares `now` with the last tick. After a freeze it calls `on_freeze` with the time since that tick, and then counts.
+    pub fn check(&self, now: ClockReading, on_freeze: impl FnOnce(Duration)) {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         let gap = now.since(*last);
-        // A look between two ticks must not move the tick: only the tick, or a thaw, does.
+        // A check between two ticks must not move the tick: only the tick, or the end of a freeze, does.
         if gap < TICK {
             return;
         }
         *last = now;
-        if gap > TICK + LATE {
-            frozen(gap);
+        if gap > TICK + LATENESS {
+            on_freeze(gap);
             self.count.fetch_add(1, Ordering::Release);
         }
     }
@@ -72,11 +75,11 @@ mod tests {
     use super::*;
 
     fn count(steps: &[(u64, u64)]) -> u64 {
-        let freezes = Freezes::default();
-        let mut now = Moment::now();
+        let freezes = FreezeDetector::default();
+        let mut now = ClockReading::now();
         for (monotonic, wall) in steps {
             now = now.after(*monotonic, *wall);
-            freezes.look(now, |_| {});
+            freezes.check(now, |_| {});
         }
         freezes.count()
     }

@@ -1,5 +1,7 @@
-//! Suspects the path through the tailnet from how dials end. A node deleted at the control server goes on saying
-//! Running and Online while no dial is answered; only the dials tell.
+//! Suspects the path through the tailnet from how dials end.
+//!
+//! A node that was deleted at the control server goes on saying Running and Online while no dial is answered; only the dials
+//! tell.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -8,25 +10,26 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-/// As many silences in a row, and no answer between them, make the path suspect.
+/// Number of silent dials in a row, with no answer between them, that make the path suspect.
 const SUSPECT_AFTER: u32 = 2;
 
-/// Shared by the connector, which reports, and the keeper, which asks. Clones are the same watch.
+/// Health of the path. The connector reports how dials end, the session asks. Clones share it.
 #[derive(Clone, Default)]
 pub struct PathHealth(Arc<Inner>);
 
 #[derive(Default)]
 struct Inner {
+    /// Silent dials since the last answer.
     silences: Mutex<u32>,
     last_answer: Mutex<Option<Instant>>,
-    /// No answer has followed the last thaw.
+    /// Whether no answer has followed the last freeze.
     unproven: AtomicBool,
     suspect: Notify,
     answered: Notify,
 }
 
 impl PathHealth {
-    /// A dial got an answer through the tailnet: a connection, or a target's refusal.
+    /// Reports a dial that got an answer through the tailnet: a connection, or a target's refusal.
     pub fn answered(&self) {
         *self.silences() = 0;
         *self.last_answer() = Some(Instant::now());
@@ -34,7 +37,7 @@ impl PathHealth {
         self.0.answered.notify_waiters();
     }
 
-    /// A dial got no answer for a while.
+    /// Reports a dial that got no answer for a while.
     pub fn silent(&self) {
         let mut silences = self.silences();
         *silences += 1;
@@ -55,23 +58,23 @@ impl PathHealth {
         }
     }
 
-    /// Whether no dial was answered for so long.
+    /// Whether no dial was answered for `time`.
     pub fn is_quiet_for(&self, time: Duration) -> bool {
         self.last_answer().is_none_or(|last| last.elapsed() >= time)
     }
 
-    /// Waits for the next answer.
+    /// Waits for the next dial that is answered.
     pub async fn next_answer(&self) {
         self.0.answered.notified().await;
     }
 
-    /// The process was frozen, and with it whatever the path is made of.
-    pub fn thawed(&self) {
+    /// Reports that the process was frozen, and with it the connections of the path.
+    pub fn frozen(&self) {
         *self.silences() = 0;
         self.0.unproven.store(true, Ordering::Relaxed);
     }
 
-    /// Whether no answer has followed the last thaw. Told once for each.
+    /// Whether no answer has followed the last freeze. True once for each freeze.
     pub fn take_unproven(&self) -> bool {
         self.0.unproven.swap(false, Ordering::Relaxed)
     }
@@ -91,42 +94,42 @@ mod tests {
     use std::future::Future;
     use std::task::{Context, Waker};
 
-    fn is_suspect(watch: &PathHealth) -> bool {
-        let mut suspect = std::pin::pin!(watch.suspect());
+    fn is_suspect(health: &PathHealth) -> bool {
+        let mut suspect = std::pin::pin!(health.suspect());
         suspect.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready()
     }
 
     #[test]
     fn silences_in_a_row_are_suspect_one_alone_is_not() {
-        let watch = PathHealth::default();
-        watch.silent();
-        assert!(!is_suspect(&watch));
-        watch.silent();
-        assert!(is_suspect(&watch));
-        assert!(!is_suspect(&watch), "counting starts anew");
+        let health = PathHealth::default();
+        health.silent();
+        assert!(!is_suspect(&health));
+        health.silent();
+        assert!(is_suspect(&health));
+        assert!(!is_suspect(&health), "counting starts anew");
     }
 
     #[test]
     fn a_thaw_leaves_the_path_unproven_until_an_answer() {
-        let watch = PathHealth::default();
-        assert!(!watch.take_unproven(), "never frozen");
-        watch.thawed();
-        assert!(watch.take_unproven());
-        assert!(!watch.take_unproven(), "once for each thaw");
-        watch.thawed();
-        watch.answered();
-        assert!(!watch.take_unproven(), "it works");
+        let health = PathHealth::default();
+        assert!(!health.take_unproven(), "never frozen");
+        health.frozen();
+        assert!(health.take_unproven());
+        assert!(!health.take_unproven(), "once for each thaw");
+        health.frozen();
+        health.answered();
+        assert!(!health.take_unproven(), "it works");
     }
 
     #[test]
     fn an_answer_between_them_clears_the_path() {
-        let watch = PathHealth::default();
-        watch.silent();
-        watch.answered();
-        watch.silent();
-        assert!(!is_suspect(&watch));
-        watch.silent();
-        watch.answered();
-        assert!(!is_suspect(&watch), "an answer clears a suspicion that nobody has looked at");
+        let health = PathHealth::default();
+        health.silent();
+        health.answered();
+        health.silent();
+        assert!(!is_suspect(&health));
+        health.silent();
+        health.answered();
+        assert!(!is_suspect(&health), "an answer clears a suspicion that nobody has looked at");
     }
 }

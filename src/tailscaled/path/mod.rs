@@ -1,4 +1,4 @@
-//! Whether the way from tailscaled to its peers and to the control server works, and what repairs it.
+//! The path from tailscaled to peers and control server: its health, and its repair.
 
 pub(crate) mod control_probe;
 pub(crate) mod freeze;

@@ -1,6 +1,7 @@
-//! After a freeze of the process has tailscaled make its connections anew before the next dial: the old ones are dead
-//! without knowing it, and dials over them fail for 20 s. The same where they may have died unnoticed, as with a trickle
-//! of CPU: a dial is silent, and none was answered of late.
+//! Has tailscaled make its connections anew before the next dial, where the old ones may be dead.
+//!
+//! After a freeze of the process they are dead without knowing it, and dials over them fail for 20 s. They may also have died
+//! unnoticed, as with a trickle of CPU: a dial is silent, and none was answered of late.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -11,113 +12,113 @@ use tokio::sync::{Mutex, watch};
 use tokio::time::sleep;
 
 use crate::tailscaled::local_api::{LocalApi, LocalApiError};
-use crate::tailscaled::path::freeze::{Freezes, Moment, TICK};
+use crate::tailscaled::path::freeze::{ClockReading, FreezeDetector, TICK};
 use crate::tailscaled::path::health::PathHealth;
-use crate::tailscaled::path::stale::Doubt;
+use crate::tailscaled::path::stale::StalePath;
 use crate::tailscaled::path::timeout::within;
 
-/// tailscaled answers within 3 ms. One that does not is restarted, which helps as well.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// How long tailscaled may take to answer; it takes 3 ms. One that takes longer is restarted, which helps as well.
+const REBIND_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Watches the time. Clones share what they know.
+/// Rebinds one tailscaled when that is due. Clones share what they know.
 #[derive(Clone)]
 pub struct Rebinder(Arc<Inner>);
 
 struct Inner {
     api: LocalApi,
     path: PathHealth,
-    freezes: Freezes,
-    /// As many of them tailscaled was told of.
-    told: AtomicU64,
-    doubt: Doubt,
-    turn: Mutex<()>,
-    unmended: watch::Sender<()>,
+    freezes: FreezeDetector,
+    /// Number of freezes that a rebind has followed.
+    handled_freezes: AtomicU64,
+    stale: StalePath,
+    /// Held during a rebind: one at a time.
+    rebinding: Mutex<()>,
+    failures: watch::Sender<()>,
 }
 
 impl Rebinder {
-    /// `path` hears of each thaw.
+    /// Rebinds the tailscaled of `api`, and reports freezes to `path`.
     pub fn new(api: LocalApi, path: PathHealth) -> Self {
         Self(Arc::new(Inner {
             api,
             path,
-            freezes: Freezes::default(),
-            told: AtomicU64::new(0),
-            doubt: Doubt::default(),
-            turn: Mutex::new(()),
-            unmended: watch::Sender::new(()),
+            freezes: FreezeDetector::default(),
+            handled_freezes: AtomicU64::new(0),
+            stale: StalePath::default(),
+            rebinding: Mutex::new(()),
+            failures: watch::Sender::new(()),
         }))
     }
 
-    /// Looks at the clocks once a second, for ever.
-    pub async fn keep_watch(self) {
+    /// Checks the clocks once a second, for ever, and rebinds after a freeze.
+    pub async fn run(self) {
         loop {
             sleep(TICK).await;
-            self.settle().await;
+            self.rebind_if_due().await;
         }
     }
 
-    /// To be called when a dial is silent: before the next one tailscaled makes its connections anew, if none was answered
-    /// for a while.
-    pub fn doubt(&self) {
-        self.0.doubt.raise(&self.0.path);
+    /// Reports a silent dial: when none was answered for a while, a rebind is due before the next one.
+    pub fn dial_is_silent(&self) {
+        self.0.stale.dial_is_silent(&self.0.path);
     }
 
-    /// To be called before each dial: ends at once, unless the process was frozen, or the path is in doubt, and
-    /// tailscaled is not told yet.
-    pub async fn settle(&self) {
-        self.look(Moment::now());
-        if !self.is_told() {
+    /// Rebinds tailscaled if the process was frozen, or the path is suspect, since the last rebind. To be called before each
+    /// dial.
+    pub async fn rebind_if_due(&self) {
+        self.check_clocks(ClockReading::now());
+        if self.is_due() {
             // What every dial carries with it stays small.
-            Box::pin(self.tell()).await;
+            Box::pin(self.rebind_until_done()).await;
         }
     }
 
-    async fn tell(&self) {
-        let turn = self.0.turn.lock().await;
-        // Frozen once more meanwhile, it has to be told once more.
-        while !self.is_told() {
-            let thaws = self.count();
-            let was_frozen = self.0.told.load(Ordering::Acquire) != thaws;
+    async fn rebind_until_done(&self) {
+        let guard = self.0.rebinding.lock().await;
+        // Frozen once more meanwhile, it is to rebind once more.
+        while self.is_due() {
+            let freezes = self.freeze_count();
+            let was_frozen = self.0.handled_freezes.load(Ordering::Acquire) != freezes;
             self.rebind(was_frozen).await;
-            self.0.told.store(thaws, Ordering::Release);
-            self.0.doubt.settle();
-            self.look(Moment::now());
+            self.0.handled_freezes.store(freezes, Ordering::Release);
+            self.0.stale.clear();
+            self.check_clocks(ClockReading::now());
         }
-        drop(turn);
+        drop(guard);
     }
 
-    fn is_told(&self) -> bool {
-        self.0.told.load(Ordering::Acquire) == self.count() && !self.0.doubt.is_open()
+    fn is_due(&self) -> bool {
+        self.0.handled_freezes.load(Ordering::Acquire) != self.freeze_count() || self.0.stale.is_suspect()
     }
 
-    /// Changes when tailscaled, from now on, cannot be told, and is to be restarted.
-    pub fn unmended(&self) -> watch::Receiver<()> {
-        self.0.unmended.subscribe()
+    /// Changes when a rebind after a freeze fails from now on: then tailscaled is to be restarted.
+    pub fn failures(&self) -> watch::Receiver<()> {
+        self.0.failures.subscribe()
     }
 
-    /// How often the process was frozen.
-    pub fn count(&self) -> u64 {
+    /// Number of freezes of the process so far.
+    pub fn freeze_count(&self) -> u64 {
         self.0.freezes.count()
     }
 
-    fn look(&self, now: Moment) {
-        self.0.freezes.look(now, |gap| {
-            self.0.path.thawed();
+    fn check_clocks(&self, now: ClockReading) {
+        self.0.freezes.check(now, |gap| {
+            self.0.path.frozen();
             tracing::info!(seconds = gap.as_secs(), "frozen for a while; tailscaled makes its connections anew");
         });
     }
 
-    /// One that cannot be told has to be restarted after a freeze; a doubt alone is no reason for that.
+    /// Tells tailscaled to rebind. One that cannot be told has to be restarted after a freeze; a suspicion alone is no reason.
     async fn rebind(&self, was_frozen: bool) {
-        let error = match within(PATIENCE, pin!(self.0.api.rebind())).await {
-            // One that does not run has no connections.
+        let error = match within(REBIND_TIMEOUT, pin!(self.0.api.rebind())).await {
+            // A tailscaled that does not run has no connections.
             Some(Ok(()) | Err(LocalApiError::Unreachable(_))) => return,
             Some(Err(error)) => error.to_string(),
             None => "no answer".to_owned(),
         };
         if was_frozen {
             tracing::warn!(error, "tailscaled could not be told to make its connections anew; it is restarted");
-            self.0.unmended.send_replace(());
+            self.0.failures.send_replace(());
         } else {
             tracing::warn!(error, "tailscaled could not be told to make its connections anew");
         }
@@ -146,61 +147,61 @@ mod tests {
         (socket, asked)
     }
 
-    fn thawed(socket: std::path::PathBuf) -> Rebinder {
-        let thaw = Rebinder::new(LocalApi::new(socket), PathHealth::default());
-        thaw.look(Moment::now().after(20, 20));
-        thaw
+    fn after_a_freeze(socket: std::path::PathBuf) -> Rebinder {
+        let rebinder = Rebinder::new(LocalApi::new(socket), PathHealth::default());
+        rebinder.check_clocks(ClockReading::now().after(20, 20));
+        rebinder
     }
 
     #[tokio::test(flavor = "current_thread")]
     async fn a_tailscaled_that_cannot_be_told_is_to_be_restarted() {
         let refusal = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n";
         let (socket, asked) = answering("refuses", refusal);
-        let thaw = thawed(socket.clone());
-        let mut unmended = thaw.unmended();
-        thaw.settle().await;
-        thaw.settle().await;
-        assert!(unmended.has_changed().expect("open"));
+        let rebinder = after_a_freeze(socket.clone());
+        let mut failures = rebinder.failures();
+        rebinder.rebind_if_due().await;
+        rebinder.rebind_if_due().await;
+        assert!(failures.has_changed().expect("open"));
         assert_eq!(asked.load(Ordering::Relaxed), 1, "it is told once");
-        unmended.borrow_and_update();
-        assert!(!thaw.unmended().has_changed().expect("open"), "the next one has its own life");
+        failures.borrow_and_update();
+        assert!(!rebinder.failures().has_changed().expect("open"), "the next one has its own life");
         std::fs::remove_file(socket).expect("removed");
     }
 
     #[tokio::test(flavor = "current_thread")]
     async fn a_tailscaled_that_does_not_run_needs_nothing() {
-        let thaw = thawed("/nowhere".into());
-        let unmended = thaw.unmended();
-        thaw.settle().await;
-        assert!(!unmended.has_changed().expect("open"));
+        let rebinder = after_a_freeze("/nowhere".into());
+        let failures = rebinder.failures();
+        rebinder.rebind_if_due().await;
+        assert!(!failures.has_changed().expect("open"));
     }
 
     #[tokio::test(flavor = "current_thread")]
     async fn a_doubt_is_told_once_and_restarts_nothing() {
         let refusal = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n";
         let (socket, asked) = answering("doubted", refusal);
-        let thaw = Rebinder::new(LocalApi::new(socket.clone()), PathHealth::default());
-        let unmended = thaw.unmended();
-        thaw.doubt();
-        thaw.settle().await;
-        thaw.settle().await;
+        let rebinder = Rebinder::new(LocalApi::new(socket.clone()), PathHealth::default());
+        let failures = rebinder.failures();
+        rebinder.dial_is_silent();
+        rebinder.rebind_if_due().await;
+        rebinder.rebind_if_due().await;
         assert_eq!(asked.load(Ordering::Relaxed), 1);
-        assert!(!unmended.has_changed().expect("open"));
+        assert!(!failures.has_changed().expect("open"));
         std::fs::remove_file(socket).expect("removed");
     }
 
     #[tokio::test(flavor = "current_thread")]
     async fn a_second_freeze_while_it_is_told_is_not_lost() {
         let (socket, asked) = answering("slow", b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
-        let thaw = thawed(socket.clone());
+        let rebinder = after_a_freeze(socket.clone());
         let telling = tokio::spawn({
-            let thaw = thaw.clone();
-            async move { thaw.settle().await }
+            let rebinder = rebinder.clone();
+            async move { rebinder.rebind_if_due().await }
         });
         while asked.load(Ordering::Relaxed) == 0 {
             tokio::task::yield_now().await;
         }
-        thaw.look(Moment::now().after(60, 60));
+        rebinder.check_clocks(ClockReading::now().after(60, 60));
         telling.await.expect("told");
         assert_eq!(asked.load(Ordering::Relaxed), 2);
         std::fs::remove_file(socket).expect("removed");

@@ -1,22 +1,25 @@
-//! Waits for tailscaled only as long as it can be expected to answer. Without CPU, frozen or throttled, this process and
-//! tailscaled stand still together: silence says little then, and a restart would cost more CPU than the answer.
+//! Waits for tailscaled only as long as it can be expected to answer.
+//!
+//! Without CPU, frozen or throttled, this process and tailscaled stand still together: silence says little then, and a restart
+//! would cost more CPU than the answer.
 
 use std::pin::Pin;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-/// The time is counted in pieces of this length.
+/// Length of the pieces in which the time is counted.
 const PIECE: Duration = Duration::from_millis(100);
-/// A piece that takes longer is one without CPU: more than one of the kernel's periods of 100 ms was missed. On a busy machine
-/// pieces are late by less.
-const IN_TIME: Duration = Duration::from_millis(250);
-/// So many pieces without CPU count as one, so that the wait ends whatever happens.
-const WITHOUT_CPU: u32 = 10;
+/// A piece that takes longer went by without CPU: more than one of the kernel's periods of 100 ms was missed. On a busy
+/// machine pieces are late by less.
+const LONGEST_PIECE: Duration = Duration::from_millis(250);
+/// Number of pieces without CPU that count as one, so that the wait ends whatever happens.
+const PIECES_WITHOUT_CPU: u32 = 10;
 
-/// The answer; `None` if it did not come while this process ran for `patience`. (Taken by value, it would be held twice.)
-pub async fn within<T>(patience: Duration, mut answer: Pin<&mut impl Future<Output = T>>) -> Option<T> {
-    let mut left = patience;
+/// Waits for `answer`; `None` when it does not come while this process runs for `limit`. (Taken by value, it would be held
+/// twice.)
+pub async fn within<T>(limit: Duration, mut answer: Pin<&mut impl Future<Output = T>>) -> Option<T> {
+    let mut left = limit;
     while !left.is_zero() {
         let began = Instant::now();
         tokio::select! {
@@ -25,7 +28,7 @@ pub async fn within<T>(patience: Duration, mut answer: Pin<&mut impl Future<Outp
             answer = answer.as_mut() => return Some(answer),
             () = sleep(PIECE.min(left)) => {}
         }
-        let counts = if began.elapsed() <= IN_TIME { PIECE } else { PIECE / WITHOUT_CPU };
+        let counts = if began.elapsed() <= LONGEST_PIECE { PIECE } else { PIECE / PIECES_WITHOUT_CPU };
         left = left.saturating_sub(counts);
     }
     None
@@ -37,12 +40,12 @@ mod tests {
     use std::pin::pin;
     use tokio::time::advance;
 
-    const PATIENCE: Duration = Duration::from_secs(2);
+    const LIMIT: Duration = Duration::from_secs(2);
     const SECOND: Duration = Duration::from_secs(1);
 
     /// How often the process gets to run for a moment, once a second, until the wait is over.
     async fn moments<T: Send + 'static>(answer: impl Future<Output = T> + Send + 'static) -> (u32, Option<T>) {
-        let waiting = tokio::spawn(async { within(PATIENCE, pin!(answer)).await });
+        let waiting = tokio::spawn(async { within(LIMIT, pin!(answer)).await });
         let mut moments = 0;
         loop {
             tokio::task::yield_now().await;
@@ -57,10 +60,10 @@ mod tests {
     #[tokio::test(flavor = "current_thread", start_paused = true)]
     async fn it_ends_with_the_answer_or_with_the_time() {
         let began = Instant::now();
-        assert_eq!(within(PATIENCE, pin!(sleep(PATIENCE / 2))).await, Some(()));
-        assert_eq!(began.elapsed(), PATIENCE / 2);
-        assert_eq!(within(PATIENCE, pin!(std::future::pending::<()>())).await, None);
-        assert_eq!(began.elapsed(), PATIENCE / 2 + PATIENCE);
+        assert_eq!(within(LIMIT, pin!(sleep(LIMIT / 2))).await, Some(()));
+        assert_eq!(began.elapsed(), LIMIT / 2);
+        assert_eq!(within(LIMIT, pin!(std::future::pending::<()>())).await, None);
+        assert_eq!(began.elapsed(), LIMIT / 2 + LIMIT);
     }
 
     #[tokio::test(flavor = "current_thread", start_paused = true)]

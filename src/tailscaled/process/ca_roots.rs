@@ -1,5 +1,7 @@
-//! The roots that tailscaled trusts beside the system's: the user's own, those of the place, and where the system has none,
-//! Mozilla's, which are part of this program. tailscaled itself brings those of Let's Encrypt alone.
+//! CA certificates that tailscaled trusts beside the system's.
+//!
+//! The user's own, those of the platform, and where the system has none, Mozilla's, which are part of this program. tailscaled
+//! itself brings those of Let's Encrypt alone.
 
 use std::fs;
 use std::io;
@@ -11,7 +13,7 @@ use base64::prelude::BASE64_STANDARD;
 use crate::environment::Environment;
 use crate::tailscaled::process::state_dir::StateDir;
 
-/// Where Go looks (crypto/x509/root_linux.go).
+/// Files and directories where Go looks for CA certificates (crypto/x509/root_linux.go).
 const BUNDLES: [&str; 6] = [
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/tls/certs/ca-bundle.crt",
@@ -22,36 +24,40 @@ const BUNDLES: [&str; 6] = [
 ];
 const DIRECTORIES: [&str; 2] = ["/etc/ssl/certs", "/etc/pki/tls/certs"];
 
-/// Directories of roots, for Go's `SSL_CERT_DIR`. `ca_file` is the user's, `place` that of the runtime.
+/// Directories of CA certificates, for Go's `SSL_CERT_DIR`. `ca_file` is the user's file, `platform` the platform's directory.
+///
+/// # Errors
+/// When a directory cannot be written.
 pub fn directories(
     directory: &StateDir,
     ca_file: Option<&Path>,
-    place: Option<&Path>,
+    platform: Option<&Path>,
     environment: &Environment,
 ) -> io::Result<Vec<PathBuf>> {
-    let mut found: Vec<PathBuf> = ca_file.map(|file| directory.with_roots(file)).transpose()?.into_iter().collect();
-    found.extend(place.map(Path::to_owned));
+    let mut found: Vec<PathBuf> = ca_file.map(|file| directory.with_ca_file(file)).transpose()?.into_iter().collect();
+    found.extend(platform.map(Path::to_owned));
     let named = |name: &str| environment.get(name).is_some_and(|value| !value.is_empty());
-    if !named("SSL_CERT_FILE") && !named("SSL_CERT_DIR") && !system_has_some() {
-        tracing::info!("the system has no roots; those of this program are used");
-        found.push(own(directory.private())?);
+    if !named("SSL_CERT_FILE") && !named("SSL_CERT_DIR") && !system_has_certificates() {
+        tracing::info!("the system has no CA certificates; those of this program are used");
+        found.push(write_mozillas(directory.private())?);
     }
     Ok(found)
 }
 
-fn system_has_some() -> bool {
-    let has_entries = |place: &&str| fs::read_dir(place).is_ok_and(|mut entries| entries.next().is_some());
+fn system_has_certificates() -> bool {
+    let has_entries = |directory: &&str| fs::read_dir(directory).is_ok_and(|mut entries| entries.next().is_some());
     BUNDLES.iter().any(|bundle| Path::new(bundle).is_file()) || DIRECTORIES.iter().any(has_entries)
 }
 
-/// Writes Mozilla's roots below `private`.
-fn own(private: &Path) -> io::Result<PathBuf> {
+/// Writes Mozilla's CA certificates into a directory below `private`.
+fn write_mozillas(private: &Path) -> io::Result<PathBuf> {
     let directory = private.join("own-roots");
     fs::create_dir_all(&directory)?;
     fs::write(directory.join("mozilla.pem"), pem())?;
     Ok(directory)
 }
 
+/// Mozilla's CA certificates as PEM.
 fn pem() -> String {
     let mut pem = String::new();
     for certificate in webpki_root_certs::TLS_SERVER_ROOT_CERTS {
@@ -84,7 +90,8 @@ mod tests {
     #[test]
     fn own_roots_are_written_as_pem() {
         let directory = StateDir::open(None, None).expect("opens");
-        let written = fs::read_to_string(own(directory.private()).expect("written").join("mozilla.pem")).expect("read");
+        let written = fs::read_to_string(write_mozillas(directory.private()).expect("written").join("mozilla.pem"))
+            .expect("read");
         assert!(written.matches("-----BEGIN CERTIFICATE-----\nMII").count() > 100, "{}", written.len());
         assert!(written.lines().all(|line| line.len() <= 64));
     }

@@ -1,4 +1,6 @@
-//! The environment tailscaled gets: the daemon's own, without what bears a secret, with what userspace mode needs.
+//! The environment that tailscaled gets.
+//!
+//! It is the daemon's own, without what bears a secret, with what userspace mode needs.
 
 use std::path::{Path, PathBuf};
 
@@ -6,51 +8,47 @@ use crate::environment::Environment;
 use crate::process::inherited::bears_secret;
 use crate::secret::redactor::Redactor;
 
-/// Where Go looks for roots beside the bundle file, unless `SSL_CERT_DIR` is set (crypto/x509/root_linux.go).
-const GO_ROOTS: &str = "/etc/ssl/certs:/etc/pki/tls/certs";
+/// Where Go looks for CA certificates beside the bundle file, unless `SSL_CERT_DIR` is set (crypto/x509/root_linux.go).
+const GO_CA_DIRECTORIES: &str = "/etc/ssl/certs:/etc/pki/tls/certs";
 
-/// Garbage is collected twice as often as usual: lower peaks at the same throughput, docs/performance.md has the numbers.
+/// Value of `GOGC`. Garbage is collected twice as often as usual: lower peaks at the same throughput, docs/performance.md has the numbers.
 const GOGC: &str = "50";
 
-/// Builds it. `logs` is a directory for tailscaled's log buffers; `roots` are those of additional roots.
-/// `memory_limit`, in bytes, is what it is to keep to.
+/// Builds tailscaled's environment from the daemon's `own`. `logs` is a directory for tailscaled's log buffers; `ca_directories`
+/// hold additional CA certificates; `memory_limit` bounds tailscaled's memory, in bytes.
 pub fn for_tailscaled(
     own: &Environment,
     logs: &Path,
-    roots: &[PathBuf],
+    ca_directories: &[PathBuf],
     memory_limit: Option<u64>,
     redactor: &Redactor,
 ) -> Environment {
-    let mut environment: Environment =
-        own.iter().filter(|(name, value)| !bears_secret(name, value, redactor)).map(owned).collect();
+    let mut environment = own.clone();
+    environment.retain(|name, value| !bears_secret(name, value, redactor));
     // The port mapper waits 0.5 s for a gateway's answer that a container never gets.
     environment.entry("TS_DISABLE_PORTMAPPER".into()).or_insert_with(|| "1".into());
     // Otherwise tailscaled writes to /var/lib/tailscale, wherever its state is.
     environment.entry("TS_LOGS_DIR".into()).or_insert_with(|| logs.display().to_string());
-    if !roots.is_empty() {
-        // Adds to the roots. SSL_CERT_FILE would replace them.
-        let others = own.get("SSL_CERT_DIR").map_or(GO_ROOTS, String::as_str).to_owned();
-        let all = roots.iter().fold(others, |all, more| format!("{all}:{}", more.display()));
+    if !ca_directories.is_empty() {
+        // Adds to the system's. SSL_CERT_FILE would replace them.
+        let others = own.get("SSL_CERT_DIR").map_or(GO_CA_DIRECTORIES, String::as_str).to_owned();
+        let all = ca_directories.iter().fold(others, |all, more| format!("{all}:{}", more.display()));
         environment.insert("SSL_CERT_DIR".into(), all);
     }
     if let Some(limit) = memory_limit {
-        bound(&mut environment, limit);
+        limit_memory(&mut environment, limit);
     }
     environment
 }
 
-/// Keeps Go's garbage collector to the limit. What the environment has is an application's, in Lambda and with `exec`: a heap
+/// Bounds Go's heap to `limit` bytes. What the environment has is an application's, in Lambda and with `exec`: a heap
 /// of that size would be the container's end.
-fn bound(environment: &mut Environment, limit: u64) {
+fn limit_memory(environment: &mut Environment, limit: u64) {
     for (name, value) in [("GOMEMLIMIT", limit.to_string()), ("GOGC", GOGC.to_owned())] {
         if let Some(other) = environment.insert(name.into(), value.clone()).filter(|other| *other != value) {
             tracing::info!("{name}={other:?} is taken for an application's; tailscaled keeps to memory_limit");
         }
     }
-}
-
-fn owned((name, value): (&String, &String)) -> (String, String) {
-    (name.clone(), value.clone())
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Finds the tailscaled to run and asks it for its version.
+//! Finds the tailscaled to run, its version, and whether it has tetherd's calls.
 
 use std::fs::File;
 use std::io::Read;
@@ -13,13 +13,17 @@ use crate::tailscaled::calls::MARKER;
 
 const NAME: &str = "tailscaled";
 
-/// So much of a program is searched at a time.
+/// Length of the part of a program that is searched at a time, in bytes.
 const BLOCK: usize = 1 << 20;
 
-/// Where it may be as seen from this program's directory. A Lambda layer has the one in `extensions`, the other in `bin`.
-const BESIDE: [&str; 2] = [".", "../bin"];
+/// Where tailscaled may be, relative to this program's directory. A Lambda layer has this program in `extensions`, and
+/// tailscaled in `bin`.
+const SIBLING_DIRECTORIES: [&str; 2] = [".", "../bin"];
 
-/// The configured one, or the first of: beside this program, on `search` (a PATH).
+/// Path of the configured tailscaled, or of the first one that is beside this program or on `search` (a PATH).
+///
+/// # Errors
+/// When there is none.
 pub fn find_tailscaled(configured: Option<&Path>, search: Option<&str>) -> Result<PathBuf, ExitReason> {
     if let Some(path) = configured {
         return is_program(path).then(|| path.to_owned()).ok_or_else(|| {
@@ -31,7 +35,7 @@ pub fn find_tailscaled(configured: Option<&Path>, search: Option<&str>) -> Resul
     }
     let own = std::env::current_exe().ok();
     let own = own.as_deref().and_then(Path::parent);
-    let beside = own.into_iter().flat_map(|own| BESIDE.map(|place| own.join(place).join(NAME)));
+    let beside = own.into_iter().flat_map(|own| SIBLING_DIRECTORIES.map(|sibling| own.join(sibling).join(NAME)));
     let on_path = search.into_iter().flat_map(std::env::split_paths).map(|directory| directory.join(NAME));
     beside.chain(on_path).find(|path| is_program(path)).ok_or_else(|| {
         ExitReason::TailscaledUnusable(
@@ -40,14 +44,14 @@ pub fn find_tailscaled(configured: Option<&Path>, search: Option<&str>) -> Resul
     })
 }
 
-/// The first line of `tailscaled --version`.
+/// The first line of `tailscaled --version`; `None` when it cannot be had.
 pub fn version(path: &Path) -> Option<String> {
     let output = Command::new(path).arg("--version").output().ok()?;
     let text = String::from_utf8_lossy(&output.stdout).lines().next()?.trim().to_owned();
     (output.status.success() && !text.is_empty()).then_some(text)
 }
 
-/// Whether the program has our calls compiled in; `None` where it cannot be read.
+/// Whether the program has tetherd's calls compiled in; `None` where it cannot be read.
 pub fn has_calls(path: &Path) -> Option<bool> {
     let mut program = File::open(path).ok()?;
     let finder = Finder::new(MARKER);

@@ -1,4 +1,6 @@
-//! tailscaled's own lines, logged again with a level. What it says all day is debug; what a person must see is not.
+//! Logs tailscaled's own lines again, with a level.
+//!
+//! What tailscaled says all day is debug; what a person must see is not.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -8,11 +10,11 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use crate::secret::redactor::Redactor;
 use crate::text::printable;
 
-/// As many last lines are kept to explain a crash.
-const KEPT: usize = 12;
+/// Number of last lines that are kept to explain a crash.
+const LINES_KEPT: usize = 12;
 
-/// A longer line is cut: a line without end must not become memory without end.
-const LONGEST: usize = 4096;
+/// Longest line, in bytes. A longer one is cut: a line without end must not become memory without end.
+const LONGEST_LINE: usize = 4096;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Level {
@@ -21,9 +23,9 @@ enum Level {
     Trace,
 }
 
-/// What explains the end of one run: its first line that names an error, and its last lines.
+/// Lines that explain the end of one run: the first that names an error, and the last ones. Clones share them.
 #[derive(Clone, Default)]
-pub struct Tail(Arc<Mutex<Lines>>);
+pub struct LastLines(Arc<Mutex<Lines>>);
 
 #[derive(Default)]
 struct Lines {
@@ -31,31 +33,31 @@ struct Lines {
     last: VecDeque<String>,
 }
 
-impl Tail {
+impl LastLines {
     fn push(&self, line: &str) {
         let mut lines = self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         if level(line) == Level::Error && lines.error.is_none() {
             lines.error = Some(line.to_owned());
         }
-        if lines.last.len() == KEPT {
+        if lines.last.len() == LINES_KEPT {
             lines.last.pop_front();
         }
         lines.last.push_back(line.to_owned());
     }
 
-    /// The line that names the panic or fatal error.
+    /// The line that names the panic or fatal error, if there is one.
     pub fn error(&self) -> Option<String> {
         self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).error.clone()
     }
 
-    /// The last line.
+    /// The last line, if there is one.
     pub fn last(&self) -> Option<String> {
         self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).last.back().cloned()
     }
 }
 
-/// Reads lines until the stream ends.
-pub async fn relog(stream: impl AsyncRead + Unpin, redactor: Redactor, tail: Tail) {
+/// Logs the lines of `stream` until it ends, without secrets, and keeps them in `last_lines`.
+pub async fn forward_lines(stream: impl AsyncRead + Unpin, redactor: Redactor, last_lines: LastLines) {
     let mut reader = BufReader::new(stream);
     let mut line = Vec::new();
     while matches!(read_line(&mut reader, &mut line).await, Ok(true)) {
@@ -64,7 +66,7 @@ pub async fn relog(stream: impl AsyncRead + Unpin, redactor: Redactor, tail: Tai
         if text.is_empty() {
             continue;
         }
-        tail.push(&text);
+        last_lines.push(&text);
         match level(&text) {
             Level::Error => tracing::error!(target: "tailscaled", "{text}"),
             Level::Debug => tracing::debug!(target: "tailscaled", "{text}"),
@@ -73,7 +75,7 @@ pub async fn relog(stream: impl AsyncRead + Unpin, redactor: Redactor, tail: Tai
     }
 }
 
-/// Reads one line into `line`, of which at most [`LONGEST`] bytes are kept. `false` at the end of the stream.
+/// Reads one line into `line`, of which at most [`LONGEST_LINE`] bytes are kept. `false` at the end of the stream.
 async fn read_line(reader: &mut BufReader<impl AsyncRead + Unpin>, line: &mut Vec<u8>) -> std::io::Result<bool> {
     line.clear();
     loop {
@@ -83,7 +85,7 @@ async fn read_line(reader: &mut BufReader<impl AsyncRead + Unpin>, line: &mut Ve
         }
         let end = buffer.iter().position(|byte| *byte == b'\n');
         let taken = end.map_or(buffer.len(), |end| end + 1);
-        let kept = taken.min(LONGEST.saturating_sub(line.len()));
+        let kept = taken.min(LONGEST_LINE.saturating_sub(line.len()));
         line.extend_from_slice(&buffer[..kept]);
         reader.consume(taken);
         if end.is_some() {
@@ -92,7 +94,7 @@ async fn read_line(reader: &mut BufReader<impl AsyncRead + Unpin>, line: &mut Ve
     }
 }
 
-/// Without the `2026/11/23 19:00:00 ` that Go's logger puts first.
+/// `line` without the `2026/11/23 19:00:00 ` that Go's logger puts first.
 fn without_time(line: &str) -> &str {
     let is_time =
         |text: &str| text.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'/' | b':' | b'.' | b' '));
@@ -102,6 +104,7 @@ fn without_time(line: &str) -> &str {
     }
 }
 
+/// The level at which `line` is logged.
 fn level(line: &str) -> Level {
     if line.starts_with("panic:")
         || line.starts_with("fatal error:")
@@ -123,8 +126,8 @@ mod tests {
     async fn tail_of(text: &[u8]) -> Vec<String> {
         let redactor = Redactor::default();
         redactor.learn(&Secret::new("0123456789abcdef"));
-        let tail = Tail::default();
-        relog(text, redactor, tail.clone()).await;
+        let tail = LastLines::default();
+        forward_lines(text, redactor, tail.clone()).await;
         tail.0.lock().expect("not poisoned").last.iter().cloned().collect()
     }
 
@@ -137,14 +140,14 @@ mod tests {
     #[tokio::test(flavor = "current_thread")]
     async fn a_line_without_end_is_cut() {
         let lines = tail_of(&[b'a'; 100_000]).await;
-        assert_eq!(lines[0].len(), LONGEST);
+        assert_eq!(lines[0].len(), LONGEST_LINE);
     }
 
     #[tokio::test(flavor = "current_thread")]
     async fn the_cause_of_a_crash_is_its_panic() {
-        let tail = Tail::default();
-        let lines = format!("starting\npanic: boom\n{}", "main.go:1\n".repeat(2 * KEPT));
-        relog(lines.as_bytes(), Redactor::default(), tail.clone()).await;
+        let tail = LastLines::default();
+        let lines = format!("starting\npanic: boom\n{}", "main.go:1\n".repeat(2 * LINES_KEPT));
+        forward_lines(lines.as_bytes(), Redactor::default(), tail.clone()).await;
         assert_eq!(tail.error().as_deref(), Some("panic: boom"));
         assert_eq!(tail.last().as_deref(), Some("main.go:1"));
     }

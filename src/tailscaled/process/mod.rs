@@ -1,4 +1,6 @@
-//! One run of tailscaled: a process group of its own that dies with the thread that started it.
+//! One run of tailscaled, in a process group of its own.
+//!
+//! The group dies with the thread that started it.
 
 pub(crate) mod ca_roots;
 pub(crate) mod environment;
@@ -22,7 +24,7 @@ use crate::environment::Environment;
 use crate::memory::upload_throttle::UploadThrottle;
 use crate::process::child::{OwnChildren, die_with_parent};
 use crate::secret::redactor::Redactor;
-use crate::tailscaled::process::log_forwarder::{Tail, relog};
+use crate::tailscaled::process::log_forwarder::{LastLines, forward_lines};
 
 /// How long tailscaled may take to end after SIGTERM.
 const END_TIMEOUT: Duration = Duration::from_secs(2);
@@ -34,11 +36,11 @@ pub struct Launch {
     environment: Environment,
     redactor: Redactor,
     children: OwnChildren,
-    brake: UploadThrottle,
+    upload_throttle: UploadThrottle,
 }
 
 impl Launch {
-    /// Userspace mode with its state in `state` and its LocalAPI on `socket`.
+    /// Starts `program` in userspace mode, with its state in `state` and its LocalAPI on `socket`.
     pub fn new(program: PathBuf, state: &Path, socket: &Path, environment: Environment, redactor: Redactor) -> Self {
         let mut arguments = vec![
             "--tun=userspace-networking".to_owned(),
@@ -55,7 +57,7 @@ impl Launch {
             environment,
             redactor,
             children: OwnChildren::default(),
-            brake: UploadThrottle::default(),
+            upload_throttle: UploadThrottle::default(),
         }
     }
 
@@ -65,24 +67,27 @@ impl Launch {
         self
     }
 
-    /// The user's own arguments come last, so that they win.
+    /// Adds the user's own arguments, which come last, so that they win.
     pub fn with_arguments(mut self, more: &[String]) -> Self {
         self.arguments.extend_from_slice(more);
         self
     }
 
     /// Enters each run's process into `children`, which the reaper of orphans leaves alone.
-    pub fn among(self, children: OwnChildren) -> Self {
+    pub fn registered_in(self, children: OwnChildren) -> Self {
         Self { children, ..self }
     }
 
-    /// Lets `brake` know of each run's process.
-    pub fn held_by(self, brake: UploadThrottle) -> Self {
-        Self { brake, ..self }
+    /// Lets `upload_throttle` know of each run's process.
+    pub fn throttled_by(self, upload_throttle: UploadThrottle) -> Self {
+        Self { upload_throttle, ..self }
     }
 
-    /// Starts it. To be called on a thread that lives as long as the daemon: the kernel's parent-death signal fires
+    /// Starts tailscaled. To be called on a thread that lives as long as the daemon: the kernel's parent-death signal fires
     /// when the thread that forked ends.
+    ///
+    /// # Errors
+    /// When the program cannot be executed.
     pub fn start(&self) -> Result<Process, StartError> {
         let mut command = Command::new(&self.program);
         command
@@ -97,22 +102,22 @@ impl Launch {
         die_with_parent(&mut command);
         let failed = |source| StartError { program: self.program.clone(), source };
         let mut child = command.spawn().map_err(failed)?;
-        let tail = Tail::default();
+        let last_lines = LastLines::default();
         if let Some(stdout) = child.stdout.take() {
-            tokio::spawn(relog(stdout, self.redactor.clone(), tail.clone()));
+            tokio::spawn(forward_lines(stdout, self.redactor.clone(), last_lines.clone()));
         }
         if let Some(stderr) = child.stderr.take() {
-            tokio::spawn(relog(stderr, self.redactor.clone(), tail.clone()));
+            tokio::spawn(forward_lines(stderr, self.redactor.clone(), last_lines.clone()));
         }
         let pid = Pid::from_raw(child.id().and_then(|id| i32::try_from(id).ok()).unwrap_or(0));
         self.children.add(pid);
-        self.brake.watch(pid.as_raw());
+        self.upload_throttle.watch(pid.as_raw());
         tracing::debug!(pid = pid.as_raw(), program = %self.program.display(), "tailscaled started");
-        Ok(Process { child, group: pid, tail, children: self.children.clone() })
+        Ok(Process { child, group: pid, last_lines, children: self.children.clone() })
     }
 }
 
-/// tailscaled could not be started.
+/// Why tailscaled could not be started.
 #[derive(Debug, Error)]
 #[error("tailscaled {} cannot be started: {source}", .program.display())]
 pub struct StartError {
@@ -124,19 +129,19 @@ pub struct StartError {
 pub struct Process {
     child: Child,
     group: Pid,
-    pub tail: Tail,
+    pub last_lines: LastLines,
     children: OwnChildren,
 }
 
 impl Process {
-    /// Waits for the end.
+    /// Waits until tailscaled has ended.
     pub async fn wait(&mut self) -> std::io::Result<ExitStatus> {
         let status = self.child.wait().await;
         self.children.remove(self.group);
         status
     }
 
-    /// Asks it to end, and kills it when it does not.
+    /// Asks tailscaled to end, and kills it when it has not ended after 2 s.
     pub async fn end(&mut self) {
         self.signal(Signal::SIGTERM);
         if tokio::time::timeout(END_TIMEOUT, self.wait()).await.is_err() {
@@ -144,7 +149,7 @@ impl Process {
         }
     }
 
-    /// Kills it and waits until it is gone.
+    /// Kills tailscaled with its whole group, and waits until it has ended.
     pub async fn kill(&mut self) {
         self.signal(Signal::SIGKILL);
         if let Err(error) = self.wait().await {

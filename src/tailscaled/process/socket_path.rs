@@ -1,5 +1,6 @@
-//! Where tailscaled's LocalAPI listens: in the private directory, or where the user wants it, so that a `tailscale`
-//! command, or a container that shares the directory, finds it there.
+//! Path of the LocalAPI's socket: in the private directory, or where the user wants it.
+//!
+//! There a `tailscale` command, or a container that shares the directory, finds it.
 
 use std::fs;
 use std::io;
@@ -11,34 +12,38 @@ use thiserror::Error;
 
 use crate::tailscaled::process::state_dir::StateDir;
 
-/// The place of the socket. Dropped, it removes one that the user has placed; the private directory goes by itself.
+/// The path of the socket. Dropped, it removes a socket that is where the user wants it; the private directory is removed with
+/// all its files.
 #[derive(Debug)]
-pub struct SocketPlace {
+pub struct SocketPath {
     path: PathBuf,
-    given: bool,
+    /// Whether the user has chosen the path.
+    is_given: bool,
 }
 
-/// The socket cannot be there.
+/// Why the socket cannot be at its path.
 #[derive(Debug, Error)]
 pub enum SocketError {
     #[error("tailscaled_socket {} is there already and is no socket; remove it or choose another path", .0.display())]
-    Other(PathBuf),
+    NoSocket(PathBuf),
     #[error("tailscaled_socket {} is in use by another tailscaled; give each its own", .0.display())]
     InUse(PathBuf),
     #[error("tailscaled_socket {} cannot be used: {source}; choose a directory that this user may write to", .path.display())]
     Unusable { path: PathBuf, source: io::Error },
 }
 
-impl SocketPlace {
-    /// `given` is the user's choice. What stands there may be a dead socket, and nothing else: tailscaled removes
-    /// whatever it finds.
+impl SocketPath {
+    /// Prepares `given`, the user's path, or the one in `directory`. A dead socket at the user's path is removed.
+    ///
+    /// # Errors
+    /// When anything else is there, which tailscaled would remove; when the path cannot be used.
     pub fn new(given: Option<&Path>, directory: &StateDir) -> Result<Self, SocketError> {
         let Some(path) = given else {
-            return Ok(Self { path: directory.socket(), given: false });
+            return Ok(Self { path: directory.socket(), is_given: false });
         };
         let unusable = |source| SocketError::Unusable { path: path.to_owned(), source };
         match fs::symlink_metadata(path) {
-            Ok(found) if !found.file_type().is_socket() => return Err(SocketError::Other(path.to_owned())),
+            Ok(found) if !found.file_type().is_socket() => return Err(SocketError::NoSocket(path.to_owned())),
             Ok(_) if UnixStream::connect(path).is_ok() => return Err(SocketError::InUse(path.to_owned())),
             Ok(_) => fs::remove_file(path).map_err(unusable)?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -47,17 +52,18 @@ impl SocketPlace {
         if let Some(parent) = path.parent() {
             fs::create_dir_all(parent).map_err(unusable)?;
         }
-        Ok(Self { path: path.to_owned(), given: true })
+        Ok(Self { path: path.to_owned(), is_given: true })
     }
 
+    /// The path itself.
     pub fn path(&self) -> &Path {
         &self.path
     }
 }
 
-impl Drop for SocketPlace {
+impl Drop for SocketPath {
     fn drop(&mut self) {
-        if self.given {
+        if self.is_given {
             // tailscaled that ended in order has removed it itself.
             let _ = fs::remove_file(&self.path);
         }
@@ -73,14 +79,14 @@ mod tests {
     fn a_dead_socket_is_replaced_and_nothing_else_is() {
         let directory = StateDir::open(None, None).expect("opens");
         let path = directory.private().join("deep/t.sock");
-        let place = SocketPlace::new(Some(&path), &directory).expect("is free");
+        let place = SocketPath::new(Some(&path), &directory).expect("is free");
         let listener = UnixListener::bind(place.path()).expect("listens");
-        assert!(matches!(SocketPlace::new(Some(&path), &directory), Err(SocketError::InUse(_))));
+        assert!(matches!(SocketPath::new(Some(&path), &directory), Err(SocketError::InUse(_))));
         drop(listener);
         assert!(path.exists(), "it stays behind");
-        drop(SocketPlace::new(Some(&path), &directory).expect("is dead"));
+        drop(SocketPath::new(Some(&path), &directory).expect("is dead"));
         fs::write(&path, "mine").expect("written");
-        assert!(matches!(SocketPlace::new(Some(&path), &directory), Err(SocketError::Other(_))));
+        assert!(matches!(SocketPath::new(Some(&path), &directory), Err(SocketError::NoSocket(_))));
         assert_eq!(fs::read_to_string(&path).expect("is left"), "mine");
     }
 }

@@ -1,4 +1,4 @@
-//! The directories of one life: a private temporary one for sockets, and the one that keeps the node's identity.
+//! The directories of one daemon: a temporary one for sockets, and the state directory.
 
 use std::fs::{self, File};
 use std::io;
@@ -10,17 +10,17 @@ use nix::fcntl::{Flock, FlockArg};
 use nix::unistd::mkdtemp;
 use thiserror::Error;
 
-/// Where a private directory can be made when the root file system is read-only: `/dev/shm` is writable even then.
-const PLACES: [&str; 3] = ["/tmp", "/dev/shm", "/run"];
+/// Directories in which the private directory is made. `/dev/shm` is writable even when the root file system is read-only.
+const PARENTS: [&str; 3] = ["/tmp", "/dev/shm", "/run"];
 
-/// How often removing the private directory is tried again, and after which pause.
+/// How often removing the private directory is tried again, and the pause between two tries.
 const REMOVALS: u32 = 20;
 const REMOVAL_PAUSE: Duration = Duration::from_millis(5);
 
-/// A longer directory leaves no room for the name of a socket in the 107 bytes of its path.
-const LONGEST_PLACE: usize = 70;
+/// Longest path of a parent directory, in bytes. A longer one leaves no room for a socket's name in the 107 bytes of its path.
+const LONGEST_PARENT: usize = 70;
 
-/// The directories cannot be had.
+/// Why the directories cannot be used.
 #[derive(Debug, Error)]
 pub enum StateDirError {
     #[error("no temporary directory can be made in {tried}; mount one, or set TMPDIR: {source}")]
@@ -31,42 +31,53 @@ pub enum StateDirError {
     InUse(PathBuf),
 }
 
-/// Both directories. Dropped, it removes the temporary one and all that is in it.
+/// The private directory and the state directory. Dropped, it removes the private one and all that is in it.
 #[derive(Debug)]
 pub struct StateDir {
     private: PathBuf,
-    given: Option<(PathBuf, Flock<File>)>,
+    /// The user's `state_dir`; the private directory keeps the state without it.
+    kept: Option<LockedDir>,
+}
+
+/// A directory that no other daemon uses as long as this lives.
+#[derive(Debug)]
+struct LockedDir {
+    path: PathBuf,
+    _lock: Flock<File>,
 }
 
 impl StateDir {
-    /// `given` is the user's `state_dir`; `temporary` the user's TMPDIR.
+    /// Makes the private directory, in `temporary`, the user's TMPDIR, if that is set. Locks `given`, the user's `state_dir`.
+    ///
+    /// # Errors
+    /// When a directory cannot be made, or another daemon uses `given`.
     pub fn open(given: Option<&Path>, temporary: Option<&str>) -> Result<Self, StateDirError> {
-        let given = given.map(lock).transpose()?;
-        Ok(Self { private: make_private(temporary)?, given })
+        let kept = given.map(lock).transpose()?;
+        Ok(Self { private: make_private(temporary)?, kept })
     }
 
-    /// Whether the identity is gone at exit.
+    /// Whether the node's identity is removed when the daemon ends.
     pub fn is_temporary(&self) -> bool {
-        self.given.is_none()
+        self.kept.is_none()
     }
 
-    /// Where tailscaled keeps the node's identity.
+    /// The directory in which tailscaled keeps the node's identity.
     pub fn state(&self) -> &Path {
-        self.given.as_ref().map_or(&self.private, |(path, _)| path)
+        self.kept.as_ref().map_or(&self.private, |kept| &kept.path)
     }
 
-    /// Where files go that nobody keeps.
+    /// The directory for files that are removed when the daemon ends.
     pub fn private(&self) -> &Path {
         &self.private
     }
 
-    /// The LocalAPI's socket. Always in the private directory: a socket's path may not exceed 107 bytes.
+    /// Path of the LocalAPI's socket, always in the private directory: a socket's path may not exceed 107 bytes.
     pub fn socket(&self) -> PathBuf {
         self.private.join("tailscaled.sock")
     }
 
-    /// A directory that holds `ca_file` alone, in the form that Go's `SSL_CERT_DIR` takes.
-    pub fn with_roots(&self, ca_file: &Path) -> io::Result<PathBuf> {
+    /// Makes a directory that holds `ca_file` alone, as Go's `SSL_CERT_DIR` takes it.
+    pub fn with_ca_file(&self, ca_file: &Path) -> io::Result<PathBuf> {
         let directory = self.private.join("roots");
         fs::create_dir_all(&directory)?;
         // Not canonical: Kubernetes changes a mounted file by pointing its symbolic link elsewhere.
@@ -92,22 +103,23 @@ impl Drop for StateDir {
     }
 }
 
+/// Makes a directory for this user alone, in the first parent that permits it.
 fn make_private(temporary: Option<&str>) -> Result<PathBuf, StateDirError> {
     let mut failure = io::Error::from(io::ErrorKind::NotFound);
-    let given = temporary.filter(|place| (1..=LONGEST_PLACE).contains(&place.len()));
-    let places: Vec<&str> = given.into_iter().chain(PLACES).collect();
-    for place in &places {
+    let given = temporary.filter(|parent| (1..=LONGEST_PARENT).contains(&parent.len()));
+    let parents: Vec<&str> = given.into_iter().chain(PARENTS).collect();
+    for parent in &parents {
         // mkdtemp makes the directory with mode 0700.
-        match mkdtemp(&Path::new(place).join("tetherd-XXXXXX")) {
+        match mkdtemp(&Path::new(parent).join("tetherd-XXXXXX")) {
             Ok(path) => return Ok(path),
             Err(error) => failure = error.into(),
         }
     }
-    Err(StateDirError::NoPrivate { tried: places.join(", "), source: failure })
+    Err(StateDirError::NoPrivate { tried: parents.join(", "), source: failure })
 }
 
 /// Makes the directory and locks it, so that two daemons never share one identity.
-fn lock(path: &Path) -> Result<(PathBuf, Flock<File>), StateDirError> {
+fn lock(path: &Path) -> Result<LockedDir, StateDirError> {
     let unusable = |source| StateDirError::Unusable { path: path.to_owned(), source };
     if !path.exists() {
         fs::create_dir_all(path).map_err(unusable)?;
@@ -115,7 +127,7 @@ fn lock(path: &Path) -> Result<(PathBuf, Flock<File>), StateDirError> {
     }
     let file = File::create(path.join("tetherd.lock")).map_err(unusable)?;
     match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-        Ok(lock) => Ok((fs::canonicalize(path).map_err(unusable)?, lock)),
+        Ok(lock) => Ok(LockedDir { path: fs::canonicalize(path).map_err(unusable)?, _lock: lock }),
         Err((_, nix::errno::Errno::EWOULDBLOCK)) => Err(StateDirError::InUse(path.to_owned())),
         Err((_, error)) => Err(unusable(error.into())),
     }

@@ -1,5 +1,4 @@
-//! How the node is let in: logins are asked for, again where one fails, and what the control server says of them is
-//! judged.
+//! Logs the node in: asks for logins, again where one fails, and judges the control server's answers.
 
 use std::time::Duration;
 
@@ -12,44 +11,49 @@ use crate::tailscaled::backoff::jittered;
 use crate::tailscaled::session::Session;
 use crate::tailscaled::session::state::SessionEnd;
 
-/// Waits between logins that fail, doubling.
+/// The first pause after a login that failed; each further one doubles it.
 const LOGIN_RETRY: Duration = Duration::from_secs(2);
-/// The first wait where the key's source is in trouble: a function that starts has few seconds in all.
+/// The first pause where the key's source is in trouble: a function that starts has few seconds in all.
 const KEY_RETRY: Duration = Duration::from_millis(250);
-const LOGIN_RETRY_LONGEST: Duration = Duration::from_secs(60);
+/// The longest pause between two logins.
+const LONGEST_LOGIN_RETRY: Duration = Duration::from_secs(60);
 
 impl Session<'_> {
     /// Asks for a login, with the key as its source has it now.
+    ///
+    /// # Errors
+    /// When tailscaled does not answer; an exit reason when waiting for a key is pointless.
     pub async fn log_in(&mut self) -> Result<(), SessionEnd> {
         self.progress.retry_at = None;
-        self.progress.key_ends = None;
+        self.progress.key_expires_at = None;
         self.progress.verification.end();
-        if let Some(origin) = self.login.far_origin().filter(|_| !self.progress.needs_login) {
-            self.reports.send(Phase::Starting, &format!("waiting for the auth key from {origin}"));
+        if let Some(origin) = self.login.remote_key_origin().filter(|_| !self.progress.needs_login) {
+            self.events.send(Phase::Starting, &format!("waiting for the auth key from {origin}"));
         }
-        match self.login.fresh().await {
+        match self.login.with_new_key().await {
             Ok(options) => {
                 self.progress.login_pending = true;
-                self.standing.login_asked = true;
-                // A key made for this login may be over before the control server can be reached.
-                self.progress.key_ends = self.login.key_ends();
+                self.record.login_requested = true;
+                // A key made for this login may expire before the control server can be reached.
+                self.progress.key_expires_at = self.login.key_expires_at();
                 self.login_pending.send_replace(true);
-                let says_running = self.progress.running;
+                let was_running = self.progress.running;
                 self.api.start(&options).await?;
                 self.api.login_interactive().await?;
-                if says_running {
-                    // For the node of before: the new one is there once the control server has it online.
+                if was_running {
+                    // `Running` is of the node before: the new one has joined once the control server has it online.
                     self.progress.verification.begin();
                 }
             }
-            Err(failure) => self.without_key(&failure)?,
+            Err(failure) => self.handle_key_error(&failure)?,
         }
         Ok(())
     }
 
-    /// What waiting does not mend ends the daemon at its start; later it may be mended where the key is kept.
-    fn without_key(&mut self, failure: &KeyError) -> Result<(), SessionEnd> {
-        if let Some(fatal) = failure.fatal().filter(|_| !self.standing.ever_ready) {
+    /// Ends the daemon at its start when waiting does not fix the failure; later it may be fixed where the key is kept, and the
+    /// login is tried again.
+    fn handle_key_error(&mut self, failure: &KeyError) -> Result<(), SessionEnd> {
+        if let Some(fatal) = failure.fatal().filter(|_| !self.record.ever_ready) {
             return Err(fatal.into());
         }
         let first = if matches!(failure, KeyError::Passing(_)) { KEY_RETRY } else { LOGIN_RETRY };
@@ -65,27 +69,31 @@ impl Session<'_> {
     fn retry_login_after(&mut self, first: Duration, reason: &str) {
         self.progress.login_pending = true;
         self.progress.verification.end();
-        self.progress.key_ends = None;
+        self.progress.key_expires_at = None;
         self.login_pending.send_replace(false);
         self.needs_login(reason);
         if self.progress.retry_at.is_some() {
             // tailscaled goes on asking with the old key: each of its refusals would put the next login off.
             return;
         }
-        let wait = jittered((first * 2_u32.pow(self.progress.failed_logins.min(10))).min(LOGIN_RETRY_LONGEST));
+        let pause = jittered((first * 2_u32.pow(self.progress.failed_logins.min(10))).min(LONGEST_LOGIN_RETRY));
         self.progress.failed_logins += 1;
-        self.progress.retry_at = Some(Instant::now() + wait);
+        self.progress.retry_at = Some(Instant::now() + pause);
     }
 
+    /// Publishes that the node needs a login.
     pub fn needs_login(&mut self, reason: &str) {
         self.progress.ready = false;
         self.progress.resumed = false;
         self.progress.needs_login = true;
-        self.reports.send(Phase::NeedsLogin, reason);
+        self.events.send(Phase::NeedsLogin, reason);
     }
 
-    /// The control server answers with an address to log in at when it does not know the node.
-    pub async fn asked_for_a_login(&mut self, address: &str) -> Result<(), SessionEnd> {
+    /// Handles a request to log in at `address`, by which the control server says that it does not know the node.
+    ///
+    /// # Errors
+    /// Those of [`Self::log_in`].
+    pub async fn handle_login_request(&mut self, address: &str) -> Result<(), SessionEnd> {
         if !self.login.has_key() {
             tracing::warn!(address, "no auth key is set: log this node in with a browser, or set auth_key");
             self.needs_login("no auth key is set; the log names an address to log in with a browser");
@@ -96,8 +104,11 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// A message of the control server while a login is under way is a refusal.
-    pub fn refused(&mut self, message: &str) -> Result<(), SessionEnd> {
+    /// Handles an error message; one of the control server while a login is under way is a refusal.
+    ///
+    /// # Errors
+    /// An exit reason when the key is refused before the daemon was ever ready.
+    pub fn handle_error_message(&mut self, message: &str) -> Result<(), SessionEnd> {
         let message = self.login.redact(message.trim());
         if message.contains("no-logs-no-support") {
             self.needs_login("the tailnet requires logs of its nodes: set log_upload = true");
@@ -109,15 +120,15 @@ impl Session<'_> {
         }
         let reason = format!(
             "the control server refused the auth key: {message}; create a new key and put it where {} comes from",
-            self.login.origin()
+            self.login.key_origin()
         );
-        if self.login.key_ends().is_some_and(|ends| ends <= Instant::now()) {
+        if self.login.key_expires_at().is_some_and(|expires_at| expires_at <= Instant::now()) {
             self.retry_login(
                 "the key made for this login expired before the control server was asked; making a new one",
             );
             return Ok(());
         }
-        if !self.standing.ever_ready {
+        if !self.record.ever_ready {
             return Err(ExitReason::KeyRefused(reason).into());
         }
         self.retry_login(&reason);

@@ -1,10 +1,11 @@
-//! One session with a running tailscaled: join, then follow what it says, notice when it hangs, when a login is
-//! needed again, and when the control server has forgotten the node.
+//! One session with a running tailscaled: joins the tailnet, then follows what tailscaled says.
+//!
+//! The session notices when tailscaled hangs, when a login is needed again, and when the control server has forgotten the node.
 
-pub(crate) mod inquiry;
 pub(crate) mod login;
 pub(crate) mod preferences;
 pub(crate) mod state;
+pub(crate) mod verification;
 pub(crate) mod verify;
 
 use std::convert::Infallible;
@@ -16,39 +17,39 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::state::Phase;
 use crate::tailscaled::calls::Calls;
-use crate::tailscaled::events::Reports;
+use crate::tailscaled::events::EventSender;
 use crate::tailscaled::local_api::ipn_bus::{Notice, TailscaledState};
 use crate::tailscaled::local_api::{LocalApi, LocalApiError};
 use crate::tailscaled::path::control_probe::ControlProbe;
 use crate::tailscaled::path::health::PathHealth;
 use crate::tailscaled::path::rebind::Rebinder;
 use crate::tailscaled::path::timeout::within;
-use crate::tailscaled::session::preferences::Login;
+use crate::tailscaled::session::preferences::LoginOptions;
 use crate::tailscaled::session::state::{LISTEN_TIMEOUT, NodeRecord, Progress, SessionEnd};
 
 /// How often tailscaled is asked whether it still answers.
 const ALIVE_EVERY: Duration = Duration::from_secs(2);
-/// From its login to its relay tailscaled takes less than 1 s. Where it loses its relay in a login again (seen once in 40
-/// on a busy machine), it does not look for one by itself.
-const JOINING: Duration = Duration::from_secs(5);
+/// How long tailscaled may be joining before it is to rebind. From its login to its relay it takes less than 1 s. Where it
+/// loses its relay in a login again (seen once in 40 on a busy machine), it does not look for one by itself.
+const JOIN_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The session.
+/// A session, and what it works with.
 pub struct Session<'a> {
     pub api: &'a LocalApi,
     pub calls: &'a Calls,
-    pub login: &'a Login,
+    pub login: &'a LoginOptions,
     pub path: &'a PathHealth,
-    pub thaw: &'a Rebinder,
-    pub reports: &'a Reports,
-    pub control: &'a ControlProbe,
+    pub rebinder: &'a Rebinder,
+    pub events: &'a EventSender,
+    pub control_probe: &'a ControlProbe,
     /// Told whether a login is under way.
     pub login_pending: &'a watch::Sender<bool>,
-    pub standing: &'a mut NodeRecord,
+    pub record: &'a mut NodeRecord,
     pub progress: Progress,
 }
 
 impl Session<'_> {
-    /// Runs until tailscaled cannot be worked with any more.
+    /// Runs until tailscaled ends, hangs or cannot join, and returns why.
     pub async fn run(&mut self) -> SessionEnd {
         match self.follow().await {
             Ok(never) => match never {},
@@ -57,30 +58,30 @@ impl Session<'_> {
     }
 
     async fn follow(&mut self) -> Result<Infallible, SessionEnd> {
-        let mut unmended = self.thaw.unmended();
+        let mut rebind_failures = self.rebinder.failures();
         self.wait_until_listening().await?;
         let (bus, ()) = tokio::join!(self.api.watch(), self.calls.begin());
         let mut bus = bus?;
-        if self.standing.known {
+        if self.record.known {
             self.progress.resumed = true;
-            self.api.start(&self.login.resume()).await?;
+            self.api.start(&self.login.without_key()).await?;
         } else {
             self.log_in().await?;
         }
         if !self.progress.needs_login {
-            self.reports.send(Phase::Starting, "joining the tailnet");
+            self.events.send(Phase::Starting, "joining the tailnet");
         }
-        let mut silence = pin!(silence(self.api));
+        let mut silence = pin!(until_silent(self.api));
         loop {
             tokio::select! {
-                notice = bus.next() => self.heed(&notice.ok_or(SessionEnd::Closed)?).await?,
-                () = self.path.suspect() => self.suspect().await?,
-                () = self.path.next_answer(), if self.progress.is_in_doubt() => self.answered(),
-                () = due(self.progress.verification.next()) => self.verify().await?,
+                notice = bus.next() => self.handle_notice(&notice.ok_or(SessionEnd::Closed)?).await?,
+                () = self.path.suspect() => self.verify_suspect_path().await?,
+                () = self.path.next_answer(), if self.progress.can_be_verified_by_dial() => self.verified_by_dial(),
+                () = due(self.progress.verification.next_check()) => self.check_verification().await?,
                 () = due(self.progress.retry_at) => self.log_in().await?,
-                () = due(self.progress.nudge_at) => self.nudge().await?,
-                () = due(self.progress.key_ends) => self.log_in().await?,
-                Ok(()) = unmended.changed() => return Err(SessionEnd::LostInFreeze),
+                () = due(self.progress.rebind_at) => self.rebind_while_joining().await?,
+                () = due(self.progress.key_expires_at) => self.log_in().await?,
+                Ok(()) = rebind_failures.changed() => return Err(SessionEnd::OfflineAfterFreeze),
                 () = &mut silence => return Err(SessionEnd::Hangs),
             }
         }
@@ -91,62 +92,63 @@ impl Session<'_> {
         within(LISTEN_TIMEOUT, pin!(listening)).await.ok_or(SessionEnd::NotListening)
     }
 
-    async fn heed(&mut self, notice: &Notice) -> Result<(), SessionEnd> {
+    async fn handle_notice(&mut self, notice: &Notice) -> Result<(), SessionEnd> {
         if let Some(impairments) = notice.impairments() {
             self.progress.impairments = self.login.redact(&impairments);
             self.report_impairments();
         }
         if let Some(message) = &notice.err_message {
-            self.refused(message)?;
+            self.handle_error_message(message)?;
         }
         if let Some(address) = notice.login_address() {
-            self.asked_for_a_login(address).await?;
+            self.handle_login_request(address).await?;
         }
         match notice.state() {
-            Some(state) => self.enter(state).await,
+            Some(state) => self.handle_state(state).await,
             None => Ok(()),
         }
     }
 
-    async fn enter(&mut self, state: TailscaledState) -> Result<(), SessionEnd> {
+    async fn handle_state(&mut self, state: TailscaledState) -> Result<(), SessionEnd> {
         tracing::debug!(?state, "tailscaled");
         self.progress.running = state == TailscaledState::Running;
-        self.progress.nudge_at = (state == TailscaledState::Starting).then(|| Instant::now() + JOINING);
-        self.progress.nudged = 0;
+        self.progress.rebind_at = (state == TailscaledState::Starting).then(|| Instant::now() + JOIN_TIMEOUT);
+        self.progress.rebinds = 0;
         // While a verification is under way tailscaled repeats the states of before.
         let settled = !self.progress.verification.is_under_way();
         match state {
-            TailscaledState::Running if settled && self.progress.resumed => self.resumed(),
+            TailscaledState::Running if settled && self.progress.resumed => self.verify_resumed_node(),
             TailscaledState::Running if settled => self.ready(),
             // A login under way has come to its end with it, good or not yet known.
             TailscaledState::Starting if settled => {
                 self.progress.ready = false;
                 self.progress.needs_login = false;
-                self.reports.send(Phase::Starting, "joining the tailnet");
+                self.events.send(Phase::Starting, "joining the tailnet");
             }
             TailscaledState::NeedsLogin if !self.progress.login_pending => {
                 self.needs_login("the control server wants a new login: the node was removed or has expired");
                 self.log_in().await?;
             }
             TailscaledState::NeedsMachineAuth => {
-                self.progress.key_ends = None;
+                self.progress.key_expires_at = None;
                 self.needs_login("the node waits for approval by an administrator of the tailnet");
             }
             TailscaledState::Stopped => {
                 self.progress.ready = false;
-                self.reports.send(Phase::Starting, "tailscaled was told to stop; it is told to go on");
-                self.api.start(&self.login.resume()).await?;
+                self.events.send(Phase::Starting, "tailscaled was told to stop; it is told to go on");
+                self.api.start(&self.login.without_key()).await?;
             }
             _ => {}
         }
         Ok(())
     }
 
-    /// Ever more rarely: where the network is slow, looking anew undoes what was reached.
-    async fn nudge(&mut self) -> Result<(), SessionEnd> {
+    /// Has tailscaled rebind while it is joining. The pauses double: where the network is slow, a rebind undoes what was
+    /// reached.
+    async fn rebind_while_joining(&mut self) -> Result<(), SessionEnd> {
         tracing::debug!("tailscaled is still joining: it is to look for its relay anew");
-        self.progress.nudged += 1;
-        self.progress.nudge_at = Some(Instant::now() + JOINING * 2_u32.pow(self.progress.nudged.min(5)));
+        self.progress.rebinds += 1;
+        self.progress.rebind_at = Some(Instant::now() + JOIN_TIMEOUT * 2_u32.pow(self.progress.rebinds.min(5)));
         match self.api.rebind().await {
             // A tailscaled that was built without this call joins without it.
             Err(LocalApiError::Refused { .. }) => Ok(()),
@@ -154,6 +156,7 @@ impl Session<'_> {
         }
     }
 
+    /// Publishes that the node has joined.
     fn ready(&mut self) {
         self.login_pending.send_replace(false);
         self.progress.resumed = false;
@@ -161,24 +164,26 @@ impl Session<'_> {
         self.progress.login_pending = false;
         self.progress.failed_logins = 0;
         self.progress.retry_at = None;
-        self.progress.key_ends = None;
+        self.progress.key_expires_at = None;
         self.progress.ready = true;
         self.progress.was_ready = true;
-        self.standing.known = true;
-        self.standing.ever_ready = true;
-        self.reports.send(Phase::Ready, "joined the tailnet");
+        self.record.known = true;
+        self.record.ever_ready = true;
+        self.events.send(Phase::Ready, "joined the tailnet");
     }
 
-    /// While not ready, what tailscaled finds wrong is the reason.
+    /// Publishes what tailscaled finds wrong, as the reason why the node is not ready.
     fn report_impairments(&self) {
-        let waits = !self.progress.ready && !self.progress.needs_login && !self.progress.verification.is_under_way();
-        if waits && !self.progress.impairments.is_empty() {
+        let is_joining =
+            !self.progress.ready && !self.progress.needs_login && !self.progress.verification.is_under_way();
+        if is_joining && !self.progress.impairments.is_empty() {
             let hint = "check control_url, ca_file, DNS and the network";
-            self.reports.send(Phase::Starting, &format!("joining the tailnet: {}; {hint}", self.progress.impairments));
+            self.events.send(Phase::Starting, &format!("joining the tailnet: {}; {hint}", self.progress.impairments));
         }
     }
 }
 
+/// Waits until `at`; for ever when it is `None`.
 async fn due(at: Option<Instant>) {
     match at {
         Some(at) => sleep_until(at).await,
@@ -186,8 +191,8 @@ async fn due(at: Option<Instant>) {
     }
 }
 
-/// Ends when tailscaled stops answering.
-async fn silence(api: &LocalApi) {
+/// Waits until tailscaled stops answering.
+async fn until_silent(api: &LocalApi) {
     loop {
         sleep(ALIVE_EVERY).await;
         if matches!(api.status(false).await, Err(LocalApiError::Silent)) {

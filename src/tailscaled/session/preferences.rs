@@ -1,5 +1,6 @@
-//! What tailscaled is told when it starts: preferences, and where a login is needed the auth key, fetched from its
-//! source each time.
+//! The options of LocalAPI's `start`: preferences, and where a login is needed the auth key.
+//!
+//! The key is fetched from its source each time.
 
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -13,44 +14,48 @@ use crate::tailscaled::exit_node::watch::ChosenExitNode;
 /// The node's preferences (`ipn.Prefs`).
 #[derive(Clone, Debug, Default)]
 pub struct Preferences {
-    /// Empty for Tailscale's own.
+    /// URL of the control server; empty for Tailscale's own.
     pub control_url: String,
     pub hostname: String,
     pub tags: Vec<String>,
-    /// Subnets that other nodes advertise are used.
+    /// Whether subnets that other nodes advertise are used.
     pub accept_routes: bool,
-    /// The tailnet's DNS configuration is used.
+    /// Whether the tailnet's DNS configuration is used.
     pub accept_dns: bool,
-    /// What comes in is blocked.
+    /// Whether incoming connections are blocked.
     pub shields_up: bool,
     pub advertise_routes: Vec<String>,
     pub exit_node: ChosenExitNode,
 }
 
-/// Builds the options of LocalAPI `start`.
+/// Builds the options of LocalAPI's `start`.
 #[derive(Clone)]
-pub struct Login {
+pub struct LoginOptions {
     preferences: Preferences,
     keys: Option<AuthKeys>,
     redactor: Redactor,
 }
 
-impl Login {
+impl LoginOptions {
+    /// Options with `preferences`, and for logins with keys of `keys`. `redactor` knows what must not be logged.
     pub fn new(preferences: Preferences, keys: Option<AuthKeys>, redactor: Redactor) -> Self {
         Self { preferences, keys, redactor }
     }
 
-    /// For a node that the control server knows.
-    pub fn resume(&self) -> SecretJson {
-        SecretJson::new(self.known())
+    /// Options for a node that the control server knows.
+    pub fn without_key(&self) -> SecretJson {
+        SecretJson::new(self.update())
     }
 
-    /// For a new login. Without a key tailscaled asks for one in a browser.
-    pub async fn fresh(&self) -> Result<SecretJson, KeyError> {
-        let Some(keys) = &self.keys else { return Ok(self.resume()) };
+    /// Options for a new login, with a new key of the source. Where no source is set tailscaled asks for a login in a browser.
+    ///
+    /// # Errors
+    /// When the source has no key now.
+    pub async fn with_new_key(&self) -> Result<SecretJson, KeyError> {
+        let Some(keys) = &self.keys else { return Ok(self.without_key()) };
         let key = keys.fresh().await?;
         // After the key is there: whether it carries the tags decides what the node asks for.
-        let mut options = self.known();
+        let mut options = self.update();
         options["AuthKey"] = key.expose().into();
         // Otherwise a node that was known registers twice: with its old key as soon as it is started, and with a new one
         // when it is told to log in. At times the first comes last, and the control server knows the node by the old one.
@@ -58,31 +63,32 @@ impl Login {
         Ok(SecretJson::new(options))
     }
 
+    /// Whether a source of keys is set.
     pub fn has_key(&self) -> bool {
         self.keys.is_some()
     }
 
-    /// Where the key comes from, when getting one takes time.
-    pub fn far_origin(&self) -> Option<String> {
+    /// Description of the key's source, when getting a key takes time.
+    pub fn remote_key_origin(&self) -> Option<String> {
         self.keys.as_ref().filter(|keys| keys.is_remote()).map(AuthKeys::origin)
     }
 
-    /// When the key of the login under way can no longer be used, where it was made for it alone.
-    pub fn key_ends(&self) -> Option<Instant> {
+    /// When the key of the login under way expires, where it was made for this login alone.
+    pub fn key_expires_at(&self) -> Option<Instant> {
         self.keys.as_ref().and_then(AuthKeys::ends)
     }
 
-    /// Where a new key is to be put.
-    pub fn origin(&self) -> String {
+    /// Description of the place where a new key is to be put.
+    pub fn key_origin(&self) -> String {
         self.keys.as_ref().map_or_else(|| "auth_key".to_owned(), AuthKeys::origin)
     }
 
-    /// Without secrets that a text of others may hold.
+    /// Replaces secrets in `text`.
     pub fn redact(&self, text: &str) -> String {
         self.redactor.redact(text)
     }
 
-    fn known(&self) -> Value {
+    fn update(&self) -> Value {
         json!({ "UpdatePrefs": self.preferences() })
     }
 
@@ -90,7 +96,7 @@ impl Login {
         let wanted = &self.preferences;
         // Headscale refuses a node that asks for tags with a key; a key that was made with tags has them anyway.
         let tags = if self.keys.as_ref().is_some_and(AuthKeys::carry_tags) { &[][..] } else { &wanted.tags };
-        // They replace all that there were: what is not here is at its zero value.
+        // These replace all preferences of before: what is not here gets its zero value.
         json!({
             "ControlURL": wanted.control_url,
             "Hostname": wanted.hostname,
@@ -113,7 +119,7 @@ mod tests {
     use crate::environment::Environment;
     use crate::secret::{Secret, SecretSource};
 
-    fn login(source: SecretSource) -> Login {
+    fn login(source: SecretSource) -> LoginOptions {
         let preferences =
             Preferences { control_url: "https://h.example".into(), hostname: "app".into(), ..Preferences::default() };
         let surroundings = KeyContext {
@@ -128,12 +134,12 @@ mod tests {
             redactor: Redactor::default(),
         };
         let keys = AuthKeys::new(AuthSource::Key(source), surroundings);
-        Login::new(preferences, Some(keys), Redactor::default())
+        LoginOptions::new(preferences, Some(keys), Redactor::default())
     }
 
     #[test]
     fn a_known_node_resumes_without_a_key() {
-        let options = login(SecretSource::Inline(Secret::new("k"))).resume();
+        let options = login(SecretSource::Inline(Secret::new("k"))).without_key();
         assert!(options.expose().get("AuthKey").is_none());
         assert_eq!(options.expose()["UpdatePrefs"]["Hostname"], "app");
     }
@@ -143,10 +149,10 @@ mod tests {
         let file = std::env::temp_dir().join(format!("tetherd-login-{}", std::process::id()));
         std::fs::write(&file, "first\n").expect("written");
         let login = login(SecretSource::File(file.clone()));
-        assert_eq!(login.fresh().await.expect("is read").expose()["AuthKey"], "first");
+        assert_eq!(login.with_new_key().await.expect("is read").expose()["AuthKey"], "first");
         std::fs::write(&file, "second").expect("written");
-        assert_eq!(login.fresh().await.expect("is read").expose()["AuthKey"], "second");
+        assert_eq!(login.with_new_key().await.expect("is read").expose()["AuthKey"], "second");
         std::fs::remove_file(file).expect("removed");
-        assert!(login.fresh().await.is_err());
+        assert!(login.with_new_key().await.is_err());
     }
 }

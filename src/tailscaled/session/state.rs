@@ -1,4 +1,4 @@
-//! What a session knows of the node: how far it has come, what outlives it, and why it ended.
+//! State of the node: a session's progress, what outlives the session, and why it ended.
 
 use std::time::Duration;
 
@@ -6,29 +6,30 @@ use tokio::time::Instant;
 
 use crate::exit_reason::ExitReason;
 use crate::tailscaled::local_api::{ANSWER_TIMEOUT, LocalApiError};
-use crate::tailscaled::session::verify::Verification;
+use crate::tailscaled::session::verification::Verification;
 
-/// tailscaled that does not listen after this time hangs.
+/// How long tailscaled may take until it listens; after that it hangs.
 pub const LISTEN_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What outlives a session: kept by the keeper from one run of tailscaled to the next.
+/// What the keeper remembers of the node from one run of tailscaled to the next.
 #[derive(Debug, Default)]
 pub struct NodeRecord {
-    /// The control server knows this node: no key is needed.
+    /// Whether the control server knows this node, so that no key is needed.
     pub known: bool,
-    /// The daemon was ready at least once in its life.
+    /// Whether the daemon was ready at least once in its life.
     pub ever_ready: bool,
-    /// The control server was asked to take the node in.
-    pub login_asked: bool,
+    /// Whether the control server was asked to take the node in.
+    pub login_requested: bool,
 }
 
 impl NodeRecord {
+    /// Whether the node may be in the tailnet, so that it has to be logged out.
     pub fn may_be_in_the_tailnet(&self) -> bool {
-        self.known || self.login_asked
+        self.known || self.login_requested
     }
 }
 
-/// Why a session ended that nobody stopped.
+/// Why a session ended by itself.
 #[derive(Debug, thiserror::Error)]
 pub enum SessionEnd {
     #[error("{0}")]
@@ -40,35 +41,38 @@ pub enum SessionEnd {
     #[error("tailscaled hangs: it did not answer within {} s", ANSWER_TIMEOUT.as_secs())]
     Hangs,
     #[error("tailscaled did not find back into the tailnet after the container was frozen")]
-    LostInFreeze,
+    OfflineAfterFreeze,
     #[error(transparent)]
     ExitReason(#[from] ExitReason),
 }
 
-/// How far this session has come.
+/// Progress of one session.
 #[derive(Debug, Default)]
 pub struct Progress {
     pub was_ready: bool,
     pub ready: bool,
     pub running: bool,
-    /// The node was known when this session began, and the control server was not heard since.
+    /// Whether the node was known when this session began, and the control server has not been heard since.
     pub resumed: bool,
     pub needs_login: bool,
     pub login_pending: bool,
     pub failed_logins: u32,
+    /// When the next login is due.
     pub retry_at: Option<Instant>,
-    /// When tailscaled has been joining for too long.
-    pub nudge_at: Option<Instant>,
-    pub nudged: u32,
-    /// When the key of the login under way is over.
-    pub key_ends: Option<Instant>,
+    /// When tailscaled has been joining for too long and is to rebind.
+    pub rebind_at: Option<Instant>,
+    /// Rebinds since tailscaled began to join.
+    pub rebinds: u32,
+    /// When the key of the login under way expires.
+    pub key_expires_at: Option<Instant>,
     pub verification: Verification,
+    /// What tailscaled finds wrong with its connections; empty when nothing is.
     pub impairments: String,
 }
 
 impl Progress {
-    /// The path is being verified, and a dial that is answered settles it.
-    pub fn is_in_doubt(&self) -> bool {
+    /// Whether the node is being verified in such a way that a dial that is answered proves it.
+    pub fn can_be_verified_by_dial(&self) -> bool {
         self.verification.is_under_way() && !self.login_pending
     }
 }

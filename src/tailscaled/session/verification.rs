@@ -1,73 +1,81 @@
-//! Whether the control server still knows the node: asked when no dial is answered, and after a new login.
+//! When to check whether the control server still knows the node, and what a check means.
+//!
+//! A verification begins when no dial is answered, and after a new login.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// A known node is online again 0.3 s after it was asked for; after this time there is doubt.
-const DOUBTFUL_AFTER: Duration = Duration::from_secs(3);
+/// How long a verification may take before it is overdue. A known node is online again after 0.3 s.
+const OVERDUE_AFTER: Duration = Duration::from_secs(3);
+/// Pause between two checks.
 const CHECK_EVERY: Duration = Duration::from_millis(50);
-const CHECK_EVERY_IN_DOUBT: Duration = Duration::from_secs(1);
-/// A target that is gone makes the path suspect again and again; asking costs the control server something.
+/// Pause between two checks once the verification is overdue.
+const CHECK_EVERY_OVERDUE: Duration = Duration::from_secs(1);
+/// Pause between two verifications: a target that is gone makes the path suspect again and again, and asking costs the control
+/// server something.
 const PAUSE: Duration = Duration::from_secs(10);
 
-/// What a check found.
+/// Result of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// The control server has the node online.
-    Known,
-    /// Not yet.
-    Open,
-    /// Not within a sensible time, and nothing else was heard either.
-    Doubtful,
+    Online,
+    /// The control server does not have the node online yet, or no verification is under way.
+    Pending,
+    /// The control server has not had the node online within 3 s.
+    Overdue,
 }
 
-/// One verification after the other.
+/// The verification that is under way, if there is one, and when the last one ended.
 #[derive(Debug, Default)]
 pub struct Verification {
-    begun: Option<Instant>,
-    next: Option<Instant>,
-    ended: Option<Instant>,
+    began_at: Option<Instant>,
+    next_check: Option<Instant>,
+    ended_at: Option<Instant>,
 }
 
 impl Verification {
-    /// Whether the last one is long enough ago.
+    /// Whether no verification is under way and the last one ended long enough ago.
     pub fn may_begin(&self) -> bool {
-        !self.is_under_way() && self.ended.is_none_or(|ended| ended.elapsed() >= PAUSE)
+        !self.is_under_way() && self.ended_at.is_none_or(|ended| ended.elapsed() >= PAUSE)
     }
 
+    /// Whether a verification is under way.
     pub fn is_under_way(&self) -> bool {
-        self.begun.is_some()
+        self.began_at.is_some()
     }
 
+    /// Begins a verification.
     pub fn begin(&mut self) {
         let now = Instant::now();
-        self.begun = Some(now);
-        self.next = Some(now + CHECK_EVERY);
+        self.began_at = Some(now);
+        self.next_check = Some(now + CHECK_EVERY);
     }
 
-    /// When the next check is due.
-    pub fn next(&self) -> Option<Instant> {
-        self.next
+    /// When the next check is due; `None` when no verification is under way.
+    pub fn next_check(&self) -> Option<Instant> {
+        self.next_check
     }
 
+    /// Ends the verification that is under way, if there is one.
     pub fn end(&mut self) {
-        if self.begun.take().is_some() {
-            self.ended = Some(Instant::now());
+        if self.began_at.take().is_some() {
+            self.ended_at = Some(Instant::now());
         }
-        self.next = None;
+        self.next_check = None;
     }
 
-    /// Takes in whether the node is online now.
-    pub fn judge(&mut self, online: bool) -> Verdict {
-        let Some(begun) = self.begun else { return Verdict::Open };
+    /// Takes the result of a check: whether the control server has the node `online` now. Ends the verification if it has.
+    pub fn check(&mut self, online: bool) -> Verdict {
+        let Some(began_at) = self.began_at else { return Verdict::Pending };
         if online {
             self.end();
-            return Verdict::Known;
+            return Verdict::Online;
         }
-        let doubtful = begun.elapsed() >= DOUBTFUL_AFTER;
-        self.next = Some(Instant::now() + if doubtful { CHECK_EVERY_IN_DOUBT } else { CHECK_EVERY });
-        if doubtful { Verdict::Doubtful } else { Verdict::Open }
+        let overdue = began_at.elapsed() >= OVERDUE_AFTER;
+        self.next_check = Some(Instant::now() + if overdue { CHECK_EVERY_OVERDUE } else { CHECK_EVERY });
+        if overdue { Verdict::Overdue } else { Verdict::Pending }
     }
 }
 
@@ -81,9 +89,9 @@ mod tests {
         let mut verification = Verification::default();
         assert!(verification.may_begin());
         verification.begin();
-        assert_eq!(verification.judge(false), Verdict::Open);
-        assert_eq!(verification.judge(true), Verdict::Known);
-        assert!(!verification.is_under_way() && verification.next().is_none());
+        assert_eq!(verification.check(false), Verdict::Pending);
+        assert_eq!(verification.check(true), Verdict::Online);
+        assert!(!verification.is_under_way() && verification.next_check().is_none());
         assert!(!verification.may_begin());
         advance(PAUSE).await;
         assert!(verification.may_begin());
@@ -93,9 +101,9 @@ mod tests {
     async fn a_node_that_stays_offline_is_doubtful_and_checked_on() {
         let mut verification = Verification::default();
         verification.begin();
-        advance(DOUBTFUL_AFTER).await;
-        assert_eq!(verification.judge(false), Verdict::Doubtful);
-        assert!(verification.is_under_way() && verification.next().is_some());
-        assert_eq!(verification.judge(true), Verdict::Known);
+        advance(OVERDUE_AFTER).await;
+        assert_eq!(verification.check(false), Verdict::Overdue);
+        assert!(verification.is_under_way() && verification.next_check().is_some());
+        assert_eq!(verification.check(true), Verdict::Online);
     }
 }

@@ -1,22 +1,27 @@
-//! Where the node stands is asked of the control server when the path is silent, or tailscaled came back with what it
-//! knew before: tailscaled itself would go on saying Running.
+//! Asks the control server whether it still knows the node.
+//!
+//! Done when no dial is answered, or when tailscaled came back with what it knew before: tailscaled itself would go on saying
+//! Running.
 
 use crate::tailscaled::local_api::LocalApiError;
 use crate::tailscaled::session::Session;
 use crate::tailscaled::session::state::SessionEnd;
-use crate::tailscaled::session::verify::Verdict;
+use crate::tailscaled::session::verification::Verdict;
 
 impl Session<'_> {
-    /// tailscaled is back with the network map of before, though the control server may not have been heard: dials make
-    /// sense, readiness waits for a word.
-    pub fn resumed(&mut self) {
+    /// Begins to verify a node that is running with the network map of before. Dials make sense; readiness waits for the
+    /// control server.
+    pub fn verify_resumed_node(&mut self) {
         self.progress.verification.begin();
-        self.reports.send_doubt("back as the same node; waiting for the control server's word");
+        self.events.send_unverified("back as the same node; waiting for the control server's word");
     }
 
-    /// No dial is answered. tailscaled would go on saying Running; told to start again it asks the control server
-    /// where the node stands. A known node is online again within 0.3 s, and its connections live on.
-    pub async fn suspect(&mut self) -> Result<(), SessionEnd> {
+    /// Begins to verify the node when no dial is answered. Told to start again, tailscaled asks the control server about the
+    /// node. A known node is online again within 0.3 s, and its connections live on.
+    ///
+    /// # Errors
+    /// When tailscaled does not answer, or refuses.
+    pub async fn verify_suspect_path(&mut self) -> Result<(), SessionEnd> {
         if !self.progress.ready || !self.progress.verification.may_begin() {
             return Ok(());
         }
@@ -24,23 +29,27 @@ impl Session<'_> {
         let online = self.is_online().await?;
         self.progress.verification.begin();
         // Where it cannot be reached, asking would cost the connections that still work.
-        if online && self.control.is_reachable().await {
-            self.api.start(&self.login.resume()).await?;
+        if online && self.control_probe.is_reachable().await {
+            self.api.start(&self.login.without_key()).await?;
         }
         Ok(())
     }
 
-    pub async fn verify(&mut self) -> Result<(), SessionEnd> {
+    /// Makes the check that is due.
+    ///
+    /// # Errors
+    /// [`SessionEnd::OfflineAfterFreeze`] when tailscaled has to be restarted; those of LocalAPI.
+    pub async fn check_verification(&mut self) -> Result<(), SessionEnd> {
         let online = self.is_online().await?;
-        match self.progress.verification.judge(online) {
-            Verdict::Known if self.progress.running => self.ready(),
+        match self.progress.verification.check(online) {
+            Verdict::Online if self.progress.running => self.ready(),
             // The control server is there, and tailscaled does not get through to it.
-            Verdict::Doubtful if self.path.take_unproven() && self.control.is_reachable().await => {
-                return Err(SessionEnd::LostInFreeze);
+            Verdict::Overdue if self.path.take_unproven() && self.control_probe.is_reachable().await => {
+                return Err(SessionEnd::OfflineAfterFreeze);
             }
-            Verdict::Doubtful if !self.progress.login_pending => {
+            Verdict::Overdue if !self.progress.login_pending => {
                 self.progress.ready = false;
-                self.reports.send_doubt("no dial is answered and the control server cannot be reached");
+                self.events.send_unverified("no dial is answered and the control server cannot be reached");
             }
             _ => {}
         }
@@ -52,8 +61,8 @@ impl Session<'_> {
         Ok(self.api.status(false).await?.node.is_some_and(|node| node.online))
     }
 
-    /// A dial was answered while the path was in doubt.
-    pub fn answered(&mut self) {
+    /// Ends the verification, since a dial was answered.
+    pub fn verified_by_dial(&mut self) {
         self.progress.verification.end();
         self.ready();
     }
