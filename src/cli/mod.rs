@@ -23,12 +23,12 @@ use crate::cli::output::say;
 use crate::config::Config;
 use crate::config::settings::Settings;
 use crate::config::types::enums::OnFailure;
-use crate::daemon::DaemonContext;
+use crate::daemon::context::DaemonContext;
 use crate::daemon::exec::command::CommandSpec;
 use crate::daemon::signals::Signals;
 use crate::environment::Environment;
 use crate::exit_reason::ExitReason;
-use crate::memory::budget::{Share, Sharing};
+use crate::memory::budget::{MemoryBudget, Sharing};
 use crate::memory::cgroup::CgroupMemory;
 use crate::platform::life::Platform;
 use crate::process::child::SoftLimits;
@@ -58,14 +58,14 @@ pub fn main() -> ExitCode {
         _ => Signals::none(),
     };
     let memory = memory(&arguments.command);
-    let share = memory.as_ref().and_then(|(groups, sharing)| Some(Share::of(groups.limit()?, *sharing)));
+    let share = memory.as_ref().and_then(MemoryBudget::share);
     let config = config::load_within(share, &environment, arguments.config.as_deref(), &arguments.flags);
-    let surroundings = DaemonContext { runtime: config.runtime, environment: &environment, memory };
+    let context = DaemonContext { runtime: config.runtime, environment: &environment, memory };
     match &arguments.command {
         Command::Version => version(&config, &environment),
         Command::Check => check::run_check(&config, &environment),
-        Command::Run => run(&config, surroundings, signals),
-        Command::Exec(words) => exec(&config, surroundings, inherited, words, signals),
+        Command::Run => run(&config, &context, signals),
+        Command::Exec(words) => exec(&config, &context, inherited, words, signals),
         Command::Env(form) => {
             let result =
                 settings(&config).and_then(|settings| env::run_env(settings, config.runtime, &environment, *form));
@@ -76,7 +76,7 @@ pub fn main() -> ExitCode {
 }
 
 /// What bounds memory, and who else needs of it, where the command is one that needs to know.
-fn memory(command: &Command) -> Option<(CgroupMemory, Sharing)> {
+fn memory(command: &Command) -> Option<MemoryBudget> {
     let with_application = match command {
         Command::Exec(_) => true,
         Command::Run | Command::Check => false,
@@ -86,16 +86,16 @@ fn memory(command: &Command) -> Option<(CgroupMemory, Sharing)> {
     };
     let groups = CgroupMemory::of_this_process()?;
     let shares = with_application || groups.shares_the_limit();
-    Some((groups, if shares { Sharing::WithApplication } else { Sharing::Alone }))
+    Some(MemoryBudget { groups, sharing: if shares { Sharing::WithApplication } else { Sharing::Alone } })
 }
 
-fn run(config: &Config, surroundings: DaemonContext<'_>, signals: Result<Signals, ExitReason>) -> ExitCode {
+fn run(config: &Config, context: &DaemonContext<'_>, signals: Result<Signals, ExitReason>) -> ExitCode {
     let program = std::env::args().next().unwrap_or_default();
     let outlasts = config.lambda_on_failure == OnFailure::Continue;
-    let platform = Platform::of(surroundings.runtime, surroundings.environment, &program, outlasts);
+    let platform = Platform::of(context.runtime, context.environment, &program, outlasts);
     let result = signals.and_then(|signals| {
         let settings = prepared(config)?;
-        daemon::run(settings, surroundings, signals, &platform)
+        daemon::run(settings, context, signals, &platform)
     });
     let failure = result.as_ref().err().cloned();
     let code = end(config, result.map(|()| 0));
@@ -111,7 +111,7 @@ fn run(config: &Config, surroundings: DaemonContext<'_>, signals: Result<Signals
 
 fn exec(
     config: &Config,
-    surroundings: DaemonContext<'_>,
+    context: &DaemonContext<'_>,
     inherited: Vec<(OsString, OsString)>,
     words: &[OsString],
     signals: Result<Signals, ExitReason>,
@@ -128,10 +128,10 @@ fn exec(
             program: program.clone(),
             arguments: arguments.to_vec(),
             environment: inherited,
-            direct: surroundings.runtime.direct_hosts(surroundings.environment),
+            direct: context.runtime.direct_hosts(context.environment),
             limits,
         };
-        daemon::exec(settings, surroundings, signals, job)
+        daemon::exec(settings, context, signals, job)
     });
     end(config, result)
 }

@@ -34,7 +34,7 @@ pub struct StatusSource {
     pub counters: Counters,
     pub proxy: Arc<Proxy<Dialer>>,
     pub restarts: Arc<AtomicU64>,
-    pub thaw: Rebinder,
+    pub rebinder: Rebinder,
     pub max_connections: usize,
     pub key_expiry: KeyExpiry,
     /// As soon as it is known.
@@ -67,7 +67,7 @@ impl Inspect for StatusSource {
         let expiry = status.as_ref().and_then(|status| status.node.as_ref()?.key_expiry.as_deref());
         let found = Found {
             restarts: self.restarts.load(Ordering::Relaxed),
-            thaws: self.thaw.count(),
+            thaws: self.rebinder.count(),
             node_key_expiry: expiry.and_then(expiry_of),
             tailscaled_version: status.map(|status| status.version),
             max_connections: self.max_connections,
