@@ -1,5 +1,5 @@
-//! The command line: reads it, loads the configuration, runs one command, and turns its end into an exit code and
-//! one last line.
+//! The command line: reads it, loads the configuration and runs one command.
+//! The end of the command becomes an exit code and one last line.
 
 pub(crate) mod args;
 pub(crate) mod check;
@@ -41,11 +41,11 @@ pub fn main() -> ExitCode {
     let text = |bytes: &OsString| bytes.to_string_lossy().into_owned();
     let environment: Environment = inherited.iter().map(|(name, value)| (text(name), text(value))).collect();
     let mut words = std::env::args_os().skip(1);
-    if let Some(program) = words.next().filter(|first| exec_wrapper::is_meant(first)) {
+    if let Some(program) = words.next().filter(|first| exec_wrapper::is_program_path(first)) {
         return exec_wrapper::become_program(&program, words, &environment);
     }
     let given: Vec<OsString> = std::env::args_os().collect();
-    scrub_proc::conceal(&given.iter().map(text).collect::<Vec<_>>(), &environment);
+    scrub_proc::scrub(&given.iter().map(text).collect::<Vec<_>>(), &environment);
     let arguments = match args::parse(given) {
         Ok(arguments) => arguments,
         Err(end) => return end,
@@ -54,7 +54,7 @@ pub fn main() -> ExitCode {
     let signals = match arguments.command {
         Command::Run => Signals::to_stop(),
         Command::Exec(_) => Signals::to_pass_on(),
-        // Questions end when they are asked to.
+        // Commands that ask the daemon end by the signal itself.
         _ => Signals::none(),
     };
     let memory = memory(&arguments.command);
@@ -71,11 +71,11 @@ pub fn main() -> ExitCode {
                 settings(&config).and_then(|settings| env::run_env(settings, config.runtime, &environment, *form));
             end(&config, result.map(|()| 0))
         }
-        Command::Wait(_) | Command::Healthcheck | Command::Status { .. } => question(&arguments, &config),
+        Command::Wait(_) | Command::Healthcheck | Command::Status { .. } => query_daemon(&arguments, &config),
     }
 }
 
-/// What bounds memory, and who else needs of it, where the command is one that needs to know.
+/// Finds what limits memory, and who else needs of it. `None` where nothing does, and for commands that need not know.
 fn memory(command: &Command) -> Option<MemoryBudget> {
     let with_application = match command {
         Command::Exec(_) => true,
@@ -84,11 +84,12 @@ fn memory(command: &Command) -> Option<MemoryBudget> {
             return None;
         }
     };
-    let groups = CgroupMemory::of_this_process()?;
-    let shares = with_application || groups.shares_the_limit();
-    Some(MemoryBudget { groups, sharing: if shares { Sharing::WithApplication } else { Sharing::Alone } })
+    let cgroups = CgroupMemory::of_this_process()?;
+    let shares = with_application || cgroups.shares_the_limit();
+    Some(MemoryBudget { cgroups, sharing: if shares { Sharing::WithApplication } else { Sharing::Alone } })
 }
 
+/// Runs the daemon.
 fn run(config: &Config, context: &DaemonContext<'_>, signals: Result<Signals, ExitReason>) -> ExitCode {
     let program = std::env::args().next().unwrap_or_default();
     let outlasts = config.lambda_on_failure == OnFailure::Continue;
@@ -109,6 +110,7 @@ fn run(config: &Config, context: &DaemonContext<'_>, signals: Result<Signals, Ex
     code
 }
 
+/// Runs the daemon and the command that `words` are.
 fn exec(
     config: &Config,
     context: &DaemonContext<'_>,
@@ -136,7 +138,7 @@ fn exec(
     end(config, result)
 }
 
-/// The settings, once logging has started and secrets are kept from core dumps.
+/// Starts logging and keeps secrets from core dumps. Returns the settings, or what is wrong with them.
 fn prepared(config: &Config) -> Result<&Settings, ExitReason> {
     let settings = settings(config)?;
     logging::start(settings.log_level, settings.log_format);
@@ -144,8 +146,9 @@ fn prepared(config: &Config) -> Result<&Settings, ExitReason> {
     Ok(settings)
 }
 
-/// Needs to know where to ask and nothing else: a key file that is gone by now does not make the daemon unhealthy.
-fn question(arguments: &Arguments, config: &Config) -> ExitCode {
+/// Asks the running daemon. Needs its health port and nothing else of the configuration: a key file that is gone by now
+/// does not make the daemon unhealthy.
+fn query_daemon(arguments: &Arguments, config: &Config) -> ExitCode {
     let Some(health) = config.health_listen else {
         return settings(config).map_or_else(|fatal| end(config, Err(fatal)), |_| ExitCode::FAILURE);
     };
@@ -156,10 +159,12 @@ fn question(arguments: &Arguments, config: &Config) -> ExitCode {
     }
 }
 
+/// Returns the settings, or what is wrong with them.
 fn settings(config: &Config) -> Result<&Settings, ExitReason> {
     config.settings.as_ref().map_err(|faults| ExitReason::Configuration(format!("invalid configuration: {faults}")))
 }
 
+/// Shows the versions of tetherd and of the tailscaled that it would run.
 fn version(config: &Config, environment: &Environment) -> ExitCode {
     say(&format!("tetherd {}", env!("CARGO_PKG_VERSION")));
     let configured = config.settings.as_ref().ok().and_then(|settings| settings.tailscaled_path.as_deref());
@@ -174,7 +179,7 @@ fn version(config: &Config, environment: &Environment) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// A limit of 0 does not keep the kernel from piping a core dump to a program; 1 does (core(5)).
+/// Limit of the size of core dumps, in bytes. A limit of 0 does not keep the kernel from piping a core dump to a program; 1 does (core(5)).
 const NO_CORE: u64 = 1;
 
 /// Keeps secrets in memory from core dumps, tailscaled's too, and from other processes of the same user.
@@ -186,7 +191,7 @@ fn harden() {
     }
 }
 
-/// The last line on stderr says why and what to do.
+/// Turns the end into an exit code. After a failure the last line on stderr says why and what to do.
 fn end(config: &Config, result: Result<u8, ExitReason>) -> ExitCode {
     let fatal = match result {
         Ok(code) => {

@@ -1,4 +1,4 @@
-//! What a run of the daemon starts from: settings, platform, environment, memory and directories.
+//! The values that a run of the daemon starts from.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! Has tailscaled keep to its share of the control group's memory limit when that changes.
+//! Tells tailscaled its share of the memory limit when that limit changes.
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
-//! One run of the daemon: listeners → tailscaled → join → serve → drain → logout → exit.
+//! Runs the daemon once, from its listeners to its end.
+//! Listeners → tailscaled → join → serve → drain → logout → exit.
 
 pub(crate) mod build;
 pub(crate) mod cloudwatch_emf;

@@ -1,4 +1,4 @@
-//! Publishes the daemon's state: the only caller of [`Publisher`], fed by typed events.
+//! Publishes the daemon's state: the only caller of `Publisher`, fed by events.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,7 +1,9 @@
-//! Ends the daemon: closes the listeners, lets connections finish, and takes the node out of the tailnet.
+//! Shuts the daemon down: drains its connections and logs the node out.
+//! The listeners close first; a second signal or the deadline of a stop ends everything at once.
 
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -13,7 +15,7 @@ use crate::platform::life::StopRequest;
 use crate::proxy::relay::limits::SILENCE_AT_THE_END;
 use crate::tailscaled::calls::Calls;
 
-/// Of the time until a deadline, kept for logging out.
+/// Part of the time until a deadline that is kept for logging out.
 const LOGOUT: Duration = Duration::from_millis(700);
 
 impl Daemon {
@@ -67,7 +69,7 @@ pub async fn drain_calls(calls: Calls, accepting: CancellationToken) {
 }
 
 /// Waits until a stop was asked for twice. `asked` says that it was once already.
-async fn asked_again(signals: &mut Listening, mut asked: bool) -> nix::sys::signal::Signal {
+async fn asked_again(signals: &mut Listening, mut asked: bool) -> Signal {
     loop {
         let caught = signals.next().await;
         if caught.stops() && std::mem::replace(&mut asked, true) {

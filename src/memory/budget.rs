@@ -7,14 +7,14 @@ use crate::memory::cgroup::CgroupMemory;
 /// The control groups that limit memory, and who else needs of it.
 #[derive(Clone, Debug)]
 pub struct MemoryBudget {
-    pub groups: CgroupMemory,
+    pub cgroups: CgroupMemory,
     pub sharing: Sharing,
 }
 
 impl MemoryBudget {
     /// Computes tailscaled's share of the limit that holds now; `None` without a limit.
     pub fn share(&self) -> Option<Share> {
-        Some(Share::of(self.groups.limit()?, self.sharing))
+        Some(Share::of(self.cgroups.limit()?, self.sharing))
     }
 }
 

@@ -17,13 +17,13 @@ pub struct LimitWatch {
 impl LimitWatch {
     /// Watches for limits other than the one of now.
     pub fn new(budget: MemoryBudget) -> Self {
-        let last = budget.groups.limit();
+        let last = budget.cgroups.limit();
         Self { budget, last }
     }
 
     /// Looks at the limit. Returns tailscaled's share of it in bytes, if it has changed since the last look.
     pub fn changed(&mut self) -> Option<u64> {
-        let now = self.budget.groups.limit();
+        let now = self.budget.cgroups.limit();
         if now == self.last {
             return None;
         }
@@ -44,8 +44,8 @@ mod tests {
         let directory = tempfile::tempdir().expect("a directory");
         let file = directory.path().join("memory.max");
         fs::write(&file, "268435456\n").expect("written");
-        let groups = CgroupMemory::at(directory.path().to_owned());
-        let mut watch = LimitWatch::new(MemoryBudget { groups, sharing: Sharing::Alone });
+        let cgroups = CgroupMemory::at(directory.path().to_owned());
+        let mut watch = LimitWatch::new(MemoryBudget { cgroups, sharing: Sharing::Alone });
         assert_eq!(watch.changed(), None);
         fs::write(&file, "536870912\n").expect("written");
         assert_eq!(watch.changed(), Some(Share::of(512 << 20, Sharing::Alone).bytes()));

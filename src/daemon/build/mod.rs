@@ -25,7 +25,7 @@ use crate::daemon::status::StatusSource;
 use crate::daemon::{memory_limit, prewarm, reaper, shutdown};
 use crate::exit_reason::ExitReason;
 use crate::health;
-use crate::health::routes::View;
+use crate::health::routes::Routes;
 use crate::memory::code_pages;
 use crate::memory::limit_watch::LimitWatch;
 use crate::platform::Identity;
@@ -108,7 +108,7 @@ impl Parts {
             key_expiry: self.keys.as_ref().map(AuthKeys::expiry).unwrap_or_default(),
             identity: Arc::clone(&self.identity),
         };
-        tokio::spawn(health::server::serve_health(listener, View::new(self.state.watch(), source)));
+        tokio::spawn(health::server::serve_health(listener, Routes::new(self.state.watch(), source)));
     }
 
     /// Starts writing metrics to the log on platforms where nobody can scrape them.

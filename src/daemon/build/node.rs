@@ -1,4 +1,4 @@
-//! Builds what makes the joined node as the settings want it: preferences, host name, exit node, serve file.
+//! Builds the node's preferences, host name, exit node and serve file.
 
 use tokio::sync::watch;
 

@@ -1,4 +1,4 @@
-//! Builds the proxy: its dialer, connector and relays, and what accepts its clients.
+//! Builds the proxy: dialer, connector, relays, and what accepts its clients.
 
 use std::sync::Arc;
 
@@ -69,7 +69,7 @@ impl ProxyServer {
 
     /// Accepts clients on `listeners` from now on, more slowly while `memory` is short.
     pub fn accept_on(&self, listeners: ProxyListeners, memory: Option<&MemoryBudget>) {
-        let throttle = AcceptThrottle::new(memory.map(|memory| memory.groups.clone()));
+        let throttle = AcceptThrottle::new(memory.map(|memory| memory.cgroups.clone()));
         let acceptor = ClientAcceptor {
             proxy: Arc::clone(&self.proxy),
             admission: Admission::new(self.max_connections, throttle),

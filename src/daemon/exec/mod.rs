@@ -1,4 +1,4 @@
-//! Runs the daemon with a command of the user, and ends with the command's exit code.
+//! Runs the daemon with a command, and ends with the command's exit code.
 //! Listeners → tailscaled → join → the command → drain → logout → exit.
 //! While the command runs, signals are for it, and the daemon serves until it has ended.
 
