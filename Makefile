@@ -1,6 +1,9 @@
 # The commands of this project. `make demo` shows the main job, `make test` installs what the tests need and runs all
 # of them; both start from nothing but Rust and Go. What they are made of stands beside each area, in the files included
-# at the end.
+# at the end. Targets that `make help` does not list:
+#
+#   test-kubelet        the pods of the chart on a real kubelet; a part of `make test`
+#   test-architectures  layer and functions for all architectures; not a part of `make test`
 
 .PHONY: help demo test test-kubelet test-architectures bench build clean
 
@@ -11,45 +14,30 @@ export CARGO_TARGET_DIR ?= $(CURDIR)/target
 TOOLS := $(CARGO_TARGET_DIR)/tools
 
 # What layer and functions are built for, as Lambda names it. The tests run on one machine: they build for that alone.
-OWN_ARCHITECTURE := $(shell uname -m | sed 's/aarch64/arm64/')
-ifneq ($(filter test test-kubelet layer-again,$(MAKECMDGOALS)),)
-ARCHITECTURES ?= $(OWN_ARCHITECTURE)
-else
 ARCHITECTURES ?= x86_64 arm64
-endif
+OWN_ARCHITECTURE := $(shell uname -m | sed 's/aarch64/arm64/')
+TEST_TARGETS := test test-calls test-kubelet layer-again
+$(TEST_TARGETS): ARCHITECTURES := $(OWN_ARCHITECTURE)
 
 help:
 	@echo "make demo              an embedded tailnet, and a page fetched through it by name (ONCE=1: end after that)"
 	@echo "make test              everything: format, lints, licences, unit and integration tests"
+	@echo "make lint              format, lints and licences; a part of make test"
 	@echo "make bench             speed, memory, size and time to ready, beside what people use instead"
 	@echo "make build             the release binary, target/release/tetherd"
+	@echo "make parts             what tests run with, into $(PARTS): tailscaled, tailscale and headscale"
 	@echo "make layer             the layer for AWS Lambda, target/layer/tetherd-layer-*.zip"
 	@echo "make image             the container image, tetherd:VERSION; needs a Docker engine"
 	@echo "make functions         the webhook forwarder's functions, target/webhook/ARCH/*.zip, by sam build"
 	@echo "make clean             away with all that was built, $(PARTS) too"
 	@echo
-	@echo "Parts of make test:"
-	@echo "make lint              format, lints and licences"
-	@echo "make lint-template     the templates, by the linters of AWS"
-	@echo "make lint-workflows    the workflows of GitHub"
-	@echo "make test-calls        the Go package inside tailscaled"
-	@echo "make test-kubelet      the pods of the chart on a real kubelet"
-	@echo "make test-architectures layer and functions for all architectures; not a part of make test"
-	@echo "make layer-again       the layer built from another directory: the same bytes"
-	@echo "make image-layer       the one layer of the image, target/docker/ARCH/rootfs.tar, without Docker"
-	@echo "make webhook-template  the webhook forwarder's template as CloudFormation gets it, target/webhook/template.json"
-	@echo
-	@echo "What tests and benchmarks need, into $(PARTS) unless said otherwise:"
-	@echo "make parts             tailscaled, tailscale and headscale"
-	@echo "make lambda-parts      the small tailscaled of layer and image, and the emulator of AWS Lambda"
-	@echo "make lambda-examples   runtimes for the layer's example functions, and the one in Rust (into target)"
-	@echo "make chart-tools       what tests the Helm chart"
-	@echo "make kubelet           a node of Kubernetes"
-	@echo "make host-tools        checkers of what hosts/ has"
-	@echo "make clients           the programs of docs/clients.md"
-	@echo "make moto              AWS on loopback"
-	@echo "make rivals            what benchmarks compare with: gost, a server into target, two packages for the whole machine"
-	@echo "make system-packages   the distribution's packages: installed as root on Debian, named elsewhere"
+	@echo "Other targets stand at the top of the file of their area:"
+	@echo "Makefile                        test-kubelet, test-architectures"
+	@echo "tests/lint.mk                   the parts of lint, templates and workflows"
+	@echo "tests/tools.mk                  what only tests need: the chart, a kubelet, hosts, client programs"
+	@echo "parts/{parts,aws,rivals}.mk     tailscaled and its tests, AWS on loopback, what benchmarks compare with"
+	@echo "parts/prerequisites.mk          checks of what must be installed, and the distribution's packages"
+	@echo "lambda-layer/layer.mk, docker/image.mk, webhook-forwarder/functions.mk"
 
 demo: parts check-ip
 	cargo build --release -p tetherd
@@ -94,4 +82,5 @@ include lambda-layer/layer.mk
 include docker/image.mk
 include webhook-forwarder/functions.mk
 include tests/tools.mk
+include tests/daemon/stock.mk
 include tests/lint.mk

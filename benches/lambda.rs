@@ -15,7 +15,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
 use testbed::lambda::{Builder, Environment};
-use testbed::moto::{self, Moto, REGION};
+use testbed::moto::Moto;
+use testbed::region::{REGION, secrets_manager_host};
 use testbed::{KeyOptions, Tailnet, netns, parts};
 
 use report::{Report, Row, Series};
@@ -92,7 +93,7 @@ fn in_aws(builder: Builder) -> Builder {
         .env("AWS_ACCESS_KEY_ID", "ASIAFUNCTION")
         .env("AWS_SECRET_ACCESS_KEY", "the-functions-own-secret")
         .env("AWS_SESSION_TOKEN", "the-functions-own-token")
-        .host(&moto::host())
+        .host(&secrets_manager_host())
 }
 
 /// The quickest function there is.

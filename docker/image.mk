@@ -1,4 +1,7 @@
-# The container image, from one layer that is packed without Docker: $(IMAGE)/ARCH/rootfs.tar.
+# The container image, from one layer that is packed without Docker: $(IMAGE)/ARCH/rootfs.tar. Targets:
+#
+#   image        the image tetherd:VERSION; needs a Docker engine
+#   image-layer  its one layer, target/docker/ARCH/rootfs.tar, without Docker
 
 IMAGE := $(CARGO_TARGET_DIR)/docker
 IMAGE_ARCH := $(shell uname -m | sed 's/x86_64/amd64/; s/aarch64/arm64/')

@@ -1,5 +1,6 @@
-//! What tests/instructions.rs counts under callgrind: clients that connect by SOCKS5 and have bytes echoed, through the
-//! daemon's own listener, connector, dialer and relay, with a tailscaled that answers at once. Nothing leaves the process.
+//! Counts instructions: SOCKS5 clients that connect and have bytes echoed.
+//! tests/instructions.rs runs it under callgrind. Clients go through the daemon's own listener, connector, dialer and relay,
+//! with a tailscaled that answers without delay. Nothing leaves the process.
 //! `instructions CONNECTIONS KIB` makes so many connections to a node, one after the other, and echoes so much over each;
 //! tailscaled is handed each client. With `direct` as a third word the target is past the tailnet, and the daemon relays.
 
@@ -17,8 +18,9 @@ use tetherd::config::types::enums::Direct;
 use tetherd::memory::accept_throttle::AcceptThrottle;
 use tetherd::memory::upload_throttle::UploadThrottle;
 use tetherd::net::unix_stream::watched;
-use tetherd::proxy::client::Proxy;
+use tetherd::proxy::client::serve_client;
 use tetherd::proxy::connect::Connector;
+use tetherd::proxy::context::ClientContext;
 use tetherd::proxy::listener::admission::Admission;
 use tetherd::proxy::listener::{Listener, serve_clients};
 use tetherd::proxy::metrics::counters::Counters;
@@ -64,7 +66,7 @@ async fn run(connections: usize, bytes: usize, direct: bool) -> Result<()> {
     let request = if direct { by_address(target().await?) } else { b"\x05\x01\x00\x03\x03web\x00\x50".to_vec() };
     let publisher = Publisher::new();
     publisher.publish(Phase::Ready, "for ever");
-    let proxy = Arc::new(proxy(&socket, &publisher));
+    let context = Arc::new(context(&socket, &publisher));
     let listener = TcpListener::bind("127.0.0.1:0")?;
     listener.set_nonblocking(true)?;
     let address = listener.local_addr()?;
@@ -74,9 +76,9 @@ async fn run(connections: usize, bytes: usize, direct: bool) -> Result<()> {
         TaskTracker::new(),
         CancellationToken::new(),
         move |stream, from, permit| {
-            let proxy = Arc::clone(&proxy);
+            let context = Arc::clone(&context);
             async move {
-                proxy.serve(stream, &from).await;
+                serve_client(&context, stream, &from).await;
                 drop(permit);
             }
         },
@@ -88,25 +90,25 @@ async fn run(connections: usize, bytes: usize, direct: bool) -> Result<()> {
     Ok(())
 }
 
-fn proxy(socket: &Path, publisher: &Publisher) -> Proxy<Dialer> {
+fn context(socket: &Path, publisher: &Publisher) -> ClientContext<Dialer> {
     let api = LocalApi::new(socket.to_owned());
-    let thaw = Rebinder::new(api.clone(), PathHealth::default());
-    let dialer = Dialer::new(api, Calls::new(socket.to_owned()), thaw);
+    let rebinder = Rebinder::new(api.clone(), PathHealth::default());
+    let dialer = Dialer::new(api, Calls::new(socket.to_owned()), rebinder);
     let policy = Policy::new(Direct::Allow, Vec::new(), Vec::new());
-    Proxy {
+    ClientContext {
         connector: Connector::new(dialer, policy, publisher.watch(), LONG, |_| ()),
         credentials: None,
         handshake_timeout: LONG,
-        patience: RelayLimits {
+        limits: RelayLimits {
             half_closed: LONG,
             half_closed_held: LONG,
             idle: None,
             draining: CancellationToken::new(),
-            brake: UploadThrottle::default(),
+            upload_throttle: UploadThrottle::default(),
         },
         udp: false,
         counters: Counters::default(),
-        lane: RelayWorker::default(),
+        worker: RelayWorker::default(),
     }
 }
 

@@ -1,4 +1,9 @@
-# The layer for AWS Lambda, what it is tested with, and the example functions.
+# The layer for AWS Lambda, what it is tested with, and the example functions. Targets:
+#
+#   layer            the layer, target/layer/tetherd-layer-*.zip
+#   layer-again      the layer built from another directory: the same bytes
+#   lambda-parts     the small tailscaled of layer and image, and the emulator of AWS Lambda
+#   lambda-examples  runtimes for the layer's example functions, and the one in Rust (into target)
 
 .PHONY: lambda-parts layer layer-again lambda-examples
 lambda-parts: $(ARCHITECTURES:%=$(PARTS)/lambda-%/tailscaled) $(PARTS)/aws-lambda-rie

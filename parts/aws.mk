@@ -1,4 +1,6 @@
-# AWS on this machine: the emulator of Lambda, AWS's linters and builders, and a server that answers as AWS does.
+# AWS on this machine: the emulator of Lambda, AWS's linters and builders, and a server that answers as AWS does. Targets:
+#
+#   moto  AWS on loopback
 
 # AWS's runtime interface emulator is part of the SAM command line's package.
 SAM_VERSION := 1.170.0

@@ -1,4 +1,9 @@
-# What must be there before anything is built or tested: looked for, and installed where that is possible.
+# What must be there before anything is built or tested: looked for, and installed where that is possible. Targets:
+#
+#   check-tools      Rust and Go
+#   check-ip         ip and unshare
+#   check-node       Node.js and npm
+#   system-packages  the distribution's packages: installed as root on Debian, named elsewhere
 
 .PHONY: check-tools check-ip check-node system-packages
 

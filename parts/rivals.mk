@@ -1,4 +1,6 @@
-# What people use where there is no tailnet, for the benchmarks.
+# What people use where there is no tailnet, for the benchmarks. Targets:
+#
+#   rivals  gost, a server into target, two packages for the whole machine
 
 # The example server of the library.
 FAST_SOCKS5_VERSION := 1.0.0

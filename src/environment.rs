@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-/// Environment variables as they were when the program started: name and value. What is not UTF-8 is replaced.
+/// Environment variables as they were when the program started: name and value. Bytes that are not UTF-8 are replaced.
 pub type Environment = BTreeMap<String, String>;
 
-/// The environment of a test.
+/// Returns an environment of these names and values, for tests.
 #[cfg(test)]
 pub fn environment(pairs: &[(&str, &str)]) -> Environment {
     pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()

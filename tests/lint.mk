@@ -1,9 +1,15 @@
-# Formats, lints, licences; templates by AWS's own linters, workflows by a linter of GitHub's.
+# Formats, lints, licences; templates by AWS's own linters, workflows by a linter of GitHub's. Targets:
+#
+#   lint            formats, lints and licences; lint-go and lint-imports are parts of it
+#   lint-go         format and vet of what is Go
+#   lint-imports    no circle of files in any crate, and in src no import that runs up (tests/lint/imports.py)
+#   lint-template   the templates, by the linters of AWS
+#   lint-workflows  the workflows of GitHub
 
 DENY_VERSION := 0.20.2
 CARGO_DENY := $(TOOLS)/bin/cargo-deny
 .PHONY: lint lint-go
-lint: $(CARGO_DENY) lint-go
+lint: $(CARGO_DENY) lint-go lint-imports
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	$(CARGO_DENY) check licenses bans sources
@@ -12,11 +18,10 @@ lint: $(CARGO_DENY) lint-go
 lint-go: $(TAILSCALE_VENDOR)
 	@unformatted=$$(git ls-files --cached --others --exclude-standard '*.go' | xargs gofmt -l) && \
 	if [ -n "$$unformatted" ]; then echo "not as gofmt writes it: $$unformatted"; exit 1; fi
-	cd parts/tailscaled && $(TAILSCALE_GO) vet $(TAILSCALE_FLAGS) ./calls
+	cd parts/tailscaled && go vet -mod=vendor ./calls
 
-# Half the time to build without optimisation, and a second more to run.
 $(CARGO_DENY):
-	cargo install --debug --locked --root $(TOOLS) --version $(DENY_VERSION) cargo-deny
+	cargo install --locked --root $(TOOLS) --version $(DENY_VERSION) cargo-deny
 
 TEMPLATES := lambda-layer/template.yaml webhook-forwarder/template.yaml
 ECS_TEMPLATES := ecs/template.yaml ecs/gateway.yaml
@@ -36,3 +41,10 @@ lint-workflows: $(PARTS)/actionlint
 $(PARTS)/actionlint: parts/actionlint/go.mod parts/actionlint/go.sum | check-tools
 	cd parts/actionlint && go build -mod=readonly -trimpath -o ../bin/ tool
 	@touch $@
+
+# All crates of the workspace.
+CRATES := . tests/testbed $(patsubst %/Cargo.toml,%,$(wildcard webhook-forwarder/*/Cargo.toml))
+.PHONY: lint-imports
+lint-imports:
+	cd tests/lint && python3 -B -m unittest --quiet
+	python3 -B tests/lint/imports.py $(CRATES)

@@ -1,5 +1,10 @@
 # What only the tests need: tools for the Helm chart, a node of Kubernetes, checkers of hosts/, and programs that people
-# use.
+# use. Targets:
+#
+#   chart-tools  what tests the Helm chart
+#   kubelet      a node of Kubernetes
+#   host-tools   checkers of what hosts/ has
+#   clients      the programs of docs/clients.md
 
 # Stamped as its own makefile does, or it takes itself for one of Kubernetes 1.20.
 HELM_VERSION := $(shell awk '$$1 == "helm.sh/helm/v3" { print $$2 }' parts/helm/go.mod)

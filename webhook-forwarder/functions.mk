@@ -1,4 +1,7 @@
-# The webhook forwarder: its functions as they are deployed, and its template as CloudFormation gets it.
+# The webhook forwarder: its functions as they are deployed, and its template as CloudFormation gets it. Targets:
+#
+#   functions         the functions by sam build, target/webhook/ARCH/*.zip
+#   webhook-template  the template as CloudFormation gets it, target/webhook/template.json
 
 WEBHOOK := $(CARGO_TARGET_DIR)/webhook
 .PHONY: functions webhook-template

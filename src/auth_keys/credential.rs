@@ -1,5 +1,6 @@
-//! What a text is, by its form: a key to join with, or a credential to make one from, with the suffixes that
-//! Tailscale's own client knows: `tskey-client-…?ephemeral=false&preauthorized=true`.
+//! Tells an auth key from a credential that one is made from, by its prefix, and reads the suffixes.
+//!
+//! The suffixes are those of Tailscale's own client: `tskey-client-…?ephemeral=false&preauthorized=true`.
 
 use crate::auth_keys::error::KeyError;
 use crate::config::types::Value;
@@ -7,38 +8,44 @@ use crate::config::types::address::ControlUrl;
 use crate::secret::Secret;
 use crate::secret::redactor::{CLIENT_SECRET_PREFIX, HEADSCALE_API_KEY_PREFIX};
 
-/// What a secret is for.
+/// Kind of a secret, by its prefix.
 pub enum CredentialKind {
+    /// An auth key, which a node joins with.
     AuthKey,
-    /// Of an OAuth client.
+    /// The secret of an OAuth client of Tailscale, which makes auth keys.
     ClientSecret(Credential),
-    /// Of Headscale.
+    /// An API key of Headscale, which makes auth keys.
     HeadscaleApiKey(Credential),
-    /// Of Tailscale: a person's own, which nothing here needs.
+    /// An API key of Tailscale: a person's own, which is not accepted.
     TailscaleApiKey,
 }
 
-/// A credential, and what the key made from it is to be.
+/// A credential, and the options of the auth key that is made with it.
 pub struct Credential {
+    /// The credential without its suffixes.
     pub secret: Secret,
-    pub wanted: Wanted,
+    pub options: KeyOptions,
 }
 
-/// What a key that is made here allows.
+/// Options of an auth key that is made with a credential.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Wanted {
+pub struct KeyOptions {
+    /// Whether the node is removed once it is offline; true unless a suffix says otherwise.
     pub ephemeral: bool,
+    /// Whether the node needs no approval; true unless a suffix says otherwise.
     pub preauthorized: bool,
+    /// Address of the API, in place of the one in the settings.
     pub api_url: Option<String>,
 }
 
 impl CredentialKind {
+    /// Tells the kind of `secret`. An unknown or malformed suffix of a credential is [`KeyError::Misconfigured`].
     pub fn of(secret: &Secret) -> Result<Self, KeyError> {
         let text = secret.expose();
         Ok(if text.starts_with(CLIENT_SECRET_PREFIX) {
-            Self::ClientSecret(credential(text)?)
+            Self::ClientSecret(Credential::parse(text)?)
         } else if text.starts_with(HEADSCALE_API_KEY_PREFIX) {
-            Self::HeadscaleApiKey(credential(text)?)
+            Self::HeadscaleApiKey(Credential::parse(text)?)
         } else if text.starts_with("tskey-api-") {
             Self::TailscaleApiKey
         } else {
@@ -47,19 +54,29 @@ impl CredentialKind {
     }
 }
 
-/// Takes the suffixes off.
-pub fn credential(text: &str) -> Result<Credential, KeyError> {
-    let (secret, suffixes) = text.split_once('?').unwrap_or((text, ""));
-    let mut wanted = Wanted { ephemeral: true, preauthorized: true, api_url: None };
-    for suffix in suffixes.split('&').filter(|suffix| !suffix.is_empty()) {
+impl Credential {
+    /// Splits a credential and its suffixes. An unknown or malformed suffix is [`KeyError::Misconfigured`].
+    pub fn parse(text: &str) -> Result<Self, KeyError> {
+        let (secret, suffixes) = text.split_once('?').unwrap_or((text, ""));
+        let mut options = KeyOptions { ephemeral: true, preauthorized: true, api_url: None };
+        for suffix in suffixes.split('&').filter(|suffix| !suffix.is_empty()) {
+            options.set(suffix)?;
+        }
+        Ok(Self { secret: Secret::new(secret), options })
+    }
+}
+
+impl KeyOptions {
+    /// Applies one suffix, `name=value`.
+    fn set(&mut self, suffix: &str) -> Result<(), KeyError> {
         let (name, value) = suffix.split_once('=').unwrap_or((suffix, ""));
         let fault = |problem| Err(KeyError::Misconfigured(format!("the suffix {name} of the secret {problem}")));
         match (name, bool::parse(value)) {
-            ("ephemeral", Some(value)) => wanted.ephemeral = value,
-            ("preauthorized", Some(value)) => wanted.preauthorized = value,
+            ("ephemeral", Some(value)) => self.ephemeral = value,
+            ("preauthorized", Some(value)) => self.preauthorized = value,
             ("ephemeral" | "preauthorized", None) => return fault("is neither true nor false"),
             ("baseURL", _) => match ControlUrl::parse(value) {
-                Some(url) => wanted.api_url = Some(url.0),
+                Some(url) => self.api_url = Some(url.0),
                 None => return fault("is no address"),
             },
             _ => {
@@ -67,31 +84,34 @@ pub fn credential(text: &str) -> Result<Credential, KeyError> {
                 return Err(KeyError::Misconfigured(text.into()));
             }
         }
+        Ok(())
     }
-    Ok(Credential { secret: Secret::new(secret), wanted })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn wanted(text: &str) -> Wanted {
-        credential(text).map_err(|fault| fault.to_string()).expect("is right").wanted
+    fn options(text: &str) -> KeyOptions {
+        Credential::parse(text).map_err(|fault| fault.to_string()).expect("is right").options
     }
 
     #[test]
     fn suffixes_say_what_the_key_is_to_be() {
         assert_eq!(
-            wanted("tskey-client-a-b"),
-            Wanted { ephemeral: true, preauthorized: true, api_url: None },
+            options("tskey-client-a-b"),
+            KeyOptions { ephemeral: true, preauthorized: true, api_url: None },
             "unless told otherwise"
         );
-        let given = wanted("tskey-client-a-b?ephemeral=false&preauthorized=0&baseURL=https://api.example/");
+        let given = options("tskey-client-a-b?ephemeral=false&preauthorized=0&baseURL=https://api.example/");
         assert!(!given.ephemeral && !given.preauthorized);
         assert_eq!(given.api_url.as_deref(), Some("https://api.example"));
-        assert_eq!(credential("tskey-client-a-b?ephemeral=1").expect("is right").secret.expose(), "tskey-client-a-b");
+        assert_eq!(
+            Credential::parse("tskey-client-a-b?ephemeral=1").expect("is right").secret.expose(),
+            "tskey-client-a-b"
+        );
         for text in ["s?ephemeral=maybe", "s?hidden=1", "s?baseURL=nowhere"] {
-            let fault = credential(text).err().expect(text).to_string();
+            let fault = Credential::parse(text).err().expect(text).to_string();
             assert!(fault.contains("suffix") && !fault.contains("hidden"), "{fault}");
         }
     }

@@ -1,25 +1,25 @@
-//! Why there is no auth key: whether waiting helps, whose answer it is, and what to do. Never holds a secret.
+//! Why there is no auth key: whether waiting helps, and what to do. Never holds a secret.
 
 use thiserror::Error;
 
 use crate::exit_reason::ExitReason;
 
-/// No auth key could be had.
+/// An auth key could not be fetched or made. The text says why, and what to do.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum KeyError {
-    /// Passes by itself: the network, throttling, a server in trouble.
+    /// May pass by itself: the network, throttling, a server with a problem.
     #[error("{0}")]
     Passing(String),
-    /// Whoever was asked says no to these credentials.
+    /// The API refuses the credentials.
     #[error("{0}")]
     Refused(String),
-    /// What was asked for is not there, or not of use.
+    /// The settings are wrong: what they name does not exist or cannot be used.
     #[error("{0}")]
     Misconfigured(String),
 }
 
 impl KeyError {
-    /// The reason to end at a start; `None` when trying again may help.
+    /// The reason to exit with when this happens at a start; `None` when trying again may help.
     pub fn fatal(&self) -> Option<ExitReason> {
         match self {
             Self::Passing(_) => None,
@@ -28,12 +28,12 @@ impl KeyError {
         }
     }
 
-    /// Of an exchange that did not come about.
-    pub fn of_exchange(passes: bool, text: String) -> Self {
+    /// Makes the error for a request that got no response; `passes` says whether trying again may help.
+    pub fn no_response(passes: bool, text: String) -> Self {
         if passes { Self::Passing(text) } else { Self::Misconfigured(text) }
     }
 
-    /// The same with its text changed.
+    /// Returns the same kind of error with its text changed.
     pub fn map(self, change: impl FnOnce(&str) -> String) -> Self {
         match self {
             Self::Passing(text) => Self::Passing(change(&text)),

@@ -1,4 +1,4 @@
-//! When the auth key and the node stop working: a small value that others can read, and a warning a week ahead.
+//! Expiry of the auth key and of the node's own key, with a warning a week ahead.
 
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
@@ -7,12 +7,12 @@ use tokio::time::sleep;
 
 use crate::state::Watcher;
 
-/// Time enough to make a new key on a working day.
+/// How long before an expiry the warnings begin: time to make a new key on a working day.
 const WARN_AHEAD: Duration = Duration::from_secs(7 * 24 * 3600);
-/// Between two looks, each of which may warn.
-const LOOK_EVERY: Duration = Duration::from_secs(24 * 3600);
+/// Time between two checks, each of which may warn.
+const CHECK_EVERY: Duration = Duration::from_secs(24 * 3600);
 
-/// When the auth key expires; `None` where it does not, or where that is not known. Clones share it.
+/// Expiry of the latest auth key; `None` when it never expires or when that is not known. Clones share the value.
 #[derive(Clone, Debug, Default)]
 pub struct KeyExpiry(Arc<RwLock<Option<SystemTime>>>);
 
@@ -26,13 +26,13 @@ impl KeyExpiry {
     }
 }
 
-/// What RFC 3339 text means; before 1970 it means never, as Go's zero time does.
+/// Reads an expiry in RFC 3339 form. Text of another form and times before 1970, such as Go's zero time, mean never.
 pub fn expiry_of(text: &str) -> Option<SystemTime> {
     humantime::parse_rfc3339_weak(text).ok().filter(|time| *time > SystemTime::UNIX_EPOCH)
 }
 
-/// Looks when the node has joined, and once a day after that, for ever. `key` is there where there is a source of keys;
-/// `node` tells when the node's key expires.
+/// Warns of an expiry within a week: checks once the node is ready, and every day after that. Never returns while the daemon
+/// runs. `key` is `None` when no source of auth keys is set; `node` returns when the node's own key expires.
 pub async fn watch_expiry<F>(key: Option<KeyExpiry>, mut state: Watcher, node: impl Fn() -> F)
 where
     F: Future<Output = Option<SystemTime>>,
@@ -41,23 +41,25 @@ where
         for text in warnings(key.as_ref(), node().await, SystemTime::now()) {
             tracing::warn!("{text}");
         }
-        sleep(LOOK_EVERY).await;
+        sleep(CHECK_EVERY).await;
     }
 }
 
 fn warnings(key: Option<&KeyExpiry>, node: Option<SystemTime>, now: SystemTime) -> Vec<String> {
     let soon = |time: &SystemTime| *time < now + WARN_AHEAD;
     let of_key = key.and_then(KeyExpiry::get).filter(soon).map(|time| {
-        format!("the auth key expires {}: put a new one in its place, or later logins will fail", said(time))
+        format!("the auth key expires {}: put a new one in its place, or later logins will fail", rfc3339(time))
     });
     let of_node = node.filter(soon).map(|time| match key {
-        Some(_) => format!("the node expires {}: it logs in again then, with the key as its source has it", said(time)),
-        None => format!("the node expires {}: set auth_key, or log it in again with a browser then", said(time)),
+        Some(_) => {
+            format!("the node expires {}: it logs in again then, with the key as its source has it", rfc3339(time))
+        }
+        None => format!("the node expires {}: set auth_key, or log it in again with a browser then", rfc3339(time)),
     });
     of_key.into_iter().chain(of_node).collect()
 }
 
-fn said(time: SystemTime) -> humantime::Rfc3339Timestamp {
+fn rfc3339(time: SystemTime) -> humantime::Rfc3339Timestamp {
     humantime::format_rfc3339_seconds(time)
 }
 
@@ -89,11 +91,11 @@ mod tests {
             let _ = sender.send(tokio::time::Instant::now());
             std::future::ready(None)
         }));
-        assert!(tokio::time::timeout(LOOK_EVERY, looks.recv()).await.is_err(), "not before");
+        assert!(tokio::time::timeout(CHECK_EVERY, looks.recv()).await.is_err(), "not before");
         publisher.publish(Phase::Ready, "joined");
         let first = looks.recv().await.expect("looks");
         let second = looks.recv().await.expect("looks");
-        assert_eq!((second - first).as_secs(), LOOK_EVERY.as_secs());
+        assert_eq!((second - first).as_secs(), CHECK_EVERY.as_secs());
     }
 
     #[test]

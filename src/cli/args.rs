@@ -10,9 +10,11 @@ use clap::{Arg, ArgAction, ArgMatches, Command as Clap, value_parser};
 use crate::cli::env::EnvForm;
 use crate::cli::output::{complain, say};
 use crate::config::layers::Flags;
-use crate::config::table::{KEYS, Key};
+use crate::config::runtime::choices;
+use crate::config::table::{KEYS, Key, PLATFORMS};
 use crate::config::types::Value;
 use crate::exit_reason::ExitReason;
+use crate::platform;
 use crate::secret::redactor::mask_secrets;
 
 /// What the program is to do.
@@ -142,13 +144,14 @@ fn env_command() -> Clap {
 /// Makes the flag of a setting.
 fn setting_flag(key: &'static Key) -> Arg {
     let default = key.default.map_or_else(String::new, |default| format!(" [{default}]"));
+    let help = key.help.replace(PLATFORMS, &choices(&platform::names()));
     Arg::new(key.name)
         .long(key.flag())
         .value_name(key.value)
         .global(true)
         .allow_hyphen_values(true)
         .hide_default_value(true)
-        .help(format!("{}{default}", key.help))
+        .help(format!("{help}{default}"))
 }
 
 fn read(matches: &ArgMatches) -> Arguments {

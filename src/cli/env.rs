@@ -9,7 +9,7 @@ use crate::config::types::address::Listen;
 use crate::daemon::exec::proxy_variables::ProxyVariables;
 use crate::environment::Environment;
 use crate::exit_reason::ExitReason;
-use crate::platform::Runtime;
+use crate::platform::interface::Platform;
 
 /// How the variables are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,11 +36,11 @@ impl EnvForm {
 /// Prints the variables. Fails where the proxy's address is not known.
 pub fn run_env(
     settings: &Settings,
-    runtime: Runtime,
+    platform: &dyn Platform,
     environment: &Environment,
     form: EnvForm,
 ) -> Result<(), ExitReason> {
-    let variables = configured_proxy_variables(settings, runtime, environment)?;
+    let variables = configured_proxy_variables(settings, platform, environment)?;
     crate::cli::output::say(written(&variables, form).trim_end());
     Ok(())
 }
@@ -48,7 +48,7 @@ pub fn run_env(
 /// Builds the variables that lead to a daemon with these settings. Fails where the proxy's address is not known.
 pub fn configured_proxy_variables(
     settings: &Settings,
-    runtime: Runtime,
+    platform: &dyn Platform,
     environment: &Environment,
 ) -> Result<ProxyVariables, ExitReason> {
     let unknown = |why: &str| ExitReason::Configuration(format!("the proxy's address is not known: {why}"));
@@ -58,7 +58,7 @@ pub fn configured_proxy_variables(
     if listener.port() == 0 {
         return Err(unknown("socks_listen has port 0, which is another at every start; choose a port"));
     }
-    let direct = runtime.direct_hosts(environment);
+    let direct = platform.direct_hosts(environment);
     Ok(ProxyVariables::new(listener, settings.socks_credentials.as_ref(), &direct, environment))
 }
 

@@ -7,9 +7,9 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, ExitCode};
 
+use crate::cli::configure;
 use crate::cli::env::configured_proxy_variables;
 use crate::cli::output::complain;
-use crate::config;
 use crate::daemon::exec::proxy_variables::without_those_set;
 use crate::environment::Environment;
 use crate::exit_reason::ExitReason;
@@ -27,11 +27,11 @@ pub fn become_program(
     arguments: impl Iterator<Item = OsString>,
     environment: &Environment,
 ) -> ExitCode {
-    let config = config::load(environment, None, &Vec::new());
+    let configured = configure::load(environment, None, &Vec::new(), None);
     let mut command = Command::new(program);
     command.args(arguments);
-    let settings = config.settings.as_ref().map_err(|faults| ExitReason::Configuration(faults.to_string()));
-    match settings.and_then(|settings| configured_proxy_variables(settings, config.runtime, environment)) {
+    let settings = configured.config.settings.as_ref().map_err(|faults| ExitReason::Configuration(faults.to_string()));
+    match settings.and_then(|settings| configured_proxy_variables(settings, configured.platform, environment)) {
         Ok(variables) => {
             command.envs(without_those_set(variables, environment));
         }

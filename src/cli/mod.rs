@@ -4,6 +4,7 @@
 pub(crate) mod args;
 pub(crate) mod check;
 pub(crate) mod client;
+pub(crate) mod configure;
 pub(crate) mod env;
 pub(crate) mod exec_wrapper;
 pub(crate) mod log_queue;
@@ -19,10 +20,12 @@ use std::process::ExitCode;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::cli::args::{Arguments, Command};
+use crate::cli::configure::Configured;
 use crate::cli::output::say;
 use crate::config::Config;
 use crate::config::settings::Settings;
 use crate::config::types::enums::OnFailure;
+use crate::daemon;
 use crate::daemon::context::DaemonContext;
 use crate::daemon::exec::command::CommandSpec;
 use crate::daemon::signals::Signals;
@@ -30,10 +33,8 @@ use crate::environment::Environment;
 use crate::exit_reason::ExitReason;
 use crate::memory::budget::{MemoryBudget, Sharing};
 use crate::memory::cgroup::CgroupMemory;
-use crate::platform::life::Platform;
 use crate::process::child::SoftLimits;
 use crate::tailscaled::process::locate;
-use crate::{config, daemon};
 
 /// The whole program.
 pub fn main() -> ExitCode {
@@ -59,19 +60,19 @@ pub fn main() -> ExitCode {
     };
     let memory = memory(&arguments.command);
     let share = memory.as_ref().and_then(MemoryBudget::share);
-    let config = config::load_within(share, &environment, arguments.config.as_deref(), &arguments.flags);
-    let context = DaemonContext { runtime: config.runtime, environment: &environment, memory };
+    let configured = configure::load(&environment, arguments.config.as_deref(), &arguments.flags, share);
+    let Configured { platform, ref config } = configured;
+    let context = DaemonContext { platform, environment: &environment, memory };
     match &arguments.command {
-        Command::Version => version(&config, &environment),
-        Command::Check => check::run_check(&config, &environment),
-        Command::Run => run(&config, &context, signals),
-        Command::Exec(words) => exec(&config, &context, inherited, words, signals),
+        Command::Version => version(config, &environment),
+        Command::Check => check::run_check(config, &environment),
+        Command::Run => run(&configured, &context, signals),
+        Command::Exec(words) => exec(&configured, &context, inherited, words, signals),
         Command::Env(form) => {
-            let result =
-                settings(&config).and_then(|settings| env::run_env(settings, config.runtime, &environment, *form));
-            end(&config, result.map(|()| 0))
+            let result = settings(config).and_then(|settings| env::run_env(settings, platform, &environment, *form));
+            end(&configured, result.map(|()| 0))
         }
-        Command::Wait(_) | Command::Healthcheck | Command::Status { .. } => query_daemon(&arguments, &config),
+        Command::Wait(_) | Command::Healthcheck | Command::Status { .. } => query_daemon(&arguments, &configured),
     }
 }
 
@@ -90,20 +91,21 @@ fn memory(command: &Command) -> Option<MemoryBudget> {
 }
 
 /// Runs the daemon.
-fn run(config: &Config, context: &DaemonContext<'_>, signals: Result<Signals, ExitReason>) -> ExitCode {
+fn run(configured: &Configured, context: &DaemonContext<'_>, signals: Result<Signals, ExitReason>) -> ExitCode {
     let program = std::env::args().next().unwrap_or_default();
-    let outlasts = config.lambda_on_failure == OnFailure::Continue;
-    let platform = Platform::of(context.runtime, context.environment, &program, outlasts);
+    let Configured { platform, config } = configured;
+    let outlasts_failure = config.lambda_on_failure == OnFailure::Continue;
+    let lifecycle = platform.lifecycle(context.environment, &program, outlasts_failure);
     let result = signals.and_then(|signals| {
         let settings = prepared(config)?;
-        daemon::run(settings, context, signals, &platform)
+        daemon::run(settings, context, signals, &*lifecycle)
     });
     let failure = result.as_ref().err().cloned();
-    let code = end(config, result.map(|()| 0));
+    let code = end(configured, result.map(|()| 0));
     if let Some(fatal) = failure {
         // Nothing is left to be said where even this fails.
         let _ = client::block_on(async {
-            platform.failed(&fatal).await;
+            lifecycle.failed(&fatal).await;
             Ok(())
         });
     }
@@ -112,7 +114,7 @@ fn run(config: &Config, context: &DaemonContext<'_>, signals: Result<Signals, Ex
 
 /// Runs the daemon and the command that `words` are.
 fn exec(
-    config: &Config,
+    configured: &Configured,
     context: &DaemonContext<'_>,
     inherited: Vec<(OsString, OsString)>,
     words: &[OsString],
@@ -122,7 +124,7 @@ fn exec(
         let unreadable =
             |error| ExitReason::Configuration(format!("the limits of this process cannot be read: {error}"));
         let limits = SoftLimits::now().map_err(unreadable)?;
-        let settings = prepared(config)?;
+        let settings = prepared(&configured.config)?;
         let (program, arguments) = words
             .split_first()
             .ok_or_else(|| ExitReason::Usage("exec needs a command: tetherd exec -- COMMAND".into()))?;
@@ -130,12 +132,12 @@ fn exec(
             program: program.clone(),
             arguments: arguments.to_vec(),
             environment: inherited,
-            direct: context.runtime.direct_hosts(context.environment),
+            direct: context.platform.direct_hosts(context.environment),
             limits,
         };
         daemon::exec(settings, context, signals, job)
     });
-    end(config, result)
+    end(configured, result)
 }
 
 /// Starts logging and keeps secrets from core dumps. Returns the settings, or what is wrong with them.
@@ -148,9 +150,9 @@ fn prepared(config: &Config) -> Result<&Settings, ExitReason> {
 
 /// Asks the running daemon. Needs its health port and nothing else of the configuration: a key file that is gone by now
 /// does not make the daemon unhealthy.
-fn query_daemon(arguments: &Arguments, config: &Config) -> ExitCode {
-    let Some(health) = config.health_listen else {
-        return settings(config).map_or_else(|fatal| end(config, Err(fatal)), |_| ExitCode::FAILURE);
+fn query_daemon(arguments: &Arguments, configured: &Configured) -> ExitCode {
+    let Some(health) = configured.config.health_listen else {
+        return settings(&configured.config).map_or_else(|fatal| end(configured, Err(fatal)), |_| ExitCode::FAILURE);
     };
     match arguments.command {
         Command::Wait(timeout) => query::wait(health, timeout),
@@ -192,7 +194,7 @@ fn harden() {
 }
 
 /// Turns the end into an exit code. After a failure the last line on stderr says why and what to do.
-fn end(config: &Config, result: Result<u8, ExitReason>) -> ExitCode {
+fn end(configured: &Configured, result: Result<u8, ExitReason>) -> ExitCode {
     let fatal = match result {
         Ok(code) => {
             logging::finish();
@@ -201,11 +203,12 @@ fn end(config: &Config, result: Result<u8, ExitReason>) -> ExitCode {
         Err(fatal) => fatal,
     };
     let line = fatal.to_string().replace('\n', " ");
-    if let Some(path) = config.runtime.termination_log() {
+    if let Some(path) = configured.platform.termination_log() {
         // Only where a kubelet has put it; elsewhere stderr alone has to do.
         let file = std::fs::OpenOptions::new().write(true).truncate(true).open(path);
         let _ = file.and_then(|mut file| file.write_all(line.as_bytes()));
     }
-    logging::last_line(config.settings.as_ref().ok().map(|settings| settings.log_format), &line);
+    let settings = configured.config.settings.as_ref().ok();
+    logging::last_line(settings.map(|settings| settings.log_format), &line);
     ExitCode::from(fatal.exit_code())
 }

@@ -1,12 +1,15 @@
-//! What is wrong with a setting: the key, where it came from, and what would be right.
+//! Faults of settings: the key, the origin of the value, and what would be right.
 
 use std::fmt;
 
-/// One fault. Never holds the value of a secret.
+/// Fault of one setting. Never holds the value of a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError {
+    /// Name of the setting, or a name that is none.
     pub key: String,
+    /// Source that gave the value, in words.
     pub origin: String,
+    /// Predicate of the message, such as "is empty, expected …".
     pub problem: String,
 }
 
@@ -15,6 +18,7 @@ impl ConfigError {
         Self { key: key.to_owned(), origin: origin.to_owned(), problem: problem.into() }
     }
 
+    /// Fault of a name that is no setting. `nearest` is the known name that may be meant.
     pub fn unknown(name: &str, nearest: Option<&str>, origin: &str) -> Self {
         let hint = nearest.map_or_else(
             || "`tetherd --help` lists the settings".to_owned(),
@@ -30,7 +34,7 @@ impl fmt::Display for ConfigError {
     }
 }
 
-/// All faults found, one a line.
+/// All faults of one reading.
 #[derive(Debug, thiserror::Error)]
 #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
 pub struct ConfigErrors(pub Vec<ConfigError>);

@@ -1,86 +1,97 @@
-//! The sources of settings, in their order: each a figment provider that remembers where its values came from.
+//! The sources of settings, merged in their order; each value remembers its origin.
 //! Later wins: default, control group, runtime, file, `TS_*`, `TETHERD_*`, command line.
 
 use std::collections::BTreeMap;
 
 use figment::providers::{Format, Toml};
-use figment::value::{Dict, Map, Value};
-use figment::{Figment, Metadata, Profile, Provider};
+use figment::value::{Dict, Value};
+use figment::{Profile, Provider};
 
 use crate::config::error::ConfigError;
+use crate::config::origin::Origin;
 use crate::config::table;
 use crate::config::table::{KEYS, Key};
 use crate::config::tailscale::translate;
+use crate::config::types::implied::Implied;
 use crate::environment::Environment;
 
 /// Settings given on the command line: key and value.
 pub type Flags = Vec<(&'static str, String)>;
 
-/// The origin of a built-in default.
-pub const DEFAULT: &str = "default";
-
-/// `TETHERD_` names that are no settings.
+/// Variable that names the file of settings; the one `TETHERD_` name that is no setting.
 const FILE_VARIABLE: &str = "TETHERD_CONFIG";
 
-/// The file of settings, read once: it may be a pipe.
+/// The file of settings. Read once, since it may be a pipe.
 pub struct ConfigFile {
+    /// "file" and the path.
     origin: String,
     text: std::io::Result<String>,
 }
 
 impl ConfigFile {
-    /// The one given by `--config`, or else by the environment.
+    /// Reads the file given by `--config`, or else by the environment; `None` where neither names one.
     pub fn read(environment: &Environment, given: Option<&str>) -> Option<Self> {
         let named = environment.get(FILE_VARIABLE).map(String::as_str).filter(|path| !path.is_empty());
         let path = given.or(named)?;
         Some(Self { origin: format!("file {path}"), text: std::fs::read_to_string(path) })
     }
-}
 
-/// Values of one origin.
-struct Layer {
-    origin: String,
-    values: Dict,
-}
-
-impl Provider for Layer {
-    fn metadata(&self) -> Metadata {
-        Metadata::named(self.origin.clone())
-    }
-
-    fn data(&self) -> Result<Map<Profile, Dict>, figment::Error> {
-        Ok(Map::from([(Profile::Default, self.values.clone())]))
+    /// Returns the values by their names, or the problem of a file that cannot be read or is not TOML.
+    fn values(&self) -> Result<Dict, String> {
+        let text = self.text.as_ref().map_err(|error| format!("cannot be read: {error}"))?;
+        let mut profiles = Toml::string(text).data().map_err(|error| {
+            // figment's message quotes the line at fault, which may hold a secret.
+            format!("is not TOML: {}", error.to_string().lines().next().unwrap_or_default())
+        })?;
+        Ok(profiles.remove(&Profile::Default).unwrap_or_default())
     }
 }
 
-/// The merged sources, and what was wrong with them.
+/// A value with its origin.
+#[derive(Clone, Debug)]
+pub struct Found {
+    pub value: Value,
+    pub origin: Origin,
+}
+
+/// The merged sources, and their faults.
+#[derive(Default)]
 pub struct Layers {
-    figment: Figment,
-    /// Of a secret and its `_file` twin, the one that a later source set.
+    /// Value of the latest source, by the name of its setting.
+    values: BTreeMap<&'static str, Found>,
+    /// Which of a secret and its `_file` twin a later source set, by the name of the secret.
     winners: BTreeMap<&'static str, &'static str>,
+    /// Faults of names and of the file; those of values are found when they are read.
     pub faults: Vec<ConfigError>,
 }
 
 impl Layers {
-    /// The built-in defaults.
+    /// Starts with the built-in defaults.
     pub fn new() -> Self {
-        let mut layers = Self { figment: Figment::new(), winners: BTreeMap::new(), faults: Vec::new() };
+        let mut layers = Self::default();
         for key in KEYS {
             if let Some(default) = key.default {
-                layers.add(DEFAULT.into(), key, default.into());
+                layers.add(Origin::Default, key, default.into());
             }
         }
         layers
     }
 
-    /// Adds what the place implies.
-    pub fn implied(mut self, origin: &str, values: &[(&'static str, String)]) -> Self {
-        for (name, value) in values {
-            if let Some(key) = table::find_key(name) {
-                self.add(origin.to_owned(), key, value.clone().into());
-            }
+    /// Adds the defaults of control group and platform.
+    pub fn implied(mut self, implied: &Implied) -> Self {
+        if let Some(memory) = &implied.memory {
+            self.imply(&Origin::ControlGroup(memory.origin.clone()), "memory_limit", &memory.size);
+        }
+        for (name, value) in &implied.defaults {
+            self.imply(&Origin::Platform(implied.platform), name, value);
         }
         self
+    }
+
+    fn imply(&mut self, origin: &Origin, name: &str, value: &str) {
+        if let Some(key) = table::find_key(name) {
+            self.add(origin.clone(), key, value.into());
+        }
     }
 
     /// Adds the file, the two families of variables and the command line.
@@ -92,59 +103,46 @@ impl Layers {
         self.own_variables(environment);
         for (name, value) in flags {
             if let Some(key) = table::find_key(name) {
-                self.add(format!("--{}", key.flag()), key, value.clone().into());
+                self.add(Origin::Given(format!("--{}", key.flag())), key, value.clone().into());
             }
         }
         self
     }
 
-    /// The value that counts, with its origin. `None` when no source has it, or a later source set its twin.
-    pub fn find(&self, key: &Key) -> Option<(Value, String)> {
+    /// Returns the value that counts. `None` when no source has it, or a later source set its twin.
+    pub fn find(&self, key: &Key) -> Option<&Found> {
         let secret = key.twin_of().map_or(key.name, |of| of.name);
         if self.winners.get(secret).is_some_and(|winner| *winner != key.name) {
             return None;
         }
-        let value = self.figment.find_value(key.name).ok()?;
-        let origin = self.figment.get_metadata(value.tag()).map_or_else(String::new, |meta| meta.name.to_string());
-        Some((value, origin))
+        self.values.get(key.name)
     }
 
-    fn add(&mut self, origin: String, key: &'static Key, value: Value) {
+    fn add(&mut self, origin: Origin, key: &'static Key, value: Value) {
         let secret = key.twin_of().or(key.secret.then_some(key));
         if let Some(secret) = secret {
             self.winners.insert(secret.name, key.name);
         }
-        let layer = Layer { origin, values: Dict::from([(key.name.to_owned(), value)]) };
-        self.figment = std::mem::take(&mut self.figment).merge(layer);
+        self.values.insert(key.name, Found { value, origin });
     }
 
     fn file(&mut self, file: &ConfigFile) {
-        let origin = file.origin.clone();
-        let text = match &file.text {
-            Ok(text) => text,
-            Err(error) => {
-                return self.faults.push(ConfigError::new("config", &origin, format!("cannot be read: {error}")));
-            }
-        };
-        let values = match Toml::string(text).data() {
-            Ok(mut profiles) => profiles.remove(&Profile::Default).unwrap_or_default(),
-            Err(error) => {
-                // figment's message quotes the line at fault, which may hold a secret.
-                let line = error.to_string().lines().next().unwrap_or_default().to_owned();
-                return self.faults.push(ConfigError::new("config", &origin, format!("is not TOML: {line}")));
-            }
+        let origin = &file.origin;
+        let values = match file.values() {
+            Ok(values) => values,
+            Err(problem) => return self.faults.push(ConfigError::new("config", origin, problem)),
         };
         for name in values.keys() {
             if let Some(key) = table::find_key(name).filter(|key| key.secret)
                 && values.contains_key(&format!("{name}_file"))
             {
-                self.faults.push(both_given(key, &origin));
+                self.faults.push(both_given(key, origin));
             }
         }
         for (name, value) in values {
             match table::find_key(&name) {
-                Some(key) => self.add(origin.clone(), key, value),
-                None => self.faults.push(ConfigError::unknown(&name, table::nearest(&name), &origin)),
+                Some(key) => self.add(Origin::Given(origin.clone()), key, value),
+                None => self.faults.push(ConfigError::unknown(&name, table::nearest(&name), origin)),
             }
         }
     }
@@ -153,7 +151,7 @@ impl Layers {
         for key in KEYS {
             for alias in key.aliases {
                 if let Some(value) = environment.get(*alias).filter(|value| !value.is_empty()) {
-                    self.add((*alias).to_owned(), key, value.clone().into());
+                    self.add(Origin::Given((*alias).to_owned()), key, value.clone().into());
                 }
             }
         }
@@ -162,7 +160,7 @@ impl Layers {
         self.faults.extend(faults);
         for given in given {
             if let Some(key) = table::find_key(given.key) {
-                self.add(given.origin, key, given.value.into());
+                self.add(Origin::Given(given.origin), key, given.value.into());
             }
         }
     }
@@ -181,7 +179,7 @@ impl Layers {
                     if key.secret && environment.contains_key(&twin) {
                         self.faults.push(both_given(key, variable));
                     }
-                    self.add(variable.clone(), key, value.clone().into());
+                    self.add(Origin::Given(variable.clone()), key, value.clone().into());
                 }
                 None => self.faults.push(ConfigError::unknown(variable, table::nearest(&name), "environment")),
             }
@@ -193,6 +191,8 @@ fn both_given(key: &Key, origin: &str) -> ConfigError {
     ConfigError::new(key.name, origin, format!("is given together with {}_file: give only one of them", key.name))
 }
 
+/// Whether a variable is one of those that Kubernetes adds for a Service; `name` is what follows `TETHERD_`.
+///
 /// Kubernetes puts `TETHERD_SERVICE_HOST`, `TETHERD_PORT_1055_TCP_ADDR` and the like into every pod beside a Service
 /// named `tetherd`, and `TETHERD_GATEWAY_PORT=tcp://10.0.0.1:1055` beside one named `tetherd-gateway`. They are not meant
 /// for the daemon.

@@ -1,5 +1,5 @@
-//! Reads single values from the layers: every fault is collected, none ends the reading, and each value is noted for
-//! `check`.
+//! Reads single values from the layers, with their faults and what `check` shows.
+//! Every fault is collected; none ends the reading.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -7,7 +7,8 @@ use std::path::PathBuf;
 use figment::value::Value as Raw;
 
 use crate::config::error::ConfigError;
-use crate::config::layers::Layers;
+use crate::config::layers::{Found, Layers};
+use crate::config::origin::Origin;
 use crate::config::table;
 use crate::config::table::Key;
 use crate::config::types::Value;
@@ -15,15 +16,20 @@ use crate::config::types::enums::OnFailure;
 use crate::secret::redactor::{looks_like_a_key, mask_secrets};
 use crate::secret::{MASK, SecretSource};
 
-/// The origin of a value that no source has.
-pub const NOT_SET: &str = "not set";
-
 /// One line of `tetherd check`.
 #[derive(Clone, Debug)]
 pub struct Shown {
     pub key: &'static str,
+    /// Empty where there is none; a mask where it is secret.
     pub value: String,
-    pub origin: String,
+    pub origin: Origin,
+}
+
+/// The text of a setting, in one part or, of a list, in several.
+struct Parts {
+    key: &'static Key,
+    texts: Vec<String>,
+    origin: String,
 }
 
 /// Reads values and collects what is wrong with them, and what `check` shows.
@@ -31,36 +37,39 @@ pub struct Reader {
     layers: Layers,
     pub faults: Vec<ConfigError>,
     pub shown: Vec<Shown>,
+    /// Kept here too, since commands need it where another setting is at fault.
     pub health_listen: Option<SocketAddr>,
+    /// Kept here too, since the platform needs it where another setting is at fault.
     pub lambda_on_failure: Option<OnFailure>,
-    pub lambda_metrics: bool,
 }
 
 impl Reader {
+    /// Starts with the faults of the sources themselves.
     pub fn new(mut layers: Layers) -> Self {
         let faults = std::mem::take(&mut layers.faults);
-        Self { layers, faults, shown: Vec::new(), health_listen: None, lambda_on_failure: None, lambda_metrics: false }
+        Self { layers, faults, shown: Vec::new(), health_listen: None, lambda_on_failure: None }
     }
 
-    /// Notes the value for `check` and returns its text parts: one, or those of a list.
-    fn parts(&mut self, name: &'static str) -> Option<(&'static Key, Vec<String>, String)> {
+    /// Notes the value for `check` and returns its text. `None` where there is none, or a fault was noted.
+    fn parts(&mut self, name: &'static str) -> Option<Parts> {
         let key = table::find_key(name).unwrap_or_else(|| unreachable!("{name} is not in the table of keys"));
-        let Some((raw, origin)) = self.layers.find(key) else {
-            self.shown.push(Shown { key: name, value: String::new(), origin: NOT_SET.into() });
+        let Some(Found { value, origin }) = self.layers.find(key).cloned() else {
+            self.shown.push(Shown { key: name, value: String::new(), origin: Origin::NotSet });
             return None;
         };
-        let Some(parts) = texts(&raw) else {
-            self.fault(key, &origin, "a single value or a list of them", None);
+        let Some(texts) = texts(&value) else {
+            self.fault(key, &origin.to_string(), "a single value or a list of them", None);
             return None;
         };
-        let value = if key.secret { MASK.to_owned() } else { mask_secrets(&parts.join(",")) };
+        let value = if key.secret { MASK.to_owned() } else { mask_secrets(&texts.join(",")) };
         self.shown.push(Shown { key: name, value, origin: origin.clone() });
-        Some((key, parts, origin))
+        Some(Parts { key, texts, origin: origin.to_string() })
     }
 
+    /// Reads a single value. `None` where there is none, or a fault was noted.
     pub fn value<T: Value>(&mut self, name: &'static str) -> Option<T> {
-        let (key, parts, origin) = self.parts(name)?;
-        let text = parts.join(",");
+        let Parts { key, texts, origin } = self.parts(name)?;
+        let text = texts.join(",");
         let value = T::parse(text.trim());
         if value.is_none() {
             self.fault(key, &origin, T::EXPECTED, Some(&text));
@@ -68,10 +77,11 @@ impl Reader {
         value
     }
 
+    /// Reads a list, whose items a comma separates. Notes a fault for each item that is unusable.
     pub fn list<T: Value>(&mut self, name: &'static str) -> Vec<T> {
-        let Some((key, parts, origin)) = self.parts(name) else { return Vec::new() };
+        let Some(Parts { key, texts, origin }) = self.parts(name) else { return Vec::new() };
         let mut values = Vec::new();
-        for text in parts.iter().flat_map(|part| part.split(',')).map(str::trim).filter(|text| !text.is_empty()) {
+        for text in texts.iter().flat_map(|part| part.split(',')).map(str::trim).filter(|text| !text.is_empty()) {
             match T::parse(text) {
                 Some(value) => values.push(value),
                 None => self.fault(key, &origin, T::EXPECTED, Some(text)),
@@ -80,7 +90,7 @@ impl Reader {
         values
     }
 
-    /// A list without which the daemon serves nobody.
+    /// Reads a list that must have an item, since the daemon serves nobody without.
     pub fn filled_list<T: Value>(&mut self, name: &'static str) -> Vec<T> {
         let faults = self.faults.len();
         let values = self.list(name);
@@ -90,8 +100,8 @@ impl Reader {
         values
     }
 
-    /// A secret from the key itself, its `file:` form or its `_file` twin. A file must be readable now; its content
-    /// is read when it is needed.
+    /// Reads a secret from the setting itself, its `file:` form or its `_file` twin. A file must be readable now; its
+    /// content is read when it is needed.
     pub fn secret(&mut self, name: &'static str) -> Option<SecretSource> {
         let twin = table::find_key(&format!("{name}_file")).map(|key| key.name);
         let file = twin.and_then(|twin| self.value::<PathBuf>(twin).map(|path| (twin, path)));
@@ -114,8 +124,8 @@ impl Reader {
         None
     }
 
-    /// A file of roots to trust, which must be readable now.
-    pub fn roots(&mut self, name: &'static str) -> Option<PathBuf> {
+    /// Reads the path of a file of CA certificates (PEM), which must be readable now.
+    pub fn pem_file(&mut self, name: &'static str) -> Option<PathBuf> {
         let path: PathBuf = self.value(name)?;
         let problem = match std::fs::read_to_string(&path) {
             Ok(text) if text.contains("-----BEGIN CERTIFICATE-----") => return Some(path),
@@ -126,8 +136,14 @@ impl Reader {
         None
     }
 
+    /// Returns the origin of a value that was read, in words; empty where it was not read.
     pub fn origin(&self, name: &str) -> String {
-        self.shown.iter().find(|shown| shown.key == name).map_or_else(String::new, |shown| shown.origin.clone())
+        self.typed_origin(name).map_or_else(String::new, ToString::to_string)
+    }
+
+    /// Returns the origin of a value that was read.
+    pub fn typed_origin(&self, name: &str) -> Option<&Origin> {
+        self.shown.iter().find(|shown| shown.key == name).map(|shown| &shown.origin)
     }
 
     /// Notes what is wrong with a value that was read.
@@ -145,7 +161,7 @@ impl Reader {
     }
 }
 
-/// The text of a value, or of each item of a list.
+/// Returns the text of a value, or of each item of a list; `None` for a table of TOML.
 fn texts(raw: &Raw) -> Option<Vec<String>> {
     match raw {
         Raw::String(_, text) => Some(vec![text.clone()]),

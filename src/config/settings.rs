@@ -1,11 +1,11 @@
-//! The typed settings: everything that the daemon can be told, and from which key each comes.
+//! The typed settings: everything that the daemon can be told.
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::config::layers::DEFAULT;
+use crate::config::origin::Origin;
 use crate::config::reader::Reader;
 use crate::config::sections::auth::AuthSource;
 use crate::config::sections::node::{NodeSettings, SocketPath};
@@ -13,11 +13,12 @@ use crate::config::types::Words;
 use crate::config::types::address::{ControlUrl, Forward, HostPort, Listen};
 use crate::config::types::enums::{Direct, LogFormat, LogLevel, Logout};
 use crate::config::types::hostname::Hostname;
+use crate::config::types::implied::Implied;
 use crate::config::types::rule::Rule;
 use crate::config::types::units::{Limit, Memory};
 use crate::secret::Secret;
 
-/// Who may use the SOCKS5 listeners.
+/// User and password that clients of the proxy must give.
 #[derive(Clone, Debug)]
 pub struct Credentials {
     pub user: String,
@@ -25,7 +26,7 @@ pub struct Credentials {
 }
 
 impl Credentials {
-    /// Whether these are the ones given; in a time that does not tell which of the two differs.
+    /// Whether `user` and `password` are these; takes a time that does not tell which of the two differs.
     pub fn accept(&self, user: &str, password: &str) -> bool {
         let user = Secret::new(self.user.as_str()).matches(user);
         user & self.password.matches(password)
@@ -35,29 +36,29 @@ impl Credentials {
 /// Longest silence of a connection once one of its sides has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HalfCloseTimeout {
-    /// With a tailscaled that carries the end of each direction through.
+    /// Limit with a tailscaled that carries the end of each direction through.
     pub carried: Duration,
-    /// With one that does not, where nobody can tell whether a client that has ended still waits for an answer. What the
-    /// user sets counts for both.
+    /// Limit with a tailscaled that does not, where nobody can tell whether a client that has ended still waits for an
+    /// answer. What the user sets counts for both.
     pub held: Duration,
 }
 
 impl HalfCloseTimeout {
-    /// Beside a tailscaled without tetherd's calls, unless the user says otherwise.
+    /// Default of `held`.
     const HELD: Duration = Duration::from_secs(5);
 }
 
-/// Everything the daemon can be told.
+/// Everything that the daemon can be told. Each field has the name of its setting, or says where it comes from.
 #[derive(Clone, Debug)]
 pub struct Settings {
     pub auth: Option<AuthSource>,
-    /// Where the Tailscale API is.
+    /// Address of Tailscale's API.
     pub api_url: ControlUrl,
     pub tailnet: String,
     pub control_url: Option<ControlUrl>,
     pub ca_file: Option<PathBuf>,
-    /// A directory of more roots, that the runtime has.
-    pub more_roots: Option<PathBuf>,
+    /// Directory of the platform with more CA certificates.
+    pub platform_ca_dir: Option<PathBuf>,
     pub hostname: Option<Hostname>,
     pub node: NodeSettings,
     pub socks_listen: Vec<Listen>,
@@ -82,29 +83,42 @@ pub struct Settings {
     pub log_upload: bool,
     pub state_dir: Option<PathBuf>,
     pub memory_limit: Option<Memory>,
-    /// Whether that comes from the control group, and changes with it.
+    /// Whether the limit comes from the control group, and changes with it.
     pub memory_follows_group: bool,
     pub logout: Logout,
-    /// The Lambda function to whose log metrics go.
+    /// Name of the function to whose log metrics go.
     pub metrics_of_function: Option<String>,
     pub log_level: LogLevel,
     pub log_format: LogFormat,
 }
 
 impl Reader {
-    /// The settings; `None` when a value without which they cannot be built is unusable.
-    pub fn settings(&mut self) -> Option<Settings> {
+    /// Reads the settings; `None` when a value without which they cannot be built is unusable.
+    pub fn settings(&mut self, implied: &Implied) -> Option<Settings> {
         self.health_listen = self.value("health_listen");
         self.lambda_on_failure = self.value("lambda_on_failure");
-        self.lambda_metrics = self.value("lambda_metrics").unwrap_or(false);
-        let node = self.node();
+        let logs_metrics = self.value("lambda_metrics").unwrap_or(false);
         let settings = Settings {
+            platform_ca_dir: implied.ca_dir.clone(),
+            metrics_of_function: implied.function.clone().filter(|_| logs_metrics),
+            ..self.given()
+        };
+        self.no_open_proxy(&settings);
+        self.no_address_twice(&settings);
+        // A stand-in below is never used: it is there only where a fault was noted.
+        self.faults.is_empty().then_some(settings)
+    }
+
+    /// Reads what the user can give, with a stand-in for each value that is unusable.
+    fn given(&mut self) -> Settings {
+        let node = self.node();
+        Settings {
             auth: self.auth(!node.tags.is_empty()),
             api_url: self.api_url(),
             tailnet: self.value("tailnet").unwrap_or_default(),
             control_url: self.value("control_url"),
-            ca_file: self.roots("ca_file"),
-            more_roots: None,
+            ca_file: self.pem_file("ca_file"),
+            platform_ca_dir: None,
             hostname: self.value("hostname"),
             node,
             socks_listen: self.filled_list("socks_listen"),
@@ -129,21 +143,24 @@ impl Reader {
             log_upload: self.value("log_upload").unwrap_or(false),
             state_dir: self.value("state_dir"),
             memory_limit: self.value("memory_limit"),
-            memory_follows_group: false,
+            memory_follows_group: self.memory_follows_group(),
             logout: self.value("logout").unwrap_or(Logout::Auto),
             metrics_of_function: None,
             log_level: self.value("log_level").unwrap_or(LogLevel::Info),
             log_format: self.value("log_format").unwrap_or(LogFormat::Text),
-        };
-        self.no_open_proxy(&settings);
-        self.no_address_twice(&settings);
-        // A stand-in above is never used: it is there only where a fault was noted.
-        self.faults.is_empty().then_some(settings)
+        }
     }
 
+    /// Whether the control group decides on `memory_limit`, or would if it had a limit. To be asked behind the value.
+    fn memory_follows_group(&self) -> bool {
+        let origin = self.typed_origin("memory_limit");
+        origin.is_none_or(|origin| matches!(origin, Origin::NotSet | Origin::ControlGroup(_)))
+    }
+
+    /// Reads `half_close_timeout`, whose default depends on the tailscaled that is found.
     fn half_close_timeout(&mut self) -> HalfCloseTimeout {
         let carried = self.value("half_close_timeout").unwrap_or_default();
-        let is_default = self.origin("half_close_timeout") == DEFAULT;
+        let is_default = self.typed_origin("half_close_timeout") == Some(&Origin::Default);
         HalfCloseTimeout { carried, held: if is_default { HalfCloseTimeout::HELD } else { carried } }
     }
 }

@@ -1,44 +1,51 @@
-//! The table of settings: the only list of their names. Command line, environment, files, `check` and the docs
-//! follow it.
+//! The table of settings, the only list of their names.
+//! Command line, environment, files, `check` and the docs follow it.
+
+/// Stand-in in the help of `runtime` for the names of the platforms, which the table does not know.
+pub const PLATFORMS: &str = "{platforms}";
 
 /// One setting.
 pub struct Key {
     /// Name in files; `TETHERD_` and upper case in the environment, `--` and dashes on the command line.
     pub name: &'static str,
-    /// What to put there, as shown by `--help`.
+    /// Form of the value, as shown by `--help`.
     pub value: &'static str,
     /// The built-in default, in the form a user would write it.
     pub default: Option<&'static str>,
-    /// Names known from Tailscale's container image and the AWS sample.
+    /// Variables with the same effect, known from Tailscale's container image and the AWS sample.
     pub aliases: &'static [&'static str],
-    /// Never shown.
+    /// Whether the value is never shown.
     pub secret: bool,
+    /// Kind of the secret that the value names, if it names one that holds the auth key. The settings that begin with this
+    /// one's name are options of it, as plain text.
+    pub names_secret: Option<&'static str>,
+    /// Text of `--help`; may hold [`PLATFORMS`].
     pub help: &'static str,
 }
 
 impl Key {
-    /// `TETHERD_SOCKS_LISTEN` for `socks_listen`.
+    /// Returns the variable's name, such as `TETHERD_SOCKS_LISTEN` for `socks_listen`.
     pub fn variable(&self) -> String {
         format!("TETHERD_{}", self.name.to_uppercase())
     }
 
-    /// `socks-listen` for `socks_listen`.
+    /// Returns the flag without its dashes, such as `socks-listen` for `socks_listen`.
     pub fn flag(&self) -> String {
         self.name.replace('_', "-")
     }
 
-    /// The key this one is the `_file` twin of.
+    /// Returns the secret that this setting gives as a file.
     pub fn twin_of(&self) -> Option<&'static Key> {
         find_key(self.name.strip_suffix("_file")?).filter(|key| key.secret)
     }
 }
 
-/// The setting of this name.
+/// Returns the setting of this name.
 pub fn find_key(name: &str) -> Option<&'static Key> {
     KEYS.iter().find(|key| key.name == name)
 }
 
-/// The known name nearest to `name`, if one is near enough to be meant.
+/// Returns the known name nearest to `name`, if it is near enough to be meant.
 pub fn nearest(name: &str) -> Option<&'static str> {
     KEYS.iter()
         .map(|key| (strsim::damerau_levenshtein(name, key.name), key.name))
@@ -48,7 +55,7 @@ pub fn nearest(name: &str) -> Option<&'static str> {
 }
 
 const fn key(name: &'static str, value: &'static str, default: Option<&'static str>, help: &'static str) -> Key {
-    Key { name, value, default, aliases: &[], secret: false, help }
+    Key { name, value, default, aliases: &[], secret: false, names_secret: None, help }
 }
 
 impl Key {
@@ -59,6 +66,10 @@ impl Key {
     const fn secret(self) -> Self {
         Self { secret: true, ..self }
     }
+
+    const fn names_secret(self, kind: &'static str) -> Self {
+        Self { names_secret: Some(kind), ..self }
+    }
 }
 
 /// All settings.
@@ -68,7 +79,8 @@ pub const KEYS: &[Key] = &[
         .secret(),
     key("auth_key_file", "PATH", None, "file that holds the auth key; read anew whenever a login is needed"),
     key("auth_secret", "NAME", None, "name or ARN of an AWS Secrets Manager secret that holds the auth key")
-        .also(&["SECRET_NAME", "TS_SECRET_API_KEY"]),
+        .also(&["SECRET_NAME", "TS_SECRET_API_KEY"])
+        .names_secret("a secret of AWS Secrets Manager"),
     key("auth_secret_field", "NAME", Some("key"), "field of auth_secret that holds the key, when it is JSON"),
     key("auth_secret_stage", "LABEL", Some("AWSCURRENT"), "version of auth_secret, by its staging label"),
     key("oauth_client_id", "ID", None, "OAuth client or federated identity of Tailscale that makes auth keys")
@@ -151,7 +163,7 @@ pub const KEYS: &[Key] = &[
     key("memory_limit", "SIZE", None, "memory that tailscaled keeps to if it can, such as 100MiB, at least 16MiB"),
     key("prewarm", "LIST", None, "targets dialled once at the start, so that the first request finds a warm path"),
     key("logout", "auto|always|never", Some("auto"), "leave the tailnet at exit; auto: when the state is temporary"),
-    key("runtime", "NAME", Some("auto"), "auto, lambda, ecs, kubernetes or plain"),
+    key("runtime", "NAME", Some("auto"), PLATFORMS),
     key(
         "lambda_on_failure",
         "fail|continue",

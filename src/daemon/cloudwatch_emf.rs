@@ -12,7 +12,7 @@ use prometheus_client::registry::Registry;
 use serde_json::{Map, Value, json};
 use tokio::time::{sleep, timeout};
 
-use crate::proxy::client::Proxy;
+use crate::proxy::context::ClientContext;
 use crate::proxy::metrics::counters::Counters;
 use crate::state::Watcher;
 use crate::status::Connections;
@@ -45,7 +45,7 @@ pub struct EmfSource {
     /// Name of the Lambda function, the dimension of each metric.
     pub function: String,
     pub counters: Counters,
-    pub proxy: Arc<Proxy<Dialer>>,
+    pub proxy: Arc<ClientContext<Dialer>>,
     /// Starts of tailscaled after the first.
     pub restarts: Arc<AtomicU64>,
     pub state: Watcher,

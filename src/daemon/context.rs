@@ -5,12 +5,12 @@ use std::path::Path;
 use crate::config::settings::Settings;
 use crate::environment::Environment;
 use crate::memory::budget::MemoryBudget;
-use crate::platform::Runtime;
+use crate::platform::interface::Platform;
 use crate::tailscaled::process::state_dir::StateDir;
 
 /// Surroundings of the process, known before its settings are.
 pub struct DaemonContext<'a> {
-    pub runtime: Runtime,
+    pub platform: &'static dyn Platform,
     pub environment: &'a Environment,
     /// The limit on memory, and who else needs of it; `None` where nothing counts memory.
     pub memory: Option<MemoryBudget>,

@@ -12,7 +12,8 @@ use tokio_util::task::TaskTracker;
 use crate::config::settings::Settings;
 use crate::config::types::address::Listen;
 use crate::exit_reason::ExitReason;
-use crate::proxy::client::Proxy;
+use crate::proxy::client::{serve_client, serve_forward};
+use crate::proxy::context::ClientContext;
 use crate::proxy::listener;
 use crate::proxy::listener::Listener;
 use crate::proxy::listener::admission::{Admission, Permit};
@@ -44,7 +45,7 @@ impl ProxyListeners {
 
 /// Accepts clients on any number of listeners, which share its limits.
 pub struct ClientAcceptor {
-    pub proxy: Arc<Proxy<Dialer>>,
+    pub proxy: Arc<ClientContext<Dialer>>,
     pub admission: Admission,
     /// The task of each client.
     pub connections: TaskTracker,
@@ -64,7 +65,7 @@ impl ClientAcceptor {
         self.accept(listener, move |stream, from, permit| {
             let proxy = Arc::clone(&proxy);
             async move {
-                proxy.serve(stream, &from).await;
+                serve_client(&proxy, stream, &from).await;
                 drop(permit);
             }
         });
@@ -75,7 +76,7 @@ impl ClientAcceptor {
         self.accept(listener, move |stream, from, permit| {
             let (proxy, target) = (Arc::clone(&proxy), Arc::clone(&target));
             async move {
-                proxy.forward(stream, &from, &target).await;
+                serve_forward(&proxy, stream, &from, &target).await;
                 drop(permit);
             }
         });

@@ -25,7 +25,7 @@ use crate::daemon::exec::run_with_command;
 use crate::daemon::running::Daemon;
 use crate::daemon::signals::Signals;
 use crate::exit_reason::ExitReason;
-use crate::platform::life::Platform;
+use crate::platform::lifecycle::{Lifecycle, SignalsOnly};
 use crate::tailscaled::process::socket_path::SocketPlace;
 use crate::tailscaled::process::state_dir::StateDir;
 
@@ -34,11 +34,11 @@ pub fn run(
     settings: &Settings,
     context: &DaemonContext<'_>,
     signals: Signals,
-    platform: &Platform,
+    lifecycle: &dyn Lifecycle,
 ) -> Result<(), ExitReason> {
-    with_daemon(settings, context, platform, async |mut daemon| {
+    with_daemon(settings, context, lifecycle, async |mut daemon| {
         let mut signals = signals.listen()?;
-        let ended = daemon.serve(&mut signals, platform).await;
+        let ended = daemon.serve(&mut signals, lifecycle).await;
         daemon.shut_down(ended.as_ref(), &mut signals, true).await;
         ended.map(drop)
     })
@@ -51,7 +51,7 @@ pub fn exec(
     signals: Signals,
     spec: CommandSpec,
 ) -> Result<u8, ExitReason> {
-    with_daemon(settings, context, &Platform::default(), async |daemon| {
+    with_daemon(settings, context, &SignalsOnly, async |daemon| {
         run_with_command(daemon, spec, context.environment, signals).await
     })
 }
@@ -60,7 +60,7 @@ pub fn exec(
 fn with_daemon<T>(
     settings: &Settings,
     context: &DaemonContext<'_>,
-    platform: &Platform,
+    lifecycle: &dyn Lifecycle,
     run: impl AsyncFnOnce(Daemon) -> Result<T, ExitReason>,
 ) -> Result<T, ExitReason> {
     let temporary = context.environment.get("TMPDIR").map(String::as_str);
@@ -76,8 +76,8 @@ fn with_daemon<T>(
         .map_err(|error| ExitReason::Configuration(format!("the event loop cannot be set up: {error}")))?;
     event_loop.block_on(async {
         let inputs = BuildInputs { settings, context, state_dir: &state_dir, socket: socket.path() };
-        let (arrived, built) = tokio::join!(platform.arrive(), build_daemon(inputs));
-        arrived?;
+        let (registered, built) = tokio::join!(lifecycle.register(), build_daemon(inputs));
+        registered?;
         run(built?).await
     })
 }

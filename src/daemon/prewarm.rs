@@ -8,19 +8,19 @@ use futures_util::future::join_all;
 use tokio::time::Instant;
 
 use crate::config::types::address::HostPort;
-use crate::proxy::client::Proxy;
+use crate::proxy::context::ClientContext;
 use crate::state::Watcher;
 use crate::target::dial::{Dial, Target};
 
 /// Waits until the daemon is ready, then dials all `targets` at the same time and closes the connections.
-pub async fn dial_once<D: Dial>(targets: Vec<HostPort>, proxy: Arc<Proxy<D>>, mut state: Watcher) {
+pub async fn dial_once<D: Dial>(targets: Vec<HostPort>, proxy: Arc<ClientContext<D>>, mut state: Watcher) {
     if targets.is_empty() || state.wait_for(|state| state.is_ready()).await.is_err() {
         return;
     }
     join_all(targets.iter().map(|target| dial(&proxy, Target::new(&target.host, target.port)))).await;
 }
 
-async fn dial<D: Dial>(proxy: &Proxy<D>, target: Target) {
+async fn dial<D: Dial>(proxy: &ClientContext<D>, target: Target) {
     let begun = Instant::now();
     match proxy.connector.connect(&target).await {
         Ok(connection) => {

@@ -13,7 +13,7 @@ use crate::daemon::cloudwatch_emf::EmfWriter;
 use crate::daemon::readiness::{StateEvent, StatePublisher};
 use crate::daemon::signals::Listening;
 use crate::exit_reason::ExitReason;
-use crate::platform::life::{Platform, StopRequest};
+use crate::platform::lifecycle::{Lifecycle, StopRequest};
 use crate::process::child::OwnChildren;
 use crate::secret::redactor::Redactor;
 use crate::state::{Phase, Watcher};
@@ -44,10 +44,18 @@ pub struct Daemon {
 
 impl Daemon {
     /// Serves until a stop is asked for, or the daemon cannot go on.
-    pub async fn serve(&mut self, signals: &mut Listening, platform: &Platform) -> Result<StopRequest, ExitReason> {
+    pub async fn serve(
+        &mut self,
+        signals: &mut Listening,
+        lifecycle: &dyn Lifecycle,
+    ) -> Result<StopRequest, ExitReason> {
         // A platform that goes on without a tailnet is kept waiting for start_timeout, which then ends nothing.
-        let longest_wait = if platform.outlasts_failure() { self.start_timeout.take() } else { None };
-        let stop = platform.stop_request(settled(self.state.watch(), longest_wait));
+        let longest_wait = if lifecycle.outlasts_failure() { self.start_timeout.take() } else { None };
+        let settled = settled(self.state.watch(), longest_wait);
+        let stop = async {
+            settled.await;
+            lifecycle.stop_request().await
+        };
         let mut asked = pin!(async {
             tokio::select! {
                 caught = signals.next() => {
@@ -60,7 +68,7 @@ impl Daemon {
             request = &mut asked => return Ok(request),
             reason = self.failure() => reason,
         };
-        if !platform.outlasts_failure() {
+        if !lifecycle.outlasts_failure() {
             return Err(reason);
         }
         tracing::error!("{reason}");

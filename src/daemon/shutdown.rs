@@ -11,7 +11,7 @@ use crate::daemon::readiness::StateEvent;
 use crate::daemon::running::Daemon;
 use crate::daemon::signals::Listening;
 use crate::exit_reason::ExitReason;
-use crate::platform::life::StopRequest;
+use crate::platform::lifecycle::StopRequest;
 use crate::proxy::relay::limits::SILENCE_AT_THE_END;
 use crate::tailscaled::calls::Calls;
 

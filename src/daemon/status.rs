@@ -12,8 +12,8 @@ use crate::daemon::metrics;
 use crate::daemon::metrics::ScrapeFacts;
 use crate::health::metrics::Measured;
 use crate::health::routes::Inspect;
-use crate::platform::Identity;
-use crate::proxy::client::Proxy;
+use crate::platform::interface::Identity;
+use crate::proxy::context::ClientContext;
 use crate::proxy::metrics::counters::Counters;
 use crate::state::State;
 use crate::status::{NodeStatus, Snapshot};
@@ -32,7 +32,7 @@ pub struct StatusSource {
     pub api: LocalApi,
     pub calls: Calls,
     pub counters: Counters,
-    pub proxy: Arc<Proxy<Dialer>>,
+    pub proxy: Arc<ClientContext<Dialer>>,
     /// Starts of tailscaled after the first.
     pub restarts: Arc<AtomicU64>,
     pub rebinder: Rebinder,

@@ -1,5 +1,5 @@
-//! Amazon ECS: a task has a metadata endpoint of its own, which says what the task is. The node is named after it, and
-//! its metrics say where they come from.
+//! Amazon ECS: the task gives the node's name and the labels of its metrics.
+//! A metadata endpoint of its own tells each task what it is.
 
 use std::time::Duration;
 
@@ -13,26 +13,56 @@ use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
 use crate::config::types::hostname::Hostname;
+use crate::config::types::implied::Defaults;
 use crate::environment::Environment;
 use crate::net::http_request;
-use crate::platform::Identity;
+use crate::platform::interface::{Identity, Platform};
+use crate::platform::lifecycle::BoxFuture;
 
+/// Variable with the address of the metadata endpoint.
 /// <https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-metadata-endpoint-v4-fargate.html>
-pub const METADATA: &str = "ECS_CONTAINER_METADATA_URI_V4";
+const METADATA: &str = "ECS_CONTAINER_METADATA_URI_V4";
 
-/// The endpoint is on the same host. It limits how often it answers, so a second attempt is worth while.
+/// Longest wait for an answer. The endpoint is on the same host. It limits how often it answers, so a second attempt is
+/// worth while.
 const ANSWER: Duration = Duration::from_millis(800);
 const ATTEMPTS: u32 = 2;
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// Of a task's 32 hexadecimal digits, as many as tell the tasks of a service apart.
+/// Number of a task's 32 hexadecimal digits that tell the tasks of a service apart.
 const ID_DIGITS: usize = 8;
 
-/// SIGKILL follows SIGTERM after 30 s unless the task definition says otherwise (`stopTimeout`): this and what logging
-/// out takes at most, 6 s, end before.
-pub const DRAIN_TIMEOUT: &str = "20s";
+/// Default of `drain_timeout`. SIGKILL follows SIGTERM after 30 s unless the task definition says otherwise
+/// (`stopTimeout`): draining and logging out, which takes 6 s at most, end before.
+const DRAIN_TIMEOUT: &str = "20s";
 
-/// What is read of the task.
+/// A container of a task.
+pub struct Ecs;
+
+impl Platform for Ecs {
+    fn name(&self) -> &'static str {
+        "ecs"
+    }
+
+    fn detect(&self, environment: &Environment) -> bool {
+        environment.contains_key(METADATA)
+    }
+
+    fn defaults(&self, _environment: &Environment) -> Defaults {
+        vec![("log_format", "json".to_owned()), ("drain_timeout", DRAIN_TIMEOUT.to_owned())]
+    }
+
+    fn identity<'a>(&'a self, environment: &'a Environment) -> BoxFuture<'a, Identity> {
+        Box::pin(identity(environment))
+    }
+
+    /// No: the task's role has an endpoint of its own.
+    fn has_instance_metadata(&self) -> bool {
+        false
+    }
+}
+
+/// The fields of the metadata that are read.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 struct Task {
@@ -46,8 +76,8 @@ struct Task {
     launch_type: String,
 }
 
-/// What the endpoint says of this task; nothing, with a warning, where it does not answer.
-pub async fn identity(environment: &Environment) -> Identity {
+/// Asks the endpoint what this task is; nothing, with a warning, where it does not answer.
+async fn identity(environment: &Environment) -> Identity {
     let endpoint = environment.get(METADATA).map_or("", String::as_str);
     for attempt in 1..=ATTEMPTS {
         let asked = timeout(ANSWER, ask(endpoint)).await;
@@ -94,12 +124,12 @@ impl From<Task> for Identity {
     }
 }
 
-/// What stands behind the last slash of an ARN.
+/// Returns the part of an ARN behind its last slash.
 fn short(arn: &str) -> &str {
     arn.rsplit('/').next().unwrap_or(arn)
 }
 
-/// Family and the beginning of the task's id. A family has up to 255 letters, digits, dashes and underscores.
+/// Joins the family and the beginning of the task's id. A family has up to 255 letters, digits, dashes and underscores.
 fn host_name(task: &Task) -> Option<String> {
     let id: String = short(&task.arn).chars().take(ID_DIGITS).collect();
     Hostname::near_with(&task.family, &id).map(|name| name.0)
@@ -110,7 +140,7 @@ mod tests {
     use super::*;
     use crate::environment::environment;
 
-    /// Of AWS's own example of an answer, the fields that matter and one that does not.
+    /// AWS's own example of an answer: the fields that matter and one that does not.
     const TASK: &str = r#"{
         "Cluster": "arn:aws:ecs:us-west-2:111122223333:cluster/default",
         "TaskARN": "arn:aws:ecs:us-west-2:111122223333:task/default/e9028f8d5d8e4f258373e7b93ce9a3c3",

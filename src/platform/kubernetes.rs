@@ -1,37 +1,65 @@
-//! Kubernetes: probes come from the node, so health listens on every address; stops last up to 30 s; the reason of
-//! a failed end goes to the termination log, where `kubectl describe pod` shows it. The node is named after the pod.
+//! Kubernetes: the pod gives name and labels, and probes come from the node.
+//! So health listens on every address. Stops last up to 30 s. The reason of a failed end goes to the termination log,
+//! where `kubectl describe pod` shows it.
 
-use std::path::PathBuf;
+use std::future::ready;
+use std::path::Path;
 
 use crate::config::types::hostname::Hostname;
+use crate::config::types::implied::Defaults;
 use crate::environment::Environment;
-use crate::platform::Identity;
+use crate::platform::interface::{Identity, Platform};
+use crate::platform::lifecycle::BoxFuture;
 
-/// Has the pod's name by the downward API. The container's host name is the pod's, too, but not in the network of the
-/// node, where it is the node's.
+/// Variable with the host of the cluster's API server; Kubernetes sets it in every container.
+const API_HOST: &str = "KUBERNETES_SERVICE_HOST";
+
+/// Variable with the pod's name, by the downward API. The container's host name is the pod's, too, but not in the
+/// network of the node, where it is the node's.
 /// <https://kubernetes.io/docs/concepts/workloads/pods/downward-api/>
 const POD_NAME: &str = "POD_NAME";
 
-/// By the downward API, too: labels of the metrics and where they come from.
+/// Labels of the metrics, each with its variable, which the downward API fills.
 const LABELS: [(&str, &str); 3] = [("namespace", "POD_NAMESPACE"), ("pod", POD_NAME), ("node", "NODE_NAME")];
 
-pub fn implied(logs: (&'static str, String)) -> Vec<(&'static str, String)> {
-    vec![logs, ("drain_timeout", "20s".to_owned()), ("health_listen", "[::]:9002".to_owned())]
-}
-
+/// File that the kubelet reads the reason of a failure from.
 /// <https://kubernetes.io/docs/tasks/debug/debug-application/determine-reason-pod-failure/>
-pub fn termination_log() -> PathBuf {
-    "/dev/termination-log".into()
+const TERMINATION_LOG: &str = "/dev/termination-log";
+
+/// A container of a pod.
+pub struct Kubernetes;
+
+impl Platform for Kubernetes {
+    fn name(&self) -> &'static str {
+        "kubernetes"
+    }
+
+    fn detect(&self, environment: &Environment) -> bool {
+        environment.contains_key(API_HOST)
+    }
+
+    fn defaults(&self, _environment: &Environment) -> Defaults {
+        let defaults = [("log_format", "json"), ("drain_timeout", "20s"), ("health_listen", "[::]:9002")];
+        defaults.map(|(key, value)| (key, value.to_owned())).into()
+    }
+
+    fn identity<'a>(&'a self, environment: &'a Environment) -> BoxFuture<'a, Identity> {
+        Box::pin(ready(identity(environment)))
+    }
+
+    /// The cluster's own names, and the host of its API server.
+    /// <https://kubernetes.io/docs/concepts/services-networking/dns-pod-service/>
+    fn direct_hosts(&self, environment: &Environment) -> Vec<String> {
+        let api = environment.get(API_HOST).filter(|host| !host.is_empty());
+        [".svc", ".cluster.local"].map(str::to_owned).into_iter().chain(api.cloned()).collect()
+    }
+
+    fn termination_log(&self) -> Option<&'static Path> {
+        Some(Path::new(TERMINATION_LOG))
+    }
 }
 
-/// The cluster's own names, and the address of its API server.
-/// <https://kubernetes.io/docs/concepts/services-networking/dns-pod-service/>
-pub fn direct_hosts(environment: &Environment) -> Vec<String> {
-    let api = environment.get("KUBERNETES_SERVICE_HOST").filter(|host| !host.is_empty());
-    [".svc", ".cluster.local"].map(str::to_owned).into_iter().chain(api.cloned()).collect()
-}
-
-pub fn identity(environment: &Environment) -> Identity {
+fn identity(environment: &Environment) -> Identity {
     let value = |name| environment.get(name).filter(|value| !value.is_empty());
     let labels = LABELS.into_iter().filter_map(|(label, name)| Some((label, value(name)?.clone())));
     // A pod's name may have dots, as those of static pods do, and 253 characters.

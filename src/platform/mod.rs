@@ -1,107 +1,36 @@
-//! Where the daemon runs, found from the environment, and what that place implies. Nothing else asks.
+//! The platforms that the daemon knows; nothing else asks where it runs.
+//! A new one needs a file beside this one, and here its `mod` line and its entry in [`PLATFORMS`].
 
 pub(crate) mod ecs;
+pub(crate) mod interface;
 pub(crate) mod kubernetes;
 pub(crate) mod lambda;
-pub(crate) mod life;
-
-use std::path::PathBuf;
+pub(crate) mod lifecycle;
+pub(crate) mod plain;
 
 use crate::environment::Environment;
+use crate::platform::ecs::Ecs;
+use crate::platform::interface::Platform;
+use crate::platform::kubernetes::Kubernetes;
+use crate::platform::lambda::Lambda;
+use crate::platform::plain::Plain;
 
-/// The places the daemon knows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Runtime {
-    Lambda,
-    Ecs,
-    Kubernetes,
-    Plain,
+/// Every platform, in the order of detection. The last one is found where no other is.
+static PLATFORMS: &[&dyn Platform] = &[&Lambda, &Ecs, &Kubernetes, &Plain];
+
+/// Finds the platform from the environment.
+pub fn detect(environment: &Environment) -> &'static dyn Platform {
+    PLATFORMS.iter().copied().find(|platform| platform.detect(environment)).unwrap_or(&Plain)
 }
 
-/// What the place says that this container is.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Identity {
-    /// For the node, where the settings name none.
-    pub hostname: Option<String>,
-    /// For the metrics.
-    pub labels: Vec<(&'static str, String)>,
+/// Returns the platform that the setting `runtime` calls `name`.
+pub fn named(name: &str) -> Option<&'static dyn Platform> {
+    PLATFORMS.iter().copied().find(|platform| platform.name() == name)
 }
 
-impl Runtime {
-    pub fn detect(environment: &Environment) -> Self {
-        let has = |name| environment.contains_key(name);
-        if has("AWS_LAMBDA_RUNTIME_API") {
-            Self::Lambda
-        } else if has(ecs::METADATA) {
-            Self::Ecs
-        } else if has("KUBERNETES_SERVICE_HOST") {
-            Self::Kubernetes
-        } else {
-            Self::Plain
-        }
-    }
-
-    pub fn named(name: &str) -> Option<Self> {
-        [Self::Lambda, Self::Ecs, Self::Kubernetes, Self::Plain].into_iter().find(|runtime| runtime.name() == name)
-    }
-
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Lambda => "lambda",
-            Self::Ecs => "ecs",
-            Self::Kubernetes => "kubernetes",
-            Self::Plain => "plain",
-        }
-    }
-
-    /// Settings whose default differs from the built-in one here.
-    pub fn implied(self, environment: &Environment) -> Vec<(&'static str, String)> {
-        let logs = ("log_format", "json".to_owned());
-        match self {
-            Self::Lambda => lambda::implied(environment),
-            Self::Ecs => vec![logs, ("drain_timeout", ecs::DRAIN_TIMEOUT.to_owned())],
-            Self::Kubernetes => kubernetes::implied(logs),
-            Self::Plain => Vec::new(),
-        }
-    }
-
-    /// Hosts and suffixes of the place itself that programs are to reach without a proxy, as `NO_PROXY` takes them.
-    pub fn direct_hosts(self, environment: &Environment) -> Vec<String> {
-        match self {
-            Self::Lambda => lambda::api_host(environment).into_iter().collect(),
-            Self::Kubernetes => kubernetes::direct_hosts(environment),
-            Self::Ecs | Self::Plain => Vec::new(),
-        }
-    }
-
-    /// Asks the place what this container is, where there is something to ask. Takes two seconds at most.
-    pub async fn identity(self, environment: &Environment) -> Identity {
-        match self {
-            Self::Ecs => ecs::identity(environment).await,
-            Self::Kubernetes => kubernetes::identity(environment),
-            Self::Lambda | Self::Plain => Identity::default(),
-        }
-    }
-
-    /// The name of the function that the daemon serves, where it serves one.
-    pub fn function(self, environment: &Environment) -> Option<String> {
-        if self == Self::Lambda { environment.get("AWS_LAMBDA_FUNCTION_NAME").cloned() } else { None }
-    }
-
-    /// A directory of more roots to trust, where there is one.
-    pub fn roots(self) -> Option<PathBuf> {
-        (self == Self::Lambda).then(lambda::roots).filter(|directory| directory.is_dir())
-    }
-
-    /// Whether AWS's instance metadata may be what gives credentials here: Lambda and ECS hand them out otherwise.
-    pub fn has_instance_metadata(self) -> bool {
-        matches!(self, Self::Kubernetes | Self::Plain)
-    }
-
-    /// A file that takes the reason of a failed end, beside stderr.
-    pub fn termination_log(self) -> Option<PathBuf> {
-        (self == Self::Kubernetes).then(kubernetes::termination_log)
-    }
+/// Returns the names of all platforms, in the order of detection.
+pub fn names() -> Vec<&'static str> {
+    PLATFORMS.iter().map(|platform| platform.name()).collect()
 }
 
 #[cfg(test)]
@@ -112,14 +41,14 @@ mod tests {
     #[test]
     fn the_place_is_found_from_the_environment_lambda_first() {
         let mut environment = Environment::new();
-        assert_eq!(Runtime::detect(&environment), Runtime::Plain);
-        for (variable, runtime) in [
-            ("KUBERNETES_SERVICE_HOST", Runtime::Kubernetes),
-            ("ECS_CONTAINER_METADATA_URI_V4", Runtime::Ecs),
-            ("AWS_LAMBDA_RUNTIME_API", Runtime::Lambda),
+        assert_eq!(detect(&environment).name(), "plain");
+        for (variable, platform) in [
+            ("KUBERNETES_SERVICE_HOST", "kubernetes"),
+            ("ECS_CONTAINER_METADATA_URI_V4", "ecs"),
+            ("AWS_LAMBDA_RUNTIME_API", "lambda"),
         ] {
             environment.insert(variable.into(), "x".into());
-            assert_eq!(Runtime::detect(&environment), runtime);
+            assert_eq!(detect(&environment).name(), platform);
         }
     }
 
@@ -127,10 +56,10 @@ mod tests {
     fn what_belongs_to_the_place_is_direct_there_and_only_there() {
         let pairs = [("AWS_LAMBDA_RUNTIME_API", "127.0.0.9:9001"), ("KUBERNETES_SERVICE_HOST", "10.96.0.1")];
         let of_place = environment(&pairs);
-        assert_eq!(Runtime::Lambda.direct_hosts(&of_place), ["127.0.0.9"]);
-        assert_eq!(Runtime::Kubernetes.direct_hosts(&of_place), [".svc", ".cluster.local", "10.96.0.1"]);
-        assert!(Runtime::Plain.direct_hosts(&of_place).is_empty());
+        assert_eq!(Lambda.direct_hosts(&of_place), ["127.0.0.9"]);
+        assert_eq!(Kubernetes.direct_hosts(&of_place), [".svc", ".cluster.local", "10.96.0.1"]);
+        assert!(Plain.direct_hosts(&of_place).is_empty());
         let v6 = environment(&[("AWS_LAMBDA_RUNTIME_API", "[::1]:9001")]);
-        assert_eq!(Runtime::Lambda.direct_hosts(&v6), ["::1"]);
+        assert_eq!(Lambda.direct_hosts(&v6), ["::1"]);
     }
 }

@@ -1,10 +1,52 @@
-//! The proxy: listener → client (SOCKS5 or HTTP) → connector → relay. Each step knows only the next one's input.
+//! The proxy: listener → client (by protocol) → connector → relay.
+//! Each step knows only the input of the next one. A new protocol is a module of its own, a line in the table here, and a
+//! label in `metrics/labels.rs`.
 
 pub mod client;
 pub mod connect;
+pub mod context;
 pub(crate) mod http;
 pub mod listener;
 pub mod metrics;
 pub mod policy;
 pub mod relay;
 pub(crate) mod socks5;
+
+use std::ops::RangeInclusive;
+
+use futures_util::future::BoxFuture;
+
+use crate::proxy::context::ClientContext;
+use crate::proxy::http::serve_http;
+use crate::proxy::listener::stream::Stream;
+use crate::proxy::socks5::serve_socks5;
+use crate::target::dial::Dial;
+
+/// What the log says of a client that speaks none of the protocols.
+pub(crate) const NO_PROTOCOL: &str = "neither SOCKS5 nor HTTP";
+
+/// A protocol of the proxy's clients, told from the others by the first byte that a client sends.
+pub(crate) struct ProxyProtocol<D: 'static> {
+    /// The bytes that a client of this protocol can begin with.
+    first_bytes: &'static [RangeInclusive<u8>],
+    /// Serves a client to the end; its last argument says where the client comes from. The future is in a box: what a
+    /// connection takes while its client is silent is no more than its part of that needs.
+    pub serve: for<'a> fn(&'a ClientContext<D>, Stream, &'a str) -> BoxFuture<'a, ()>,
+}
+
+impl<D: Dial> ProxyProtocol<D> {
+    const TABLE: &'static [Self] = &[
+        // The version (RFC 1928, section 3).
+        Self { first_bytes: &[5..=5], serve: |context, client, from| Box::pin(serve_socks5(context, client, from)) },
+        // Every HTTP method begins with a letter.
+        Self {
+            first_bytes: &[b'A'..=b'Z', b'a'..=b'z'],
+            serve: |context, client, from| Box::pin(serve_http(context, client, from)),
+        },
+    ];
+
+    /// Finds the protocol of a client that begins with `byte`.
+    pub fn beginning_with(byte: u8) -> Option<&'static Self> {
+        Self::TABLE.iter().find(|protocol| protocol.first_bytes.iter().any(|bytes| bytes.contains(&byte)))
+    }
+}

@@ -1,5 +1,6 @@
-//! A value that must not be shown: zeroed when dropped, masked by Debug, without Display or Serialize.
-//! And the redactor that takes secrets out of text written by others (tailscaled, the control server).
+//! Secrets: zeroed when dropped, masked by Debug, without Display or Serialize.
+//!
+//! `redactor` takes secrets out of text written by others (tailscaled, the control server).
 
 pub(crate) mod redactor;
 
@@ -15,14 +16,14 @@ use subtle::ConstantTimeEq;
 use thiserror::Error;
 use zeroize::{Zeroize, Zeroizing};
 
-/// What stands in the place of a secret in every output.
+/// Text that every output has instead of a secret.
 pub const MASK: &str = "***";
 
-/// Of a JSON document. Moved to make room, its text would leave a copy behind.
-const USUAL_LENGTH: usize = 4096;
+/// Bytes reserved for the text of a JSON document. Moved to make room, the text would leave a copy behind.
+const RESERVED_LENGTH: usize = 4096;
 
-/// Of a secret's file.
-const LONGEST: usize = 64 << 10;
+/// Longest file of a secret that is read, in bytes.
+const LONGEST_FILE: usize = 64 << 10;
 
 /// A secret string.
 #[derive(Clone)]
@@ -33,12 +34,12 @@ impl Secret {
         Self(Zeroizing::new(text.into()))
     }
 
-    /// The secret itself: only for the one place that needs it.
+    /// The secret itself. Only for the code that sends or compares it.
     pub fn expose(&self) -> &str {
         &self.0
     }
 
-    /// Compares in a time that does not depend on where the two differ.
+    /// Whether `given` equals the secret, compared in a time that does not depend on where the two differ.
     pub fn matches(&self, given: &str) -> bool {
         self.0.as_bytes().ct_eq(given.as_bytes()).into()
     }
@@ -64,14 +65,14 @@ impl SecretJson {
         Self(document)
     }
 
-    /// The document itself: only for the one place that needs it.
+    /// The document itself. Only for the code that needs a secret of it.
     pub fn expose(&self) -> &Value {
         &self.0
     }
 
-    /// Its text, to be sent.
+    /// The document's text, zeroed when it has been sent.
     pub fn to_bytes(&self) -> Bytes {
-        let mut text = Vec::with_capacity(USUAL_LENGTH);
+        let mut text = Vec::with_capacity(RESERVED_LENGTH);
         // A value can always be written, and to memory.
         let _ = serde_json::to_writer(&mut text, &self.0);
         zeroed_when_sent(text)
@@ -84,6 +85,7 @@ impl Drop for SecretJson {
     }
 }
 
+/// Zeroes every text of a document, however deep.
 fn zero_texts(document: &mut Value) {
     match document {
         Value::String(text) => text.zeroize(),
@@ -93,7 +95,7 @@ fn zero_texts(document: &mut Value) {
     }
 }
 
-/// The bytes of a message to be sent, zeroed when the last part of it was.
+/// Wraps the bytes of a message to be sent. They are zeroed when the last of them has been sent.
 pub fn zeroed_when_sent(bytes: impl Into<Vec<u8>>) -> Bytes {
     Bytes::from_owner(Zeroizing::new(bytes.into()))
 }
@@ -101,10 +103,11 @@ pub fn zeroed_when_sent(bytes: impl Into<Vec<u8>>) -> Bytes {
 /// Where a secret is kept.
 #[derive(Clone, Debug)]
 pub enum SecretSource {
+    /// The secret itself.
     Inline(Secret),
-    /// Read anew each time the secret is needed, so that a rotated file counts.
+    /// A file that is read anew each time the secret is needed, so that a rotated file counts.
     File(PathBuf),
-    /// From something that can be read only once, such as a pipe.
+    /// The secret as read from something that can be read only once, such as a pipe.
     Once(Secret),
 }
 
@@ -115,12 +118,12 @@ pub enum SecretError {
     Unreadable { path: PathBuf, source: std::io::Error },
     #[error("is empty: {}", .0.display())]
     Empty(PathBuf),
-    #[error("is longer than any secret ({} KiB): {}", LONGEST >> 10, .0.display())]
+    #[error("is longer than any secret ({} KiB): {}", LONGEST_FILE >> 10, .0.display())]
     TooLong(PathBuf),
 }
 
 impl SecretSource {
-    /// The secret itself, or where to read it: `file:/path`, as Tailscale's own programs take it.
+    /// Makes a source of a setting's text: the secret itself, or `file:/path`, as Tailscale's own programs take it.
     pub fn from_text(text: &str) -> Self {
         match text.strip_prefix("file:") {
             Some(path) => Self::File(path.into()),
@@ -128,7 +131,7 @@ impl SecretSource {
         }
     }
 
-    /// The same source, known to be readable now. What can be read only once is kept.
+    /// Checks that the secret can be read now. What can be read only once is kept in memory.
     pub fn kept(self) -> Result<Self, SecretError> {
         let secret = self.read()?;
         Ok(match self {
@@ -137,14 +140,15 @@ impl SecretSource {
         })
     }
 
-    /// The secret as it is now, without white space around it.
+    /// Reads the secret as it is now, without white space around it.
     pub fn read(&self) -> Result<Secret, SecretError> {
         match self {
             Self::Inline(secret) | Self::Once(secret) => Ok(secret.clone()),
             Self::File(path) => {
-                let text = text_of(path).map_err(|source| SecretError::Unreadable { path: path.clone(), source })?;
-                match trimmed(&text) {
-                    _ if text.len() > LONGEST => Err(SecretError::TooLong(path.clone())),
+                let text =
+                    read_bounded(path).map_err(|source| SecretError::Unreadable { path: path.clone(), source })?;
+                match trim_secret(&text) {
+                    _ if text.len() > LONGEST_FILE => Err(SecretError::TooLong(path.clone())),
                     "" => Err(SecretError::Empty(path.clone())),
                     secret => Ok(Secret::new(secret)),
                 }
@@ -153,16 +157,16 @@ impl SecretSource {
     }
 }
 
-/// The file's beginning, at most a little more than a secret may have: there are files without an end.
-fn text_of(path: &Path) -> std::io::Result<Zeroizing<String>> {
+/// Reads at most one byte more than [`LONGEST_FILE`], since there are files without an end.
+fn read_bounded(path: &Path) -> std::io::Result<Zeroizing<String>> {
     // Written in one piece: moved to make room, it would leave a copy behind.
-    let mut text = Zeroizing::new(String::with_capacity(LONGEST + 1));
-    File::open(path)?.take(LONGEST as u64 + 1).read_to_string(&mut text)?;
+    let mut text = Zeroizing::new(String::with_capacity(LONGEST_FILE + 1));
+    File::open(path)?.take(LONGEST_FILE as u64 + 1).read_to_string(&mut text)?;
     Ok(text)
 }
 
-/// Without white space around it, and without the mark that editors of Windows put before it.
-pub fn trimmed(text: &str) -> &str {
+/// Removes white space around a secret, and the byte order mark that editors of Windows put before it.
+pub fn trim_secret(text: &str) -> &str {
     text.trim_start_matches('\u{feff}').trim()
 }
 

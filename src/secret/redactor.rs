@@ -1,23 +1,23 @@
-//! Masks the secrets in use, and everything that looks like a key, in text of others.
+//! Masks secrets in text written by others: those in use, and all that looks like a key.
 
 use std::sync::{Arc, RwLock};
 
 use crate::secret::{MASK, Secret};
 
-/// Shorter values are not searched for in text: they would hit ordinary words.
+/// Length in bytes of the shortest secret that is searched for in text: shorter ones would hit ordinary words.
 const SHORTEST_SEARCHED: usize = 8;
 
-/// So many secrets are known at once: each login brings up to three new ones.
+/// Number of secrets known at a time, of which each login brings up to three new ones.
 const MOST_KNOWN: usize = 64;
-/// The first ones are those of the settings, which stay in use.
+/// Number of secrets that are never forgotten. The first ones are those of the settings, which stay in use.
 const NEVER_FORGOTTEN: usize = 8;
 
-/// Knows the secrets in use and masks them in text of others. Clones share what they know.
+/// Masks the secrets in use. Clones share the secrets that they know.
 #[derive(Clone, Default)]
 pub struct Redactor(Arc<RwLock<Vec<Secret>>>);
 
 impl Redactor {
-    /// From now on `secret` is masked.
+    /// Masks `secret` from now on. The oldest secret beyond [`MOST_KNOWN`] is forgotten.
     pub fn learn(&self, secret: &Secret) {
         let mut known = self.0.write().unwrap_or_else(|poisoned| poisoned.into_inner());
         if secret.expose().len() >= SHORTEST_SEARCHED && !known.iter().any(|k| k.matches(secret.expose())) {
@@ -28,14 +28,14 @@ impl Redactor {
         }
     }
 
-    /// Whether a known secret, or what looks like a Tailscale key, stands in `text`.
+    /// Whether `text` contains a known secret or the prefix of a key.
     pub fn finds(&self, text: &str) -> bool {
         let known = self.0.read().unwrap_or_else(|poisoned| poisoned.into_inner());
         known.iter().any(|secret| text.contains(secret.expose()))
             || KEY_PREFIXES.iter().any(|prefix| text.contains(prefix))
     }
 
-    /// `text` with every known secret masked, and everything that looks like one.
+    /// Returns `text` with all known secrets masked, and all that looks like a secret.
     pub fn redact(&self, text: &str) -> String {
         let known = self.0.read().unwrap_or_else(|poisoned| poisoned.into_inner());
         let mut clean = text.to_owned();
@@ -48,26 +48,26 @@ impl Redactor {
     }
 }
 
-/// Masks what looks like a secret: keys, and user and password in addresses.
+/// Masks all that looks like a secret: keys, and user and password in addresses.
 pub fn mask_secrets(text: &str) -> String {
     mask_userinfo(&mask_keys(text))
 }
 
-/// How keys begin: Tailscale's auth keys, API keys and OAuth secrets, and Headscale's.
+/// Prefixes of keys: Tailscale's auth keys, API keys and OAuth secrets, and Headscale's keys.
 /// <https://tailscale.com/kb/1277/key-prefixes>
 const KEY_PREFIXES: [&str; 2] = ["tskey-", "hskey-"];
 
-/// How credentials begin that keys are made with: those of Tailscale's OAuth clients…
+/// Prefix of the secrets of Tailscale's OAuth clients, which auth keys are made with.
 pub const CLIENT_SECRET_PREFIX: &str = "tskey-client-";
-/// …and Headscale's API keys, since its version 0.28.
+/// Prefix of Headscale's API keys since version 0.28, which auth keys are made with.
 pub const HEADSCALE_API_KEY_PREFIX: &str = "hskey-api-";
 
-/// Whether `text` is a key, wherever it stands.
+/// Whether `text` begins as a key does, whatever setting it is given for.
 pub fn looks_like_a_key(text: &str) -> bool {
     KEY_PREFIXES.iter().any(|prefix| text.starts_with(prefix))
 }
 
-/// What ends the part of an address in which user and password stand (RFC 3986, section 3.2), or the address itself.
+/// Characters that end the authority of an address, which holds user and password (RFC 3986, section 3.2), or the address.
 const AFTER_AUTHORITY: [char; 9] = ['/', '?', '#', '"', '\'', '<', '>', '{', '}'];
 
 /// Masks user and password in addresses, as tailscaled writes that of its proxy.
@@ -88,7 +88,7 @@ fn mask_userinfo(text: &str) -> String {
     clean
 }
 
-/// Masks everything that looks like a key.
+/// Masks all that looks like a key.
 fn mask_keys(text: &str) -> String {
     let mut clean = String::with_capacity(text.len());
     let mut rest = text;

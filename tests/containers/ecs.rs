@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use testbed::daemon::{Builder, Daemon, SOCKS};
 use testbed::image::repository;
-use testbed::moto::{Moto, REGION};
+use testbed::moto::Moto;
+use testbed::region::REGION;
 use testbed::server::Server;
 use testbed::{KeyOptions, Node, Tailnet, parts, socks, wait_until};
 

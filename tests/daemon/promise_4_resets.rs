@@ -4,8 +4,8 @@
 use std::io::{ErrorKind, Read, Write};
 
 use anyhow::{Result, ensure};
-use testbed::ends::reset_at_close;
 use testbed::node::{Node, NodeOptions};
+use testbed::reset::reset_at_close;
 use testbed::{Ends, Server};
 
 use crate::doors::{Doors, Way, each_holds};

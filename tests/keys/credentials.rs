@@ -7,8 +7,8 @@ use tempfile::TempDir;
 use testbed::api::Api;
 use testbed::aws::{self, Aws};
 use testbed::daemon::Builder;
-use testbed::moto::REGION;
 use testbed::netns;
+use testbed::region::REGION;
 use testbed::tailnet::Tailnet;
 
 use crate::scene::{END, READY, executable, key, keyless, live, log_in_again, tailnet, write};

@@ -9,8 +9,8 @@ use serde_json::json;
 use testbed::api::Api;
 use testbed::aws::{self, AUDIENCE, Aws};
 use testbed::daemon::Builder;
-use testbed::moto::REGION;
 use testbed::netns;
+use testbed::region::REGION;
 use testbed::tailnet::Tailnet;
 use testbed::tailscale_api::{FEDERATED_ID, ID_TOKEN, TailscaleApi};
 

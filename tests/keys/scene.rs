@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use testbed::admin::KeyOptions;
 use testbed::daemon::{Builder, Daemon};
-use testbed::moto::{Moto, REGION};
+use testbed::moto::Moto;
+use testbed::region::REGION;
 use testbed::tailnet::Tailnet;
 use testbed::tailscale_api::{TAG, TailscaleApi};
 use testbed::wait::wait_until;

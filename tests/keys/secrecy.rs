@@ -10,7 +10,8 @@ use nix::unistd::Pid;
 use serde_json::json;
 use testbed::aws::{self, Aws};
 use testbed::daemon::{Builder, Daemon};
-use testbed::moto::{Moto, REGION};
+use testbed::moto::Moto;
+use testbed::region::REGION;
 use testbed::tailscale_api::{ACCESS_TOKEN, CLIENT_SECRET, FEDERATED_ID, ID_TOKEN, TailscaleApi};
 use testbed::wait::wait_until;
 

@@ -5,7 +5,8 @@ use serde_json::json;
 use testbed::KeyOptions;
 use testbed::api::Api;
 use testbed::lambda::{Builder, Environment};
-use testbed::moto::{self, Moto, REGION};
+use testbed::moto::Moto;
+use testbed::region::{REGION, secrets_manager_host};
 
 use crate::scene::{Scene, URL};
 
@@ -21,7 +22,7 @@ fn function(scene: &Scene, name: &str) -> Builder {
         .env("AWS_ACCESS_KEY_ID", "ASIAFUNCTION")
         .env("AWS_SECRET_ACCESS_KEY", OWN_SECRET)
         .env("AWS_SESSION_TOKEN", "the-functions-own-token")
-        .host(&moto::host())
+        .host(&secrets_manager_host())
 }
 
 /// Whether or not it answers, the secret stays out of the log.

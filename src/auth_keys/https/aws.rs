@@ -1,4 +1,6 @@
-//! The AWS SDK's requests over [`Https`]: the SDK's own client would bring a second set of roots and a connection pool.
+//! Carries the AWS SDK's requests over [`Https`].
+//!
+//! The SDK's own client would bring a second set of CA certificates and a connection pool.
 
 use std::fmt;
 use std::time::Duration;
@@ -16,18 +18,19 @@ use hyper::Uri;
 use thiserror::Error;
 use tokio::time::timeout;
 
-use crate::auth_keys::https::{Https, HttpsError, LARGEST_ANSWER};
+use crate::auth_keys::https::{Https, HttpsError, LONGEST_BODY};
 use crate::net::http_request;
 use crate::secret::zeroed_when_sent;
 
-/// Where the SDK names no limits of its own.
+/// Longest time for a connection to open, unless the SDK sets one.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Longest time for the response, unless the SDK sets one.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Where the instance metadata service gives the token that every question to it needs (IMDSv2).
+/// Path at which the instance metadata service gives the token that every request to it needs (IMDSv2).
 const METADATA_TOKEN: &str = "/latest/api/token";
 
-/// The SDK's view of the client.
+/// The HTTP client that the SDK is given.
 #[derive(Clone)]
 pub struct AwsHttp {
     pub https: Https,
@@ -62,41 +65,41 @@ impl HttpConnector for Connector {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
         let (https, connect) = (self.http.https.clone(), self.connect_timeout);
         let whole = connect + self.read_timeout;
-        let of_metadata = is_of_metadata(&request);
-        if of_metadata && !self.http.imds {
+        let for_metadata = is_for_metadata(&request);
+        if for_metadata && !self.http.imds {
             return HttpConnectorFuture::ready(Err(final_failure(NoMetadata)));
         }
         HttpConnectorFuture::new(async move {
-            let exchange = timeout(whole, exchange(&https, request, connect));
+            let exchange = timeout(whole, exchange_for_sdk(&https, request, connect));
             let result = exchange.await.unwrap_or(Err(HttpsError::TimedOut(whole)));
-            result.map_err(|error| if of_metadata { final_failure(error) } else { failed(error) })
+            result.map_err(|error| if for_metadata { final_failure(error) } else { failed(error) })
         })
     }
 }
 
-/// In this place credentials come another way.
+/// The instance metadata service is not asked, since the platform's credentials come another way.
 #[derive(Debug, Error)]
 #[error("the instance metadata service is not asked here")]
 struct NoMetadata;
 
-fn is_of_metadata(request: &HttpRequest) -> bool {
+fn is_for_metadata(request: &HttpRequest) -> bool {
     let path = request.uri().parse::<Uri>();
     request.method() == "PUT" && path.is_ok_and(|uri| uri.path() == METADATA_TOKEN)
 }
 
-/// One that the SDK does not try again after: the metadata service answers within milliseconds where it is there at
-/// all; in a container behind a hop limit it never does.
+/// An error after which the SDK does not try again: the metadata service answers within milliseconds where it exists, and
+/// never in a container behind a hop limit.
 fn final_failure(error: impl std::error::Error + Send + Sync + 'static) -> ConnectorError {
     ConnectorError::user(error.into())
 }
 
-async fn exchange(https: &Https, request: HttpRequest, connect: Duration) -> Result<HttpResponse, HttpsError> {
+async fn exchange_for_sdk(https: &Https, request: HttpRequest, connect: Duration) -> Result<HttpResponse, HttpsError> {
     let malformed = |error: HttpError| HttpsError::Malformed(error.to_string());
     let request = request.try_into_http1x().map_err(malformed)?;
-    // What is asked here is small, and in memory.
+    // Bodies of these requests are small, and in memory.
     let request = request.map(|body| Full::new(zeroed_when_sent(body.bytes().unwrap_or_default())));
     let (head, body) = https.send(request, connect).await?.into_parts();
-    let body = http_request::read_body(body, LARGEST_ANSWER).await?;
+    let body = http_request::read_body(body, LONGEST_BODY).await?;
     HttpResponse::try_from(hyper::Response::from_parts(head, SdkBody::from(body))).map_err(malformed)
 }
 

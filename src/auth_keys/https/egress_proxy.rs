@@ -1,5 +1,6 @@
-//! The HTTP proxy on the way to an API: `HTTPS_PROXY` and `NO_PROXY`, in either case, as Go's programs read them.
-//! Plain HTTP, which is metadata and credential endpoints, never takes one.
+//! The HTTP proxy to APIs: `HTTPS_PROXY` and `NO_PROXY`, in either case, as Go reads them.
+//!
+//! Plain HTTP, which only metadata and credential endpoints speak, never goes through a proxy.
 
 use std::net::IpAddr;
 
@@ -15,24 +16,27 @@ use zeroize::Zeroizing;
 use crate::environment::Environment;
 use crate::secret::Secret;
 
-/// More than any answer to CONNECT.
+/// Longest head of a response to CONNECT that is read, in bytes.
 const LONGEST_HEAD: usize = 16 * 1024;
 
 const NO_ADDRESS: &str =
     "HTTPS_PROXY is no address; characters such as @ / # \\ in user or password are written as %40 %2F %23 %5C";
 
-/// Where connections go through, and which do not.
+/// The proxy of `HTTPS_PROXY`, and the hosts that are reached directly.
 #[derive(Clone, Debug, Default)]
 pub struct EgressProxy {
-    place: Option<(String, u16)>,
-    /// Why nothing can go through it; going past it instead is not what was asked for.
+    /// Host and port of the proxy; `None` without one.
+    address: Option<(String, u16)>,
+    /// Why the proxy cannot be used. Connections fail then, since going without it is not what was asked for.
     unusable: Option<&'static str>,
-    /// The header line Proxy-Authorization.
+    /// The header line Proxy-Authorization, its end of line included.
     authorization: Option<Secret>,
+    /// Entries of `NO_PROXY`, in lower case.
     direct: Vec<String>,
 }
 
 impl EgressProxy {
+    /// Reads `HTTPS_PROXY` and `NO_PROXY`. A value that cannot be used is told by [`Self::connect`].
     pub fn from(environment: &Environment) -> Self {
         let get = |names: [&str; 2]| {
             names.iter().find_map(|name| environment.get(*name)).filter(|value| !value.is_empty()).cloned()
@@ -50,20 +54,20 @@ impl EgressProxy {
         let credentials = uri.authority().and_then(|authority| Some(authority.as_str().rsplit_once('@')?.0));
         let direct = get(["NO_PROXY", "no_proxy"]).unwrap_or_default();
         Self {
-            place: uri.host().map(|host| (bare(host).to_owned(), uri.port_u16().unwrap_or(80))),
+            address: uri.host().map(|host| (without_brackets(host).to_owned(), uri.port_u16().unwrap_or(80))),
             unusable,
-            authorization: credentials.map(authorization),
+            authorization: credentials.map(proxy_authorization),
             direct: direct.split(',').map(|entry| entry.trim().to_lowercase()).collect(),
         }
     }
 
-    /// A connection to `host`, through the proxy or not.
+    /// Opens a connection to `host`, through the proxy unless `NO_PROXY` or loopback says otherwise.
     pub async fn connect(&self, host: &str, port: u16) -> std::io::Result<TcpStream> {
         let is_direct = self.is_direct(host);
         if let Some(problem) = self.unusable.filter(|_| !is_direct) {
             return Err(std::io::Error::other(problem));
         }
-        let Some((proxy, proxy_port)) = self.place.as_ref().filter(|_| !is_direct) else {
+        let Some((proxy, proxy_port)) = self.address.as_ref().filter(|_| !is_direct) else {
             return TcpStream::connect((host, port)).await;
         };
         let mut stream = TcpStream::connect((proxy.as_str(), *proxy_port)).await.map_err(|error| {
@@ -77,7 +81,7 @@ impl EgressProxy {
         let mut request = Zeroizing::new(String::with_capacity(head.len() + authorization.len() + 2));
         [&head, authorization, "\r\n"].iter().for_each(|part| request.push_str(part));
         stream.write_all(request.as_bytes()).await?;
-        answered(&mut stream).await?;
+        read_connect_response(&mut stream).await?;
         Ok(stream)
     }
 
@@ -102,8 +106,8 @@ fn has_its_userinfo(uri: &Uri, text: &str) -> bool {
     uri.authority().is_some_and(|authority| authority.as_str().contains('@')) == text.contains('@')
 }
 
-/// Of user and password as they stand in an address (RFC 3986, section 3.2.1), where an `@` is `%40`.
-fn authorization(credentials: &str) -> Secret {
+/// The header line for user and password as an address has them (RFC 3986, section 3.2.1), where an `@` is `%40`.
+fn proxy_authorization(credentials: &str) -> Secret {
     const SCHEME: &str = "Proxy-Authorization: Basic ";
     let (user, password) = credentials.split_once(':').unwrap_or((credentials, ""));
     // In one piece: moved to make room, it would leave a copy behind.
@@ -116,13 +120,13 @@ fn authorization(credentials: &str) -> Secret {
     Secret::new(line)
 }
 
-/// An IPv6 address without its brackets.
-pub fn bare(host: &str) -> &str {
+/// A host without the brackets of an IPv6 address.
+pub fn without_brackets(host: &str) -> &str {
     host.trim_matches(['[', ']'])
 }
 
-/// Reads the proxy's answer and not a byte more.
-async fn answered(stream: &mut TcpStream) -> std::io::Result<()> {
+/// Reads the head of the proxy's response to CONNECT and not a byte more. Any status but 200 is an error.
+async fn read_connect_response(stream: &mut TcpStream) -> std::io::Result<()> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") && head.len() < LONGEST_HEAD {
         head.push(stream.read_u8().await?);
@@ -144,7 +148,7 @@ mod tests {
         let environment =
             environment(&[("https_proxy", "proxy:3128"), ("NO_PROXY", ".internal, 10.0.0.0/8,api.example")]);
         let proxy = EgressProxy::from(&environment);
-        assert_eq!(proxy.place, Some(("proxy".to_owned(), 3128)));
+        assert_eq!(proxy.address, Some(("proxy".to_owned(), 3128)));
         for host in ["127.0.0.1", "::1", "localhost", "a.internal", "10.1.2.3", "api.example", "x.api.example"] {
             assert!(proxy.is_direct(host), "{host}");
         }

@@ -1,4 +1,4 @@
-//! JSON over [`Https`], and what a bad answer of an API means: the same for Tailscale's and for Headscale's.
+//! Requests to JSON APIs over [`Https`], and what their error responses mean.
 
 use http_body_util::Full;
 use hyper::body::Bytes;
@@ -13,26 +13,29 @@ use crate::auth_keys::https::Https;
 use crate::secret::{Secret, zeroed_when_sent};
 use crate::text::{percent_encoded, printable};
 
-/// As much of an answer's message is repeated.
+/// Longest part of an error response's message that is repeated, in characters.
 const LONGEST_MESSAGE: usize = 300;
 
-/// A question to an API.
-pub struct Question {
+/// A request to an API.
+pub struct ApiRequest {
     pub method: Method,
     pub url: String,
+    /// Token for the header Authorization.
     pub bearer: Option<Secret>,
     pub body: RequestBody,
-    /// More headers.
+    /// Further headers, name and value.
     pub headers: &'static [(&'static str, &'static str)],
 }
 
+/// The body of a request to an API.
 pub enum RequestBody {
     None,
     Json(Value),
+    /// `application/x-www-form-urlencoded`, not yet escaped.
     Form(Vec<(&'static str, Secret)>),
 }
 
-impl Question {
+impl ApiRequest {
     pub fn post(url: String, body: RequestBody) -> Self {
         Self { method: Method::POST, url, bearer: None, body, headers: &[] }
     }
@@ -41,15 +44,19 @@ impl Question {
         Self { method: Method::GET, url, bearer: None, body: RequestBody::None, headers: &[] }
     }
 
+    /// Adds the token for the header Authorization.
     pub fn bearer(self, token: &Secret) -> Self {
         Self { bearer: Some(token.clone()), ..self }
     }
 
-    fn request(&self) -> Option<Request<Full<Bytes>>> {
+    /// The request for HTTP; `None` when address or token cannot be sent.
+    fn http_request(&self) -> Option<Request<Full<Bytes>>> {
         let (kind, body) = match &self.body {
             RequestBody::None => (None, Bytes::new()),
             RequestBody::Json(value) => (Some("application/json"), value.to_string().into()),
-            RequestBody::Form(fields) => (Some("application/x-www-form-urlencoded"), zeroed_when_sent(form(fields))),
+            RequestBody::Form(fields) => {
+                (Some("application/x-www-form-urlencoded"), zeroed_when_sent(encoded_form(fields)))
+            }
         };
         let mut request = Request::builder().method(&self.method).uri(&self.url).header(ACCEPT, "application/json");
         request = request.header(USER_AGENT, concat!("tetherd/", env!("CARGO_PKG_VERSION")));
@@ -69,24 +76,26 @@ impl Question {
     }
 }
 
-/// Asks. `whom` names the API in failures; `explain` says what a status means there. The answer may hold a secret.
-pub async fn ask(
+/// Sends a request and returns the body of a successful response, which may hold a secret. `whom` names the API in errors;
+/// `explain` says what an error status means there.
+pub async fn call_api(
     https: &Https,
-    question: Question,
+    request: ApiRequest,
     whom: &str,
     explain: impl FnOnce(StatusCode) -> Option<KeyError>,
 ) -> Result<Zeroizing<Vec<u8>>, KeyError> {
-    let request = question
-        .request()
+    let request = request
+        .http_request()
         .ok_or_else(|| KeyError::Misconfigured(format!("{whom}: the credential or address cannot be sent")))?;
-    let place = request.uri().authority().map_or_else(String::new, ToString::to_string);
-    let (status, body) = https.exchange(request).await.map_err(|error| {
-        KeyError::of_exchange(error.passes(), format!("{whom} at {place} cannot be asked: {error}"))
-    })?;
+    let host = request.uri().authority().map_or_else(String::new, ToString::to_string);
+    let (status, body) = https
+        .exchange(request)
+        .await
+        .map_err(|error| KeyError::no_response(error.passes(), format!("{whom} at {host} cannot be asked: {error}")))?;
     if status.is_success() {
         return Ok(Zeroizing::new(body.into()));
     }
-    let message = message(&body);
+    let message = error_message(&body);
     let answered = format!("{whom} answered {}: {message}", status.as_u16());
     let passing = status.is_server_error() || matches!(status.as_u16(), 408 | 429);
     Err(match explain(status) {
@@ -96,15 +105,16 @@ pub async fn ask(
     })
 }
 
-/// Reads an answer; what it says is not repeated, since it holds a secret.
-pub fn understand<T: DeserializeOwned>(body: &[u8], whom: &str) -> Result<T, KeyError> {
+/// Parses the body of a response. An error does not repeat the body, since it holds a secret.
+pub fn parse_response<T: DeserializeOwned>(body: &[u8], whom: &str) -> Result<T, KeyError> {
     serde_json::from_slice(body).map_err(|error| {
         let place = format!("line {}, column {}", error.line(), error.column());
         KeyError::Passing(format!("{whom}: the answer is not understood ({place}); is that its address?"))
     })
 }
 
-fn message(body: &[u8]) -> String {
+/// The message of an error response: printable, of bounded length, never empty.
+fn error_message(body: &[u8]) -> String {
     let object: Option<Value> = serde_json::from_slice(body).ok();
     let field = |name: &str| Some(object.as_ref()?.get(name)?.as_str()?.to_owned());
     let text = field("message").or_else(|| field("error_description")).or_else(|| field("error"));
@@ -113,8 +123,9 @@ fn message(body: &[u8]) -> String {
     if text.is_empty() { "no message".into() } else { printable(&text) }
 }
 
-/// `application/x-www-form-urlencoded`. Written in one piece: moved to make room, it would leave a copy behind.
-fn form(fields: &[(&'static str, Secret)]) -> String {
+/// Escapes the fields as `application/x-www-form-urlencoded`. Written in one piece: moved to make room, the text would
+/// leave a copy behind.
+fn encoded_form(fields: &[(&'static str, Secret)]) -> String {
     let escaped = |text: &str| 3 * text.len();
     let room = fields.iter().map(|(name, value)| name.len() + escaped(value.expose()) + "&=".len()).sum();
     let mut form = String::with_capacity(room);
@@ -136,14 +147,14 @@ mod tests {
     #[test]
     fn forms_are_escaped() {
         let fields = [("a", Secret::new("x y&z=ü")), ("b", Secret::new("T/k-1_~."))];
-        assert_eq!(form(&fields), "a=x%20y%26z%3D%C3%BC&b=T%2Fk-1_~.");
+        assert_eq!(encoded_form(&fields), "a=x%20y%26z%3D%C3%BC&b=T%2Fk-1_~.");
     }
 
     #[test]
     fn messages_are_found_bounded_and_printable() {
-        assert_eq!(message(br#"{"message":"no\u001b[31m"}"#), "no\\u{1b}[31m");
-        assert_eq!(message(br#"{"error":"invalid_client"}"#), "invalid_client");
-        assert_eq!(message(&[b'a'; 5000]).len(), LONGEST_MESSAGE);
-        assert_eq!(message(b""), "no message");
+        assert_eq!(error_message(br#"{"message":"no\u001b[31m"}"#), "no\\u{1b}[31m");
+        assert_eq!(error_message(br#"{"error":"invalid_client"}"#), "invalid_client");
+        assert_eq!(error_message(&[b'a'; 5000]).len(), LONGEST_MESSAGE);
+        assert_eq!(error_message(b""), "no message");
     }
 }

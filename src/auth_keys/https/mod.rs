@@ -1,8 +1,9 @@
-//! The one HTTP client for APIs beyond this machine: HTTP/1.1, TLS by rustls with ring, one connection a request. The
-//! AWS SDK uses it, too.
+//! The HTTPS client for the APIs that auth keys come from; the AWS SDK uses it, too.
+//!
+//! HTTP/1.1, TLS by rustls with ring, one connection a request.
 
 pub(crate) mod aws;
-pub(crate) mod ca_roots;
+pub(crate) mod ca_certificates;
 pub(crate) mod egress_proxy;
 pub(crate) mod json_api;
 
@@ -22,20 +23,21 @@ use tokio_rustls::rustls;
 use tokio_rustls::rustls::CertificateError;
 use tokio_rustls::rustls::pki_types::ServerName;
 
-use crate::auth_keys::https::egress_proxy::{EgressProxy, bare};
+use crate::auth_keys::https::egress_proxy::{EgressProxy, without_brackets};
 use crate::environment::Environment;
 use crate::net::http_request;
 use crate::net::http_request::HttpError;
 
-/// For one connection, TLS included.
+/// Longest time for one connection to open, TLS included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// For a whole exchange.
+/// Longest time for a request and its whole response.
 const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Of an API: documents of some hundred bytes, and AWS's secrets of up to 64 KiB.
-pub const LARGEST_ANSWER: usize = 1 << 20;
+/// Longest body of a response that is read, in bytes. Documents of APIs have some hundred bytes, AWS's secrets up to
+/// 64 KiB.
+pub const LONGEST_BODY: usize = 1 << 20;
 
-/// The request could not be sent or its answer not be read.
+/// A request could not be sent or its response not be read.
 #[derive(Debug, Error)]
 pub enum HttpsError {
     #[error("no answer within {} s", .0.as_secs_f32())]
@@ -55,46 +57,47 @@ pub enum HttpsError {
 }
 
 impl HttpsError {
-    /// Whether asking again may help; otherwise the settings are at fault.
+    /// Whether trying again may help; otherwise the settings are wrong.
     pub fn passes(&self) -> bool {
         !matches!(self, Self::UnknownAuthority | Self::Malformed(_) | Self::NoAddress(_) | Self::Tls(_))
     }
 }
 
-/// Cheap to clone.
+/// An HTTPS client. Cheap to clone; clones share the TLS configuration.
 #[derive(Clone)]
 pub struct Https {
     ca_file: Option<PathBuf>,
-    place: Option<PathBuf>,
-    /// Made when it is needed first: reading the system's roots takes milliseconds and memory.
+    ca_directory: Option<PathBuf>,
+    /// Made at the first TLS connection: reading the system's CA certificates takes milliseconds and memory.
     tls: Arc<OnceLock<Result<TlsConnector, rustls::Error>>>,
     proxy: EgressProxy,
 }
 
 impl Https {
-    /// `ca_file` and the directory `place` hold more roots to trust.
-    pub fn new(ca_file: Option<&Path>, place: Option<&Path>, environment: &Environment) -> Self {
-        let [ca_file, place] = [ca_file, place].map(|path| path.map(Path::to_owned));
-        Self { ca_file, place, tls: Arc::default(), proxy: EgressProxy::from(environment) }
+    /// Makes a client that also trusts the CA certificates in `ca_file` (PEM) and in the files of `ca_directory`. The
+    /// environment names the proxy.
+    pub fn new(ca_file: Option<&Path>, ca_directory: Option<&Path>, environment: &Environment) -> Self {
+        let [ca_file, ca_directory] = [ca_file, ca_directory].map(|path| path.map(Path::to_owned));
+        Self { ca_file, ca_directory, tls: Arc::default(), proxy: EgressProxy::from(environment) }
     }
 
-    /// One exchange with its whole answer.
+    /// Sends a request and returns status and body of the response, within 10 s.
     pub async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<(StatusCode, Bytes), HttpsError> {
         let exchange = async {
             let (head, body) = self.send(request, CONNECT_TIMEOUT).await?.into_parts();
-            Ok((head.status, http_request::read_body(body, LARGEST_ANSWER).await?))
+            Ok((head.status, http_request::read_body(body, LONGEST_BODY).await?))
         };
         timeout(EXCHANGE_TIMEOUT, exchange).await.unwrap_or(Err(HttpsError::TimedOut(EXCHANGE_TIMEOUT)))
     }
 
-    /// Sends a request to its absolute address and returns the head of the answer.
+    /// Sends a request to its absolute address and returns the response with its body unread.
     pub async fn send(
         &self,
         mut request: Request<Full<Bytes>>,
         connect_timeout: Duration,
     ) -> Result<Response<Incoming>, HttpsError> {
         let uri = request.uri().clone();
-        let (Some(host), Some(authority)) = (uri.host().map(bare), uri.authority()) else {
+        let (Some(host), Some(authority)) = (uri.host().map(without_brackets), uri.authority()) else {
             return Err(HttpsError::NoAddress(uri.to_string()));
         };
         if let Ok(authority) = HeaderValue::from_str(authority.as_str()) {
@@ -112,26 +115,28 @@ impl Https {
             let stream = self.proxy.connect(host, port).await?;
             stream.set_nodelay(true)?;
             let name = ServerName::try_from(host.to_owned()).map_err(|_| HttpsError::NoAddress(host.to_owned()))?;
-            self.tls()?.connect(name, stream).await.map_err(in_handshake)
+            self.tls()?.connect(name, stream).await.map_err(handshake_error)
         };
         let stream = timeout(connect_timeout, connect).await.map_err(late)??;
         Ok(http_request::send(stream, request).await?)
     }
 
     fn tls(&self) -> Result<&TlsConnector, HttpsError> {
-        let made = self.tls.get_or_init(|| ca_roots::tls_connector(self.ca_file.as_deref(), self.place.as_deref()));
+        let made = self
+            .tls
+            .get_or_init(|| ca_certificates::tls_connector(self.ca_file.as_deref(), self.ca_directory.as_deref()));
         made.as_ref().map_err(|error| HttpsError::Tls(error.clone()))
     }
 }
 
-fn in_handshake(error: std::io::Error) -> HttpsError {
+fn handshake_error(error: std::io::Error) -> HttpsError {
     match error.get_ref().and_then(|cause| cause.downcast_ref()) {
         Some(rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer)) => HttpsError::UnknownAuthority,
         _ => error.into(),
     }
 }
 
-/// The part of an address that HTTP/1.1 sends.
+/// Path and query of an address, which is what HTTP/1.1 sends (RFC 9112, section 3.2.1).
 fn origin_form(uri: &Uri) -> Uri {
     let path = uri.path_and_query().map_or("/", |path| path.as_str());
     path.parse().unwrap_or_default()

@@ -1,5 +1,7 @@
-//! AWS: which region, and whose credentials, by the SDK's standard chain. The instance metadata service comes last in
-//! it and is not asked in Lambda and ECS, whose own credentials come another way.
+//! Configuration of AWS clients: region and credentials, by the SDK's standard chain.
+//!
+//! The instance metadata service comes last in the chain and is not asked in Lambda and ECS, whose credentials come
+//! another way.
 
 use std::error::Error;
 use std::time::Duration;
@@ -14,29 +16,34 @@ use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::display::DisplayErrorContext;
 use tokio::time::timeout;
 
+use crate::auth_keys::context::KeyContext;
 use crate::auth_keys::error::KeyError;
 use crate::auth_keys::https::aws::AwsHttp;
 use crate::auth_keys::https::{Https, HttpsError};
 use crate::secret::Secret;
 use crate::secret::redactor::Redactor;
 
-/// For one operation, the answer included.
+/// Longest time for one operation, its response included.
 const OPERATION_TIMEOUT: Duration = Duration::from_secs(10);
-/// For region and credentials: programs of `credential_process` and roles that lead to others take their time.
+/// Longest time to find region and credentials: programs of `credential_process` and chains of roles take their time.
 const CREDENTIALS_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// How AWS is reached from here.
+/// Makes configurations for AWS clients.
 #[derive(Clone)]
 pub struct AwsConfig {
     pub https: Https,
-    /// Whether the instance metadata service may be what this place gets its credentials from.
+    /// Whether the instance metadata service may be asked for credentials.
     pub imds: bool,
     pub redactor: Redactor,
 }
 
 impl AwsConfig {
-    /// What a client needs: region, credentials as they are now, and endpoints as environment and profile set them.
-    /// The region of an ARN counts more than theirs: a secret is nowhere else.
+    pub fn new(context: &KeyContext<'_>, https: &Https) -> Self {
+        Self { https: https.clone(), imds: context.imds, redactor: context.redactor.clone() }
+    }
+
+    /// Finds what a client needs: region, current credentials, and endpoints as environment and profile set them. The
+    /// region of an ARN, if there is one, goes before all others: a secret is nowhere else.
     pub async fn config(&self, arn_region: Option<&str>) -> Result<SdkConfig, KeyError> {
         timeout(CREDENTIALS_TIMEOUT, self.load(arn_region)).await.unwrap_or_else(|_| {
             let seconds = CREDENTIALS_TIMEOUT.as_secs();
@@ -60,13 +67,14 @@ impl AwsConfig {
             let text = "the AWS region is not known: set AWS_REGION, or name the secret by its whole ARN";
             return Err(KeyError::Misconfigured(text.into()));
         }
-        let provider = config.credentials_provider().ok_or_else(none_found)?;
-        let credentials = provider.provide_credentials().await.map_err(|error| no_credentials(&error))?;
+        let provider = config.credentials_provider().ok_or_else(no_credentials_found)?;
+        let credentials = provider.provide_credentials().await.map_err(|error| credentials_refused(&error))?;
         self.learn(&credentials);
         Ok(config.into_builder().credentials_provider(SharedCredentialsProvider::new(credentials)).build())
     }
 
-    /// AWS repeats what was signed in its answer to a wrong signature, a session's token included.
+    /// Masks the credentials from now on: AWS repeats what was signed in its response to a wrong signature, a session's
+    /// token included.
     fn learn(&self, credentials: &Credentials) {
         self.redactor.learn(&Secret::new(credentials.secret_access_key()));
         if let Some(token) = credentials.session_token() {
@@ -75,7 +83,7 @@ impl AwsConfig {
     }
 }
 
-fn none_found() -> KeyError {
+fn no_credentials_found() -> KeyError {
     KeyError::Misconfigured(
         "no AWS credentials were found: give the function, task or pod a role (or set AWS_ACCESS_KEY_ID and \
          AWS_SECRET_ACCESS_KEY)"
@@ -83,11 +91,11 @@ fn none_found() -> KeyError {
     )
 }
 
-fn no_credentials(error: &CredentialsError) -> KeyError {
+fn credentials_refused(error: &CredentialsError) -> KeyError {
     let cause = DisplayErrorContext(error).to_string();
     let denied = ["AccessDenied", "InvalidIdentityToken", "ExpiredToken"].iter().find(|code| cause.contains(**code));
     match (error, denied) {
-        (CredentialsError::CredentialsNotLoaded(_), _) => none_found(),
+        (CredentialsError::CredentialsNotLoaded(_), _) => no_credentials_found(),
         (_, Some(code)) => KeyError::Refused(format!(
             "AWS refused credentials for the role ({code}): check the role's trust policy (sts:AssumeRole; for a pod's \
              service account sts:AssumeRoleWithWebIdentity)"
@@ -95,40 +103,40 @@ fn no_credentials(error: &CredentialsError) -> KeyError {
         (CredentialsError::InvalidConfiguration(_), _) => {
             KeyError::Misconfigured(format!("the configuration of AWS credentials is unusable: {cause}"))
         }
-        _ => of_cause(error, "no AWS credentials yet"),
+        _ => key_error_of_cause(error, "no AWS credentials yet"),
     }
 }
 
-/// For an error of the SDK that is no answer of AWS.
+/// The error for a request that AWS did not answer; `what` says which one.
 pub fn unanswered<E: Error + 'static>(error: &SdkError<E, HttpResponse>, what: &str) -> KeyError {
     let not_sent = match error {
         SdkError::ConstructionFailure(_) => true,
-        // What the connection itself failed for is of another kind.
+        // Errors of the connection itself are of other kinds.
         SdkError::DispatchFailure(failure) => failure.is_other(),
         _ => false,
     };
-    match of_cause(error, what) {
+    match key_error_of_cause(error, what) {
         // Settings that exclude each other, such as FIPS at an endpoint of one's own.
         KeyError::Passing(text) if not_sent => KeyError::Misconfigured(text),
         failure => failure,
     }
 }
 
-fn of_cause(error: &(dyn Error + 'static), what: &str) -> KeyError {
+fn key_error_of_cause(error: &(dyn Error + 'static), what: &str) -> KeyError {
     let mut cause = error;
     while let Some(inner) = cause.source() {
         cause = inner;
     }
     let passes = cause.downcast_ref().is_none_or(HttpsError::passes);
-    KeyError::of_exchange(passes, format!("{what}: {cause}"))
+    KeyError::no_response(passes, format!("{what}: {cause}"))
 }
 
-/// Whether an answer of AWS means that asking later may help.
+/// Whether an error response of AWS means that trying again later may help.
 pub fn is_passing(status: u16, code: &str) -> bool {
     status == 429 || status >= 500 || code.contains("Throttling") || code == "TooManyRequestsException"
 }
 
-/// Whether an answer of AWS means that these credentials are of no use.
+/// Whether an error response of AWS means that it does not accept the credentials.
 pub fn is_about_credentials(code: &str) -> bool {
     matches!(
         code,

@@ -1,5 +1,6 @@
-//! Headscale's API: a pre-auth key made with an API key. Tagged keys belong to nobody; without tags the key is for the
-//! one user that there is. <https://headscale.net/stable/ref/api/>
+//! Headscale's API: makes a pre-auth key with an API key. <https://headscale.net/stable/ref/api/>
+//!
+//! A key with tags belongs to no user; without tags it is for the only user of the server.
 
 use std::time::{Duration, SystemTime};
 
@@ -7,25 +8,26 @@ use hyper::StatusCode;
 use serde::Deserialize;
 use serde_json::json;
 
-use crate::auth_keys::Fetched;
+use crate::auth_keys::context::KeyContext;
 use crate::auth_keys::credential::Credential;
 use crate::auth_keys::error::KeyError;
+use crate::auth_keys::fetched::{Fetched, KEY_SECONDS, KeyTimes};
 use crate::auth_keys::https::Https;
-use crate::auth_keys::https::json_api::{Question, RequestBody, ask, understand};
-use crate::auth_keys::sources::oauth::KEY_SECONDS;
+use crate::auth_keys::https::json_api::{ApiRequest, RequestBody, call_api, parse_response};
 use crate::secret::Secret;
 use crate::secret::redactor::Redactor;
 
 const WHOM: &str = "Headscale's API";
 
-/// What keys are made with.
+/// A client of Headscale's API that makes pre-auth keys.
 #[derive(Clone)]
 pub struct Headscale {
-    pub https: Https,
-    /// `None` where no control server is set.
-    pub url: Option<String>,
-    pub tags: Vec<String>,
-    pub redactor: Redactor,
+    https: Https,
+    /// Address of the control server; `None` when none is set.
+    url: Option<String>,
+    /// Tags that keys are made with.
+    tags: Vec<String>,
+    redactor: Redactor,
 }
 
 #[derive(Deserialize)]
@@ -47,13 +49,23 @@ struct Users {
     users: Vec<User>,
 }
 
-/// Numbers are texts, as protocol buffers have them in JSON.
+/// A user of Headscale. Its id is a text: JSON of protocol buffers has 64-bit numbers so.
 #[derive(Deserialize)]
 struct User {
     id: String,
 }
 
 impl Headscale {
+    pub fn new(context: &KeyContext<'_>, https: &Https) -> Self {
+        Self {
+            https: https.clone(),
+            url: context.control_url.map(str::to_owned),
+            tags: context.tags.clone(),
+            redactor: context.redactor.clone(),
+        }
+    }
+
+    /// Makes a pre-auth key that can be used once, with the tags, or without tags for the only user.
     pub async fn create_key(&self, api_key: Credential) -> Result<Fetched, KeyError> {
         self.redactor.learn(&api_key.secret);
         let url = self.url.as_deref().ok_or_else(|| {
@@ -63,7 +75,7 @@ impl Headscale {
         let expires = SystemTime::now() + Duration::from_secs(KEY_SECONDS);
         let mut body = json!({
             "reusable": false,
-            "ephemeral": api_key.wanted.ephemeral,
+            "ephemeral": api_key.options.ephemeral,
             "expiration": humantime::format_rfc3339_seconds(expires).to_string(),
         });
         if self.tags.is_empty() {
@@ -71,17 +83,18 @@ impl Headscale {
         } else {
             body["aclTags"] = self.tags.clone().into();
         }
-        let question =
-            Question::post(format!("{url}/api/v1/preauthkey"), RequestBody::Json(body)).bearer(&api_key.secret);
-        let body = ask(&self.https, question, WHOM, refused).await?;
-        let key = understand::<Created>(&body, WHOM)?.pre_auth_key;
-        Ok(Fetched::made(key.key, [key.created_at.as_deref(), key.expiration.as_deref()]))
+        let request =
+            ApiRequest::post(format!("{url}/api/v1/preauthkey"), RequestBody::Json(body)).bearer(&api_key.secret);
+        let body = call_api(&self.https, request, WHOM, explain_status).await?;
+        let key = parse_response::<Created>(&body, WHOM)?.pre_auth_key;
+        let times = KeyTimes { created: key.created_at.as_deref(), expires: key.expiration.as_deref() };
+        Ok(Fetched::made(key.key, &times))
     }
 
     async fn only_user(&self, url: &str, api_key: &Secret) -> Result<String, KeyError> {
-        let question = Question::get(format!("{url}/api/v1/user")).bearer(api_key);
-        let body = ask(&self.https, question, WHOM, refused).await?;
-        match understand::<Users>(&body, WHOM)?.users.as_slice() {
+        let request = ApiRequest::get(format!("{url}/api/v1/user")).bearer(api_key);
+        let body = call_api(&self.https, request, WHOM, explain_status).await?;
+        match parse_response::<Users>(&body, WHOM)?.users.as_slice() {
             [user] => Ok(user.id.clone()),
             users => Err(KeyError::Misconfigured(format!(
                 "Headscale has {} users, and none is named for this node: set tags, such as tag:web",
@@ -91,7 +104,7 @@ impl Headscale {
     }
 }
 
-fn refused(status: StatusCode) -> Option<KeyError> {
+fn explain_status(status: StatusCode) -> Option<KeyError> {
     match status.as_u16() {
         401 | 403 => Some(KeyError::Refused(
             "the API key is not accepted: it may have expired; create one with `headscale apikeys create`".into(),

@@ -1,5 +1,7 @@
-//! An identity token from the platform, for an audience: GitHub Actions, AWS (sts:GetWebIdentityToken), Google's
-//! metadata server. The environment tells which; where it says nothing, Google's is looked for, then AWS asked.
+//! Identity tokens for an audience, from GitHub Actions, AWS or Google's metadata server.
+//!
+//! The environment tells which platform it is. Where it does not, Google's metadata server is looked up, then AWS asked
+//! (`sts:GetWebIdentityToken`).
 
 use std::time::Duration;
 
@@ -10,22 +12,23 @@ use tokio::net::lookup_host;
 use tokio::time::timeout;
 
 use crate::auth_keys::error::KeyError;
-use crate::auth_keys::https::json_api::{Question, ask, understand};
+use crate::auth_keys::https::json_api::{ApiRequest, call_api, parse_response};
 use crate::auth_keys::sources::aws_config::{AwsConfig, is_about_credentials, is_passing, unanswered};
 use crate::environment::Environment;
 use crate::secret::Secret;
+use crate::secret::redactor::Redactor;
 use crate::text::percent_encoded;
 
-/// Where Google's metadata server is, unless `GCE_METADATA_HOST` says so. The name is known at Google alone.
+/// Host of Google's metadata server, unless `GCE_METADATA_HOST` is set. Only Google's name servers know the name.
 const GOOGLE: &str = "metadata.google.internal";
 
-/// For looking that name up.
+/// Longest time for the look-up of Google's metadata server.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The token is exchanged at once.
+/// Seconds for which an identity token of AWS is valid. It is exchanged immediately.
 const AWS_TOKEN_SECONDS: i32 = 300;
 
-/// Any of these means that AWS gives out credentials here.
+/// Variables of which any means that AWS gives credentials to this process.
 const AWS_SIGNS: [&str; 6] = [
     "AWS_LAMBDA_RUNTIME_API",
     "ECS_CONTAINER_METADATA_URI_V4",
@@ -35,24 +38,23 @@ const AWS_SIGNS: [&str; 6] = [
     "AWS_ACCESS_KEY_ID",
 ];
 
-/// Which platform is asked.
-#[derive(Clone)]
-enum Platform {
+/// A platform that issues identity tokens.
+enum Issuer {
+    /// GitHub Actions: address and credential of its token service.
     GitHub {
         url: String,
         token: Secret,
     },
-    AwsConfig,
-    /// With its host.
+    Aws,
+    /// Google's metadata server, by its host.
     Google(String),
-    /// The environment does not tell.
+    /// Unknown: the environment does not tell.
     Unknown,
 }
 
-/// Gets tokens.
-#[derive(Clone)]
+/// Gets identity tokens from the platform.
 pub struct PlatformToken {
-    platform: Platform,
+    issuer: Issuer,
     aws: AwsConfig,
 }
 
@@ -64,27 +66,25 @@ struct GitHubToken {
 impl PlatformToken {
     pub fn new(environment: &Environment, aws: AwsConfig) -> Self {
         let get = |name: &str| environment.get(name).filter(|value| !value.is_empty());
-        let github = (get("ACTIONS_ID_TOKEN_REQUEST_URL"), get("ACTIONS_ID_TOKEN_REQUEST_TOKEN"));
-        let platform = if let (Some(url), Some(token)) = github {
-            let token = Secret::new(token.as_str());
-            aws.redactor.learn(&token);
-            Platform::GitHub { url: url.clone(), token }
+        let issuer = if let Some((url, token)) = github_service(environment) {
+            Issuer::GitHub { url, token }
         } else if let Some(host) = get("GCE_METADATA_HOST") {
-            Platform::Google(host.clone())
+            Issuer::Google(host.clone())
         } else if AWS_SIGNS.iter().any(|name| get(name).is_some()) {
-            Platform::AwsConfig
+            Issuer::Aws
         } else {
-            Platform::Unknown
+            Issuer::Unknown
         };
-        Self { platform, aws }
+        Self { issuer, aws }
     }
 
+    /// Gets an identity token for `audience`.
     pub async fn get(&self, audience: &str) -> Result<Secret, KeyError> {
-        let token = match &self.platform {
-            Platform::GitHub { url, token } => self.github(url, token, audience).await?,
-            Platform::AwsConfig => self.aws(audience).await?,
-            Platform::Google(host) => self.google(host, audience).await?,
-            Platform::Unknown => self.anywhere(audience).await?,
+        let token = match &self.issuer {
+            Issuer::GitHub { url, token } => self.github(url, token, audience).await?,
+            Issuer::Aws => self.aws(audience).await?,
+            Issuer::Google(host) => self.google(host, audience).await?,
+            Issuer::Unknown => self.google_or_aws(audience).await?,
         };
         if token.expose().is_empty() {
             return Err(KeyError::Passing("the platform answered with an empty identity token".into()));
@@ -92,7 +92,7 @@ impl PlatformToken {
         Ok(token)
     }
 
-    async fn anywhere(&self, audience: &str) -> Result<Secret, KeyError> {
+    async fn google_or_aws(&self, audience: &str) -> Result<Secret, KeyError> {
         let resolved = timeout(LOOKUP_TIMEOUT, lookup_host((GOOGLE, 80))).await;
         if let Ok(Ok(_)) = resolved {
             return self.google(GOOGLE, audience).await;
@@ -102,26 +102,26 @@ impl PlatformToken {
             KeyError::Misconfigured(_) if !matches!(&resolved, Ok(Err(error)) if is_unknown_name(error)) => {
                 KeyError::Passing(format!("no identity token yet: {GOOGLE} cannot be looked up, and AWS has none"))
             }
-            KeyError::Misconfigured(_) => nowhere(),
+            KeyError::Misconfigured(_) => no_issuer(),
             other => other,
         })
     }
 
     async fn github(&self, url: &str, token: &Secret, audience: &str) -> Result<Secret, KeyError> {
         let joint = if url.contains('?') { '&' } else { '?' };
-        let question = Question::get(format!("{url}{joint}audience={}", percent_encoded(audience))).bearer(token);
-        let body = ask(&self.aws.https, question, "GitHub's token service", |_| {
+        let request = ApiRequest::get(format!("{url}{joint}audience={}", percent_encoded(audience))).bearer(token);
+        let body = call_api(&self.aws.https, request, "GitHub's token service", |_| {
             Some(KeyError::Refused("give the workflow the permission id-token: write".into()))
         });
-        Ok(understand::<GitHubToken>(&body.await?, "GitHub's token service")?.value)
+        Ok(parse_response::<GitHubToken>(&body.await?, "GitHub's token service")?.value)
     }
 
     async fn google(&self, host: &str, audience: &str) -> Result<Secret, KeyError> {
         let path = "computeMetadata/v1/instance/service-accounts/default/identity";
-        let mut question =
-            Question::get(format!("http://{host}/{path}?audience={}&format=full", percent_encoded(audience)));
-        question.headers = &[("Metadata-Flavor", "Google")];
-        let body = ask(&self.aws.https, question, "Google's metadata server", |_| {
+        let mut request =
+            ApiRequest::get(format!("http://{host}/{path}?audience={}&format=full", percent_encoded(audience)));
+        request.headers = &[("Metadata-Flavor", "Google")];
+        let body = call_api(&self.aws.https, request, "Google's metadata server", |_| {
             Some(KeyError::Misconfigured("the workload has no service account".into()))
         });
         Ok(Secret::new(String::from_utf8_lossy(&body.await?).trim()))
@@ -133,6 +133,20 @@ impl PlatformToken {
         let request = request.duration_seconds(AWS_TOKEN_SECONDS);
         let answer = request.send().await.map_err(|error| refused_by_sts(&error))?;
         Ok(answer.web_identity_token.map_or_else(|| Secret::new(""), Secret::new))
+    }
+}
+
+/// Address and credential of GitHub Actions' token service, where this process is part of a workflow.
+fn github_service(environment: &Environment) -> Option<(String, Secret)> {
+    let get = |name: &str| environment.get(name).filter(|value| !value.is_empty());
+    let (url, token) = (get("ACTIONS_ID_TOKEN_REQUEST_URL")?, get("ACTIONS_ID_TOKEN_REQUEST_TOKEN")?);
+    Some((url.clone(), Secret::new(token.as_str())))
+}
+
+/// Masks the credential of GitHub Actions' token service from now on, whichever source of auth keys is used.
+pub fn learn_request_token(environment: &Environment, redactor: &Redactor) {
+    if let Some((_, token)) = github_service(environment) {
+        redactor.learn(&token);
     }
 }
 
@@ -152,12 +166,13 @@ fn refused_by_sts(error: &SdkError<GetWebIdentityTokenError>) -> KeyError {
     ))
 }
 
-/// That there is no such name, and not that nobody could be asked. There is no code for it beyond the resolver's text.
+/// Whether a look-up failed because there is no such name, rather than because no name server answered. Only the text of
+/// the resolver's error tells.
 fn is_unknown_name(error: &std::io::Error) -> bool {
     !error.to_string().contains("Temporary failure")
 }
 
-fn nowhere() -> KeyError {
+fn no_issuer() -> KeyError {
     let text = "no identity token for id_token_audience is to be had here: neither GitHub Actions, nor AWS, nor Google \
                 gives one; mount one and set id_token_file";
     KeyError::Misconfigured(text.into())

@@ -1,44 +1,97 @@
-//! AWS Secrets Manager: the secret's text, or a field of it, and failures that name the ARN and the permission.
+//! A secret of AWS Secrets Manager that holds the auth key: the setting `auth_secret`.
+//!
+//! The key is the secret's text, or a field of it when it is JSON. Errors name the ARN and the permission that is missing.
 
 use aws_sdk_secretsmanager::Client;
 use aws_sdk_secretsmanager::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_secretsmanager::operation::get_secret_value::GetSecretValueError;
 use aws_sdk_secretsmanager::operation::get_secret_value::GetSecretValueOutput;
+use futures_util::future::BoxFuture;
 use serde_json::Value;
 
-use crate::auth_keys::Fetched;
 use crate::auth_keys::error::KeyError;
 use crate::auth_keys::expiry::expiry_of;
+use crate::auth_keys::fetched::Fetched;
+use crate::auth_keys::key_source::KeySource;
 use crate::auth_keys::sources::aws_config::{AwsConfig, is_about_credentials, is_passing, unanswered};
-use crate::config::sections::auth::{CURRENT, DEFAULT_FIELD, StoredSecret};
-use crate::secret::{Secret, SecretJson, trimmed};
+use crate::config::sections::auth::StoredSecret;
+use crate::secret::{Secret, SecretJson, trim_secret};
+
+/// The setting that names the secret.
+pub const SETTING: &str = "auth_secret";
+
+/// Field of a JSON secret that holds the key, unless `auth_secret_field` names another.
+const DEFAULT_FIELD: &str = "key";
+
+/// Staging label of the version that is in use, which counts unless `auth_secret_stage` names another.
+const CURRENT: &str = "AWSCURRENT";
 
 type Failure = SdkError<GetSecretValueError>;
 
-/// The secret as it is now.
-pub async fn fetch(aws: &AwsConfig, stored: &StoredSecret) -> Result<Fetched, KeyError> {
-    let name = &stored.id;
-    let config =
-        aws.config(region(name)).await.map_err(|failure| failure.map(|text| format!("auth_secret {name}: {text}")))?;
-    let request = Client::new(&config).get_secret_value().secret_id(name).version_stage(&stored.stage);
-    let answer = request.send().await.map_err(|error| classify(&error, stored))?;
-    value(answer, stored)
+/// A secret of AWS Secrets Manager, asked for anew at each fetch.
+pub struct SecretsManager {
+    aws: AwsConfig,
+    secret: SecretVersion,
+}
+
+/// Where in AWS Secrets Manager the key is.
+struct SecretVersion {
+    /// Name or ARN of the secret.
+    id: String,
+    /// Field that holds the key, when the secret is JSON.
+    field: String,
+    /// Staging label of the version.
+    stage: String,
+}
+
+impl SecretsManager {
+    pub fn new(secret: StoredSecret, aws: AwsConfig) -> Self {
+        let option = |name: &str, default: &str| secret.options.get(name).map_or(default, String::as_str).to_owned();
+        let (field, stage) = (option("field", DEFAULT_FIELD), option("stage", CURRENT));
+        Self { aws, secret: SecretVersion { id: secret.id, field, stage } }
+    }
+
+    async fn read(&self) -> Result<Fetched, KeyError> {
+        let name = &self.secret.id;
+        let config = self.aws.config(arn_region(name)).await;
+        let config = config.map_err(|failure| failure.map(|text| format!("auth_secret {name}: {text}")))?;
+        let request = Client::new(&config).get_secret_value().secret_id(name).version_stage(&self.secret.stage);
+        let response = request.send().await.map_err(|error| read_failure(&error, &self.secret))?;
+        let fetched = key_in(response, &self.secret)?;
+        self.aws.redactor.learn(&fetched.secret);
+        Ok(fetched)
+    }
+}
+
+impl KeySource for SecretsManager {
+    fn fetch(&self) -> BoxFuture<'_, Result<Fetched, KeyError>> {
+        Box::pin(self.read())
+    }
+
+    fn needs_network(&self) -> bool {
+        true
+    }
+
+    fn origin(&self) -> String {
+        format!("{SETTING} {}", self.secret.id)
+    }
 }
 
 /// The region in an ARN: `arn:aws:secretsmanager:REGION:…`.
-fn region(id: &str) -> Option<&str> {
+fn arn_region(id: &str) -> Option<&str> {
     let mut parts = id.split(':');
     (parts.next() == Some("arn")).then(|| parts.nth(2)).flatten().filter(|region| !region.is_empty())
 }
 
-fn value(answer: GetSecretValueOutput, stored: &StoredSecret) -> Result<Fetched, KeyError> {
-    let name = answer.arn.as_ref().unwrap_or(&stored.id);
+/// Takes the key, and its expiry if there is one, out of what Secrets Manager sent.
+fn key_in(response: GetSecretValueOutput, secret: &SecretVersion) -> Result<Fetched, KeyError> {
+    let name = response.arn.as_ref().unwrap_or(&secret.id);
     let wrong = |text: &str| KeyError::Misconfigured(format!("auth_secret {name} {text}"));
-    let Some(text) = answer.secret_string.map(Secret::new) else {
+    let Some(text) = response.secret_string.map(Secret::new) else {
         return Err(wrong("is binary: store the key as text, or as JSON with a field \"key\""));
     };
-    let text = trimmed(text.expose());
-    let (field, given) = (stored.field.as_str(), stored.field != DEFAULT_FIELD);
+    let text = trim_secret(text.expose());
+    let (field, given) = (secret.field.as_str(), secret.field != DEFAULT_FIELD);
     if !text.starts_with('{') {
         return match text {
             _ if given => Err(wrong("is no JSON object: leave auth_secret_field out, or store one")),
@@ -58,24 +111,24 @@ fn value(answer: GetSecretValueOutput, stored: &StoredSecret) -> Result<Fetched,
         Some(text) => Ok(Fetched::kept(Secret::new(text), expires)),
         None => Err(wrong(&format!(
             "has no text in its field \"{field}\": it has {}; set auth_secret_field to the one that holds the key",
-            fields(object)
+            field_names(object)
         ))),
     }
 }
 
-/// The names of the fields; their values are secret.
-fn fields(object: &Value) -> String {
+/// The names of the fields, for people. Their values are secret.
+fn field_names(object: &Value) -> String {
     let names: Vec<String> = object.as_object().into_iter().flatten().map(|(name, _)| format!("\"{name}\"")).collect();
     if names.is_empty() { "no fields".into() } else { names.join(", ") }
 }
 
-fn classify(error: &Failure, stored: &StoredSecret) -> KeyError {
-    let name = &stored.id;
-    let SdkError::ServiceError(answer) = error else {
+fn read_failure(error: &Failure, secret: &SecretVersion) -> KeyError {
+    let name = &secret.id;
+    let SdkError::ServiceError(response) = error else {
         return unanswered(error, &format!("auth_secret {name}: Secrets Manager cannot be asked"));
     };
-    let (code, message) = (answer.err().code().unwrap_or("unknown"), answer.err().message().unwrap_or_default());
-    let status = answer.raw().status().as_u16();
+    let (code, message) = (response.err().code().unwrap_or("unknown"), response.err().message().unwrap_or_default());
+    let status = response.raw().status().as_u16();
     let refused = |text: &str| KeyError::Refused(format!("auth_secret {name}: {text}"));
     let wrong = |text: String| KeyError::Misconfigured(format!("auth_secret {name}: {text}"));
     match code {
@@ -85,13 +138,13 @@ fn classify(error: &Failure, stored: &StoredSecret) -> KeyError {
             "access is denied: allow the role secretsmanager:GetSecretValue on this secret (AccessDeniedException)",
         ),
         "ResourceNotFoundException" if message.contains("secret value") => {
-            let stage = &stored.stage;
+            let stage = &secret.stage;
             wrong(format!("it has no version {stage}: put the key in, or set auth_secret_stage to a version it has"))
         }
-        "ResourceNotFoundException" if stored.stage != CURRENT => wrong(format!(
+        "ResourceNotFoundException" if secret.stage != CURRENT => wrong(format!(
             "there is no such secret, or it has no version {}: check its name, the region, the account and \
              auth_secret_stage (ResourceNotFoundException)",
-            stored.stage
+            secret.stage
         )),
         "ResourceNotFoundException" => wrong(
             "there is no such secret: check its name, the region and the account (ResourceNotFoundException)".into(),
@@ -116,14 +169,14 @@ mod tests {
 
     #[test]
     fn an_arn_names_its_region() {
-        assert_eq!(region("arn:aws:secretsmanager:eu-west-1:123456789012:secret:ts-AbCdEf"), Some("eu-west-1"));
-        assert_eq!(region("tailscale/key"), None);
+        assert_eq!(arn_region("arn:aws:secretsmanager:eu-west-1:123456789012:secret:ts-AbCdEf"), Some("eu-west-1"));
+        assert_eq!(arn_region("tailscale/key"), None);
     }
 
     fn of(text: &str, field: &str) -> Result<String, String> {
-        let stored = StoredSecret { id: "ts".into(), field: field.into(), stage: CURRENT.into() };
-        let answer = GetSecretValueOutput::builder().secret_string(text).build();
-        let fetched = value(answer, &stored).map_err(|failure| failure.to_string());
+        let secret = SecretVersion { id: "ts".into(), field: field.into(), stage: CURRENT.into() };
+        let response = GetSecretValueOutput::builder().secret_string(text).build();
+        let fetched = key_in(response, &secret).map_err(|failure| failure.to_string());
         fetched.map(|fetched| fetched.secret.expose().to_owned())
     }
 
@@ -152,10 +205,10 @@ mod tests {
 
     #[test]
     fn an_expiry_beside_the_key_is_read() {
-        let stored = StoredSecret { id: "ts".into(), field: "key".into(), stage: CURRENT.into() };
+        let secret = SecretVersion { id: "ts".into(), field: "key".into(), stage: CURRENT.into() };
         let text = r#"{"key":"k","expires":"2027-01-01T00:00:00Z"}"#;
-        let answer = GetSecretValueOutput::builder().secret_string(text).build();
-        let expires = value(answer, &stored).expect("is read").expires.expect("is there");
+        let response = GetSecretValueOutput::builder().secret_string(text).build();
+        let expires = key_in(response, &secret).expect("is read").expires.expect("is there");
         assert_eq!(humantime::format_rfc3339_seconds(expires).to_string(), "2027-01-01T00:00:00Z");
     }
 }

@@ -1,92 +1,58 @@
-//! Where the auth key comes from: the settings that say so, of which one source may be given, and its type.
+//! Settings of the source of auth keys, of which only one may be given.
 
-use std::fmt;
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use crate::config::reader::{NOT_SET, Reader};
+use crate::config::origin::NOT_SET;
+use crate::config::reader::Reader;
+use crate::config::table::{KEYS, Key};
 use crate::config::types::address::ControlUrl;
 use crate::secret::SecretSource;
-use crate::secret::redactor::{CLIENT_SECRET_PREFIX, HEADSCALE_API_KEY_PREFIX, looks_like_a_key};
+use crate::secret::redactor::looks_like_a_key;
 
-/// The field of a JSON secret that holds the key, unless another is named.
-pub const DEFAULT_FIELD: &str = "key";
-
-/// The label of the version of a secret that is in use.
-pub const CURRENT: &str = "AWSCURRENT";
-
-/// One source of auth keys.
+/// Settings of one source of auth keys.
 #[derive(Clone, Debug)]
 pub enum AuthSource {
-    /// An auth key, an OAuth client's secret or a Headscale API key.
+    /// An auth key, an OAuth client's secret or a Headscale API key, as a text or a file.
     Key(SecretSource),
-    /// Any of these in AWS Secrets Manager.
+    /// An auth key or one of these credentials in a service that keeps secrets.
     Stored(StoredSecret),
-    Client {
-        id: Option<String>,
-        secret: SecretSource,
-    },
-    Identity {
-        client: String,
-        token: IdentityToken,
-    },
+    /// An OAuth client of Tailscale; its id may be left out.
+    Client { id: Option<String>, secret: SecretSource },
+    /// A federated identity of Tailscale, by its id, with a token that proves the workload's identity.
+    Identity { client: String, token: IdentityToken },
 }
 
-/// A secret of AWS Secrets Manager.
+/// A secret that a service keeps, as the settings name it.
 #[derive(Clone, Debug)]
 pub struct StoredSecret {
-    /// Name or ARN.
+    /// The setting that names the secret, such as `auth_secret`.
+    pub setting: &'static str,
+    /// Name of the secret in the service, such as an ARN.
     pub id: String,
-    pub field: String,
-    pub stage: String,
+    /// Values of the settings that begin with `setting`, by the rest of their name: `field` for `auth_secret_field`.
+    pub options: BTreeMap<&'static str, String>,
 }
 
-/// What proves the workload's identity.
+/// A token that proves the workload's identity.
 #[derive(Clone, Debug)]
 pub enum IdentityToken {
+    /// A token in the settings or in a file.
     Given(SecretSource),
-    /// From the platform, for this audience.
+    /// A token that the platform issues for this audience.
     For(String),
 }
 
-impl AuthSource {
-    /// Whether it takes a network to get a key, as things are now: a file may hold another kind of key later.
-    pub fn needs_network(&self) -> bool {
-        match self {
-            Self::Key(source) => {
-                let prefixes = [CLIENT_SECRET_PREFIX, HEADSCALE_API_KEY_PREFIX];
-                source.read().is_ok_and(|secret| prefixes.iter().any(|prefix| secret.expose().starts_with(prefix)))
-            }
-            Self::Stored(_) | Self::Client { .. } | Self::Identity { .. } => true,
-        }
-    }
-}
-
-impl fmt::Display for AuthSource {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Key(_) => f.write_str("auth_key"),
-            Self::Stored(stored) => write!(f, "auth_secret {}", stored.id),
-            Self::Client { .. } => f.write_str("oauth_client_secret"),
-            Self::Identity { .. } => f.write_str("oauth_client_id"),
-        }
-    }
-}
-
 impl Reader {
-    /// The one source that is given.
+    /// Reads the source of auth keys. A fault is noted when several are given, or when one lacks a setting that it needs.
     pub fn auth(&mut self, has_tags: bool) -> Option<AuthSource> {
         let key = self.secret("auth_key");
-        let stored = self.stored();
+        let stored = self.stored_secret();
         let id: Option<String> = self.value("oauth_client_id");
         let client = self.secret("oauth_client_secret");
         let token = self.secret("id_token").map(IdentityToken::Given);
         let audience = self.value("id_token_audience").map(IdentityToken::For);
-        self.one_of(&[&["auth_key", "auth_key_file"], &["auth_secret"], &["oauth_client_id", "oauth_client_secret"]]);
-        self.one_of(&[
-            &["oauth_client_secret", "oauth_client_secret_file"],
-            &["id_token", "id_token_file"],
-            &["id_token_audience"],
-        ]);
+        self.only_one_source();
         let of_api = client.is_some() || id.is_some();
         if of_api && !has_tags {
             let given = if id.is_some() { "oauth_client_id" } else { "oauth_client_secret" };
@@ -111,7 +77,7 @@ impl Reader {
         }
     }
 
-    /// Credentials go there: in the clear on this machine alone.
+    /// Reads the address of Tailscale's API. Credentials are sent there, so `http://` is a fault unless it is loopback.
     pub fn api_url(&mut self) -> ControlUrl {
         let url = self.value("api_url").unwrap_or_else(|| ControlUrl(String::new()));
         let host =
@@ -126,18 +92,38 @@ impl Reader {
         url
     }
 
-    fn stored(&mut self) -> Option<StoredSecret> {
-        let field = self.value("auth_secret_field").unwrap_or_else(|| DEFAULT_FIELD.to_owned());
-        let stage = self.value("auth_secret_stage").unwrap_or_else(|| CURRENT.to_owned());
-        let id: String = self.value("auth_secret")?;
-        if looks_like_a_key(&id) {
-            self.fault_at("auth_secret", "names a secret of AWS Secrets Manager, but is a key: give it as auth_key");
+    /// Reads every setting that names a secret, and its options. Returns the first that is given.
+    fn stored_secret(&mut self) -> Option<StoredSecret> {
+        let mut first = None;
+        for key in naming_secrets() {
+            let options =
+                options_of(key).filter_map(|option| Some((option.suffix, self.value(option.name)?))).collect();
+            let Some(id) = self.value::<String>(key.name) else { continue };
+            if looks_like_a_key(&id) {
+                let kind = key.names_secret.unwrap_or_default();
+                self.fault_at(key.name, format!("names {kind}, but is a key: give it as auth_key"));
+            }
+            first = first.or(Some(StoredSecret { setting: key.name, id, options }));
         }
-        Some(StoredSecret { id, field, stage })
+        first
     }
 
-    /// Notes a fault when two of these groups are given.
-    fn one_of(&mut self, groups: &[&[&'static str]]) {
+    /// Notes a fault when settings of several sources are given, or of several tokens for one.
+    fn only_one_source(&mut self) {
+        let stored: Vec<[&'static str; 1]> = naming_secrets().map(|key| [key.name]).collect();
+        let mut sources: Vec<&[&'static str]> = vec![&["auth_key", "auth_key_file"]];
+        sources.extend(stored.iter().map(|group| &group[..]));
+        sources.push(&["oauth_client_id", "oauth_client_secret"]);
+        self.only_one_of(&sources);
+        self.only_one_of(&[
+            &["oauth_client_secret", "oauth_client_secret_file"],
+            &["id_token", "id_token_file"],
+            &["id_token_audience"],
+        ]);
+    }
+
+    /// Notes a fault when settings of two of these groups are given.
+    fn only_one_of(&mut self, groups: &[&[&'static str]]) {
         let given = groups.iter().filter_map(|group| group.iter().copied().find(|name| self.is_given(name)));
         let given: Vec<&'static str> = given.collect();
         if let [first, others @ ..] = given.as_slice()
@@ -153,6 +139,27 @@ impl Reader {
         let origin = self.origin(name);
         !origin.is_empty() && origin != NOT_SET
     }
+}
+
+/// A setting that is an option of one that names a secret.
+struct SecretOption {
+    /// The whole name, such as `auth_secret_field`.
+    name: &'static str,
+    /// The rest of the name, such as `field`.
+    suffix: &'static str,
+}
+
+/// Settings that name a secret which holds the auth key.
+fn naming_secrets() -> impl Iterator<Item = &'static Key> {
+    KEYS.iter().filter(|key| key.names_secret.is_some())
+}
+
+/// Options of a setting that names a secret: the plain settings whose names begin with its own.
+fn options_of(key: &Key) -> impl Iterator<Item = SecretOption> {
+    KEYS.iter().filter(|option| !option.secret && option.names_secret.is_none()).filter_map(|option| {
+        let suffix = option.name.strip_prefix(key.name)?.strip_prefix('_')?;
+        Some(SecretOption { name: option.name, suffix })
+    })
 }
 
 #[cfg(test)]

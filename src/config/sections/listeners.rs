@@ -1,15 +1,17 @@
-//! Where the daemon listens, and for whom: no address twice, none that others can reach without a password, and a user
-//! and password that every protocol can carry.
+//! Checks of the listeners: addresses, and the clients' user and password.
+//! No address twice, none that others can reach without a password, and a user and password that every protocol can
+//! carry.
 
 use crate::config::reader::Reader;
 use crate::config::settings::{Credentials, Settings};
 use crate::config::types::address::Listen;
 use crate::secret::SecretSource;
 
-/// Of user and password each (RFC 1929, section 2).
+/// Longest user, and longest password, in bytes (RFC 1929, section 2).
 const LONGEST_CREDENTIAL: usize = 255;
 
 impl Reader {
+    /// Reads the clients' user and password, which are given both or not at all.
     pub fn credentials(&mut self) -> Option<Credentials> {
         let user = self.value::<String>("socks_user");
         let password = self.secret("socks_password");
@@ -40,14 +42,15 @@ impl Reader {
         None
     }
 
+    /// Notes a fault for each listener that others can reach without a password, unless `allow_open_proxy` is set.
     pub fn no_open_proxy(&mut self, settings: &Settings) {
         if self.value("allow_open_proxy").unwrap_or(false) {
             return;
         }
         let open = settings.socks_listen.iter().find(|listen| !listen.is_private());
         if let Some(listen) = open.filter(|_| settings.socks_credentials.is_none()) {
-            let mend = "set socks_user and socks_password, listen on 127.0.0.1";
-            self.open("socks_listen", listen, mend);
+            let fix = "set socks_user and socks_password, listen on 127.0.0.1";
+            self.open("socks_listen", listen, fix);
         }
         // Programs that know no proxy know no password for one either.
         if let Some(forward) = settings.forwards.iter().find(|forward| !forward.listen.is_private()) {
@@ -55,14 +58,15 @@ impl Reader {
         }
     }
 
-    fn open(&mut self, key: &'static str, listen: &Listen, mend: &str) {
+    fn open(&mut self, key: &'static str, listen: &Listen, fix: &str) {
         let problem = format!(
-            "{listen} can be reached by others, who could use the tailnet: {mend}, or set allow_open_proxy = true"
+            "{listen} can be reached by others, who could use the tailnet: {fix}, or set allow_open_proxy = true"
         );
         self.fault_at(key, problem);
     }
 
-    /// The system would say so too, but only of the second listener, and not of which key.
+    /// Notes a fault for each address that two listeners have. The system would say so, too, but only of the second
+    /// listener, and not of which setting.
     pub fn no_address_twice(&mut self, settings: &Settings) {
         let health = Listen::Tcp(settings.health_listen);
         let proxies = settings.socks_listen.iter().map(|listen| ("socks_listen", listen));

@@ -1,4 +1,4 @@
-//! Settings that belong together: how the node joins, what it is, where it listens, what it serves.
+//! Groups of settings: joining, the node, its listeners, what it serves.
 
 pub(crate) mod auth;
 pub(crate) mod listeners;

@@ -1,4 +1,4 @@
-//! What the node is in its tailnet: the settings that become tailscaled's preferences, and their types.
+//! Settings of the node that become tailscaled's preferences, and their types.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -6,7 +6,8 @@ use std::path::PathBuf;
 
 use ipnet::IpNet;
 
-use crate::config::reader::{NOT_SET, Reader};
+use crate::config::origin::Origin;
+use crate::config::reader::Reader;
 use crate::config::sections::serve::ServeConfig;
 use crate::config::types::Value;
 use crate::config::types::hostname::Hostname;
@@ -38,7 +39,7 @@ impl Value for Route {
     }
 }
 
-/// The node through which targets outside the tailnet are reached.
+/// The node through which targets that are not in the tailnet are reached.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ExitNode {
     Address(IpAddr),
@@ -67,7 +68,7 @@ impl fmt::Display for ExitNode {
     }
 }
 
-/// Where the LocalAPI's socket is to be.
+/// Path of the LocalAPI's socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SocketPath(pub PathBuf);
 
@@ -90,11 +91,12 @@ pub struct NodeSettings {
     pub advertise_routes: Vec<Route>,
     pub exit_node: Option<ExitNode>,
     pub exit_node_required: bool,
-    /// Holds a serve configuration that was well-formed when the settings were read.
+    /// Path of a serve configuration that was well-formed when the settings were read.
     pub serve_config: Option<PathBuf>,
 }
 
 impl Reader {
+    /// Reads the node's own settings.
     pub fn node(&mut self) -> NodeSettings {
         let advertise_routes = self.routes();
         let serve_config = self.serve_config();
@@ -111,7 +113,7 @@ impl Reader {
         }
     }
 
-    /// tailscaled takes the two default routes, which make an exit node, only together.
+    /// Reads `advertise_routes`. tailscaled takes the two default routes, which make an exit node, only together.
     fn routes(&mut self) -> Vec<Route> {
         let routes: Vec<Route> = self.list("advertise_routes");
         let of_all = |v4| routes.iter().any(|route| route.0.prefix_len() == 0 && route.0.addr().is_ipv4() == v4);
@@ -130,19 +132,20 @@ impl Reader {
         Some(path)
     }
 
-    /// Up, unless something is offered to the tailnet. In userspace mode everything that comes in reaches the
+    /// Reads `shields_up`. Up by default, unless something is offered to the tailnet. In userspace mode everything that comes in reaches the
     /// container's loopback.
     fn shields_up(&mut self, serves: bool, routes: bool) -> bool {
         if let Some(up) = self.value("shields_up") {
             return up;
         }
         let (up, origin) = match (serves, routes) {
-            (true, _) => (false, "because of serve_config"),
-            (false, true) => (false, "because of advertise_routes"),
-            (false, false) => (true, "default"),
+            (true, _) => (false, Origin::Because("serve_config")),
+            (false, true) => (false, Origin::Because("advertise_routes")),
+            (false, false) => (true, Origin::Default),
         };
-        for shown in self.shown.iter_mut().filter(|shown| shown.key == "shields_up" && shown.origin == NOT_SET) {
-            (shown.value, shown.origin) = (up.to_string(), origin.to_owned());
+        let mut unset = self.shown.iter_mut().filter(|shown| shown.key == "shields_up");
+        if let Some(shown) = unset.find(|shown| shown.origin == Origin::NotSet) {
+            (shown.value, shown.origin) = (up.to_string(), origin);
         }
         up
     }

@@ -1,5 +1,5 @@
-//! The form of a serve configuration, Tailscale's own (`ipn.ServeConfig`): what the node offers to its tailnet.
-//! Read strictly, so that a misspelt name is a fault and not a port that stays closed.
+//! The form of a serve configuration: what the node offers to its tailnet.
+//! It is Tailscale's own (`ipn.ServeConfig`), read strictly, so that a misspelt name is a fault and not a port that stays closed.
 //! <https://tailscale.com/kb/1282/docker#ts_serve_config>
 
 use std::collections::BTreeMap;
@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use thiserror::Error;
 
-/// Replaced by the node's own domain.
+/// Text that stands for the node's own domain.
 const DOMAIN: &str = "${TS_CERT_DOMAIN}";
 
-/// The whole of it.
+/// A serve configuration.
 #[derive(Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields, default)]
 pub struct ServeConfig {
@@ -63,7 +63,7 @@ struct Service {
     tun: bool,
 }
 
-/// The file cannot be used.
+/// Failure to read a serve configuration.
 #[derive(Debug, Error)]
 pub enum ServeError {
     #[error("cannot be read: {}: {source}", .path.display())]
@@ -73,7 +73,7 @@ pub enum ServeError {
 }
 
 impl ServeConfig {
-    /// The file's text, which has the right form.
+    /// Reads the file. Returns its text, which has the right form.
     pub fn read(path: &Path) -> Result<String, ServeError> {
         let text =
             std::fs::read_to_string(path).map_err(|source| ServeError::Unreadable { path: path.to_owned(), source })?;
@@ -83,7 +83,7 @@ impl ServeConfig {
         }
     }
 
-    /// From text. None at all serves nothing: the image takes an empty file, too.
+    /// Parses `text`. An empty text serves nothing: the image takes an empty file, too.
     pub fn parse(text: &str) -> Result<Self, serde_json::Error> {
         if text.trim().is_empty() {
             return Ok(Self::default());
@@ -93,19 +93,19 @@ impl ServeConfig {
         serde_json::from_str(text)
     }
 
-    /// Whether it asks for certificates.
+    /// Whether something is served with TLS, which needs certificates.
     pub fn has_https(&self) -> bool {
         let of_services = self.services.values().flat_map(|service| service.tcp.values());
         self.tcp.values().chain(of_services).any(|port| port.https || !port.terminate_tls.is_empty())
     }
 }
 
-/// The text for a node of this domain.
+/// Returns `text` for a node of this domain.
 pub fn for_domain(text: &str, domain: &str) -> String {
     if text.trim().is_empty() { "{}".to_owned() } else { text.replace(DOMAIN, domain) }
 }
 
-/// Whether the text depends on the node's domain.
+/// Whether `text` depends on the node's domain.
 pub fn names_domain(text: &str) -> bool {
     text.contains(DOMAIN)
 }

@@ -1,10 +1,11 @@
-//! `TS_EXTRA_ARGS`: flags of `tailscale up` and `tailscale set`. Those that have a key here set it; any other is a
-//! fault that names it. Values are never repeated in a fault: an auth key may be among them.
+//! `TS_EXTRA_ARGS`: flags of `tailscale up` and `tailscale set`, as settings.
+//! A flag without a setting here is a fault that names it. Values are never repeated in a fault: an auth key may be
+//! among them.
 
 use crate::config::error::ConfigError;
-use crate::config::tailscale::translate::Given;
+use crate::config::tailscale::given::Given;
 
-/// The keys that the flags set.
+/// Names of the settings that the flags can give.
 pub const SETTABLE_KEYS: &[&str] = &[
     "auth_key",
     "control_url",
@@ -21,7 +22,7 @@ pub const SETTABLE_KEYS: &[&str] = &[
     "id_token_audience",
 ];
 
-/// The flags, each with its key.
+/// Each flag with the name of its setting.
 const FLAGS: [(&str, &str); 14] = [
     ("auth-key", "auth_key"),
     ("authkey", "auth_key"),
@@ -42,7 +43,7 @@ const FLAGS: [(&str, &str); 14] = [
 /// Go's flags of truth values take no word of their own: `--accept-dns false` means true, and a stray word.
 const SWITCHES: [&str; 3] = ["accept_routes", "accept_dns", "shields_up"];
 
-/// For flags that people give to the image and that have no key, because something else does their job.
+/// Advice for flags that people give to the image and that have no setting, because something else does their job.
 const INSTEAD: [(&str, &str); 5] = [
     ("advertise-exit-node", "use --advertise-routes=0.0.0.0/0,::/0"),
     ("force-reauth", "leave it out: the node logs in again whenever that is needed"),
@@ -51,7 +52,7 @@ const INSTEAD: [(&str, &str); 5] = [
     ("timeout", "use start_timeout"),
 ];
 
-/// What the flags set, and what is wrong with them.
+/// Returns the settings that the flags in `text` give, and the faults of these flags.
 pub fn parse_flags(text: &str) -> (Vec<Given>, Vec<ConfigError>) {
     let (mut given, mut faults) = (Vec::new(), Vec::new());
     let mut words = text.split_whitespace().peekable();

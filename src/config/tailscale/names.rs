@@ -1,5 +1,6 @@
-//! The variables of Tailscale's container image beyond those that are simply another name of a key: what they set
-//! here, and which are refused, with the reason and the way out. `docs/tailscale-names.md` shows them all.
+//! The variables of Tailscale's container image: what they set, or why they fail.
+//! Those that are simply another name of a setting are in the table of settings. A refused one has the reason and the
+//! way out. `docs/tailscale-names.md` shows them all.
 //! <https://tailscale.com/kb/1282/docker>
 
 use crate::config::error::ConfigError;
@@ -13,14 +14,14 @@ pub struct Name {
     pub means: Meaning,
 }
 
-/// What it does here.
+/// Effect of a variable on the settings.
 #[derive(Clone, Copy, Debug)]
 pub enum Meaning {
-    /// Sets these keys, in its own way.
+    /// Gives these settings, in its own way.
     Sets(&'static [&'static str]),
-    /// Either value is how tetherd works anyway.
+    /// Has no effect: either value is how tetherd works anyway.
     Always,
-    /// Cannot be had, but for one value.
+    /// Is refused with every value but one.
     Refused { fine: Fine, why: &'static str, instead: &'static str },
 }
 
@@ -48,7 +49,7 @@ const SERVE_INSTEAD: &str = "forward the ports with a serve_config";
 const OPERATOR: &str = "is meant for the proxies of Tailscale's Kubernetes operator";
 const NO_OPERATOR: &str = "leave it out; what comes in is forwarded by a serve_config";
 
-/// All of them but those in [`KEYS`].
+/// Every variable of the image but those in [`KEYS`].
 pub const NAMES: &[Name] = &[
     name("TS_AUTH_ONCE", Meaning::Always),
     name("TS_DEBUG_ADDR_PORT", Meaning::Sets(&["tailscaled_args"])),
@@ -79,7 +80,7 @@ pub const NAMES: &[Name] = &[
     ),
 ];
 
-/// Every variable of the image with the keys it sets; none for those that set nothing.
+/// Returns every variable of the image with the settings it gives; none for those that give nothing.
 pub fn all() -> Vec<(&'static str, Vec<&'static str>)> {
     let aliases = KEYS.iter().flat_map(|key| key.aliases.iter().map(|alias| (*alias, vec![key.name])));
     let others = NAMES.iter().map(|name| match name.means {
@@ -90,11 +91,12 @@ pub fn all() -> Vec<(&'static str, Vec<&'static str>)> {
 }
 
 impl Name {
+    /// Whether `variable` is this name, or begins with it where the name ends with `…`.
     pub fn is(&self, variable: &str) -> bool {
         self.name.strip_suffix('…').map_or(variable == self.name, |prefix| variable.starts_with(prefix))
     }
 
-    /// What is wrong with this value of it, if anything is. Never says the value, which may be a secret.
+    /// Returns the fault of `value`, given to `variable`, if it has one. Never quotes the value, which may be a secret.
     pub fn fault(&self, variable: &str, value: &str) -> Option<ConfigError> {
         let as_bool = bool::parse(value.trim());
         match self.means {

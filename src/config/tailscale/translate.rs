@@ -1,29 +1,16 @@
-//! Translates an environment made for Tailscale's image into settings: the variables that say something in a way of
-//! their own, alone or together.
+//! Translates an environment made for Tailscale's image into settings.
+//! It has the variables that say something in a way of their own, alone or together.
 
 use std::net::SocketAddr;
 
 use crate::config::error::ConfigError;
 use crate::config::tailscale::extra_args;
+use crate::config::tailscale::given::Given;
 use crate::config::tailscale::names::NAMES;
 use crate::config::types::Value;
 use crate::environment::Environment;
 
-/// What a variable, or several together, set.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Given {
-    pub key: &'static str,
-    pub origin: String,
-    pub value: String,
-}
-
-impl Given {
-    pub fn new(key: &'static str, origin: &str, value: impl Into<String>) -> Self {
-        Self { key, origin: origin.to_owned(), value: value.into() }
-    }
-}
-
-/// What [`NAMES`] set in this environment, and what is wrong with them.
+/// Returns the settings that the variables of [`NAMES`] give, and the faults of these variables.
 pub fn translate(environment: &Environment) -> (Vec<Given>, Vec<ConfigError>) {
     let get = |name: &str| environment.get(name).map(String::as_str).filter(|value| !value.is_empty());
     let (mut given, mut faults) = get("TS_EXTRA_ARGS").map_or_else(Default::default, extra_args::parse_flags);
@@ -38,7 +25,7 @@ pub fn translate(environment: &Environment) -> (Vec<Given>, Vec<ConfigError>) {
     (given, faults)
 }
 
-/// One listener speaks SOCKS5 and HTTP, so the two addresses are one list, and equal ones one listener.
+/// Returns the one setting of both proxy variables. One listener speaks SOCKS5 and HTTP, so the two addresses are one list, and equal ones one listener.
 fn listeners(socks: Option<&str>, http: Option<&str>) -> Option<Given> {
     let http = http?;
     let same =
@@ -55,14 +42,14 @@ fn listeners(socks: Option<&str>, http: Option<&str>) -> Option<Given> {
     })
 }
 
-/// As the image does: one more argument of tailscaled.
+/// Returns tailscaled's arguments with `--debug` before them, as the image builds them.
 fn debug(arguments: Option<&str>, address: &str) -> Given {
     let before = arguments.map_or_else(String::new, |arguments| format!("{arguments} "));
     Given::new("tailscaled_args", "TS_DEBUG_ADDR_PORT", format!("--debug={address} {before}").trim_end())
 }
 
-/// Health and metrics are always served. Asked for, they are where the image has them; explicitly not wanted, they
-/// are on loopback alone.
+/// Returns where health and metrics are served; they always are. Asked for, they are where the image has them;
+/// explicitly not wanted, they are on loopback alone.
 fn health(health: Option<&str>, metrics: Option<&str>) -> Option<Given> {
     let named = [("TS_ENABLE_HEALTH_CHECK", health), ("TS_ENABLE_METRICS", metrics)];
     let wants = |wanted| named.iter().find(|(_, value)| value.and_then(bool::parse) == Some(wanted));

@@ -1,4 +1,4 @@
-//! Where to listen, and where to connect to, in the forms that people know from other programs.
+//! Addresses to listen on and to connect to, in the forms of other programs.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -24,7 +24,7 @@ impl Value for SocketAddr {
     }
 }
 
-/// Where the proxy listens.
+/// Address or path that the proxy listens on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Listen {
     Tcp(SocketAddr),
@@ -32,7 +32,7 @@ pub enum Listen {
 }
 
 impl Listen {
-    /// The address; a unix socket has none.
+    /// Returns the address; a unix socket has none.
     pub fn tcp(&self) -> Option<SocketAddr> {
         match self {
             Self::Tcp(address) => Some(*address),
@@ -69,7 +69,7 @@ impl fmt::Display for Listen {
     }
 }
 
-/// A target.
+/// Host and port of a target.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostPort {
     pub host: String,

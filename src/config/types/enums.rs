@@ -35,7 +35,7 @@ macro_rules! words {
 }
 
 words!(
-    /// Targets outside the tailnet.
+    /// Treatment of targets that are not in the tailnet.
     Direct, "allow or deny": Allow = "allow", Deny = "deny");
 words!(
     /// Whether the node leaves the tailnet at exit.
@@ -43,6 +43,10 @@ words!(
 words!(
     /// What a Lambda function does whose extension fails.
     OnFailure, "fail or continue": Fail = "fail", Continue = "continue");
-words!(LogLevel, "error, warn, info, debug or trace":
+words!(
+    /// Least severity of log lines.
+    LogLevel, "error, warn, info, debug or trace":
     Error = "error", Warn = "warn", Info = "info", Debug = "debug", Trace = "trace");
-words!(LogFormat, "text or json": Text = "text", Json = "json");
+words!(
+    /// Form of log lines.
+    LogFormat, "text or json": Text = "text", Json = "json");

@@ -1,8 +1,8 @@
-//! The node's host name: what DNS takes for one label.
+//! The node's host name: one label of DNS.
 
 use crate::config::types::Value;
 
-/// RFC 1035, section 2.3.4.
+/// Most characters of a label (RFC 1035, section 2.3.4).
 const LONGEST_LABEL: usize = 63;
 
 /// A node's host name: one DNS label.
@@ -10,13 +10,14 @@ const LONGEST_LABEL: usize = 63;
 pub struct Hostname(pub String);
 
 impl Hostname {
-    /// What comes nearest to a name that other rules hold for: it may be longer, and have dots and underscores. `None`
-    /// where nothing usable is left.
+    /// Returns the label nearest to `name`, which may be longer and have dots and underscores. `None` where nothing usable
+    /// is left.
     pub fn near(name: &str) -> Option<Self> {
         Self::parse(&trimmed(name, LONGEST_LABEL))
     }
 
-    /// The same with `end` behind a dash, whole, since that is what tells nodes of one name apart.
+    /// Returns the label nearest to `name` with `end` behind a dash. `end` stays whole, since it tells nodes of one name
+    /// apart.
     pub fn near_with(name: &str, end: &str) -> Option<Self> {
         let room = LONGEST_LABEL.saturating_sub(end.len() + 1);
         Self::parse(format!("{}-{end}", trimmed(name, room)).trim_matches('-'))

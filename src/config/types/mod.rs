@@ -1,8 +1,10 @@
-//! How a setting's text becomes a typed value. Each type says what it expects, for the error message.
+//! Types of settings: how text becomes a value.
+//! Each type says what it expects, for the message of a fault.
 
 pub(crate) mod address;
 pub mod enums;
 pub(crate) mod hostname;
+pub(crate) mod implied;
 pub(crate) mod rule;
 pub(crate) mod units;
 
@@ -10,10 +12,10 @@ use std::path::PathBuf;
 
 /// A type that a setting can have.
 pub trait Value: Sized {
-    /// What would be right, to stand after "expected".
+    /// Description of right values, to stand after "expected".
     const EXPECTED: &'static str;
 
-    /// `None` when `text` is not usable.
+    /// Parses `text`; `None` when it is not usable.
     fn parse(text: &str) -> Option<Self>;
 }
 

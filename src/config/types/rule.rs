@@ -1,5 +1,5 @@
-//! A rule of `allow` and `deny`: `host`, `*.suffix`, an address or a CIDR, each with an optional `:port` or
-//! `:port-port`.
+//! A rule of `allow` and `deny`.
+//! `host`, `*.suffix`, an address or a CIDR, each with an optional `:port` or `:port-port`.
 
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
@@ -9,17 +9,17 @@ use ipnet::IpNet;
 use crate::config::types::Value;
 use crate::target::ranges::{canonical_ip, canonical_net};
 
-/// What a rule is about.
+/// Hosts that a rule covers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Hosts {
-    /// This name, in lower case.
+    /// One name, in lower case.
     Name(String),
     /// Every name below this suffix, which begins with a dot.
     Below(String),
     Network(IpNet),
 }
 
-/// One rule.
+/// Hosts and ports, allowed or denied together.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
     hosts: Hosts,
@@ -32,6 +32,7 @@ impl Rule {
         matches!(self.hosts, Hosts::Network(_))
     }
 
+    /// Whether the rule names this host; never for a rule about addresses.
     pub fn covers_name(&self, name: &str, port: u16) -> bool {
         let name = name.trim_end_matches('.').to_ascii_lowercase();
         let covers = match &self.hosts {
@@ -42,12 +43,13 @@ impl Rule {
         covers && self.ports.contains(&port)
     }
 
-    /// Whether it names this one address, and no network around it.
+    /// Whether the rule names this one address, and no network around it.
     pub fn is_address(&self, address: IpAddr, port: u16) -> bool {
         let whole = matches!(&self.hosts, Hosts::Network(network) if network.prefix_len() == network.max_prefix_len());
         whole && self.covers_address(address, port)
     }
 
+    /// Whether the address is in the rule's network; never for a rule about names.
     pub fn covers_address(&self, address: IpAddr, port: u16) -> bool {
         match &self.hosts {
             Hosts::Network(network) => network.contains(&canonical_ip(address)) && self.ports.contains(&port),
@@ -66,7 +68,7 @@ impl Value for Rule {
     }
 }
 
-/// Host and ports. An IPv6 address stands in brackets where ports follow it.
+/// Splits a rule into host and ports. An IPv6 address stands in brackets where ports follow it.
 fn split(text: &str) -> Option<(&str, Option<&str>)> {
     if let Some(rest) = text.strip_prefix('[') {
         let (host, rest) = rest.split_once(']')?;

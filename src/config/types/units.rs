@@ -1,11 +1,11 @@
-//! How much and how long: a number alone does not say of what, so that times and sizes need a unit.
+//! Times and sizes, which need a unit: a number alone does not say of what.
 
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use crate::config::types::Value;
 
-/// More than any connection or start takes; deadlines beyond it cannot be reckoned with.
+/// Longest time that can be set: more than any connection or start takes. Deadlines beyond it cannot be reckoned with.
 const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
 
 impl Value for Duration {
@@ -41,14 +41,14 @@ impl Value for NonZeroUsize {
     }
 }
 
-/// What tailscaled keeps to, in bytes.
+/// Amount of memory that tailscaled keeps to, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Memory(pub u64);
 
 const UNITS: [(&str, u64); 6] =
     [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30), ("kB", 1_000), ("MB", 1_000_000), ("GB", 1_000_000_000)];
 
-/// Less is a slip, such as `64KiB`: tailscaled has more than that when idle, and would do nothing but collect garbage.
+/// Least amount that can be set, in bytes. Less is a slip, such as `64KiB`: tailscaled has more than that when idle, and would do nothing but collect garbage.
 const LEAST: u64 = 16 << 20;
 
 impl Value for Memory {

@@ -1,7 +1,8 @@
 //! Builds the source of auth keys, and what looks after its keys.
 
+use crate::auth_keys::AuthKeys;
+use crate::auth_keys::context::KeyContext;
 use crate::auth_keys::expiry;
-use crate::auth_keys::{AuthKeys, KeyContext};
 use crate::daemon::context::BuildInputs;
 use crate::secret::redactor::Redactor;
 use crate::state::Watcher;
@@ -15,12 +16,12 @@ pub fn key_source(inputs: BuildInputs<'_>, redactor: &Redactor) -> Option<AuthKe
     let key_context = KeyContext {
         environment: context.environment,
         ca_file: settings.ca_file.as_deref(),
-        more_roots: settings.more_roots.as_deref(),
+        ca_directory: settings.platform_ca_dir.as_deref(),
         api_url: &settings.api_url.0,
         tailnet: &settings.tailnet,
         control_url: settings.control_url.as_ref().map(|url| url.0.as_str()),
         tags: settings.node.tags.iter().map(|tag| tag.0.clone()).collect(),
-        imds: context.runtime.has_instance_metadata(),
+        imds: context.platform.has_instance_metadata(),
         redactor: redactor.clone(),
     };
     settings.auth.clone().map(|source| AuthKeys::new(source, key_context))

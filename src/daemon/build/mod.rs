@@ -28,7 +28,7 @@ use crate::health;
 use crate::health::routes::Routes;
 use crate::memory::code_pages;
 use crate::memory::limit_watch::LimitWatch;
-use crate::platform::Identity;
+use crate::platform::interface::Identity;
 use crate::process::child::OwnChildren;
 use crate::secret::redactor::Redactor;
 use crate::tailscaled::exit_node::watch::ChosenExitNode;
@@ -146,7 +146,7 @@ impl Parts {
         let exit_node = ChosenExitNode::default();
         let obstacle = configure_node(settings, &self.tailscaled.api, &exit_node, &self.state);
         // The listeners are open: who asks meanwhile is heard.
-        let found = context.runtime.identity(context.environment).await;
+        let found = context.platform.identity(context.environment).await;
         let identity = self.identity.get_or_init(|| found);
         let login = login(settings, identity, exit_node, self.keys.clone(), self.redactor.clone());
         let (keeper, reports) = start_keeper(inputs, launch, self.tailscaled.clone(), login);

@@ -6,7 +6,7 @@ use crate::auth_keys::AuthKeys;
 use crate::config::settings::Settings;
 use crate::config::types::hostname::Hostname;
 use crate::daemon::readiness::StatePublisher;
-use crate::platform::Identity;
+use crate::platform::interface::Identity;
 use crate::secret::redactor::Redactor;
 use crate::tailscaled::exit_node::watch::{ChosenExitNode, ExitNodeWatch, Obstacle};
 use crate::tailscaled::local_api::LocalApi;

@@ -12,9 +12,9 @@ use crate::daemon::listeners::{ClientAcceptor, ProxyListeners};
 use crate::memory::accept_throttle::AcceptThrottle;
 use crate::memory::budget::MemoryBudget;
 use crate::memory::upload_throttle::UploadThrottle;
-use crate::proxy::client::Proxy;
 use crate::proxy::connect::Connector;
 use crate::proxy::connect::hedge::DialSignal;
+use crate::proxy::context::ClientContext;
 use crate::proxy::listener::admission::Admission;
 use crate::proxy::metrics::counters::Counters;
 use crate::proxy::policy::Policy;
@@ -25,7 +25,7 @@ use crate::tailscaled::dialer::Dialer;
 
 /// The proxy, and what its clients share.
 pub struct ProxyServer {
-    pub proxy: Arc<Proxy<Dialer>>,
+    pub proxy: Arc<ClientContext<Dialer>>,
     pub counters: Counters,
     /// Cancelled, it closes the listeners and tells relays that the daemon drains.
     pub accepting: CancellationToken,
@@ -42,20 +42,20 @@ impl ProxyServer {
         let connector = connector(settings, dialer(settings, tailscaled), tailscaled, state);
         let max_connections = fd_limits::connections(settings.max_connections);
         let upload_throttle = UploadThrottle::at(settings.memory_limit.map(|limit| limit.0));
-        let proxy = Proxy {
+        let proxy = ClientContext {
             connector,
             credentials: settings.socks_credentials.clone(),
             handshake_timeout: settings.handshake_timeout,
-            patience: RelayLimits {
+            limits: RelayLimits {
                 half_closed: settings.half_close_timeout.carried,
                 half_closed_held: settings.half_close_timeout.held,
                 idle: settings.idle_timeout.0,
                 draining: accepting.clone(),
-                brake: upload_throttle.clone(),
+                upload_throttle: upload_throttle.clone(),
             },
             counters: counters.clone(),
             udp: settings.udp,
-            lane: RelayWorker::default(),
+            worker: RelayWorker::default(),
         };
         Self {
             proxy: Arc::new(proxy),

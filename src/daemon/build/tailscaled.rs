@@ -67,7 +67,7 @@ fn ca_directories(
     environment: &Environment,
     state_dir: &StateDir,
 ) -> Result<Vec<PathBuf>, ExitReason> {
-    let (file, more) = (settings.ca_file.as_deref(), settings.more_roots.as_deref());
+    let (file, more) = (settings.ca_file.as_deref(), settings.platform_ca_dir.as_deref());
     ca_roots::directories(state_dir, file, more, environment).map_err(|error| {
         let file = file.map_or_else(String::new, |file| format!("ca_file {}: ", file.display()));
         ExitReason::Configuration(format!("{file}the roots to trust cannot be put together: {error}"))

@@ -18,7 +18,7 @@ use crate::daemon::running::Daemon;
 use crate::daemon::signals::{Listening, Signals};
 use crate::environment::Environment;
 use crate::exit_reason::ExitReason;
-use crate::platform::life::StopRequest;
+use crate::platform::lifecycle::StopRequest;
 use crate::state::State;
 
 /// What shells add to a signal's number.

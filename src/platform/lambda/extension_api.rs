@@ -1,4 +1,5 @@
-//! The Extensions API of AWS Lambda: four questions over plain HTTP/1.1 to an address inside the execution environment.
+//! The Extensions API of AWS Lambda: four questions over plain HTTP/1.1.
+//! They go to an address inside the execution environment.
 //! <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-extensions-api.html>
 
 use std::time::Duration;
@@ -17,21 +18,22 @@ use crate::net::http_request::HttpError;
 const BASE: &str = "/2020-01-01/extension";
 const IDENTIFIER: &str = "Lambda-Extension-Identifier";
 
-/// The platform answers from the same machine; this is for a machine under load. `next` may take for ever.
+/// Longest wait for an answer. It comes from the same machine; this is for a machine under load. `next` may take for
+/// ever.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Where the API listens, and under which name this extension is known: that of its file in `/opt/extensions`.
+/// Client of the API. Lambda knows an extension by the name of its file in `/opt/extensions`.
 #[derive(Clone, Debug)]
 pub struct ExtensionApi {
     pub address: String,
     pub name: String,
 }
 
-/// Given at registration, named in every further question.
+/// Identifier that Lambda gives at registration; every further question names it.
 #[derive(Clone, Debug)]
 pub struct Identifier(String);
 
-/// What `next` answers. Fields that newer platforms add, and reasons that they invent, are no fault.
+/// Answer to `next`. Unknown fields and reasons, which Lambda may add, are no fault.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Event {
@@ -43,14 +45,16 @@ pub struct Event {
     pub shutdown_reason: String,
 }
 
-/// The phase in which an extension fails.
+/// Phase in which an extension fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
     /// Before the first `next`.
     Init,
+    /// From the first `next` on.
     Exit,
 }
 
+/// Failure of one question.
 #[derive(Debug, Error)]
 pub enum ApiError {
     #[error("{0}")]

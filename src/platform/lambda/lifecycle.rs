@@ -1,4 +1,5 @@
-//! The life of an extension: registered → ready, waiting for events → SHUTDOWN, or an error of the phase it is in.
+//! The life of a Lambda extension, from registration to SHUTDOWN.
+//! Registered → ready, waiting for events → SHUTDOWN, or an error of the phase it is in.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -7,50 +8,85 @@ use tokio::time::{Instant, sleep};
 
 use crate::exit_reason::ExitReason;
 use crate::platform::lambda::extension_api::{ApiError, Event, ExtensionApi, Identifier, Stage};
-use crate::platform::life::StopRequest;
+use crate::platform::lifecycle::{BoxFuture, Lifecycle, StopRequest};
 
-/// Of the time until the deadline, kept for ending the process. Past the deadline the platform kills it.
+/// Part of the time until the deadline that is kept for ending the process. Past the deadline Lambda kills it.
 const MARGIN: Duration = Duration::from_millis(150);
 
-/// What Lambda gives extensions, and the least that is worth trying: the wall clock may be off after a thaw.
+/// Longest time that Lambda gives extensions to end.
 const SHUTDOWN_TIME: Duration = Duration::from_secs(2);
+
+/// Shortest time that is worth trying, whatever the event says: the wall clock may be off after a thaw.
 const SHORTEST: Duration = Duration::from_millis(300);
 
-/// Between questions that the platform did not answer.
+/// Pause before a question is asked again that Lambda did not answer.
 const RETRY: Duration = Duration::from_millis(200);
 
-/// One extension.
-pub struct Lifecycle {
+/// The daemon's life as an external extension.
+pub struct ExtensionLifecycle {
     api: ExtensionApi,
-    standing: Mutex<RegistrationState>,
+    /// Whether the function goes on when the extension has failed.
+    outlasts_failure: bool,
+    registration: Mutex<RegistrationState>,
 }
 
+/// How far the registration has come.
 #[derive(Clone, Default)]
 struct RegistrationState {
+    /// Given by Lambda once registered.
     identifier: Option<Identifier>,
-    /// It has asked for `next`.
+    /// Whether `next` was asked for, which ends the init phase.
     initialised: bool,
 }
 
-impl Lifecycle {
+impl Lifecycle for ExtensionLifecycle {
+    fn outlasts_failure(&self) -> bool {
+        self.outlasts_failure
+    }
+
+    fn register(&self) -> BoxFuture<'_, Result<(), ExitReason>> {
+        Box::pin(self.register_once())
+    }
+
+    fn stop_request(&self) -> BoxFuture<'_, StopRequest> {
+        Box::pin(self.shutdown())
+    }
+
+    /// Where the function goes on, returns when its environment ends: Lambda takes down an environment in which an
+    /// extension has exited.
+    fn failed<'a>(&'a self, reason: &'a ExitReason) -> BoxFuture<'a, ()> {
+        Box::pin(async {
+            if self.register_once().await.is_err() {
+                return;
+            }
+            if self.outlasts_failure {
+                self.shutdown().await;
+            } else {
+                self.fail(reason).await;
+            }
+        })
+    }
+}
+
+impl ExtensionLifecycle {
     /// `address` is that of the Extensions API, `name` the name of this extension's file.
-    pub fn new(address: String, name: String) -> Self {
-        Self { api: ExtensionApi { address, name }, standing: Mutex::default() }
+    pub fn new(address: String, name: String, outlasts_failure: bool) -> Self {
+        Self { api: ExtensionApi { address, name }, outlasts_failure, registration: Mutex::default() }
     }
 
     /// Registers, unless that was done.
-    pub async fn register(&self) -> Result<(), ExitReason> {
-        if self.standing().identifier.is_none() {
+    async fn register_once(&self) -> Result<(), ExitReason> {
+        if self.registration().identifier.is_none() {
             let identifier = self.api.register().await.map_err(|error| self.not_registered(&error))?;
-            self.change(|standing| standing.identifier = Some(identifier));
+            self.change(|registration| registration.identifier = Some(identifier));
         }
         Ok(())
     }
 
-    /// Ends when the platform shuts the execution environment down.
-    pub async fn shutdown(&self) -> StopRequest {
-        self.change(|standing| standing.initialised = true);
-        let Some(identifier) = self.standing().identifier else { return std::future::pending().await };
+    /// Waits until Lambda shuts the execution environment down; for ever without a registration.
+    async fn shutdown(&self) -> StopRequest {
+        self.change(|registration| registration.initialised = true);
+        let Some(identifier) = self.registration().identifier else { return std::future::pending().await };
         loop {
             match self.api.next(&identifier).await {
                 Ok(event) if event.event_type == "SHUTDOWN" => return stop_request(&event),
@@ -63,12 +99,12 @@ impl Lifecycle {
         }
     }
 
-    /// Reports the end that is coming, in the phase it comes.
-    pub async fn fail(&self, fatal: &ExitReason) {
-        let standing = self.standing();
-        let Some(identifier) = &standing.identifier else { return };
-        let stage = if standing.initialised { Stage::Exit } else { Stage::Init };
-        if let Err(error) = self.api.fail(identifier, stage, error_type(fatal), &fatal.to_string()).await {
+    /// Reports the end that is coming because of `reason`, in the phase it comes in.
+    async fn fail(&self, reason: &ExitReason) {
+        let registration = self.registration();
+        let Some(identifier) = &registration.identifier else { return };
+        let stage = if registration.initialised { Stage::Exit } else { Stage::Init };
+        if let Err(error) = self.api.fail(identifier, stage, error_type(reason), &reason.to_string()).await {
             tracing::debug!(%error, "the failure could not be reported to the Extensions API");
         }
     }
@@ -81,12 +117,12 @@ impl Lifecycle {
         ))
     }
 
-    fn standing(&self) -> RegistrationState {
-        self.standing.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    fn registration(&self) -> RegistrationState {
+        self.registration.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn change(&self, change: impl FnOnce(&mut RegistrationState)) {
-        change(&mut self.standing.lock().unwrap_or_else(PoisonError::into_inner));
+        change(&mut self.registration.lock().unwrap_or_else(PoisonError::into_inner));
     }
 }
 
@@ -97,13 +133,14 @@ fn stop_request(event: &Event) -> StopRequest {
     StopRequest { reason, deadline: Some(Instant::now() + left) }
 }
 
+/// Returns the time left until `deadline`, within reason; both are Unix times.
 fn time_left(deadline: Duration, now: Duration) -> Duration {
     deadline.saturating_sub(now).clamp(SHORTEST + MARGIN, SHUTDOWN_TIME) - MARGIN
 }
 
-/// What the function's log and metrics show of the failure.
-fn error_type(fatal: &ExitReason) -> &'static str {
-    match fatal {
+/// Returns the failure's type, as the function's log and metrics show it.
+fn error_type(reason: &ExitReason) -> &'static str {
+    match reason {
         ExitReason::Configuration(_) | ExitReason::Usage(_) => "Tetherd.ConfigurationInvalid",
         ExitReason::NotReady(_) => "Tetherd.NotReady",
         ExitReason::TailscaledUnusable(_) => "Tetherd.TailscaledUnusable",
@@ -134,14 +171,14 @@ mod tests {
     async fn a_failure_is_reported_with_its_type_in_the_phase_it_comes_in() {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address").to_string();
-        let lifecycle = Lifecycle::new(address, "tetherd".into());
+        let lifecycle = ExtensionLifecycle::new(address, "tetherd".into(), false);
         let registered = "HTTP/1.1 200 OK\r\nLambda-Extension-Identifier: id-1\r\nContent-Length: 2\r\n\r\n{}";
         let (result, request) = tokio::join!(lifecycle.register(), exchange(&listener, registered));
         result.expect("registers");
         assert!(request.starts_with("POST /2020-01-01/extension/register ") && request.contains("[\"SHUTDOWN\"]"));
         let fatal = ExitReason::KeyRefused("used up".into());
         for (initialised, path) in [(false, "init/error"), (true, "exit/error")] {
-            lifecycle.change(|standing| standing.initialised = initialised);
+            lifecycle.change(|registration| registration.initialised = initialised);
             let accepted = "HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n";
             let ((), request) = tokio::join!(lifecycle.fail(&fatal), exchange(&listener, accepted));
             let head = request.to_ascii_lowercase();

@@ -1,69 +1,101 @@
-//! AWS Lambda: the daemon is an external extension of a function. It has two seconds to end, its settings follow the
-//! function's own, and the runtime and the extensions speak with the platform over an address of the environment.
+//! AWS Lambda: the daemon is an external extension of a function.
+//! It has two seconds to end, its settings follow the function's own, and the runtime and the extensions speak with
+//! Lambda over an address of the environment.
 
 pub(crate) mod extension_api;
 pub(crate) mod lifecycle;
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use crate::config::types::Value;
 use crate::config::types::enums::LogLevel;
 use crate::config::types::hostname::Hostname;
+use crate::config::types::implied::Defaults;
 use crate::environment::Environment;
-use crate::platform::lambda::lifecycle::Lifecycle;
+use crate::platform::interface::Platform;
+use crate::platform::lambda::lifecycle::ExtensionLifecycle;
+use crate::platform::lifecycle::Lifecycle;
 
-/// Names the address of the Runtime API and the Extensions API.
+/// Variable with the address of the Runtime API and the Extensions API.
 const API: &str = "AWS_LAMBDA_RUNTIME_API";
 
-/// Lambda ends an init of 10 s without a word; giving up before lets the log say why.
+/// Variable with the name of the function.
+const FUNCTION: &str = "AWS_LAMBDA_FUNCTION_NAME";
+
+/// Default of `start_timeout`. Lambda ends an init of 10 s without a word; giving up before lets the log say why.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html>
 const START_TIMEOUT: &str = "8s";
 
-/// <https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html>
-pub fn implied(environment: &Environment) -> Vec<(&'static str, String)> {
-    let variable = |name: &str| environment.get(name).map(String::as_str).filter(|value| !value.is_empty());
-    let text = variable("AWS_LAMBDA_LOG_FORMAT").is_some_and(|format| format.eq_ignore_ascii_case("text"));
-    let mut implied = vec![
-        ("log_format", if text { "text" } else { "json" }.to_owned()),
-        ("drain_timeout", "300ms".to_owned()),
-        ("start_timeout", START_TIMEOUT.to_owned()),
-    ];
-    // Up to 64 letters, digits, dashes and underscores.
-    let name = variable("AWS_LAMBDA_FUNCTION_NAME").and_then(Hostname::near);
-    implied.extend(name.map(|name| ("hostname", name.0)));
-    implied.extend(variable("AWS_LAMBDA_LOG_LEVEL").and_then(log_level).map(|level| ("log_level", level)));
-    implied.extend(variable("AWS_LAMBDA_FUNCTION_MEMORY_SIZE").and_then(memory).map(|size| ("memory_limit", size)));
-    implied
+/// Directory into which a layer of the user's puts CA certificates.
+const CA_DIR: &str = "/opt/ssl";
+
+/// An execution environment of a function.
+pub struct Lambda;
+
+impl Platform for Lambda {
+    fn name(&self) -> &'static str {
+        "lambda"
+    }
+
+    fn detect(&self, environment: &Environment) -> bool {
+        environment.contains_key(API)
+    }
+
+    /// <https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html>
+    fn defaults(&self, environment: &Environment) -> Defaults {
+        let variable = |name: &str| environment.get(name).map(String::as_str).filter(|value| !value.is_empty());
+        let text = variable("AWS_LAMBDA_LOG_FORMAT").is_some_and(|format| format.eq_ignore_ascii_case("text"));
+        let mut defaults = vec![
+            ("log_format", if text { "text" } else { "json" }.to_owned()),
+            ("drain_timeout", "300ms".to_owned()),
+            ("start_timeout", START_TIMEOUT.to_owned()),
+        ];
+        // Up to 64 letters, digits, dashes and underscores.
+        let name = variable(FUNCTION).and_then(Hostname::near);
+        defaults.extend(name.map(|name| ("hostname", name.0)));
+        defaults.extend(variable("AWS_LAMBDA_LOG_LEVEL").and_then(log_level).map(|level| ("log_level", level)));
+        let memory = variable("AWS_LAMBDA_FUNCTION_MEMORY_SIZE").and_then(memory_limit);
+        defaults.extend(memory.map(|size| ("memory_limit", size)));
+        defaults
+    }
+
+    /// The host of the Runtime API, which no proxy reaches.
+    /// <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html>
+    fn direct_hosts(&self, environment: &Environment) -> Vec<String> {
+        let Some(api) = environment.get(API) else { return Vec::new() };
+        let host = api.rsplit_once(':').map_or(api.as_str(), |(host, _)| host);
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        [host].into_iter().filter(|host| !host.is_empty()).map(str::to_owned).collect()
+    }
+
+    fn ca_dir(&self) -> Option<&'static Path> {
+        Some(Path::new(CA_DIR))
+    }
+
+    /// No: the function's role is in variables.
+    fn has_instance_metadata(&self) -> bool {
+        false
+    }
+
+    fn function(&self, environment: &Environment) -> Option<String> {
+        environment.get(FUNCTION).cloned()
+    }
+
+    fn lifecycle(&self, environment: &Environment, program: &str, outlasts_failure: bool) -> Box<dyn Lifecycle> {
+        let address = environment.get(API).cloned().unwrap_or_default();
+        let name = program.rsplit('/').next().unwrap_or(program);
+        Box::new(ExtensionLifecycle::new(address, name.to_owned(), outlasts_failure))
+    }
 }
 
-/// tailscaled's share of a function's memory. 16 streams of 100 MB through a function of 256 MB peak some 40 MiB above
-/// the limit; without one they end in the function's death.
-fn memory(size_mb: &str) -> Option<String> {
+/// Returns tailscaled's share of a function's memory. 16 streams of 100 MB through a function of 256 MB peak some 40 MiB
+/// above the limit; without one they end in the function's death.
+fn memory_limit(size_mb: &str) -> Option<String> {
     let size: u64 = size_mb.parse().ok()?;
     Some(format!("{}MiB", (size * 2 / 5).max(32)))
 }
 
-/// The extension that this process is. `program` is what it was started as.
-pub fn lifecycle(environment: &Environment, program: &str) -> Lifecycle {
-    let address = environment.get(API).cloned().unwrap_or_default();
-    let name = program.rsplit('/').next().unwrap_or(program);
-    Lifecycle::new(address, name.to_owned())
-}
-
-/// Where a layer of the user's puts roots.
-pub fn roots() -> PathBuf {
-    "/opt/ssl".into()
-}
-
-/// The host of the runtime API, which no proxy reaches.
-/// <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html>
-pub fn api_host(environment: &Environment) -> Option<String> {
-    let api = environment.get(API)?;
-    let host = api.rsplit_once(':').map_or(api.as_str(), |(host, _)| host);
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    (!host.is_empty()).then(|| host.to_owned())
-}
-
+/// Returns the level for the level of the function's log; `None` for a name that is not known.
 fn log_level(name: &str) -> Option<String> {
     let level = name.to_ascii_lowercase();
     let level = if level == "fatal" { "error".to_owned() } else { level };
@@ -76,7 +108,7 @@ mod tests {
     use crate::environment::environment;
 
     fn implied_by(pairs: &[(&str, &str)], key: &str) -> Option<String> {
-        implied(&environment(pairs)).into_iter().find(|(name, _)| *name == key).map(|(_, value)| value)
+        Lambda.defaults(&environment(pairs)).into_iter().find(|(name, _)| *name == key).map(|(_, value)| value)
     }
 
     #[test]

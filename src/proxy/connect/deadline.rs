@@ -1,19 +1,20 @@
-//! One deadline for everything that a client waits for: that the tailnet is there, and each step after that.
+//! One deadline for all that a client waits for, and one retry loop until then.
 
 use std::time::Duration;
 
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::state::{Phase, Watcher};
 use crate::target::dial::DialError;
 
-/// tailscaled that has just ended is noticed within milliseconds; until then its socket is tried again at this pace.
+/// Pause before another try. A tailscaled that has just ended is noticed within milliseconds; until then its socket is
+/// tried again at this pace.
 pub const RETRY: Duration = Duration::from_millis(20);
 
-/// So long after its start tailscaled may not have heard of every node.
+/// How long after its start tailscaled may not know every node.
 const KNOWS_NODES_AFTER: Duration = Duration::from_secs(1);
 
-/// When waiting ends, and what is waited for.
+/// When a client's waiting ends, and the state of the daemon that it waits for.
 #[derive(Clone, Copy)]
 pub struct Deadline<'a> {
     state: &'a Watcher,
@@ -22,14 +23,48 @@ pub struct Deadline<'a> {
 }
 
 impl<'a> Deadline<'a> {
-    /// `timeout` from now on.
+    /// Sets a deadline `timeout` from now.
     pub fn new(state: &'a Watcher, timeout: Duration) -> Self {
         Self { state, timeout, at: Instant::now() + timeout }
     }
 
-    /// Whether tailscaled has started so lately that it may not have heard of every node.
+    /// Returns how long the daemon has been in its present phase: after `Ready` this is the age of the path.
+    pub fn time_in_phase(&self) -> Duration {
+        self.state.borrow().entered.elapsed()
+    }
+
+    /// Whether tailscaled has started so lately that it may not know every node.
     pub fn is_early(&self) -> bool {
-        self.state.borrow().entered.elapsed() < KNOWS_NODES_AFTER
+        self.time_in_phase() < KNOWS_NODES_AFTER
+    }
+
+    /// Makes `attempt` as soon as the tailnet can be dialled, and again while `pause_after` says after which pause, at the
+    /// latest until the deadline. The error of an attempt that the deadline ends says `doing`.
+    pub async fn retry<T, F: Future<Output = Result<T, DialError>>>(
+        &self,
+        doing: &str,
+        attempt: impl Fn() -> F,
+        pause_after: impl Fn(&Result<T, DialError>) -> Option<Duration>,
+    ) -> Result<T, DialError> {
+        loop {
+            self.ready().await?;
+            let result = self.by(doing, attempt()).await;
+            match pause_after(&result) {
+                Some(pause) if self.leaves_a_retry() => sleep(pause).await,
+                _ => return result,
+            }
+        }
+    }
+
+    /// Lets `step` finish by the deadline; the error of one that does not says `doing`.
+    pub async fn by<T>(&self, doing: &str, step: impl Future<Output = Result<T, DialError>>) -> Result<T, DialError> {
+        timeout_at(self.at, step).await.unwrap_or_else(|_| Err(self.too_late(doing)))
+    }
+
+    /// Ends when a dial makes sense, or with the reason why none does by the deadline.
+    async fn ready(&self) -> Result<(), DialError> {
+        let ready = timeout_at(self.at, wait_until_dialable(self.state)).await;
+        ready.unwrap_or_else(|_| Err(self.too_late(&why_waiting(self.state))))
     }
 
     /// Whether there is time left for one more try.
@@ -37,30 +72,24 @@ impl<'a> Deadline<'a> {
         Instant::now() + RETRY < self.at
     }
 
-    /// Ends when a dial makes sense, or with the reason why none does by the deadline.
-    pub async fn ready(&self) -> Result<(), DialError> {
-        let ready = timeout_at(self.at, wait_until_dialable(self.state)).await;
-        ready.unwrap_or_else(|_| Err(self.too_late(&why_waiting(self.state))))
-    }
-
-    /// Lets `step` finish by the deadline; `doing` says in the error what took too long.
-    pub async fn by<T>(&self, doing: &str, step: impl Future<Output = Result<T, DialError>>) -> Result<T, DialError> {
-        timeout_at(self.at, step).await.unwrap_or_else(|_| Err(self.too_late(doing)))
-    }
-
     fn too_late(&self, doing: &str) -> DialError {
         DialError::TimedOut(format!("{doing} after {}", humantime::format_duration(self.timeout)))
     }
 }
 
+/// Returns [`RETRY`] where tailscaled could not be asked: it is ending or starting.
+pub fn pause_without_tailscaled<T>(result: &Result<T, DialError>) -> Option<Duration> {
+    matches!(result, Err(DialError::Tailscaled(_))).then_some(RETRY)
+}
+
 /// Ends when a dial makes sense. A draining daemon's tailscaled still works for connections that were there before.
-pub async fn wait_until_dialable(state: &Watcher) -> Result<(), DialError> {
-    let gone = || DialError::Network("tetherd is stopping".into());
+async fn wait_until_dialable(state: &Watcher) -> Result<(), DialError> {
+    let stopping = || DialError::Network("tetherd is stopping".into());
     let mut state = state.clone();
-    let now = state.wait_for(|state| state.dialable || state.is_ending()).await.map_err(|_| gone())?;
+    let now = state.wait_for(|state| state.dialable || state.is_ending()).await.map_err(|_| stopping())?;
     match now.phase {
         Phase::Failed => Err(DialError::Network(now.reason.clone())),
-        Phase::Draining if now.time_to_ready.is_none() => Err(gone()),
+        Phase::Draining if now.time_to_ready.is_none() => Err(stopping()),
         _ => Ok(()),
     }
 }

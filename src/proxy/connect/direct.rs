@@ -1,4 +1,4 @@
-//! Dials past the tailnet, and says in the proxy's own terms why that failed.
+//! Dials targets directly, past the tailnet.
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
@@ -7,7 +7,7 @@ use tokio::net::TcpStream;
 
 use crate::target::dial::DialError;
 
-/// Connects to an address that was judged before.
+/// Connects to an address that the policy has allowed. Errors of the system become those of the proxy.
 pub async fn dial_directly(address: SocketAddr) -> Result<TcpStream, DialError> {
     let text = |error: &std::io::Error| format!("{address}: {error}");
     let stream = TcpStream::connect(address).await.map_err(|error| match error.kind() {

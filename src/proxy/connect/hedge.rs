@@ -1,4 +1,5 @@
-//! A second dial beside a silent first one: the first answer wins, the loser is closed.
+//! A hedged dial: a second one is made while the first is silent.
+//! The first answer wins, the loser is closed.
 
 use std::pin::pin;
 use std::time::Duration;
@@ -7,35 +8,38 @@ use tokio::time::sleep;
 
 use crate::target::dial::{DialError, DialOutcome};
 
-/// A dial still unanswered after this time gets a second one beside it: one that was made while the path was being
-/// built dies with it, 5 s later, while a younger one works at once.
+/// How long a dial may be silent before a second one is made: one that was made while the path was being built dies with
+/// it, 5 s later, while a younger one is answered without delay.
 const SECOND_AFTER: Duration = Duration::from_secs(1);
 
-/// How long the second one may be silent until a younger one takes its place.
-const SILENCE: Duration = Duration::from_secs(2);
+/// How long the second dial may be silent before a younger one takes its place.
+const YOUNGER_AFTER: Duration = Duration::from_secs(2);
 
-/// Right after a start the first packet to a peer is often lost, and nothing but a new dial sends another one before
-/// a second has passed. So long after `Ready` dials are repeated sooner, and their silence says nothing.
+/// How long after `Ready` a path is young. The first packet to a peer is often lost then, and nothing but a new dial sends
+/// another one before a second has passed: dials are repeated sooner, and their silence says nothing.
 const YOUNG: Duration = Duration::from_secs(5);
-const SECOND_AFTER_WHILE_YOUNG: Duration = Duration::from_millis(200);
+const NEXT_AFTER_WHILE_YOUNG: Duration = Duration::from_millis(200);
 
-/// What a dial through the tailnet tells about the path, for those who judge it.
+/// What a dial through the tailnet tells about the path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DialSignal {
     /// A connection, or the target's refusal.
     Answered,
-    /// No answer to the first dial so far, while a second one is made beside it.
+    /// No answer to the first dial so far, while a second one is made.
     Slow,
     /// No answer for a while.
     NoAnswer,
 }
 
-/// Dials, and after a while of silence a second time beside it. `age` is how long the path is there; `heard` is told of
-/// each while without an answer before the next dial is made.
+/// Takes the signals of dials through the tailnet.
+pub type SignalObserver = dyn Fn(DialSignal) + Send + Sync;
+
+/// Dials, and while there is no answer a second time, and again in place of the second one. `age` is how long the path has
+/// been there; `observe` gets a signal for each silence before the next dial is made.
 pub async fn dial_hedged<F>(
     dial: impl Fn() -> F,
     age: impl Fn() -> Duration,
-    heard: impl Fn(DialSignal),
+    observe: impl Fn(DialSignal),
 ) -> Result<DialOutcome, DialError>
 where
     F: Future<Output = Result<DialOutcome, DialError>>,
@@ -43,20 +47,20 @@ where
     let mut first = pin!(dial());
     tokio::select! {
         result = &mut first => return result,
-        () = sleep(if age() < YOUNG { SECOND_AFTER_WHILE_YOUNG } else { SECOND_AFTER }) => {}
+        () = sleep(if age() < YOUNG { NEXT_AFTER_WHILE_YOUNG } else { SECOND_AFTER }) => {}
     }
     if age() >= YOUNG {
-        heard(DialSignal::Slow);
+        observe(DialSignal::Slow);
     }
     loop {
-        let young = age() < YOUNG;
+        let is_young = age() < YOUNG;
         tokio::select! {
             result = &mut first => return result,
             result = dial() => return result,
-            () = sleep(if young { SECOND_AFTER_WHILE_YOUNG } else { SILENCE }) => {}
+            () = sleep(if is_young { NEXT_AFTER_WHILE_YOUNG } else { YOUNGER_AFTER }) => {}
         }
-        if !young {
-            heard(DialSignal::NoAnswer);
+        if !is_young {
+            observe(DialSignal::NoAnswer);
         }
     }
 }
@@ -67,13 +71,13 @@ mod tests {
     use std::cell::Cell;
     use tokio::time::{Instant, timeout};
 
-    /// How long a target took that never answers its first `unanswered` dials and refuses the next, and how many pauses
-    /// and silences were heard, on a path of this age.
+    /// Dials a target that never answers its first `unanswered` dials and refuses the next, on a path of this age. Returns
+    /// how long that took in tenths of a second, and how many `Slow` and `NoAnswer` signals there were.
     async fn dial(unanswered: u32, age: Duration) -> (Option<u128>, u32, u32) {
-        let (left, pauses, silences) = (Cell::new(unanswered), Cell::new(0), Cell::new(0));
+        let (left, slow, no_answer) = (Cell::new(unanswered), Cell::new(0), Cell::new(0));
         let started = Instant::now();
-        let heard = |heard| {
-            let count = if heard == DialSignal::Slow { &pauses } else { &silences };
+        let observe = |signal| {
+            let count = if signal == DialSignal::Slow { &slow } else { &no_answer };
             count.set(count.get() + 1);
         };
         let dial = || async {
@@ -83,9 +87,9 @@ mod tests {
             }
             Err(DialError::Refused)
         };
-        let dialling = dial_hedged(dial, || age + started.elapsed(), heard);
+        let dialling = dial_hedged(dial, || age + started.elapsed(), observe);
         let result = timeout(Duration::from_secs(15), dialling).await;
-        (result.is_ok().then(|| started.elapsed().as_millis() / 100), pauses.get(), silences.get())
+        (result.is_ok().then(|| started.elapsed().as_millis() / 100), slow.get(), no_answer.get())
     }
 
     #[tokio::test(flavor = "current_thread", start_paused = true)]

@@ -1,5 +1,5 @@
-//! A client's stream in hyper's hands, seen from outside: while a target is silent hyper does not read, and does not
-//! notice that the client has gone. Without this such a client would hold its permit for ever.
+//! Notices that an HTTP client has gone while its target is silent.
+//! hyper does not read then, and does not notice it: without this such a client would hold its permit for ever.
 
 use std::io;
 use std::pin::Pin;
@@ -12,71 +12,76 @@ use tokio::time::sleep;
 
 use crate::proxy::listener::stream::Stream;
 use crate::proxy::relay::client_end::{ClientEnd, ClientSocket};
-use crate::proxy::relay::limits::{RelayLimits, SILENCE_AT_THE_END, Traffic};
+use crate::proxy::relay::limits::{RelayLimits, SILENCE_AT_THE_END};
+use crate::proxy::relay::traffic::Traffic;
 
-/// How often a client is looked at, and while it waits for an answer: its target is to hear soon that nobody does.
+/// How often a client is looked at. It is looked at more often while it waits for a response: its target is to be
+/// told soon that nobody does.
 const STEP: Duration = Duration::from_secs(1);
-const STEP_WHILE_IT_WAITS: Duration = Duration::from_millis(250);
-/// So long nothing must have been carried before a closed client ends an exchange: what it sent before may be on its way to a
+const STEP_WHILE_WAITING: Duration = Duration::from_millis(250);
+/// How long nothing must have been carried before a closed client ends an exchange: what it sent before may be on its way to a
 /// target that is slow to read.
-const ON_ITS_WAY: Duration = Duration::from_millis(750);
+const IN_FLIGHT: Duration = Duration::from_millis(750);
 
-/// The stream, for hyper.
-pub struct Watched(Watch);
+/// A client's stream for hyper to use, which [`ClientPresence`] looks at meanwhile.
+pub struct ObservedStream(ClientPresence);
 
-/// The look at it.
+/// Tells whether the client of an [`ObservedStream`] is still there. Clones look at the same client.
 #[derive(Clone)]
-pub struct Watch {
+pub struct ClientPresence {
     stream: Arc<Mutex<Stream>>,
-    carried: Arc<Traffic>,
+    traffic: Arc<Traffic>,
 }
 
-impl Watched {
+impl ObservedStream {
+    /// Takes the stream of a client.
     pub fn new(stream: Stream) -> Self {
-        Self(Watch { stream: Arc::new(Mutex::new(stream)), carried: Arc::default() })
+        Self(ClientPresence { stream: Arc::new(Mutex::new(stream)), traffic: Arc::default() })
     }
 
-    pub fn watch(&self) -> Watch {
+    /// Returns what tells whether the client is still there.
+    pub fn presence(&self) -> ClientPresence {
         self.0.clone()
     }
 
-    /// The stream again; `None` while somebody watches.
+    /// Returns the stream; `None` while there is a [`ClientPresence`] of it.
     pub fn into_inner(self) -> Option<Stream> {
         let stream = Arc::into_inner(self.0.stream)?;
         Some(stream.into_inner().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
-impl Watch {
-    pub fn carried(&self) -> &Traffic {
-        &self.carried
+impl ClientPresence {
+    /// Returns the bytes that the client has sent and received.
+    pub fn traffic(&self) -> &Traffic {
+        &self.traffic
     }
 
-    /// Ends when nobody waits for an answer any more: the client has closed its socket while a request that has left whole
-    /// waits (`waits`), or has ended its side and nothing was carried for as long as `patience` says.
-    pub async fn abandoned(&self, patience: &RelayLimits, waits: impl Fn() -> bool) {
+    /// Ends when nobody waits for a response any more: the client has closed its socket while a request that was sent whole
+    /// waits for its response (`waits`), or has ended its side and nothing was carried for as long as `limits` allow.
+    pub async fn gone(&self, limits: &RelayLimits, waits: impl Fn() -> bool) {
         let socket = ClientSocket::find(&self.stream());
         let (mut silent, mut before) = (Duration::ZERO, 0);
         loop {
-            let limit = if patience.draining.is_cancelled() {
-                patience.half_closed.min(SILENCE_AT_THE_END)
+            let limit = if limits.draining.is_cancelled() {
+                limits.half_closed.min(SILENCE_AT_THE_END)
             } else {
-                patience.half_closed
+                limits.half_closed
             };
-            // Short steps, so that a stop is noticed; a look costs one system call.
-            let step = (limit / 8).min(if waits() { STEP_WHILE_IT_WAITS } else { STEP });
+            // Short steps, so that a drain is noticed; a look costs one system call.
+            let step = (limit / 8).min(if waits() { STEP_WHILE_WAITING } else { STEP });
             sleep(step).await;
-            let now = self.carried.all();
+            let now = self.traffic.total();
             let has_ended = self.stream().has_ended();
             silent = if now == before && has_ended { silent + step } else { Duration::ZERO };
             before = now;
-            if silent >= limit || (silent >= ON_ITS_WAY && waits() && self.has_closed(socket)) {
+            if silent >= limit || (silent >= IN_FLIGHT && waits() && self.has_closed(socket)) {
                 return;
             }
         }
     }
 
-    /// Whether the client has closed its socket, and all that it sent was read.
+    /// Whether the client has closed its socket, and all that it has sent was read.
     fn has_closed(&self, socket: ClientSocket) -> bool {
         let mut stream = self.stream();
         stream.is_read_to_its_end() && socket.end(&stream.halves().0) == ClientEnd::Closed
@@ -87,20 +92,20 @@ impl Watch {
     }
 }
 
-impl AsyncRead for Watched {
+impl AsyncRead for ObservedStream {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         let polled = Pin::new(&mut *self.0.stream()).poll_read(context, buffer);
-        self.0.carried.add_sent(buffer.filled().len() - before);
+        self.0.traffic.sent.add(buffer.filled().len() - before);
         polled
     }
 }
 
-impl AsyncWrite for Watched {
+impl AsyncWrite for ObservedStream {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut *self.0.stream()).poll_write(context, bytes);
         if let Poll::Ready(Ok(written)) = polled {
-            self.0.carried.add_received(written);
+            self.0.traffic.received.add(written);
         }
         polled
     }

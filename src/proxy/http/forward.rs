@@ -1,4 +1,5 @@
-//! Absolute-form requests: sent on to the target over a connection that is kept for the client's next request to it.
+//! Forwards absolute-form requests to their targets (RFC 9112, section 3.2.2).
+//! The connection to the target is kept for the client's next request to it.
 
 use std::io::Cursor;
 
@@ -14,18 +15,18 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::sync::Mutex;
 
 use crate::net::unix_stream::LocalStream;
-use crate::proxy::client::Proxy;
 use crate::proxy::connect::Connection;
+use crate::proxy::context::ClientContext;
+use crate::proxy::http::headers::{MAX_HEAD, pass_on};
 use crate::proxy::http::responses::{Body, status_of};
-use crate::proxy::http::{BUFFER, headers};
 use crate::proxy::metrics::labels::{Direction, Outcome, Protocol};
-use crate::target::dial::{Dial, DialError, RelayTerms, Tailnet, Target};
+use crate::target::dial::{Dial, DialError, Tailnet, Target};
 
 const HTTP_PORT: u16 = 80;
 
-/// Why a request was not answered by its target.
+/// Why a request has no response from its target.
 #[derive(Debug, Error)]
-pub enum Failure {
+pub enum ForwardError {
     #[error("{0}")]
     Dial(#[from] DialError),
     #[error("the target broke off: {0}")]
@@ -34,7 +35,8 @@ pub enum Failure {
     Malformed(#[from] hyper::http::Error),
 }
 
-impl Failure {
+impl ForwardError {
+    /// Returns the status that tells the client the truth.
     pub fn status(&self) -> StatusCode {
         match self {
             Self::Dial(error) => status_of(error),
@@ -43,6 +45,7 @@ impl Failure {
         }
     }
 
+    /// Returns the label that the failure is counted by.
     pub fn outcome(&self) -> Outcome {
         match self {
             Self::Dial(error) => Outcome::from(error),
@@ -52,7 +55,7 @@ impl Failure {
     }
 }
 
-/// The target of an absolute-form request.
+/// Returns the target of an absolute-form request, or what is wrong with its address.
 pub fn target_of(uri: &Uri) -> Result<Target, &'static str> {
     let Some(authority) = uri.authority() else {
         return Err("this is a proxy: a request must name its whole address, or use CONNECT");
@@ -71,70 +74,72 @@ pub fn target_of(uri: &Uri) -> Result<Target, &'static str> {
     }
 }
 
-/// The connection to the target of the client's last request.
+/// The connection to the target of the client's last request, where there is one.
 #[derive(Default)]
-pub struct Upstream(Mutex<Option<(Target, SendRequest<Body>)>>);
+pub struct Upstream(Mutex<Option<KeptConnection>>);
+
+struct KeptConnection {
+    target: Target,
+    sender: SendRequest<Body>,
+}
 
 impl Upstream {
-    /// Sends `request` on to `target` and returns its answer, the body of which streams.
+    /// Forwards `request` to `target` and returns its response, the body of which streams.
     pub async fn forward<D: Dial>(
         &self,
-        proxy: &Proxy<D>,
+        context: &ClientContext<D>,
         target: &Target,
         request: Request<Incoming>,
-    ) -> Result<Response<Body>, Failure> {
+    ) -> Result<Response<Body>, ForwardError> {
         let mut kept = self.0.lock().await;
         let mut reusable = None;
-        if let Some((last, mut sender)) = kept.take()
+        if let Some(KeptConnection { target: last, mut sender }) = kept.take()
             && last == *target
             && sender.ready().await.is_ok()
         {
             reusable = Some(sender);
         }
-        let terms = proxy.patience.terms_of_http();
-        let sent = proxy.counters.bytes(Direction::Sent);
-        let request = next_hop(request)?;
+        let request = for_next_hop(request)?;
         let repeated = reusable.is_some().then(|| repeatable(&request)).flatten();
-        let request = request.map(|body| counted(body, sent));
+        let request = request.map(|body| counted(body, context.counters.bytes(Direction::Sent)));
         let mut sender = match reusable {
             Some(sender) => sender,
-            None => open(proxy.connect(target).await?, terms).await?,
+            None => open(context, target).await?,
         };
         let mut response = match sender.try_send_request(request).await {
             Ok(response) => response,
-            // The target had closed the connection that was kept. The request has not left, or it may leave twice; not where
-            // the target has answered, however badly.
+            // The target had closed the connection that was kept. The request was not sent, or may be sent twice; not where
+            // the target has responded, however badly.
             Err(mut failure) => match failure.take_message().or(repeated.filter(|_| !failure.error().is_parse())) {
                 Some(request) => {
-                    sender = open(proxy.connect(target).await?, terms).await?;
+                    sender = open(context, target).await?;
                     sender.send_request(request).await?
                 }
                 None => return Err(failure.into_error().into()),
             },
         };
-        proxy.counters.connected(Protocol::Http);
-        *kept = Some((target.clone(), sender));
-        headers::pass_on(response.headers_mut());
+        context.counters.request_connected(Protocol::Http);
+        *kept = Some(KeptConnection { target: target.clone(), sender });
+        pass_on(response.headers_mut());
         *response.version_mut() = Version::HTTP_11;
-        let received = proxy.counters.bytes(Direction::Received);
-        Ok(response.map(|body| counted(body, received)))
+        Ok(response.map(|body| counted(body, context.counters.bytes(Direction::Received))))
     }
 }
 
-/// The same request once more, where asking twice does no harm (RFC 9110, section 9.2.2) and nothing follows the head.
+/// Copies a request that may be sent twice: asking again does no harm (RFC 9110, section 9.2.2), and it has no body.
 fn repeatable(request: &Request<Incoming>) -> Option<Request<Body>> {
-    let (is_idempotent, is_whole) = (request.method().is_idempotent(), request.body().is_end_stream());
-    (is_idempotent && is_whole).then(|| {
-        let mut again = Request::new(Empty::new().map_err(|never| match never {}).boxed_unsync());
-        *again.method_mut() = request.method().clone();
-        *again.uri_mut() = request.uri().clone();
-        *again.version_mut() = request.version();
-        *again.headers_mut() = request.headers().clone();
-        again
+    let (is_idempotent, has_no_body) = (request.method().is_idempotent(), request.body().is_end_stream());
+    (is_idempotent && has_no_body).then(|| {
+        let mut copy = Request::new(Empty::new().map_err(|never| match never {}).boxed_unsync());
+        *copy.method_mut() = request.method().clone();
+        *copy.uri_mut() = request.uri().clone();
+        *copy.version_mut() = request.version();
+        *copy.headers_mut() = request.headers().clone();
+        copy
     })
 }
 
-/// The body, its bytes counted as they pass.
+/// Counts the bytes of a body as they pass.
 fn counted(body: Incoming, bytes: Counter) -> Body {
     let count = move |frame: Frame<Bytes>| {
         bytes.inc_by(frame.data_ref().map_or(0, |data| data.len() as u64));
@@ -143,12 +148,12 @@ fn counted(body: Incoming, bytes: Counter) -> Body {
     body.map_frame(count).boxed_unsync()
 }
 
-/// The request as the target expects it: origin-form, `Host` after the address (RFC 9112, section 3.2.2).
-fn next_hop(request: Request<Incoming>) -> Result<Request<Incoming>, hyper::http::Error> {
+/// Turns a request into what the target expects: origin-form, `Host` after the address (RFC 9112, section 3.2.2).
+fn for_next_hop(request: Request<Incoming>) -> Result<Request<Incoming>, hyper::http::Error> {
     let (mut parts, body) = request.into_parts();
     let host = parts.uri.authority().map(|authority| without_user(authority.as_str()));
     let host = host.map(HeaderValue::from_str).transpose()?;
-    headers::pass_on(&mut parts.headers);
+    pass_on(&mut parts.headers);
     if let Some(host) = host {
         parts.headers.insert(HOST, host);
     }
@@ -159,18 +164,19 @@ fn next_hop(request: Request<Incoming>) -> Result<Request<Incoming>, hyper::http
     Ok(Request::from_parts(parts, body))
 }
 
-/// `user:password@host` is not for the wire.
+/// Removes `user:password@`, which is not for the wire (RFC 9110, section 4.2.4).
 fn without_user(authority: &str) -> &str {
     authority.rsplit_once('@').map_or(authority, |(_, host)| host)
 }
 
-async fn open(connection: Connection, terms: RelayTerms) -> Result<SendRequest<Body>, Failure> {
-    Ok(match connection {
+/// Connects to `target` for requests.
+async fn open<D: Dial>(context: &ClientContext<D>, target: &Target) -> Result<SendRequest<Body>, ForwardError> {
+    Ok(match context.connect(target).await? {
         Connection::Direct(stream) => shake_hands(stream).await?,
         Connection::Tailnet(Tailnet::Stream(stream, early)) => shake_hands(with_early(stream, early)).await?,
         Connection::Tailnet(Tailnet::Held(held)) => {
-            let (own, theirs) = LocalStream::pair().map_err(|error| DialError::Other(error.to_string()))?;
-            let relaying = held.hand_over(theirs.into(), Vec::new(), terms);
+            let (own, handed_over) = LocalStream::pair().map_err(|error| DialError::Other(error.to_string()))?;
+            let relaying = held.hand_over(handed_over.into(), Vec::new(), context.limits.terms_of_http());
             tokio::spawn(async move {
                 if let Err(error) = relaying.await {
                     tracing::debug!(%error, "connection to a target broke");
@@ -181,18 +187,19 @@ async fn open(connection: Connection, terms: RelayTerms) -> Result<SendRequest<B
     })
 }
 
-/// The stream with the bytes put back that came with tailscaled's answer.
+/// Puts the bytes back before the stream that came with tailscaled's answer to the dial.
 fn with_early(stream: impl AsyncRead + AsyncWrite, early: Bytes) -> impl AsyncRead + AsyncWrite {
     let (reads, writes) = tokio::io::split(stream);
     tokio::io::join(Cursor::new(early).chain(reads), writes)
 }
 
+/// Begins HTTP/1.1 over `stream`, and drives it until it ends.
 async fn shake_hands<S>(stream: S) -> Result<SendRequest<Body>, hyper::Error>
 where
     S: AsyncRead + AsyncWrite + Send + 'static,
 {
     let (sender, connection) =
-        http1::Builder::new().max_buf_size(BUFFER).handshake(TokioIo::new(Box::pin(stream))).await?;
+        http1::Builder::new().max_buf_size(MAX_HEAD).handshake(TokioIo::new(Box::pin(stream))).await?;
     tokio::spawn(async move {
         if let Err(error) = connection.await {
             tracing::debug!(%error, "connection to a target broke");

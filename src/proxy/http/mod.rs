@@ -1,180 +1,173 @@
-//! HTTP proxying: CONNECT (RFC 9110, section 9.3.6), and absolute-form requests (RFC 9112, section 3.2.2). The protocol
-//! is hyper's; the statuses tell the truth.
+//! Serves HTTP proxy clients: CONNECT, and absolute-form requests.
+//! The protocol is hyper's; the statuses tell the truth about what failed.
 
 pub(crate) mod client_presence;
+pub(crate) mod connect;
 pub(crate) mod forward;
 pub(crate) mod headers;
 pub(crate) mod responses;
 
 use std::convert::Infallible;
 use std::pin::pin;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use hyper::body::{Body as _, Bytes, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::upgrade::OnUpgrade;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 
-use crate::proxy::client::Proxy;
-use crate::proxy::connect::Connection;
-use crate::proxy::http::client_presence::Watched;
+use crate::proxy::context::ClientContext;
+use crate::proxy::http::client_presence::ObservedStream;
+use crate::proxy::http::connect::Tunnel;
 use crate::proxy::http::forward::Upstream;
-use crate::proxy::http::responses::{Body, refusal};
+use crate::proxy::http::headers::MAX_HEAD;
+use crate::proxy::http::responses::{Body, full_body, refusal, status_of};
 use crate::proxy::listener::stream::Stream;
 use crate::proxy::metrics::labels::{Outcome, Protocol};
 use crate::proxy::relay::limits::idle;
-use crate::target::dial::{Dial, Target};
+use crate::target::dial::Dial;
 
-/// The longest head of a message, and as much of a body as is held at once: what Squid allows. hyper's 400 KiB would be
-/// 1 GB with 3 000 clients.
-const BUFFER: usize = 64 << 10;
-
-/// What a client's connection becomes after a CONNECT that was granted.
-struct Tunnel {
-    client: OnUpgrade,
-    target: Connection,
-}
-
-/// One client's connection.
+/// The requests of one client's connection, and what they have led to.
 struct Exchange<'a, D> {
-    proxy: &'a Proxy<D>,
+    context: &'a ClientContext<D>,
     from: &'a str,
     upstream: Upstream,
     tunnel: Mutex<Option<Tunnel>>,
-    /// Requests, and those of them that have their answer.
-    asked: AtomicU64,
-    answered: AtomicU64,
-    /// Whether the last of them has a body, which may be on its way to the target still.
+    /// How many requests have come.
+    requests: AtomicU64,
+    /// How many of the requests have their response.
+    responses: AtomicU64,
+    /// Whether the last request has a body, which may be on its way to the target still.
     has_body: AtomicBool,
 }
 
-/// Serves one client to the end: request after request, or as a tunnel.
-pub async fn serve_http<D: Dial>(proxy: &Proxy<D>, stream: Stream, from: &str) {
-    let exchange = Exchange {
-        proxy,
-        from,
-        upstream: Upstream::default(),
-        tunnel: Mutex::new(None),
-        asked: AtomicU64::new(0),
-        answered: AtomicU64::new(0),
-        has_body: AtomicBool::new(false),
-    };
-    let service = service_fn(|request| async { Ok::<_, Infallible>(exchange.counted(request).await) });
-    let stream = Watched::new(stream);
-    let watch = stream.watch();
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(proxy.handshake_timeout)
-        .max_buf_size(BUFFER)
-        // One read may go beyond the buffer.
-        .max_header_size(BUFFER)
-        // A client that ends its sending still gets its answer.
-        .half_close(true)
-        .serve_connection(TokioIo::new(stream), service)
-        .with_upgrades();
-    let mut connection = pin!(connection);
+/// Serves one client to the end: request after request, or as a tunnel. `from` says in logs where it comes from.
+pub async fn serve_http<D: Dial>(context: &ClientContext<D>, stream: Stream, from: &str) {
+    let exchange = Exchange::new(context, from);
+    let service = service_fn(|request| async { Ok::<_, Infallible>(exchange.serve(request).await) });
+    let stream = ObservedStream::new(stream);
+    let client = stream.presence();
+    let server = server(context.handshake_timeout);
+    let mut connection = pin!(server.serve_connection(TokioIo::new(stream), service).with_upgrades());
     let ended = async {
         tokio::select! {
             ended = connection.as_mut() => ended,
-            () = proxy.patience.draining.cancelled() => {
+            () = context.limits.draining.cancelled() => {
                 connection.as_mut().graceful_shutdown();
                 connection.await
             }
         }
     };
     let failure = tokio::select! {
-        ended = ended => ended.err().and_then(|error| Some((exchange.failure(&error)?, error.to_string()))),
-        () = watch.abandoned(&proxy.patience, || exchange.waits()) => {
+        ended = ended => ended.err().and_then(|error| Some((exchange.outcome_of(&error)?, error.to_string()))),
+        () = client.gone(&context.limits, || exchange.waits()) => {
             exchange.unanswered("the client has gone, and its target is silent")
         }
-        () = idle(watch.carried(), proxy.patience.idle) => exchange.unanswered("idle"),
+        () = idle(client.traffic(), context.limits.idle) => exchange.unanswered("idle"),
     };
-    drop(watch);
-    if let Some((outcome, failure)) = failure {
-        proxy.unserved(from, Protocol::Http, outcome, &format!("HTTP: {failure}"));
+    drop(client);
+    if let Some((outcome, reason)) = failure {
+        context.record_failure(from, Protocol::Http, outcome, &format!("HTTP: {reason}"));
         return;
     }
-    let tunnel = exchange.tunnel.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take();
+    let tunnel = exchange.tunnel.lock().unwrap_or_else(PoisonError::into_inner).take();
     if let Some(tunnel) = tunnel {
-        carry(proxy, tunnel).await;
+        tunnel.relay(context).await;
     }
 }
 
-async fn carry<D: Dial>(proxy: &Proxy<D>, tunnel: Tunnel) {
-    let Ok(upgraded) = tunnel.client.await else { return };
-    let Ok(parts) = upgraded.downcast::<TokioIo<Watched>>() else { return };
-    if let Some(client) = parts.io.into_inner().into_inner() {
-        proxy.relay(client, tunnel.target, parts.read_buf.into()).await;
-    }
+fn server(header_timeout: Duration) -> http1::Builder {
+    let mut server = http1::Builder::new();
+    server
+        .timer(TokioTimer::new())
+        .header_read_timeout(header_timeout)
+        .max_buf_size(MAX_HEAD)
+        // One read may go beyond the buffer.
+        .max_header_size(MAX_HEAD)
+        // A client that ends its sending still gets its response.
+        .half_close(true);
+    server
 }
 
-impl<D: Dial> Exchange<'_, D> {
-    /// Whether a request waits for its answer.
-    fn is_asked(&self) -> bool {
-        self.asked.load(Ordering::Relaxed) > self.answered.load(Ordering::Relaxed)
+impl<'a, D: Dial> Exchange<'a, D> {
+    fn new(context: &'a ClientContext<D>, from: &'a str) -> Self {
+        Self {
+            context,
+            from,
+            upstream: Upstream::default(),
+            tunnel: Mutex::new(None),
+            requests: AtomicU64::new(0),
+            responses: AtomicU64::new(0),
+            has_body: AtomicBool::new(false),
+        }
     }
 
-    /// Whether a request that has left whole waits for its answer.
+    fn has_no_request(&self) -> bool {
+        self.requests.load(Ordering::Relaxed) == 0
+    }
+
+    /// Whether a request has no response yet.
+    fn has_unanswered_request(&self) -> bool {
+        self.requests.load(Ordering::Relaxed) > self.responses.load(Ordering::Relaxed)
+    }
+
+    /// Whether a request that was sent whole has no response yet.
     fn waits(&self) -> bool {
-        self.is_asked() && !self.has_body.load(Ordering::Relaxed)
+        self.has_unanswered_request() && !self.has_body.load(Ordering::Relaxed)
     }
 
-    /// How the end of the exchange counts; `None` where the client has had its answer, or has left within it.
-    fn failure(&self, error: &hyper::Error) -> Option<Outcome> {
+    /// Returns how an end with `error` is counted; `None` where the client has had its response, or has left within it.
+    fn outcome_of(&self, error: &hyper::Error) -> Option<Outcome> {
         if error.is_parse() {
             return Some(Outcome::Malformed);
         }
         let outcome = if error.is_timeout() { Outcome::TooSlow } else { Outcome::Malformed };
-        self.has_asked_nothing().then_some(outcome)
+        self.has_no_request().then_some(outcome)
     }
 
-    /// A client that was let go on, if it has no answer.
+    /// Returns how an end for `reason` is counted; `None` where the client has had its response.
     fn unanswered(&self, reason: &str) -> Option<(Outcome, String)> {
-        (self.is_asked() || self.has_asked_nothing()).then(|| (Outcome::Failed, reason.to_owned()))
+        (self.has_unanswered_request() || self.has_no_request()).then(|| (Outcome::Failed, reason.to_owned()))
     }
 
-    fn has_asked_nothing(&self) -> bool {
-        self.asked.load(Ordering::Relaxed) == 0
-    }
-
-    async fn counted(&self, request: Request<Incoming>) -> Response<Body> {
+    /// Responds to a request, and counts both.
+    async fn serve(&self, request: Request<Incoming>) -> Response<Body> {
         self.has_body.store(!request.body().is_end_stream(), Ordering::Relaxed);
-        self.asked.fetch_add(1, Ordering::Relaxed);
-        let answer = self.answer(request).await;
-        self.answered.fetch_add(1, Ordering::Relaxed);
-        answer
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        let response = self.respond(request).await;
+        self.responses.fetch_add(1, Ordering::Relaxed);
+        response
     }
 
-    async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
-        let connects = request.method() == Method::CONNECT;
-        if let Some(credentials) = &self.proxy.credentials
+    async fn respond(&self, request: Request<Incoming>) -> Response<Body> {
+        let is_connect = request.method() == Method::CONNECT;
+        if let Some(credentials) = &self.context.credentials
             && !headers::authorized(request.headers(), credentials)
         {
             let reason = "user and password are wrong or missing";
-            let protocol = if connects { Protocol::HttpConnect } else { Protocol::Http };
+            let protocol = if is_connect { Protocol::HttpConnect } else { Protocol::Http };
             return self.refuse(protocol, StatusCode::PROXY_AUTHENTICATION_REQUIRED, Outcome::Unauthorized, reason);
         }
-        if connects { self.connect(request).await } else { self.forward(request).await }
+        if is_connect { self.connect(request).await } else { self.forward(request).await }
     }
 
     async fn connect(&self, mut request: Request<Incoming>) -> Response<Body> {
-        let target = request.uri().authority().and_then(|name| Some(Target::new(name.host(), name.port_u16()?)));
-        let Some(target) = target else {
+        let Some(target) = connect::target_of(&request) else {
             let reason = "CONNECT needs a host and a port";
             return self.refuse(Protocol::HttpConnect, StatusCode::BAD_REQUEST, Outcome::Malformed, reason);
         };
-        match self.proxy.connect(&target).await {
+        match self.context.connect(&target).await {
             Ok(connection) => {
-                self.proxy.counters.connected(Protocol::HttpConnect);
-                let tunnel = Tunnel { client: hyper::upgrade::on(&mut request), target: connection };
-                *self.tunnel.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(tunnel);
-                Response::new(responses::whole(Bytes::new()))
+                self.context.counters.request_connected(Protocol::HttpConnect);
+                let tunnel = Tunnel::new(&mut request, connection);
+                *self.tunnel.lock().unwrap_or_else(PoisonError::into_inner) = Some(tunnel);
+                Response::new(full_body(Bytes::new()))
             }
             Err(error) => {
-                let (status, reason) = (responses::status_of(&error), format!("{target}: {error}"));
+                let (status, reason) = (status_of(&error), format!("{target}: {error}"));
                 self.refuse(Protocol::HttpConnect, status, Outcome::from(&error), &reason)
             }
         }
@@ -187,17 +180,18 @@ impl<D: Dial> Exchange<'_, D> {
                 return self.refuse(Protocol::Http, StatusCode::BAD_REQUEST, Outcome::Malformed, reason);
             }
         };
-        match self.upstream.forward(self.proxy, &target, request).await {
+        match self.upstream.forward(self.context, &target, request).await {
             Ok(response) => response,
-            Err(failure) => {
-                let reason = format!("{target}: {failure}");
-                self.refuse(Protocol::Http, failure.status(), failure.outcome(), &reason)
+            Err(error) => {
+                let reason = format!("{target}: {error}");
+                self.refuse(Protocol::Http, error.status(), error.outcome(), &reason)
             }
         }
     }
 
+    /// Records a refusal and makes the response that says it.
     fn refuse(&self, protocol: Protocol, status: StatusCode, outcome: Outcome, reason: &str) -> Response<Body> {
-        self.proxy.unserved(self.from, protocol, outcome, &format!("HTTP {}: {reason}", status.as_u16()));
+        self.context.record_failure(self.from, protocol, outcome, &format!("HTTP {}: {reason}", status.as_u16()));
         refusal(status, reason)
     }
 }

@@ -1,4 +1,4 @@
-//! Answers of the proxy itself: a status and one line that says why.
+//! Responses of the proxy itself: a status and one line that says why.
 
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
@@ -8,15 +8,15 @@ use hyper::{Response, StatusCode};
 
 use crate::target::dial::DialError;
 
-/// The body of every answer: the proxy's own, or one that streams from the target.
+/// The body of every response: the proxy's own, or one that streams from the target.
 pub type Body = UnsyncBoxBody<Bytes, hyper::Error>;
 
-/// A body that is there already.
-pub fn whole(bytes: impl Into<Bytes>) -> Body {
+/// Makes a body of bytes that are there already.
+pub fn full_body(bytes: impl Into<Bytes>) -> Body {
     Full::new(bytes.into()).map_err(|never| match never {}).boxed_unsync()
 }
 
-/// The status that tells the truth about `error`.
+/// Returns the status that tells the truth about `error`.
 pub fn status_of(error: &DialError) -> StatusCode {
     match error {
         DialError::Policy(_) => StatusCode::FORBIDDEN,
@@ -29,9 +29,9 @@ pub fn status_of(error: &DialError) -> StatusCode {
     }
 }
 
-/// A refusal with its reason.
+/// Makes a response that refuses a request, with the reason as its body.
 pub fn refusal(status: StatusCode, reason: &str) -> Response<Body> {
-    let mut response = Response::new(whole(format!("tetherd: {reason}\n")));
+    let mut response = Response::new(full_body(format!("tetherd: {reason}\n")));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     if status == StatusCode::PROXY_AUTHENTICATION_REQUIRED {

@@ -1,5 +1,5 @@
-//! Who may come in: a permit for each connection, given out while there is memory. Both are taken before accept, so that
-//! clients wait in the backlog and are not refused.
+//! Limits how many clients are connected, by a permit for each.
+//! Permits are given out while there is memory. One is taken before accept, so that clients wait in the backlog and are not refused.
 
 use std::sync::Arc;
 
@@ -7,25 +7,26 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::memory::accept_throttle::AcceptThrottle;
 
-/// The leave for one connection, which lasts until it is dropped.
+/// Allows one connection, and counts it until dropped.
 pub type Permit = OwnedSemaphorePermit;
 
-/// Shared by all listeners. Cheap to clone.
+/// Gives out permits. Shared by all listeners; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Admission {
     permits: Arc<Semaphore>,
-    headroom: Arc<AcceptThrottle>,
+    throttle: Arc<AcceptThrottle>,
 }
 
 impl Admission {
-    pub fn new(most: usize, headroom: AcceptThrottle) -> Self {
-        Self { permits: Arc::new(Semaphore::new(most)), headroom: Arc::new(headroom) }
+    /// Allows `max` connections at a time, and new ones only while `throttle` does.
+    pub fn new(max: usize, throttle: AcceptThrottle) -> Self {
+        Self { permits: Arc::new(Semaphore::new(max)), throttle: Arc::new(throttle) }
     }
 
-    /// Waits for it.
+    /// Waits for a permit, and until there is memory.
     pub async fn permit(&self) -> Permit {
         let permit = Arc::clone(&self.permits).acquire_owned().await;
-        self.headroom.wait().await;
+        self.throttle.wait().await;
         match permit {
             Ok(permit) => permit,
             // Nobody closes it.
@@ -33,8 +34,8 @@ impl Admission {
         }
     }
 
-    /// The same where there is one now, however little memory is left.
-    pub fn permit_at_once(&self) -> Option<Permit> {
+    /// Returns a permit where there is one now, however little memory is left.
+    pub fn try_permit(&self) -> Option<Permit> {
         Arc::clone(&self.permits).try_acquire_owned().ok()
     }
 }

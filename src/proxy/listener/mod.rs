@@ -1,6 +1,7 @@
-//! Listening sockets, and accepting from them until told to stop. A permit is taken before each accept, once a client
-//! is there: beyond the limit clients wait in the backlog, and a listener without clients holds no permit. An accept
-//! error never ends a listener; nothing is awaited between accept and spawn.
+//! Listening sockets, and the loop that accepts clients until told to stop.
+//! A permit is taken before each accept, once a client is there: beyond the limit clients wait in the backlog, and a
+//! listener without clients holds no permit. An accept error never ends a listener; nothing is awaited between accept
+//! and spawn.
 
 pub mod admission;
 pub(crate) mod split;
@@ -30,7 +31,7 @@ use crate::proxy::listener::stream::Stream;
 #[derive(Debug)]
 pub enum Listener {
     Tcp(AsyncFd<TcpListener>),
-    /// Dropped, it takes its file with it.
+    /// A unix socket, whose file is removed when this is dropped.
     Unix(AsyncFd<UnixListener>, SocketFile),
 }
 
@@ -46,7 +47,7 @@ impl Listener {
     pub fn tcp(listener: TcpListener) -> io::Result<Self> {
         // Small messages must not wait for the next ones. Accepted connections inherit it.
         setsockopt(&listener, sockopt::TcpNoDelay, &true)?;
-        Ok(Self::Tcp(waiting(listener)?))
+        Ok(Self::Tcp(with_long_backlog(listener)?))
     }
 
     /// Opens a unix socket that the owner and the group may use. A socket that nobody listens on any more is replaced,
@@ -56,7 +57,7 @@ impl Listener {
             if !metadata.file_type().is_socket() {
                 return Err(io::Error::new(io::ErrorKind::AlreadyExists, "a file that is not a socket is there"));
             }
-            // Any other answer, such as that of a socket for datagrams or of one without leave, comes from one that lives.
+            // Any other answer, such as that of a socket for datagrams or a lack of permission, comes from a socket that is in use.
             match UnixStream::connect(path).await {
                 Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path)?,
                 _ => return Err(io::ErrorKind::AddrInUse.into()),
@@ -66,10 +67,10 @@ impl Listener {
         fs::set_permissions(path, fs::Permissions::from_mode(0o660))?;
         let inode = fs::symlink_metadata(path)?.ino();
         listener.set_nonblocking(true)?;
-        Ok(Self::Unix(waiting(listener)?, SocketFile { path: path.to_owned(), inode }))
+        Ok(Self::Unix(with_long_backlog(listener)?, SocketFile { path: path.to_owned(), inode }))
     }
 
-    /// Where it listens; a unix socket has no address.
+    /// Returns the address that it listens on; `None` for a unix socket.
     pub fn tcp_address(&self) -> Option<SocketAddr> {
         match self {
             Self::Tcp(listener) => listener.get_ref().local_addr().ok(),
@@ -77,7 +78,7 @@ impl Listener {
         }
     }
 
-    /// The next client, where it comes from, and its permit.
+    /// Accepts the next client: its stream, where it comes from, and its permit.
     async fn accept(&self, admission: &Admission) -> (io::Result<(Stream, String)>, Permit) {
         match self {
             Self::Tcp(listener) => accept(listener, admission, || self.take()).await,
@@ -85,13 +86,13 @@ impl Listener {
         }
     }
 
-    /// A client that waits already, where there is one and a permit for it.
+    /// Accepts a client that waits already, where there is one and a permit for it.
     fn accept_waiting(&self, admission: &Admission) -> Option<((Stream, String), Permit)> {
-        let permit = admission.permit_at_once()?;
+        let permit = admission.try_permit()?;
         Some((self.take().ok()?, permit))
     }
 
-    /// Takes a client that waits; an error of the kind `WouldBlock` where none does.
+    /// Accepts a client that waits; an error of the kind `WouldBlock` where none does.
     fn take(&self) -> io::Result<(Stream, String)> {
         match self {
             Self::Tcp(listener) => {
@@ -110,7 +111,7 @@ impl Listener {
 
 /// Lets as many clients wait as the kernel allows (net.core.somaxconn): the standard library's 128 are too few where
 /// the backlog is what clients wait in. A TCP client beyond it is slow, one of a unix socket fails.
-fn waiting<L: AsFd + AsRawFd>(listener: L) -> io::Result<AsyncFd<L>> {
+fn with_long_backlog<L: AsFd + AsRawFd>(listener: L) -> io::Result<AsyncFd<L>> {
     listen(&listener, Backlog::MAXALLOWABLE)?;
     watched(listener, Interest::READABLE)
 }
@@ -142,8 +143,8 @@ impl Drop for SocketFile {
     }
 }
 
-/// Serves clients of `listener` until `stop`; then its socket closes, so that new clients are refused. Those that wait
-/// already are served still: for them it would be a connection lost. Connections run on in `connections`; each keeps its
+/// Serves clients of `listener` until `stop`; then its socket closes, so that new clients are refused. Clients that wait
+/// already are served still: each would be a connection lost. Connections run on in `connections`; each keeps its
 /// permit until it ends. (A task around `client` that did so would hold its future twice.)
 pub async fn serve_clients<F: Future<Output = ()> + Send + 'static>(
     listener: Listener,

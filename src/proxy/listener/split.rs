@@ -1,4 +1,4 @@
-//! The two directions of a connection, each to be used without a lock.
+//! Splits a connection into its two directions, each to be used without a lock.
 
 use std::io;
 use std::pin::Pin;
@@ -10,19 +10,20 @@ use tokio::net::{TcpStream, tcp};
 use crate::net::unix_stream::LocalStream;
 use crate::proxy::listener::stream::Stream;
 
-/// The side that is read from.
+/// The half of a connection that is read from.
 pub enum ReadHalf<'a> {
     Tcp(tcp::ReadHalf<'a>),
     Unix(&'a LocalStream),
 }
 
-/// The side that is written to. Shut down, it ends its direction alone.
+/// The half of a connection that is written to. Shutting it down ends its direction alone.
 pub enum WriteHalf<'a> {
     Tcp(tcp::WriteHalf<'a>),
     Unix(&'a LocalStream),
 }
 
 impl Stream {
+    /// Splits the connection into its two directions.
     pub fn halves(&mut self) -> (ReadHalf<'_>, WriteHalf<'_>) {
         match self {
             Self::Tcp(stream) => {
@@ -35,6 +36,7 @@ impl Stream {
 }
 
 impl ReadHalf<'_> {
+    /// Returns the TCP connection; `None` for a unix socket.
     pub fn tcp(&self) -> Option<&TcpStream> {
         match self {
             Self::Tcp(half) => Some(half.as_ref()),
@@ -44,6 +46,7 @@ impl ReadHalf<'_> {
 }
 
 impl WriteHalf<'_> {
+    /// Returns the TCP connection; `None` for a unix socket.
     pub fn tcp(&self) -> Option<&TcpStream> {
         match self {
             Self::Tcp(half) => Some(half.as_ref()),
@@ -69,7 +72,7 @@ impl AsyncWrite for WriteHalf<'_> {
         }
     }
 
-    /// Sockets keep nothing back.
+    /// Does nothing: sockets keep nothing back.
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }

@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 
 use crate::net::unix_stream::LocalStream;
 
-/// The connection.
+/// A connection over TCP or over a unix socket.
 #[derive(Debug)]
 pub enum Stream {
     Tcp(TcpStream),
@@ -22,7 +22,7 @@ pub enum Stream {
 }
 
 impl Stream {
-    /// The address of this end; a unix socket has none.
+    /// Returns the address of this end; `None` for a unix socket.
     pub fn local_ip(&self) -> Option<IpAddr> {
         match self {
             Self::Tcp(stream) => stream.local_addr().ok().map(|address| address.ip()),
@@ -30,7 +30,7 @@ impl Stream {
         }
     }
 
-    /// The address of the client; a unix socket has none.
+    /// Returns the address of the client; `None` for a unix socket.
     pub fn peer_ip(&self) -> Option<IpAddr> {
         match self {
             Self::Tcp(stream) => stream.peer_addr().ok().map(|address| address.ip()),
@@ -38,7 +38,7 @@ impl Stream {
         }
     }
 
-    /// The socket itself, no longer watched by the event loop.
+    /// Returns the socket itself, no longer watched by the event loop.
     pub fn into_socket(self) -> io::Result<OwnedFd> {
         match self {
             Self::Tcp(stream) => Ok(stream.into_std()?.into()),
@@ -52,10 +52,10 @@ impl Stream {
             Self::Tcp(stream) => stream.as_fd(),
             Self::Unix(stream) => stream.as_fd(),
         };
-        // nix has no name for it.
-        let gone = PollFlags::from_bits_retain(nix::libc::POLLRDHUP);
-        let mut look = [PollFd::new(socket, gone)];
-        poll(&mut look, PollTimeout::ZERO).is_ok_and(|found| found > 0)
+        // nix has no name for POLLRDHUP.
+        let ended = PollFlags::from_bits_retain(nix::libc::POLLRDHUP);
+        let mut polled = [PollFd::new(socket, ended)];
+        poll(&mut polled, PollTimeout::ZERO).is_ok_and(|found| found > 0)
     }
 
     /// Whether the client has ended its side, and nothing that it sent before is unread.
@@ -67,7 +67,7 @@ impl Stream {
         !matches!(recv(socket, &mut [0], MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT), Ok(1..) | Err(Errno::EAGAIN))
     }
 
-    /// The first byte that the client sends, left where it is; `None` when it sends nothing and ends.
+    /// Waits for the first byte that the client sends, and leaves it there to be read; `None` when it sends nothing and ends.
     pub async fn first_byte(&self) -> io::Result<Option<u8>> {
         let mut byte = [0];
         let read = match self {

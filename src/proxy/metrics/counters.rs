@@ -1,5 +1,5 @@
-//! What the proxy has done so far, for the status and for metrics. Every label has a handful of values, whatever
-//! clients send.
+//! Counters of the proxy, for the status and for metrics.
+//! Every label has a handful of values, whatever clients send.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use prometheus_client::registry::{Registry, Unit};
 use crate::proxy::metrics::labels::{Direction, Outcome, Path, Protocol, Refuser};
 use crate::status::Connections;
 
-/// Upper bounds in seconds. A connection through a warm path takes 1-2 ms; `connect_timeout` is 15 s.
+/// Upper bounds of the buckets of dial times, in seconds. A connection through a warm path takes 1-2 ms; `connect_timeout` is 15 s.
 const DIAL_BUCKETS: [f64; 13] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0];
 
 /// Counts connections, bytes and dials. Clones share the counts.
@@ -22,45 +22,45 @@ pub struct Counters {
     open: Gauge,
     accepted: Counter,
     failed: Counter,
-    requests: Family<Request, Counter>,
-    refusals: Family<Refusal, Counter>,
-    bytes: Family<Carried, Counter>,
-    dials: Family<Way, Histogram, fn() -> Histogram>,
+    requests: Family<RequestLabels, Counter>,
+    refusals: Family<RefusalLabels, Counter>,
+    bytes: Family<ByteLabels, Counter>,
+    dials: Family<DialLabels, Histogram, fn() -> Histogram>,
     associations: Gauge,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Request {
+struct RequestLabels {
     protocol: Protocol,
     outcome: Outcome,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Refusal {
+struct RefusalLabels {
     by: Refuser,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Carried {
+struct ByteLabels {
     direction: Direction,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Way {
+struct DialLabels {
     path: Path,
 }
 
-/// Something that lives now, counted until it is dropped.
-pub struct Open(Gauge);
+/// Counts an open connection or association until it is dropped.
+pub struct OpenGuard(Gauge);
 
-impl Open {
+impl OpenGuard {
     fn new(gauge: &Gauge) -> Self {
         gauge.inc();
         Self(gauge.clone())
     }
 }
 
-impl Drop for Open {
+impl Drop for OpenGuard {
     fn drop(&mut self) {
         self.0.dec();
     }
@@ -78,78 +78,80 @@ impl Default for Counters {
             dials: Family::new_with_constructor(|| Histogram::new(DIAL_BUCKETS)),
             associations: Gauge::default(),
         };
-        counters.begin_at_zero();
+        counters.start_at_zero();
         counters
     }
 }
 
 impl Counters {
-    /// A count that appears only once it has happened hides its first step from `rate()`.
-    fn begin_at_zero(&self) {
+    /// Makes the counts appear at zero: one that appears only once it has happened hides its first step from `rate()`.
+    fn start_at_zero(&self) {
         for protocol in Protocol::SERVED {
-            drop(self.requests.get_or_create(&Request { protocol, outcome: Outcome::Connected }));
+            drop(self.requests.get_or_create(&RequestLabels { protocol, outcome: Outcome::Connected }));
         }
         for by in [Refuser::Policy, Refuser::Authentication, Refuser::Protocol] {
-            drop(self.refusals.get_or_create(&Refusal { by }));
+            drop(self.refusals.get_or_create(&RefusalLabels { by }));
         }
         for direction in [Direction::Sent, Direction::Received] {
-            drop(self.bytes.get_or_create(&Carried { direction }));
+            drop(self.bytes.get_or_create(&ByteLabels { direction }));
         }
         for path in [Path::Tailnet, Path::Direct] {
-            drop(self.dials.get_or_create(&Way { path }));
+            drop(self.dials.get_or_create(&DialLabels { path }));
         }
     }
 
     /// Counts a client's connection for as long as the returned value lives.
-    pub fn open(&self) -> Open {
+    pub fn connection_opened(&self) -> OpenGuard {
         self.accepted.inc();
-        Open::new(&self.open)
+        OpenGuard::new(&self.open)
     }
 
     /// Counts a UDP association for as long as the returned value lives.
-    pub fn associated(&self) -> Open {
-        self.requests.get_or_create(&Request { protocol: Protocol::Socks5Udp, outcome: Outcome::Connected }).inc();
-        Open::new(&self.associations)
+    pub fn association_opened(&self) -> OpenGuard {
+        self.requests
+            .get_or_create(&RequestLabels { protocol: Protocol::Socks5Udp, outcome: Outcome::Connected })
+            .inc();
+        OpenGuard::new(&self.associations)
     }
 
-    /// A client got its connection.
-    pub fn connected(&self, protocol: Protocol) {
-        self.requests.get_or_create(&Request { protocol, outcome: Outcome::Connected }).inc();
+    /// Counts a request that got its connection.
+    pub fn request_connected(&self, protocol: Protocol) {
+        self.requests.get_or_create(&RequestLabels { protocol, outcome: Outcome::Connected }).inc();
     }
 
-    /// A client got no connection.
-    pub fn failed(&self, protocol: Protocol, outcome: Outcome) {
+    /// Counts a request that got no connection.
+    pub fn request_failed(&self, protocol: Protocol, outcome: Outcome) {
         self.failed.inc();
-        self.requests.get_or_create(&Request { protocol, outcome }).inc();
+        self.requests.get_or_create(&RequestLabels { protocol, outcome }).inc();
         if let Some(by) = outcome.refuser() {
-            self.refusals.get_or_create(&Refusal { by }).inc();
+            self.refusals.get_or_create(&RefusalLabels { by }).inc();
         }
     }
 
-    /// A datagram was not sent on.
-    pub fn dropped(&self, outcome: Outcome) {
+    /// Counts a datagram that was not sent on.
+    pub fn datagram_dropped(&self, outcome: Outcome) {
         if let Some(by) = outcome.refuser() {
-            self.refusals.get_or_create(&Refusal { by }).inc();
+            self.refusals.get_or_create(&RefusalLabels { by }).inc();
         }
     }
 
-    /// How long a client waited for its connection.
+    /// Counts how long a client waited for its connection.
     pub fn dialled(&self, path: Path, time: Duration) {
-        self.dials.get_or_create(&Way { path }).observe(time.as_secs_f64());
+        self.dials.get_or_create(&DialLabels { path }).observe(time.as_secs_f64());
     }
 
-    /// The count of the bytes carried in one direction, to add to.
+    /// Returns the counter of the bytes carried in one direction, to add to.
     pub fn bytes(&self, direction: Direction) -> Counter {
-        self.bytes.get_or_create_owned(&Carried { direction })
+        self.bytes.get_or_create_owned(&ByteLabels { direction })
     }
 
-    /// Adds bytes that were sent and received where they are not counted one by one.
+    /// Adds bytes that were sent and received and not counted as they passed.
     pub fn add_traffic(&self, (sent, received): (u64, u64)) {
         self.bytes(Direction::Sent).inc_by(sent);
         self.bytes(Direction::Received).inc_by(received);
     }
 
-    /// The counts as they are now.
+    /// Returns the counts as they are now.
     pub fn now(&self) -> Connections {
         Connections {
             open: self.open.get().try_into().unwrap_or_default(),

@@ -1,4 +1,4 @@
-//! The labels of the proxy's metrics: each a handful of values.
+//! The labels of the proxy's metrics. Each has a handful of values.
 
 use prometheus_client::encoding::{EncodeLabelValue, LabelValueEncoder};
 
@@ -20,7 +20,7 @@ macro_rules! label {
 }
 
 label!(
-    /// How a client asked.
+    /// The protocol of a request.
     Protocol:
         Socks5 = "socks5",
         /// UDP ASSOCIATE.
@@ -30,21 +30,21 @@ label!(
         HttpConnect = "http_connect",
         /// A port of `forwards`.
         Forward = "forward",
-        /// It said nothing, or nothing that is known.
+        /// The client sent nothing, or nothing that is known.
         Unknown = "unknown",
 );
 
 label!(
-    /// What came of it.
+    /// What came of a request.
     Outcome:
         Connected = "connected",
         /// Refused by `allow`, `deny`, `direct` or the rules that always hold.
         Policy = "policy",
         /// User and password were wrong or missing.
         Unauthorized = "unauthorized",
-        /// Not what the protocol says, or nothing.
+        /// The client sent nothing, or not what the protocol says.
         Malformed = "malformed",
-        /// Nothing complete within `handshake_timeout`.
+        /// The client sent nothing complete within `handshake_timeout`.
         TooSlow = "too_slow",
         /// A command that is not served.
         Unsupported = "unsupported",
@@ -58,7 +58,7 @@ label!(
 );
 
 label!(
-    /// Which rule of tetherd itself stood against a client.
+    /// Which part of tetherd itself refused a client.
     Refuser:
         Policy = "policy",
         Authentication = "authentication",
@@ -73,19 +73,19 @@ label!(
 );
 
 label!(
-    /// From the client's side.
+    /// Which way bytes go, from the client's side.
     Direction:
         Sent = "sent",
         Received = "received",
 );
 
 impl Protocol {
-    /// Those that lead to a connection.
+    /// The protocols whose requests can lead to a connection.
     pub const SERVED: [Self; 5] = [Self::Socks5, Self::Socks5Udp, Self::Http, Self::HttpConnect, Self::Forward];
 }
 
 impl Outcome {
-    /// By whom a client was refused, where it was tetherd.
+    /// Returns the part of tetherd that refused the client; `None` where tetherd did not.
     pub fn refuser(self) -> Option<Refuser> {
         match self {
             Self::Policy => Some(Refuser::Policy),

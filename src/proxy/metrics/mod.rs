@@ -1,4 +1,4 @@
-//! What the proxy counts, and the labels of its metrics.
+//! The proxy's metrics: counters and their labels.
 
 pub mod counters;
 pub(crate) mod labels;

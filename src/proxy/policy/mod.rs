@@ -1,4 +1,5 @@
-//! Where a connection may go that tailscaled does not carry.
+//! The policy: which targets clients may reach.
+//! `allow`, `deny` and `direct` say so, and the ranges that are reserved.
 
 pub(crate) mod reserved;
 pub(crate) mod resolve;
@@ -11,37 +12,39 @@ use crate::config::types::rule::Rule;
 use crate::proxy::policy::reserved::{Reserved, reserved_range};
 use crate::target::dial::{DialError, Host, Target};
 
-/// What may be reached. `deny` wins over `allow`; with an `allow` nothing else may be reached; an address that `allow`
+/// The rules about targets. `deny` wins over `allow`; with an `allow` nothing else may be reached; an address that `allow`
 /// names is reached even where it would never be otherwise.
 #[derive(Debug)]
 pub struct Policy {
     direct: Direct,
     allow: Vec<Rule>,
     deny: Vec<Rule>,
-    /// Of the tailnet's own names; empty until it is known.
+    /// The domain of the tailnet's own names; empty until it is known.
     domain: RwLock<String>,
 }
 
 impl Policy {
+    /// Creates a policy that does not know the tailnet's domain yet.
     pub fn new(direct: Direct, allow: Vec<Rule>, deny: Vec<Rule>) -> Self {
         Self { direct, allow, deny, domain: RwLock::default() }
     }
 
-    /// Whether names say too little: there are rules about addresses.
+    /// Whether targets have to be resolved to addresses: there are rules about those.
     pub fn needs_addresses(&self) -> bool {
         self.allow.iter().chain(&self.deny).any(Rule::is_network)
     }
 
+    /// Whether there are rules about names.
     pub fn has_rules_about_names(&self) -> bool {
         !self.allow.iter().chain(&self.deny).all(Rule::is_network)
     }
 
-    /// The domain of the tailnet's own names, in lower case and without dots around it.
-    pub fn learn_domain(&self, domain: String) {
+    /// Sets the domain of the tailnet's own names, in lower case and without dots around it.
+    pub fn set_domain(&self, domain: String) {
         *self.domain.write().unwrap_or_else(PoisonError::into_inner) = domain;
     }
 
-    /// Whether `rule` is about this name, or about the other one of the same node.
+    /// Whether `rule` is about this name, or about the other name of the same node.
     fn covers_name(&self, rule: &Rule, name: &str, port: u16) -> bool {
         let domain = self.domain.read().unwrap_or_else(PoisonError::into_inner);
         let name = name.trim_end_matches('.').to_ascii_lowercase();
@@ -55,13 +58,13 @@ impl Policy {
         rule.covers_name(&name, port) || (other_counts && rule.covers_name(&other, port))
     }
 
-    /// Judges a target as the client gave it, before anything is dialled. A name that no rule names may still be
-    /// allowed by its address.
-    pub fn judge_target(&self, target: &Target) -> Result<(), DialError> {
+    /// Checks a target as the client gave it, before anything is dialled. A name that no rule names may still be allowed by
+    /// its address.
+    pub fn check_target(&self, target: &Target) -> Result<(), DialError> {
         match &target.host {
-            Host::Ip(address) => self.judge_address(target, *address),
+            Host::Ip(address) => self.check_address(target, *address),
             Host::Name(_) => {
-                self.judge_other_name(target)?;
+                self.check_name(target)?;
                 let may_be =
                     self.allow.is_empty() || self.allows_name(target) || self.allow.iter().any(Rule::is_network);
                 if may_be { Ok(()) } else { Err(DialError::Policy(format!("{target} is not in allow"))) }
@@ -69,8 +72,8 @@ impl Policy {
         }
     }
 
-    /// Judges the address that `target` stands for.
-    pub fn judge_address(&self, target: &Target, address: IpAddr) -> Result<(), DialError> {
+    /// Checks an address that `target` stands for.
+    pub fn check_address(&self, target: &Target, address: IpAddr) -> Result<(), DialError> {
         let port = target.port;
         if self.denies(address, port) {
             return Err(DialError::Policy(format!("{address} port {port} is in deny")));
@@ -88,26 +91,26 @@ impl Policy {
         Err(DialError::Policy(format!("{address} port {port} is not in allow")))
     }
 
-    /// Judges an address that is about to be dialled past the tailnet: the one that a name resolved to, not the name.
-    pub fn judge_outside(&self, target: &Target, address: SocketAddr) -> Result<(), DialError> {
-        self.judge_address(target, address.ip())?;
-        // A network that tailnet addresses are in is no leave to send packets for them into the container's own.
+    /// Checks an address that is about to be dialled directly: the address that a name resolved to, not the name.
+    pub fn check_direct(&self, target: &Target, address: SocketAddr) -> Result<(), DialError> {
+        self.check_address(target, address.ip())?;
+        // A rule about a network that has tailnet addresses in it does not allow them outside of the tailnet.
         let is_named = self.allow.iter().any(|rule| rule.is_address(address.ip(), address.port()));
-        let belongs_inside = reserved_range(address.ip()) == Some(Reserved::Tailnet);
-        if is_named || (!belongs_inside && self.allows_address(address.ip(), address.port())) {
+        let is_of_tailnet = reserved_range(address.ip()) == Some(Reserved::Tailnet);
+        if is_named || (!is_of_tailnet && self.allows_address(address.ip(), address.port())) {
             return Ok(());
         }
         // A name in `allow` does not open the way to what must never be reached: it may resolve to anything.
-        judge_unknown(address.ip())?;
+        check_reserved(address.ip())?;
         if self.direct == Direct::Deny && !self.allows_name(target) {
             return Err(DialError::Policy(format!("{address} is outside the tailnet and direct = deny")));
         }
         Ok(())
     }
 
-    /// Judges a name that leads through the tailnet to an address that nobody tells, such as one behind a subnet
-    /// router. Rules about addresses cannot be kept there, unless `allow` names the name.
-    pub fn judge_unseen(&self, target: &Target) -> Result<(), DialError> {
+    /// Checks a name that leads through the tailnet to an address that nobody tells, such as one behind a subnet router. It is
+    /// refused where there are rules about addresses, unless `allow` names the name.
+    pub fn check_unresolved(&self, target: &Target) -> Result<(), DialError> {
         let Host::Name(_) = target.host else { return Ok(()) };
         let denies_networks = self.deny.iter().any(Rule::is_network);
         let needs_naming = !self.allow.is_empty() && !self.allows_name(target);
@@ -123,8 +126,8 @@ impl Policy {
         self.deny.iter().any(|rule| rule.covers_address(address, port))
     }
 
-    /// Judges another name of a target by the rules that deny.
-    pub fn judge_other_name(&self, target: &Target) -> Result<(), DialError> {
+    /// Checks a name of a target by the rules that deny.
+    pub fn check_name(&self, target: &Target) -> Result<(), DialError> {
         let Host::Name(name) = &target.host else { return Ok(()) };
         let is_denied = self.deny.iter().any(|rule| self.covers_name(rule, name, target.port));
         if is_denied { Err(DialError::Policy(format!("{target} is in deny"))) } else { Ok(()) }
@@ -140,8 +143,8 @@ impl Policy {
     }
 }
 
-/// Judges an address that tailscaled could not reach: a tailnet address is one that no node has.
-pub fn judge_unknown(address: IpAddr) -> Result<(), DialError> {
+/// Refuses an address that is reserved: of the tailnet's addresses tailscaled reaches all that a node has.
+pub fn check_reserved(address: IpAddr) -> Result<(), DialError> {
     reserved_range(address).map_or(Ok(()), |why| Err(DialError::Policy(format!("{address} is {why}"))))
 }
 
@@ -154,16 +157,16 @@ mod tests {
         texts.iter().map(|text| Rule::parse(text).expect("a rule")).collect()
     }
 
-    fn judge(direct: Direct, address: &str) -> bool {
+    fn allows(direct: Direct, address: &str) -> bool {
         let address = SocketAddr::new(address.parse().expect("address"), 80);
-        Policy::new(direct, Vec::new(), Vec::new()).judge_outside(&address.into(), address).is_ok()
+        Policy::new(direct, Vec::new(), Vec::new()).check_direct(&address.into(), address).is_ok()
     }
 
-    /// What becomes of a name that resolves to `address`, outside the tailnet.
-    fn judge_name(policy: &Policy, name: &str, address: &str) -> bool {
+    /// Whether a name that resolves to `address`, outside of the tailnet, may be reached.
+    fn allows_name(policy: &Policy, name: &str, address: &str) -> bool {
         let target = Target::new(name, 80);
         let address = SocketAddr::new(address.parse().expect("address"), 80);
-        policy.judge_target(&target).and_then(|()| policy.judge_outside(&target, address)).is_ok()
+        policy.check_target(&target).and_then(|()| policy.check_direct(&target, address)).is_ok()
     }
 
     #[test]
@@ -173,30 +176,30 @@ mod tests {
             rules(&["web:80", "*.example.com", "10.0.0.0/8"]),
             rules(&["10.9.0.0/16", "bad.example.com"]),
         );
-        assert!(judge_name(&policy, "web", "192.0.2.1"));
-        assert!(judge_name(&policy, "a.example.com", "192.0.2.1"));
-        assert!(judge_name(&policy, "other", "10.1.1.1"));
-        assert!(!judge_name(&policy, "other", "192.0.2.1"));
-        assert!(!judge_name(&policy, "bad.example.com", "10.1.1.1"));
-        assert!(!judge_name(&policy, "web", "10.9.1.1"), "a name cannot smuggle in a denied address");
-        assert!(policy.judge_target(&Target::new("web", 81)).is_ok(), "its address may yet be in allow");
-        assert!(policy.judge_address(&Target::new("web", 81), "192.0.2.1".parse().expect("address")).is_err());
+        assert!(allows_name(&policy, "web", "192.0.2.1"));
+        assert!(allows_name(&policy, "a.example.com", "192.0.2.1"));
+        assert!(allows_name(&policy, "other", "10.1.1.1"));
+        assert!(!allows_name(&policy, "other", "192.0.2.1"));
+        assert!(!allows_name(&policy, "bad.example.com", "10.1.1.1"));
+        assert!(!allows_name(&policy, "web", "10.9.1.1"), "a name cannot smuggle in a denied address");
+        assert!(policy.check_target(&Target::new("web", 81)).is_ok(), "its address may yet be in allow");
+        assert!(policy.check_address(&Target::new("web", 81), "192.0.2.1".parse().expect("address")).is_err());
     }
 
     #[test]
     fn only_a_rule_about_the_address_opens_the_way_to_metadata() {
         let by_name = Policy::new(Direct::Allow, rules(&["meta"]), Vec::new());
-        assert!(!judge_name(&by_name, "meta", "169.254.169.254"));
+        assert!(!allows_name(&by_name, "meta", "169.254.169.254"));
         let by_address = Policy::new(Direct::Deny, rules(&["169.254.169.254:80"]), Vec::new());
-        assert!(judge_name(&by_address, "meta", "169.254.169.254"));
-        assert!(!judge_name(&by_address, "meta", "169.254.170.2"));
+        assert!(allows_name(&by_address, "meta", "169.254.169.254"));
+        assert!(!allows_name(&by_address, "meta", "169.254.170.2"));
     }
 
     #[test]
     fn what_allow_names_is_reached_though_direct_is_denied() {
         let policy = Policy::new(Direct::Deny, rules(&["api.example.com:80"]), Vec::new());
-        assert!(judge_name(&policy, "api.example.com", "192.0.2.1"));
-        assert!(!judge_name(&Policy::new(Direct::Deny, Vec::new(), Vec::new()), "api.example.com", "192.0.2.1"));
+        assert!(allows_name(&policy, "api.example.com", "192.0.2.1"));
+        assert!(!allows_name(&Policy::new(Direct::Deny, Vec::new(), Vec::new()), "api.example.com", "192.0.2.1"));
     }
 
     #[test]
@@ -219,7 +222,7 @@ mod tests {
             "::ffff:100.100.100.100",
             "fd7a:115c:a1e0::1",
         ] {
-            assert!(!judge(Direct::Allow, address), "{address}");
+            assert!(!allows(Direct::Allow, address), "{address}");
         }
     }
 
@@ -228,8 +231,8 @@ mod tests {
         for address in
             ["100.63.255.255", "100.128.0.0", "169.253.0.1", "10.0.0.1", "127.0.0.1", "fec0::1", "fd00:ec3::1", "::1"]
         {
-            assert!(judge(Direct::Allow, address), "{address}");
-            assert!(!judge(Direct::Deny, address), "{address}");
+            assert!(allows(Direct::Allow, address), "{address}");
+            assert!(!allows(Direct::Deny, address), "{address}");
         }
     }
 }

@@ -1,15 +1,16 @@
-//! Addresses that must never be reached, in whichever form: the cloud's metadata and credentials, and past the tailnet
-//! what belongs into it.
+//! Reserved addresses, which are reached only where `allow` names them.
+//! They are the cloud's metadata and credentials, and past the tailnet the tailnet's own, in whichever form they are
+//! written.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Why an address is forbidden.
+/// Why an address is reserved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reserved {
-    /// On any way.
+    /// Link-local or metadata, on any way; says which.
     Local(&'static str),
-    /// Past the tailnet: no node has it, or tailscaled would lead there.
+    /// In the tailnet's ranges, which only a node of the tailnet leads to.
     Tailnet,
 }
 
@@ -22,7 +23,7 @@ impl fmt::Display for Reserved {
     }
 }
 
-/// Whether `address` is forbidden unless `allow` names it.
+/// Returns why `address` is reserved; `None` where it is not.
 pub fn reserved_range(address: IpAddr) -> Option<Reserved> {
     match address.to_canonical() {
         IpAddr::V4(v4) => reserved_v4(v4),

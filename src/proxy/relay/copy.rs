@@ -1,5 +1,6 @@
-//! One direction of a connection, from its first byte to its end. Bytes pass through one buffer that all connections of
-//! the thread share: a silent connection holds none, and 10 000 of them cost nothing for it.
+//! Copies one direction of a connection, from its first byte to its end.
+//! Bytes pass through one buffer that all connections of the thread share: a silent connection holds none, and 10 000 of
+//! them cost nothing for it.
 
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -11,115 +12,105 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 
 use crate::memory::upload_throttle::UploadThrottle;
 use crate::proxy::listener::split::{ReadHalf, WriteHalf};
-use crate::proxy::relay::limits::ByteCounter;
+use crate::proxy::relay::error::CopyError;
 use crate::proxy::relay::migration::MigrationGuard;
-use crate::proxy::relay::splice::{Moved, bound_sockets, splice};
+use crate::proxy::relay::splice::{Spliced, limit_socket_buffers, splice};
+use crate::proxy::relay::traffic::ByteCounter;
 
-/// tailscaled writes at most 32 KiB at a time; between TCP connections more waits.
+/// Bytes of the shared buffer. tailscaled writes at most 32 KiB at a time; between TCP connections more waits.
 const BUFFER: usize = 64 << 10;
 
-/// Less is no load.
+/// Reads up to this many bytes are no load, and are not throttled.
 const SMALL: usize = 4 << 10;
 
 thread_local! {
     static SHARED: RefCell<Vec<u8>> = RefCell::new(vec![0; BUFFER]);
 }
 
-/// Which end of a direction broke.
-pub enum Broken {
-    Reading(io::Error),
-    Writing(io::Error),
-}
-
-impl Broken {
-    pub fn into_inner(self) -> io::Error {
-        match self {
-            Self::Reading(error) | Self::Writing(error) => error,
-        }
-    }
-}
-
-/// How a direction came to its end here.
+/// How a direction ended on this thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Copied {
+    /// All its bytes were carried.
     All,
-    /// It carries much, and the connection goes on elsewhere. No byte of it is held.
-    Leaves,
+    /// The direction carries much, and its connection is to go on on another thread. No byte of it is held here.
+    Migrates,
 }
 
-/// What became of the bytes that waited.
+/// What became of the bytes that were ready to be read.
 enum Step {
+    /// There were none, and none will come.
     Ended,
+    /// All were written: how many.
     Passed(usize),
-    /// The other end takes no more for now.
+    /// The other end takes no more for now: the bytes that were not written, and how many were read.
     Left(Vec<u8>, usize),
 }
 
-/// Carries bytes until `from` ends or the connection leaves, held up by `brake`. All but waiting for bytes is in boxes
-/// of its own: a silent connection has none.
+/// Carries bytes until `from` ends or the connection migrates, slowed down by `throttle`. All but waiting for bytes is in
+/// boxes of its own: a silent connection has none.
 pub async fn copy(
     from: &mut ReadHalf<'_>,
     to: &mut WriteHalf<'_>,
-    carried: &ByteCounter,
-    brake: &UploadThrottle,
-    ties: &MigrationGuard<'_>,
-) -> Result<Copied, Broken> {
-    let (mut is_bound, mut may_splice) = (false, true);
+    counter: &ByteCounter,
+    throttle: &UploadThrottle,
+    guard: &MigrationGuard<'_>,
+) -> Result<Copied, CopyError> {
+    let (mut has_limits, mut may_splice) = (false, true);
     loop {
-        let Some(passed) = pass(from, to, carried, ties).await? else { return Ok(Copied::All) };
-        if passed > SMALL && brake.holds() {
-            Box::pin(brake.pause()).await;
+        let Some(passed) = pass(from, to, counter, guard).await? else { return Ok(Copied::All) };
+        if passed > SMALL && throttle.holds() {
+            Box::pin(throttle.pause()).await;
         }
         if passed == BUFFER
             && may_splice
             && let (Some(from), Some(to)) = (from.tcp(), to.tcp())
         {
-            if ties.leaves() {
-                return Ok(Copied::Leaves);
+            if guard.migrates() {
+                return Ok(Copied::Migrates);
             }
-            let _tie = ties.bind();
-            if !is_bound {
-                is_bound = true;
-                bound_sockets(from, to);
+            let _hold = guard.hold();
+            if !has_limits {
+                has_limits = true;
+                limit_socket_buffers(from, to);
             }
-            match Box::pin(splice(from, to, carried)).await? {
-                Moved::Ended => return Ok(Copied::All),
-                Moved::Little => {}
-                Moved::Impossible => may_splice = false,
+            match Box::pin(splice(from, to, counter)).await? {
+                Spliced::Ended => return Ok(Copied::All),
+                Spliced::TooLittle => {}
+                Spliced::Unsupported => may_splice = false,
             }
         }
     }
 }
 
-/// Hands on what waits and says how much that was; `None` at the end.
+/// Writes what is ready to be read and returns how many bytes that were; `None` at the end.
 async fn pass(
     from: &mut ReadHalf<'_>,
     to: &mut WriteHalf<'_>,
-    carried: &ByteCounter,
-    ties: &MigrationGuard<'_>,
-) -> Result<Option<usize>, Broken> {
+    counter: &ByteCounter,
+    guard: &MigrationGuard<'_>,
+) -> Result<Option<usize>, CopyError> {
     match poll_fn(|context| step(from, to, context)).await? {
         Step::Ended => Ok(None),
         Step::Passed(bytes) => {
-            carried.add(bytes);
+            counter.add(bytes);
             Ok(Some(bytes))
         }
         Step::Left(rest, bytes) => {
-            let _tie = ties.bind();
-            carried.add(bytes - rest.len());
-            Box::pin(write_all(to, &rest, carried)).await.map_err(Broken::Writing)?;
+            let _hold = guard.hold();
+            counter.add(bytes - rest.len());
+            Box::pin(write_all(to, &rest, counter)).await.map_err(CopyError::Write)?;
             Ok(Some(bytes))
         }
     }
 }
 
-/// Counts each part as it goes: a reader that is slow is not silent.
-async fn write_all(to: &mut WriteHalf<'_>, mut bytes: &[u8], carried: &ByteCounter) -> io::Result<()> {
+/// Writes `bytes`, and counts each part as it goes: a reader that is slow is not silent.
+async fn write_all(to: &mut WriteHalf<'_>, mut bytes: &[u8], counter: &ByteCounter) -> io::Result<()> {
     while !bytes.is_empty() {
         match to.write(bytes).await? {
             0 => return Err(io::ErrorKind::WriteZero.into()),
             written => {
-                carried.add(written);
+                counter.add(written);
                 bytes = &bytes[written..];
             }
         }
@@ -127,23 +118,23 @@ async fn write_all(to: &mut WriteHalf<'_>, mut bytes: &[u8], carried: &ByteCount
     Ok(())
 }
 
-/// Reads and drops until `from` ends.
-pub async fn discard(from: &mut ReadHalf<'_>, carried: &ByteCounter) -> Result<(), Broken> {
+/// Reads and drops bytes until `from` ends.
+pub async fn discard(from: &mut ReadHalf<'_>, counter: &ByteCounter) -> Result<(), CopyError> {
     while let bytes @ 1.. = poll_fn(|context| SHARED.with_borrow_mut(|buffer| read(from, buffer, context))).await? {
-        carried.add(bytes);
+        counter.add(bytes);
     }
     Ok(())
 }
 
-/// No byte stays in the shared buffer when this returns.
-fn step(from: &mut ReadHalf<'_>, to: &mut WriteHalf<'_>, context: &mut Context<'_>) -> Poll<Result<Step, Broken>> {
+/// Reads what is ready and writes as much of it as the other end takes. No byte stays in the shared buffer.
+fn step(from: &mut ReadHalf<'_>, to: &mut WriteHalf<'_>, context: &mut Context<'_>) -> Poll<Result<Step, CopyError>> {
     SHARED.with_borrow_mut(|buffer| {
         let bytes = match ready!(read(from, buffer, context))? {
             0 => return Poll::Ready(Ok(Step::Ended)),
             read => &buffer[..read],
         };
         let written = match Pin::new(to).poll_write(context, bytes) {
-            Poll::Ready(result) => result.map_err(Broken::Writing)?,
+            Poll::Ready(result) => result.map_err(CopyError::Write)?,
             Poll::Pending => 0,
         };
         Poll::Ready(Ok(match &bytes[written..] {
@@ -153,8 +144,8 @@ fn step(from: &mut ReadHalf<'_>, to: &mut WriteHalf<'_>, context: &mut Context<'
     })
 }
 
-fn read(from: &mut ReadHalf<'_>, buffer: &mut [u8], context: &mut Context<'_>) -> Poll<Result<usize, Broken>> {
+fn read(from: &mut ReadHalf<'_>, buffer: &mut [u8], context: &mut Context<'_>) -> Poll<Result<usize, CopyError>> {
     let mut buffer = ReadBuf::new(buffer);
-    ready!(Pin::new(from).poll_read(context, &mut buffer)).map_err(Broken::Reading)?;
+    ready!(Pin::new(from).poll_read(context, &mut buffer)).map_err(CopyError::Read)?;
     Poll::Ready(Ok(buffer.filled().len()))
 }

@@ -1,51 +1,57 @@
-//! What binds a connection to the thread that it is on: bytes that one of its directions has taken and not handed on, and
-//! a direction that has ended, of which no other thread would know.
+//! Decides when a connection may move to another thread.
+//! It may not while one of its directions holds bytes that it has read and not written, nor once a direction has ended,
+//! which no other thread would know.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-/// Of one connection, known to both its directions.
+/// Keeps a connection on its thread while that is needed. Shared by both directions of the connection.
 pub struct MigrationGuard<'a> {
-    /// Whether it is to go on elsewhere, now that it carries much. `None` where it stays.
-    leaves: Option<&'a (dyn Fn() -> bool + Sync)>,
-    bound: AtomicUsize,
-    ended: AtomicBool,
+    /// Whether the connection is to move, now that it carries much. `None` where it never moves.
+    wants_to_migrate: Option<&'a (dyn Fn() -> bool + Sync)>,
+    /// How many [`Hold`]s there are.
+    holds: AtomicUsize,
+    has_ended_direction: AtomicBool,
 }
 
-/// Binds until it is dropped.
-pub struct Tie<'a>(&'a AtomicUsize);
+/// Keeps the connection on its thread until it is dropped.
+pub struct Hold<'a>(&'a AtomicUsize);
 
 impl<'a> MigrationGuard<'a> {
-    /// Of a connection that stays.
-    pub const fn lasting() -> Self {
-        Self { leaves: None, bound: AtomicUsize::new(0), ended: AtomicBool::new(false) }
+    /// Creates the guard of a connection that never moves.
+    pub const fn pinned() -> Self {
+        Self { wants_to_migrate: None, holds: AtomicUsize::new(0), has_ended_direction: AtomicBool::new(false) }
     }
 
-    /// Of a connection that may leave. `leaves` is asked each time that it carries much.
-    pub fn loose(leaves: &'a (dyn Fn() -> bool + Sync)) -> Self {
-        Self { leaves: Some(leaves), ..Self::lasting() }
+    /// Creates the guard of a connection that may move. `wants_to_migrate` is asked each time that it carries much.
+    pub fn movable(wants_to_migrate: &'a (dyn Fn() -> bool + Sync)) -> Self {
+        Self { wants_to_migrate: Some(wants_to_migrate), ..Self::pinned() }
     }
 
-    pub fn bind(&self) -> Tie<'_> {
-        self.bound.fetch_add(1, Ordering::Relaxed);
-        Tie(&self.bound)
+    /// Keeps the connection on its thread until the returned value is dropped.
+    pub fn hold(&self) -> Hold<'_> {
+        self.holds.fetch_add(1, Ordering::Relaxed);
+        Hold(&self.holds)
     }
 
-    /// One of the directions has ended.
-    pub fn end(&self) {
-        self.ended.store(true, Ordering::Relaxed);
+    /// Notes that one of the directions has ended.
+    pub fn end_direction(&self) {
+        self.has_ended_direction.store(true, Ordering::Relaxed);
     }
 
-    pub fn one_has_ended(&self) -> bool {
-        self.ended.load(Ordering::Relaxed)
+    /// Whether one of the directions has ended.
+    pub fn has_ended_direction(&self) -> bool {
+        self.has_ended_direction.load(Ordering::Relaxed)
     }
 
-    /// To be asked by a direction that holds nothing.
-    pub fn leaves(&self) -> bool {
-        self.bound.load(Ordering::Relaxed) == 0 && !self.one_has_ended() && self.leaves.is_some_and(|leaves| leaves())
+    /// Whether the connection is to move now. Only a direction that holds no bytes may ask.
+    pub fn migrates(&self) -> bool {
+        self.holds.load(Ordering::Relaxed) == 0
+            && !self.has_ended_direction()
+            && self.wants_to_migrate.is_some_and(|wants| wants())
     }
 }
 
-impl Drop for Tie<'_> {
+impl Drop for Hold<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
@@ -57,15 +63,15 @@ mod tests {
 
     #[test]
     fn only_a_connection_that_holds_nothing_and_is_whole_leaves() {
-        let ties = MigrationGuard::loose(&|| true);
-        assert!(ties.leaves());
-        let tie = ties.bind();
-        assert!(!ties.leaves());
-        drop(tie);
-        assert!(ties.leaves());
-        ties.end();
-        assert!(!ties.leaves());
-        assert!(!MigrationGuard::loose(&|| false).leaves());
-        assert!(!MigrationGuard::lasting().leaves());
+        let guard = MigrationGuard::movable(&|| true);
+        assert!(guard.migrates());
+        let hold = guard.hold();
+        assert!(!guard.migrates());
+        drop(hold);
+        assert!(guard.migrates());
+        guard.end_direction();
+        assert!(!guard.migrates());
+        assert!(!MigrationGuard::movable(&|| false).migrates());
+        assert!(!MigrationGuard::pinned().migrates());
     }
 }

@@ -1,14 +1,16 @@
-//! Copies bytes between a client and its target until both directions have ended, and loses no byte of the answer
-//! when the client is the first to stop sending.
+//! Relays bytes between a client and its target until both directions have ended.
+//! No byte of the response is lost when the client is the first to stop sending.
 
 pub(crate) mod client_end;
 pub(crate) mod copy;
+pub(crate) mod error;
 pub mod limits;
 pub(crate) mod migration;
 pub(crate) mod resets;
 pub(crate) mod splice;
 #[cfg(test)]
 mod tests;
+pub(crate) mod traffic;
 pub mod worker;
 
 use std::io;
@@ -20,156 +22,169 @@ use crate::memory::upload_throttle::UploadThrottle;
 use crate::proxy::listener::split::{ReadHalf, WriteHalf};
 use crate::proxy::listener::stream::Stream;
 use crate::proxy::relay::client_end::{ClientEnd, ClientSocket};
-use crate::proxy::relay::copy::{Broken, Copied, copy, discard};
-use crate::proxy::relay::limits::{RelayLimits, Traffic, idle, until_silent};
+use crate::proxy::relay::copy::{Copied, copy, discard};
+use crate::proxy::relay::error::CopyError;
+use crate::proxy::relay::limits::{RelayLimits, idle, until_silent};
 use crate::proxy::relay::migration::MigrationGuard;
-use crate::proxy::relay::resets::BrokenBy;
+use crate::proxy::relay::resets::Resets;
+use crate::proxy::relay::traffic::Traffic;
 
-/// Whether the target may hear that the client has stopped sending.
+/// Whether the target is told that the client has stopped sending.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HalfClose {
-    /// It may: the target still answers.
+    /// It is told: it can still respond.
     PassOn,
-    /// It may not: the way to the target ends both directions as soon as one ends.
+    /// It is not told: the way to the target ends both directions as soon as one ends.
     Hold,
 }
 
-/// What both directions of a connection keep to.
+/// What both directions of a connection share.
 #[derive(Clone, Copy)]
-pub struct Terms<'a> {
+pub struct RelayContext<'a> {
     pub half_close: HalfClose,
-    pub patience: &'a RelayLimits,
-    pub carried: &'a Traffic,
-    pub ties: &'a MigrationGuard<'a>,
+    pub limits: &'a RelayLimits,
+    pub traffic: &'a Traffic,
+    pub guard: &'a MigrationGuard<'a>,
 }
 
-/// Relays until the end. Once one side has ended, the other gets as long as it has something to say, and
-/// the time that `patience` gives it after its last byte. Where the target may not hear of the client's end, a client
-/// that has closed its socket ends the connection.
+/// Relays until both directions have ended. Once one side has ended, the other may go on as long as it is not silent for
+/// longer than `limits` say. Where the client's end is not passed on to the target, a client that has closed its socket
+/// ends the connection.
 pub async fn relay(
     mut client: Stream,
     mut target: Stream,
     half_close: HalfClose,
-    patience: &RelayLimits,
-    carried: &Traffic,
+    limits: &RelayLimits,
+    traffic: &Traffic,
 ) -> io::Result<()> {
-    let terms = Terms { half_close, patience, carried, ties: &MigrationGuard::lasting() };
-    relay_until(&mut client, &mut target, terms).await.map(drop)
+    let context = RelayContext { half_close, limits, traffic, guard: &MigrationGuard::pinned() };
+    relay_until(&mut client, &mut target, context).await.map(drop)
 }
 
-/// The same, or until the connection leaves: then no byte of it is held here. Where one side has broken the connection off,
-/// the other one's socket resets it when it is dropped.
-pub async fn relay_until(client: &mut Stream, target: &mut Stream, terms: Terms<'_>) -> io::Result<Copied> {
-    let broken = BrokenBy::default();
+/// Relays until both directions have ended, or until the connection migrates: then no byte of it is held here. Where one
+/// side has broken the connection off, the other one's socket resets it when it is dropped.
+pub async fn relay_until(client: &mut Stream, target: &mut Stream, context: RelayContext<'_>) -> io::Result<Copied> {
+    let resets = Resets::default();
     let result = tokio::select! {
-        result = carry(client, target, terms, &broken) => result,
-        () = idle(terms.carried, terms.patience.idle) => Err(io::ErrorKind::TimedOut.into()),
+        result = relay_both(client, target, context, &resets) => result,
+        () = idle(context.traffic, context.limits.idle) => Err(io::ErrorKind::TimedOut.into()),
     };
-    if broken.any() && terms.half_close == HalfClose::PassOn {
-        Box::pin(broken.pass_on(client, target)).await;
+    if resets.any() && context.half_close == HalfClose::PassOn {
+        Box::pin(resets.pass_on(client, target)).await;
     }
     result
 }
 
-async fn carry(client: &mut Stream, target: &mut Stream, terms: Terms<'_>, broken: &BrokenBy) -> io::Result<Copied> {
-    let socket = (terms.half_close == HalfClose::Hold).then(|| ClientSocket::find(client));
+async fn relay_both(
+    client: &mut Stream,
+    target: &mut Stream,
+    context: RelayContext<'_>,
+    resets: &Resets,
+) -> io::Result<Copied> {
+    let socket = (context.half_close == HalfClose::Hold).then(|| ClientSocket::find(client));
     let (client_reads, client_writes) = client.halves();
     let (target_reads, target_writes) = target.halves();
-    let mut answer = pin!(answer(target_reads, client_writes, terms, broken));
-    let mut request = pin!(request(client_reads, target_writes, terms, broken));
-    let Terms { patience, carried, ties, .. } = terms;
+    let mut response = pin!(relay_response(target_reads, client_writes, context, resets));
+    let mut request = pin!(relay_request(client_reads, target_writes, context, resets));
+    let RelayContext { limits, traffic, guard, .. } = context;
     tokio::select! {
         result = &mut request => {
             let (copied, client) = result?;
-            if copied == Copied::Leaves {
-                return Ok(Copied::Leaves);
+            if copied == Copied::Migrates {
+                return Ok(Copied::Migrates);
             }
-            ties.end();
-            Box::pin(rest_of_answer(answer, &client, socket, terms)).await
+            guard.end_direction();
+            Box::pin(rest_of_response(response, &client, socket, context)).await
         }
-        result = &mut answer => {
-            if result? == Copied::Leaves {
-                return Ok(Copied::Leaves);
+        result = &mut response => {
+            if result? == Copied::Migrates {
+                return Ok(Copied::Migrates);
             }
-            ties.end();
-            let (copied, _) = Box::pin(until_silent(request, carried, patience.half_closed, patience)).await?;
+            guard.end_direction();
+            let (copied, _) =
+                Box::pin(until_silent(request, traffic, limits.half_closed, &limits.draining)).await?;
             Ok(copied)
         }
     }
 }
 
-/// Lets the answer come to a client that has ended its side. With the client's `socket`, only while it is not closed.
-async fn rest_of_answer(
-    answer: impl Future<Output = io::Result<Copied>>,
+/// Lets the response come to a client that has ended its side. With the client's `socket`, only while it is not closed.
+async fn rest_of_response(
+    response: impl Future<Output = io::Result<Copied>>,
     client: &ReadHalf<'_>,
     socket: Option<ClientSocket>,
-    Terms { patience, carried, .. }: Terms<'_>,
+    RelayContext { limits, traffic, .. }: RelayContext<'_>,
 ) -> io::Result<Copied> {
-    let Some(socket) = socket else { return until_silent(answer, carried, patience.half_closed, patience).await };
+    let Some(socket) = socket else {
+        return until_silent(response, traffic, limits.half_closed, &limits.draining).await;
+    };
     let silence = match socket.end(client) {
         ClientEnd::Closed => return Ok(Copied::All),
-        ClientEnd::HalfClosed => patience.half_closed,
-        ClientEnd::Unknown => patience.half_closed_held,
+        ClientEnd::HalfClosed => limits.half_closed,
+        ClientEnd::Unknown => limits.half_closed_held,
     };
     tokio::select! {
-        result = until_silent(answer, carried, silence, patience) => result,
+        result = until_silent(response, traffic, silence, &limits.draining) => result,
         () = socket.closed(client) => Ok(Copied::All),
     }
 }
 
-async fn answer(
+/// Relays from the target to the client.
+async fn relay_response(
     mut target: ReadHalf<'_>,
     mut client: WriteHalf<'_>,
-    terms: Terms<'_>,
-    broken: &BrokenBy,
+    context: RelayContext<'_>,
+    resets: &Resets,
 ) -> io::Result<Copied> {
-    match copy(&mut target, &mut client, &terms.carried.received, &UploadThrottle::default(), terms.ties).await {
-        Ok(Copied::Leaves) => return Ok(Copied::Leaves),
+    let RelayContext { half_close, traffic, guard, .. } = context;
+    match copy(&mut target, &mut client, &traffic.received, &UploadThrottle::default(), guard).await {
+        Ok(Copied::Migrates) => return Ok(Copied::Migrates),
         Ok(Copied::All) => {}
         // tailscaled closes its socket with bytes of ours unread when the target has ended: the kernel then reports
-        // a reset, after the last byte of the answer.
-        Err(Broken::Reading(_)) if terms.half_close == HalfClose::Hold => {}
-        Err(Broken::Reading(error)) => return Err(broken.by_target(error)),
-        Err(Broken::Writing(error)) => return Err(broken.by_client(error)),
+        // a reset, after the last byte of the response.
+        Err(CopyError::Read(_)) if half_close == HalfClose::Hold => {}
+        Err(CopyError::Read(error)) => return Err(resets.record_target(error)),
+        Err(CopyError::Write(error)) => return Err(resets.record_client(error)),
     }
-    // The kernel tells of a reset once: the other direction has heard of it.
-    if broken.target_has_reset() {
+    // The kernel tells of a reset once: the other direction has seen it.
+    if resets.by_target() {
         return Err(io::ErrorKind::ConnectionReset.into());
     }
-    end(&mut client, terms.ties).await
+    end_direction(&mut client, guard).await
 }
 
-/// Gives back what it has read to the end.
-async fn request<'a>(
+/// Relays from the client to the target. Returns the half that it has read to the end.
+async fn relay_request<'a>(
     mut client: ReadHalf<'a>,
     mut target: WriteHalf<'_>,
-    terms: Terms<'_>,
-    broken: &BrokenBy,
+    context: RelayContext<'_>,
+    resets: &Resets,
 ) -> io::Result<(Copied, ReadHalf<'a>)> {
-    let Terms { half_close, patience, carried, ties } = terms;
+    let RelayContext { half_close, limits, traffic, guard } = context;
     // tailscaled holds what waits to be sent through the tailnet, and nothing of what goes past it.
-    let brake = if half_close == HalfClose::Hold { patience.brake.clone() } else { UploadThrottle::default() };
-    let copied = match copy(&mut client, &mut target, &carried.sent, &brake, ties).await {
-        Ok(Copied::All) if half_close == HalfClose::PassOn => end(&mut target, ties).await?,
+    let throttle =
+        if half_close == HalfClose::Hold { limits.upload_throttle.clone() } else { UploadThrottle::default() };
+    let copied = match copy(&mut client, &mut target, &traffic.sent, &throttle, guard).await {
+        Ok(Copied::All) if half_close == HalfClose::PassOn => end_direction(&mut target, guard).await?,
         Ok(copied) => copied,
-        // A target that listens no more may have answered all the same. What the client still sends is read and
-        // dropped: closing a socket with unread bytes resets it, and the reset overtakes the end of the answer.
-        Err(Broken::Writing(error)) => {
+        // A target that takes nothing more may have responded all the same. What the client still sends is read and
+        // dropped: closing a socket with unread bytes resets it, and the reset overtakes the end of the response.
+        Err(CopyError::Write(error)) => {
             if error.kind() == io::ErrorKind::ConnectionReset {
-                broken.by_target(error);
+                resets.record_target(error);
             }
-            let _tie = ties.bind();
-            let discarded = Box::pin(discard(&mut client, &carried.unheard)).await;
-            discarded.map(|()| Copied::All).map_err(|error| broken.by_client(error.into_inner()))?
+            let _hold = guard.hold();
+            let discarded = Box::pin(discard(&mut client, &traffic.discarded)).await;
+            discarded.map(|()| Copied::All).map_err(|error| resets.record_client(error.into_inner()))?
         }
-        Err(Broken::Reading(error)) => return Err(broken.by_client(error)),
+        Err(CopyError::Read(error)) => return Err(resets.record_client(error)),
     };
     Ok((copied, client))
 }
 
 /// Tells `to` that nothing more comes; the last direction leaves that to the closing of the socket.
-async fn end(to: &mut WriteHalf<'_>, ties: &MigrationGuard<'_>) -> io::Result<Copied> {
-    if !ties.one_has_ended() {
+async fn end_direction(to: &mut WriteHalf<'_>, guard: &MigrationGuard<'_>) -> io::Result<Copied> {
+    if !guard.has_ended_direction() {
         to.shutdown().await?;
     }
     Ok(Copied::All)

@@ -1,4 +1,5 @@
-//! Who has broken a connection off, so that the other side hears of it as it would without a proxy: by a reset.
+//! Passes resets on to the other side of a connection.
+//! Where one side has broken the connection off, the other side gets a reset too, as it would without a proxy.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -14,41 +15,44 @@ use crate::proxy::listener::stream::Stream;
 
 /// How long a reset waits for the client to take in what the target said before it. A reset overtakes that.
 const DRAIN: Duration = Duration::from_secs(5);
-/// Within one machine a queue is empty at once, unless the client does not read.
-const FIRST_LOOK: Duration = Duration::from_millis(1);
+/// Pause before the send queue is looked at again: within one machine it is empty soon, unless the client does not read.
+const FIRST_PAUSE: Duration = Duration::from_millis(1);
 const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 
-/// Known to both directions of one connection.
+/// Which sides of one connection have broken it off. Shared by both directions of the connection.
 #[derive(Debug, Default)]
-pub struct BrokenBy {
-    client: AtomicBool,
-    target: AtomicBool,
+pub struct Resets {
+    by_client: AtomicBool,
+    by_target: AtomicBool,
 }
 
-impl BrokenBy {
-    /// Notes that the client has reset the connection, or is gone. Gives the error back.
-    pub fn by_client(&self, error: io::Error) -> io::Error {
-        self.client.store(true, Ordering::Relaxed);
+impl Resets {
+    /// Notes that the client has reset the connection, or is gone. Returns `error`.
+    pub fn record_client(&self, error: io::Error) -> io::Error {
+        self.by_client.store(true, Ordering::Relaxed);
         error
     }
 
-    /// The same of the target.
-    pub fn by_target(&self, error: io::Error) -> io::Error {
-        self.target.store(true, Ordering::Relaxed);
+    /// Notes that the target has reset the connection, or is gone. Returns `error`.
+    pub fn record_target(&self, error: io::Error) -> io::Error {
+        self.by_target.store(true, Ordering::Relaxed);
         error
     }
 
-    pub fn target_has_reset(&self) -> bool {
-        self.target.load(Ordering::Relaxed)
+    /// Whether the target has broken the connection off.
+    pub fn by_target(&self) -> bool {
+        self.by_target.load(Ordering::Relaxed)
     }
 
+    /// Whether either side has broken the connection off.
     pub fn any(&self) -> bool {
-        self.target_has_reset() || self.client.load(Ordering::Relaxed)
+        self.by_target() || self.by_client.load(Ordering::Relaxed)
     }
 
-    /// Has the other side's socket send a reset when it is dropped.
+    /// Makes the socket of the other side send a reset when it is dropped. A client gets up to [`DRAIN`] before that to
+    /// take in what was written to it.
     pub async fn pass_on(&self, client: &Stream, target: &Stream) {
-        if self.client.load(Ordering::Relaxed) {
+        if self.by_client.load(Ordering::Relaxed) {
             reset_when_dropped(target);
         } else {
             drained(client).await;
@@ -60,14 +64,14 @@ impl BrokenBy {
 /// Ends when the other side has taken in all that was written, at the latest after [`DRAIN`].
 async fn drained(stream: &Stream) {
     let Stream::Tcp(socket) = stream else { return };
-    let (begun, mut pause) = (Instant::now(), FIRST_LOOK);
-    while begun.elapsed() < DRAIN && send_queue::bytes(socket.as_fd()).is_ok_and(|bytes| bytes > 0) {
+    let (started, mut pause) = (Instant::now(), FIRST_PAUSE);
+    while started.elapsed() < DRAIN && send_queue::bytes(socket.as_fd()).is_ok_and(|bytes| bytes > 0) {
         sleep(pause).await;
         pause = (2 * pause).min(LONGEST_PAUSE);
     }
 }
 
-/// A unix socket knows no reset.
+/// Does nothing for a unix socket, which knows no reset.
 fn reset_when_dropped(stream: &Stream) {
     if let Stream::Tcp(socket) = stream {
         let _ = setsockopt(socket, sockopt::Linger, &libc::linger { l_onoff: 1, l_linger: 0 });

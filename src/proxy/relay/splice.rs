@@ -1,5 +1,5 @@
-//! Bytes from one TCP connection to another without passing through this process (splice(2)): they wait in a pipe. A
-//! connection has one only while bytes wait, and gives it back when there are none.
+//! Moves bytes between TCP connections inside the kernel (splice(2)).
+//! They wait in a pipe. A connection has a pipe only while bytes wait, and gives it back when there are none.
 
 use std::cell::RefCell;
 use std::io;
@@ -16,85 +16,89 @@ use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::task::coop::consume_budget;
 
-use crate::proxy::relay::copy::Broken;
-use crate::proxy::relay::limits::ByteCounter;
+use crate::proxy::relay::error::CopyError;
+use crate::proxy::relay::traffic::ByteCounter;
 
-/// More than the default of 64 KiB, since a large message of the loopback alone fills that. A user without privileges has
+/// Bytes that a pipe holds. More than the default of 64 KiB, since a large message of the loopback alone fills that. A user without privileges has
 /// 64 MiB for all pipes, beyond which a pipe keeps the default.
 const CAPACITY: usize = 256 << 10;
 
-/// A turn that moves less is no longer worth a pipe: one copy costs less than the calls that splicing takes.
-const LITTLE: usize = 16 << 10;
+/// A turn that moves fewer bytes is not worth a pipe: one copy costs less than the calls that splicing takes.
+const WORTH_A_PIPE: usize = 16 << 10;
 
-/// So many files of the process are left for one that is a pipe's, at most: connections need theirs, and copying needs none.
-const FILES_FOR_A_PIPE: u64 = 8;
+/// The process may open one pipe per this many files of its limit: connections need the others, and copying needs none.
+const FILES_PER_PIPE: u64 = 8;
 
-/// Pipes that are open, kept ones among them.
+/// How many pipes are open, idle ones included.
 static OPEN: AtomicUsize = AtomicUsize::new(0);
 
-/// Pipes kept for the next that need one.
-const KEPT: usize = 16;
+/// How many idle pipes a thread keeps for connections that need one next.
+const MAX_IDLE: usize = 16;
 
 thread_local! {
-    static PIPES: RefCell<Vec<Ends>> = const { RefCell::new(Vec::new()) };
+    static IDLE: RefCell<Vec<PipeEnds>> = const { RefCell::new(Vec::new()) };
 }
 
-/// How splicing ended.
-pub enum Moved {
+/// Why splicing stopped.
+pub enum Spliced {
+    /// The connection that was read from has ended.
     Ended,
-    /// Little comes at a time now.
-    Little,
-    /// The kernel does not splice these.
-    Impossible,
+    /// Too few bytes come at a time, or there is no pipe to be had.
+    TooLittle,
+    /// The kernel does not splice these sockets.
+    Unsupported,
 }
 
-struct Ends {
+/// Both ends of a pipe, counted in [`OPEN`] until dropped.
+struct PipeEnds {
     reads: OwnedFd,
     writes: OwnedFd,
 }
 
-impl Ends {
-    /// `None` where `most` pipes are open, or no file is left.
-    fn open(most: usize) -> Option<Self> {
+impl PipeEnds {
+    /// Opens a pipe; `None` where `max` pipes are open, or no file is left.
+    fn open(max: usize) -> Option<Self> {
         let (reads, writes) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK).ok()?;
         let before = OPEN.fetch_add(1, Ordering::Relaxed);
         // Dropped, it is no longer counted.
         let ends = Self { reads, writes };
-        (before < most).then(|| {
+        (before < max).then(|| {
             let _ = fcntl(&ends.writes, FcntlArg::F_SETPIPE_SZ(i32::try_from(CAPACITY).unwrap_or(i32::MAX)));
             ends
         })
     }
 }
 
-impl Drop for Ends {
+impl Drop for PipeEnds {
     fn drop(&mut self) {
         OPEN.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
-/// As the limit of open files has it, which is raised once, before anything is carried.
-fn most() -> usize {
-    static MOST: OnceLock<usize> = OnceLock::new();
-    *MOST.get_or_init(|| {
+/// Returns how many pipes may be open, by the limit of open files, which is raised once, before anything is carried.
+fn max_pipes() -> usize {
+    static MAX: OnceLock<usize> = OnceLock::new();
+    *MAX.get_or_init(|| {
         let (files, _) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((u64::MAX, u64::MAX));
-        usize::try_from(files / FILES_FOR_A_PIPE).unwrap_or(usize::MAX)
+        usize::try_from(files / FILES_PER_PIPE).unwrap_or(usize::MAX)
     })
 }
 
-/// A pipe taken from those kept, given back when dropped unless bytes are in it.
+/// A pipe taken from the idle ones, given back when dropped unless bytes are in it.
 struct Pipe {
-    ends: Option<Ends>,
+    ends: Option<PipeEnds>,
+    /// Bytes in the pipe.
     waiting: usize,
 }
 
 impl Pipe {
+    /// Takes an idle pipe, or opens one; `None` where there is none to be had.
     fn take() -> Option<Self> {
-        let ends = PIPES.with_borrow_mut(Vec::pop).or_else(|| Ends::open(most()))?;
+        let ends = IDLE.with_borrow_mut(Vec::pop).or_else(|| PipeEnds::open(max_pipes()))?;
         Some(Self { ends: Some(ends), waiting: 0 })
     }
 
-    /// Takes in what waits in `from`; 0 at its end.
+    /// Moves what waits in `from` into the pipe and returns how many bytes that were; 0 at the end.
     fn fill(&mut self, from: &TcpStream) -> io::Result<usize> {
         let Some(ends) = &self.ends else { return Ok(0) };
         let bytes = from.try_io(Interest::READABLE, || {
@@ -104,8 +108,8 @@ impl Pipe {
         Ok(bytes)
     }
 
-    /// Hands on all that is in it, and counts each part as it goes: a reader that is slow is not silent.
-    async fn empty(&mut self, to: &TcpStream, carried: &ByteCounter) -> io::Result<()> {
+    /// Moves all that is in the pipe to `to`, and counts each part as it goes: a reader that is slow is not silent.
+    async fn drain(&mut self, to: &TcpStream, counter: &ByteCounter) -> io::Result<()> {
         let Some(ends) = &self.ends else { return Ok(()) };
         while self.waiting > 0 {
             let moved = to.try_io(Interest::WRITABLE, || {
@@ -114,7 +118,7 @@ impl Pipe {
             match moved {
                 Ok(bytes) => {
                     self.waiting -= bytes;
-                    carried.add(bytes);
+                    counter.add(bytes);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => to.writable().await?,
                 Err(error) => return Err(error),
@@ -129,9 +133,9 @@ impl Drop for Pipe {
         if self.waiting == 0
             && let Some(ends) = self.ends.take()
         {
-            PIPES.with_borrow_mut(|pipes| {
-                if pipes.len() < KEPT {
-                    pipes.push(ends)
+            IDLE.with_borrow_mut(|idle| {
+                if idle.len() < MAX_IDLE {
+                    idle.push(ends)
                 }
             });
         }
@@ -142,53 +146,54 @@ fn flags() -> SpliceFFlags {
     SpliceFFlags::SPLICE_F_MOVE | SpliceFFlags::SPLICE_F_NONBLOCK
 }
 
-/// What a socket holds of a connection within this machine, in bytes, twice over in the kernel's reckoning. Left alone it
-/// grows to megabytes, which have left the processor's cache when they are read: that costs a third of the throughput
+/// Buffers of a socket to this machine, in bytes, of which the kernel counts twice as many. Left alone they grow to
+/// megabytes, which have left the processor's cache when they are read: that costs a third of the throughput
 /// (docs/performance.md), and memory of the container.
-const SENDS: usize = 128 << 10;
-const RECEIVES: usize = 256 << 10;
+const SEND_BUFFER: usize = 128 << 10;
+const RECEIVE_BUFFER: usize = 256 << 10;
 
-/// Bounds what waits in the sockets of a direction that is spliced. Through the tailnet tailscaled is what bounds, and
-/// deeper sockets keep it busy.
-pub fn bound_sockets(from: &TcpStream, to: &TcpStream) {
-    if is_within(from) {
-        let _ = setsockopt(from, sockopt::RcvBuf, &RECEIVES);
+/// Limits the socket buffers of a direction that is spliced. Through the tailnet tailscaled is the limit, and deeper
+/// buffers keep it busy.
+pub fn limit_socket_buffers(from: &TcpStream, to: &TcpStream) {
+    if is_local(from) {
+        let _ = setsockopt(from, sockopt::RcvBuf, &RECEIVE_BUFFER);
     }
-    if is_within(to) {
-        let _ = setsockopt(to, sockopt::SndBuf, &SENDS);
+    if is_local(to) {
+        let _ = setsockopt(to, sockopt::SndBuf, &SEND_BUFFER);
     }
 }
 
-/// To another machine the kernel's own sizes are right: how much is on its way depends on how far it is.
-fn is_within(stream: &TcpStream) -> bool {
+/// Whether the other end is on this machine. To another one the kernel's own buffer sizes are right: how much is on its
+/// way depends on how far it is.
+fn is_local(stream: &TcpStream) -> bool {
     stream.peer_addr().is_ok_and(|address| address.ip().to_canonical().is_loopback())
 }
 
 /// Moves bytes from `from` to `to` for as long as many wait at a time.
-pub async fn splice(from: &TcpStream, to: &TcpStream, carried: &ByteCounter) -> Result<Moved, Broken> {
+pub async fn splice(from: &TcpStream, to: &TcpStream, counter: &ByteCounter) -> Result<Spliced, CopyError> {
     loop {
-        // Another one may end meanwhile.
-        let Some(mut pipe) = Pipe::take() else { return Ok(Moved::Little) };
+        // Another connection may give its pipe back meanwhile.
+        let Some(mut pipe) = Pipe::take() else { return Ok(Spliced::TooLittle) };
         let mut moved = 0;
         loop {
             match pipe.fill(from) {
-                Ok(0) => return Ok(Moved::Ended),
+                Ok(0) => return Ok(Spliced::Ended),
                 Ok(bytes) => {
-                    pipe.empty(to, carried).await.map_err(Broken::Writing)?;
+                    pipe.drain(to, counter).await.map_err(CopyError::Write)?;
                     moved += bytes;
                     // Others have their turn, too.
                     consume_budget().await;
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(error) if error.raw_os_error() == Some(Errno::EINVAL as i32) => return Ok(Moved::Impossible),
-                Err(error) => return Err(Broken::Reading(error)),
+                Err(error) if error.raw_os_error() == Some(Errno::EINVAL as i32) => return Ok(Spliced::Unsupported),
+                Err(error) => return Err(CopyError::Read(error)),
             }
         }
         drop(pipe);
-        if moved < LITTLE {
-            return Ok(Moved::Little);
+        if moved < WORTH_A_PIPE {
+            return Ok(Spliced::TooLittle);
         }
-        from.readable().await.map_err(Broken::Reading)?;
+        from.readable().await.map_err(CopyError::Read)?;
     }
 }
 
@@ -199,10 +204,10 @@ mod tests {
     #[test]
     fn pipes_leave_files_to_connections() {
         // Other tests have pipes of their own at the same time.
-        assert!(Ends::open(0).is_none());
-        let pipe = Ends::open(usize::MAX).expect("a file is left");
+        assert!(PipeEnds::open(0).is_none());
+        let pipe = PipeEnds::open(usize::MAX).expect("a file is left");
         assert!(OPEN.load(Ordering::Relaxed) > 0);
-        assert!(Ends::open(1).is_none());
+        assert!(PipeEnds::open(1).is_none());
         drop(pipe);
     }
 }

@@ -1,6 +1,6 @@
-//! A second thread for connections past the tailnet. Splicing them is work of the kernel for which one core is not enough
-//! when several carry much: in a trial of bare relays two threads moved 1.4 times as much as one. Through the tailnet
-//! tailscaled needs the cores.
+//! A second thread for direct connections that carry much.
+//! Splicing them is work of the kernel for which one core is not enough: in a trial of bare relays two threads moved 1.4
+//! times as much as one. Through the tailnet tailscaled needs the cores.
 
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,26 +13,29 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::proxy::listener::stream::Stream;
 use crate::proxy::relay::copy::Copied;
-use crate::proxy::relay::limits::{RelayLimits, Traffic};
+use crate::proxy::relay::limits::RelayLimits;
 use crate::proxy::relay::migration::MigrationGuard;
-use crate::proxy::relay::{HalfClose, Terms, relay, relay_until};
+use crate::proxy::relay::traffic::Traffic;
+use crate::proxy::relay::{HalfClose, RelayContext, relay, relay_until};
 
-/// Shared by all connections. The thread begins when it is needed first, and stays.
+/// Relays direct connections on this thread and on the worker's. Shared by all connections; the worker's thread starts
+/// when it is first needed, and stays.
 #[derive(Debug, Default)]
 pub struct RelayWorker {
-    other: OnceLock<Option<Handle>>,
-    /// Connections that were found to carry much, and stayed on this thread or went to the other one.
-    here: AtomicUsize,
-    there: AtomicUsize,
+    thread: OnceLock<Option<Handle>>,
+    /// Connections that carry much and stayed on the thread that accepted them.
+    stayed: AtomicUsize,
+    /// Connections that carry much and moved to the worker's thread.
+    moved: AtomicUsize,
 }
 
 /// A connection that carries much, counted until it is dropped.
 struct Counted<'a>(&'a AtomicUsize);
 
 impl<'a> Counted<'a> {
-    fn among(those: &'a AtomicUsize) -> Self {
-        those.fetch_add(1, Ordering::Relaxed);
-        Self(those)
+    fn in_count(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
     }
 }
 
@@ -43,43 +46,44 @@ impl Drop for Counted<'_> {
 }
 
 impl RelayWorker {
-    /// Relays here, and on the other thread from when it carries much and more such connections are here than there: one
-    /// that is short or silent is not worth the move.
+    /// Relays on this thread, and on the worker's from when the connection carries much and fewer such connections have
+    /// moved than stayed: one that is short or silent is not worth the move.
     pub async fn relay(
         &self,
         mut client: Stream,
         mut target: Stream,
-        patience: &RelayLimits,
-        carried: &Arc<Traffic>,
+        limits: &RelayLimits,
+        traffic: &Arc<Traffic>,
     ) -> io::Result<()> {
         let stays = OnceLock::new();
-        let leaves = || {
-            let there_are_fewer = self.there.load(Ordering::Relaxed) < self.here.load(Ordering::Relaxed);
-            let leaves = stays.get().is_none() && there_are_fewer && self.other().is_some();
-            if !leaves {
-                stays.get_or_init(|| Counted::among(&self.here));
+        let wants_to_migrate = || {
+            let fewer_have_moved = self.moved.load(Ordering::Relaxed) < self.stayed.load(Ordering::Relaxed);
+            let migrates = stays.get().is_none() && fewer_have_moved && self.thread().is_some();
+            if !migrates {
+                stays.get_or_init(|| Counted::in_count(&self.stayed));
             }
-            leaves
+            migrates
         };
-        let terms = Terms { half_close: HalfClose::PassOn, patience, carried, ties: &MigrationGuard::loose(&leaves) };
-        let copied = relay_until(&mut client, &mut target, terms).await?;
-        // Nothing but TCP on both sides is asked whether it leaves.
-        if copied == Copied::Leaves
-            && let (Stream::Tcp(client), Stream::Tcp(target), Some(other)) = (client, target, self.other())
+        let guard = &MigrationGuard::movable(&wants_to_migrate);
+        let context = RelayContext { half_close: HalfClose::PassOn, limits, traffic, guard };
+        let copied = relay_until(&mut client, &mut target, context).await?;
+        // Only TCP on both sides is asked whether it migrates.
+        if copied == Copied::Migrates
+            && let (Stream::Tcp(client), Stream::Tcp(target), Some(thread)) = (client, target, self.thread())
         {
-            let _counted = Counted::among(&self.there);
-            return there(other, client, target, patience.clone(), Arc::clone(carried)).await;
+            let _counted = Counted::in_count(&self.moved);
+            return relay_on(thread, client, target, limits.clone(), Arc::clone(traffic)).await;
         }
         Ok(())
     }
 
-    /// `None` where there is one core, or no thread to be had.
-    fn other(&self) -> Option<&Handle> {
-        self.other.get_or_init(start).as_ref()
+    /// Returns the worker's thread; `None` where there is one core, or no thread to be had.
+    fn thread(&self) -> Option<&Handle> {
+        self.thread.get_or_init(start_thread).as_ref()
     }
 }
 
-fn start() -> Option<Handle> {
+fn start_thread() -> Option<Handle> {
     thread::available_parallelism().ok().filter(|cores| cores.get() > 1)?;
     let event_loop = Builder::new_current_thread().enable_all().build().ok()?;
     let handle = event_loop.handle().clone();
@@ -88,19 +92,19 @@ fn start() -> Option<Handle> {
     Some(handle)
 }
 
-async fn there(
-    other: &Handle,
+/// Relays on the event loop of `thread`. Dropped, it ends the relay there.
+async fn relay_on(
+    thread: &Handle,
     client: TcpStream,
     target: TcpStream,
-    patience: RelayLimits,
-    carried: Arc<Traffic>,
+    limits: RelayLimits,
+    traffic: Arc<Traffic>,
 ) -> io::Result<()> {
     let (client, target) = (client.into_std()?, target.into_std()?);
-    let relaying = other.spawn(async move {
+    let relaying = thread.spawn(async move {
         let (client, target) = (TcpStream::from_std(client)?, TcpStream::from_std(target)?);
-        relay(Stream::Tcp(client), Stream::Tcp(target), HalfClose::PassOn, &patience, &carried).await
+        relay(Stream::Tcp(client), Stream::Tcp(target), HalfClose::PassOn, &limits, &traffic).await
     });
-    // Whoever gives up here gives up there.
     AbortOnDropHandle::new(relaying).await.unwrap_or_else(|error| Err(io::Error::other(error)))
 }
 
@@ -125,17 +129,17 @@ mod tests {
     }
 
     /// Sends much, ends its side, and has to get all of it back.
-    async fn exchange(lane: &RelayWorker, number: u8) {
+    async fn exchange(worker: &RelayWorker, number: u8) {
         let ((mut client, near), (far, mut target)) = (pair().await, pair().await);
-        let patience = RelayLimits {
+        let limits = RelayLimits {
             half_closed: LONG,
             half_closed_held: LONG,
             idle: None,
             draining: CancellationToken::new(),
-            brake: UploadThrottle::default(),
+            upload_throttle: UploadThrottle::default(),
         };
-        let carried = Arc::new(Traffic::default());
-        let relaying = lane.relay(Stream::Tcp(near), Stream::Tcp(far), &patience, &carried);
+        let traffic = Arc::new(Traffic::default());
+        let relaying = worker.relay(Stream::Tcp(near), Stream::Tcp(far), &limits, &traffic);
         let echoing = async {
             let mut request = Vec::new();
             target.read_to_end(&mut request).await.expect("the whole request and its end");
@@ -152,24 +156,29 @@ mod tests {
         };
         let (result, (), ()) = tokio::join!(relaying, echoing, asking);
         result.expect("ends in order");
-        assert_eq!((carried.sent(), carried.received()), (ALL as u64, ALL as u64));
+        assert_eq!((traffic.sent(), traffic.received()), (ALL as u64, ALL as u64));
     }
 
     #[tokio::test(flavor = "current_thread")]
     async fn connections_on_either_thread_carry_every_byte() {
-        let lane = RelayWorker::default();
-        exchange(&lane, 0).await;
-        assert!(lane.other.get().is_none(), "one connection needs no other thread");
+        let worker = RelayWorker::default();
+        exchange(&worker, 0).await;
+        assert!(worker.thread.get().is_none(), "one connection needs no other thread");
         let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
         let moving = async {
-            while cores > 1 && lane.there.load(Ordering::Relaxed) == 0 {
+            while cores > 1 && worker.moved.load(Ordering::Relaxed) == 0 {
                 tokio::task::yield_now().await;
             }
         };
         let moving = tokio::time::timeout(LONG, moving);
-        let (moved, ..) =
-            tokio::join!(moving, exchange(&lane, 1), exchange(&lane, 2), exchange(&lane, 3), exchange(&lane, 4));
+        let (moved, ..) = tokio::join!(
+            moving,
+            exchange(&worker, 1),
+            exchange(&worker, 2),
+            exchange(&worker, 3),
+            exchange(&worker, 4)
+        );
         moved.expect("one that carries much moves where there are two cores");
-        assert_eq!((lane.here.load(Ordering::Relaxed), lane.there.load(Ordering::Relaxed)), (0, 0));
+        assert_eq!((worker.stayed.load(Ordering::Relaxed), worker.moved.load(Ordering::Relaxed)), (0, 0));
     }
 }

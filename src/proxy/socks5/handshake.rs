@@ -1,39 +1,39 @@
-//! What a SOCKS5 client says until it is served: greeting, user and password (RFC 1929), request. fast-socks5 chooses
-//! the method and reads addresses. What its own server answers untruthfully (5 to a name that is not UTF-8, and to half
-//! a request) or not at all (an empty user) is read here; so no password passes through a library that logs it.
+//! The SOCKS5 handshake: greeting, user and password (RFC 1929), request.
+//! fast-socks5 chooses the method and reads addresses. What its own server answers untruthfully (5 to a name that is not
+//! UTF-8, and to half a request) or not at all (an empty user) is read here; so no password passes through a library that
+//! logs it.
 
 use std::io;
-use std::net::SocketAddr;
 
 use fast_socks5::ReplyError;
 use fast_socks5::server::{AuthMethod, Socks5ServerProtocol, SocksServerError};
-use fast_socks5::util::target_addr::{AddrError, TargetAddr, read_address};
+use fast_socks5::util::target_addr::{AddrError, read_address};
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use zeroize::Zeroizing;
 
 use crate::config::settings::Credentials;
-use crate::proxy::socks5::udp;
+use crate::proxy::socks5::address::target_at;
+use crate::proxy::socks5::reply::{UNSPECIFIED, VERSION, write_reply};
 use crate::target::dial::Target;
 
-const VERSION: u8 = 5;
-/// RFC 1929 has versions of its own, and any status but 0 is a refusal.
+/// The version byte of RFC 1929, which has versions of its own. Any status but 0 is a refusal.
 const PASSWORD_VERSION: u8 = 1;
 const ACCEPTED: u8 = 0;
 const REFUSED: u8 = 0xff;
 
-/// The methods of RFC 1928, section 3.
+/// Authentication methods (RFC 1928, section 3).
 const NO_AUTHENTICATION: u8 = 0;
 pub const USER_AND_PASSWORD: u8 = 2;
 
-/// What a client asks for.
+/// A client's request (RFC 1928, section 4).
 #[derive(Debug)]
 pub struct Request {
     pub command: u8,
     pub target: Target,
 }
 
-/// Why there is no request. The client has had its reply where there is one to give.
+/// Why a handshake ended without a request. The client has had its reply where there is one to give.
 #[derive(Debug, Error)]
 pub enum HandshakeError {
     #[error("greeting: {0}")]
@@ -50,7 +50,7 @@ pub enum HandshakeError {
     Broken(#[from] io::Error),
 }
 
-/// A method that ends once it is chosen, and leaves the rest to the caller.
+/// An authentication method that fast-socks5 negotiates, and whose exchange it leaves to the caller.
 #[derive(Clone, Copy)]
 struct Method(u8);
 
@@ -66,7 +66,7 @@ impl<T> AuthMethod<T> for Method {
     }
 }
 
-/// Reads up to the request, and answers all that comes before it.
+/// Reads a client's request, and answers all that comes before it.
 pub async fn read_request<S>(client: &mut S, credentials: Option<&Credentials>) -> Result<Request, HandshakeError>
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -80,27 +80,17 @@ where
     if let Some(credentials) = credentials {
         authenticate(client, credentials).await?;
     }
-    request(client).await
+    read_command(client).await
 }
 
-/// Gives the reply (RFC 1928, section 6).
-pub async fn reply(
-    client: &mut (impl AsyncWrite + Unpin),
-    reply: ReplyError,
-    bound: SocketAddr,
-) -> Result<(), HandshakeError> {
-    let mut message = vec![VERSION, reply.as_u8(), 0];
-    message.extend(TargetAddr::Ip(bound).to_be_bytes()?);
-    Ok(client.write_all(&message).await?)
-}
-
+/// Reads user and password, and answers whether they are right.
 async fn authenticate<S>(client: &mut S, credentials: &Credentials) -> Result<(), HandshakeError>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let version = client.read_u8().await?;
     let accepted = version == PASSWORD_VERSION && {
-        let (user, password) = (field(client).await?, field(client).await?);
+        let (user, password) = (read_field(client).await?, read_field(client).await?);
         let (user, password) = (std::str::from_utf8(&user), std::str::from_utf8(&password));
         user.is_ok_and(|user| password.is_ok_and(|password| credentials.accept(user, password)))
     };
@@ -108,14 +98,14 @@ where
     if accepted { Ok(()) } else { Err(HandshakeError::Credentials) }
 }
 
-/// Bytes behind their length. An empty field is none that could be right, and is refused like any other.
-async fn field(client: &mut (impl AsyncRead + Unpin)) -> io::Result<Zeroizing<Vec<u8>>> {
+/// Reads a length and as many bytes. An empty field is never right, and is refused like any other that is wrong.
+async fn read_field(client: &mut (impl AsyncRead + Unpin)) -> io::Result<Zeroizing<Vec<u8>>> {
     let mut bytes = Zeroizing::new(vec![0; client.read_u8().await?.into()]);
     client.read_exact(&mut bytes).await?;
     Ok(bytes)
 }
 
-async fn request<S>(client: &mut S) -> Result<Request, HandshakeError>
+async fn read_command<S>(client: &mut S) -> Result<Request, HandshakeError>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -126,16 +116,16 @@ where
         return Err(HandshakeError::Version(version));
     }
     match read_address(client, address_type).await {
-        Ok(address) => Ok(Request { command, target: udp::target(address) }),
+        Ok(address) => Ok(Request { command, target: target_at(address) }),
         Err(error) => {
-            let truth = match &error {
+            let reply = match &error {
                 AddrError::IncorrectAddressType => Some(ReplyError::AddressTypeNotSupported),
                 AddrError::Utf8(_) => Some(ReplyError::HostUnreachable),
                 // Half a request: there is nobody left to tell.
                 _ => None,
             };
-            if let Some(truth) = truth {
-                reply(client, truth, crate::proxy::socks5::UNSPECIFIED).await?;
+            if let Some(reply) = reply {
+                write_reply(client, reply, UNSPECIFIED).await?;
             }
             Err(error.into())
         }

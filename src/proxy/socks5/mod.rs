@@ -1,11 +1,13 @@
-//! SOCKS5 (RFC 1928): greeting, method, request, reply. The replies tell the truth.
+//! Serves SOCKS5 clients (RFC 1928): greeting, method, request, reply.
+//! The replies tell the truth about what failed.
 
+pub(crate) mod address;
 pub(crate) mod handshake;
 pub(crate) mod reply;
 pub(crate) mod udp;
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 
 use fast_socks5::ReplyError;
 use fast_socks5::consts::{SOCKS5_CMD_TCP_CONNECT, SOCKS5_CMD_UDP_ASSOCIATE};
@@ -13,19 +15,17 @@ use thiserror::Error;
 use tokio::io::BufReader;
 use tokio::time::timeout;
 
-use crate::proxy::client::Proxy;
 use crate::proxy::connect::Connection;
+use crate::proxy::context::ClientContext;
 use crate::proxy::listener::stream::Stream;
 use crate::proxy::metrics::labels::{Outcome, Protocol};
-use crate::proxy::socks5::handshake::{HandshakeError, Request, USER_AND_PASSWORD};
-use crate::proxy::socks5::reply::reply_to;
+use crate::proxy::socks5::handshake::{HandshakeError, Request, USER_AND_PASSWORD, read_request};
+use crate::proxy::socks5::reply::{UNSPECIFIED, reply_to, write_reply};
+use crate::proxy::socks5::udp::{UdpSession, open_session, serve_association};
 use crate::target::dial::{Dial, DialError, Tailnet, Target};
 
-/// A greeting and a request are read in one piece each, mostly: so much covers both.
+/// Bytes of the buffer of a handshake, which greeting and request fit in: each is mostly read in one piece.
 const HANDSHAKE: usize = 512;
-
-/// What BND.ADDR says when the connection's own address in the tailnet is not known; clients do not use it.
-pub const UNSPECIFIED: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
 /// Why a client was not served.
 #[derive(Debug, Error)]
@@ -65,58 +65,80 @@ impl ServeError {
 
 /// What a client gets.
 enum Served {
-    /// With what the client has sent behind its request.
+    /// A connection, and what the client has sent behind its request.
     Connection(Connection, Vec<u8>),
-    Association(udp::UdpSession),
+    Association(UdpSession),
 }
 
-/// Serves one client to the end.
-pub async fn serve_socks5<D: Dial>(proxy: &Proxy<D>, mut client: Stream, from: &str) {
-    // Freed once the client has its answer.
-    let served = Box::pin(answer(proxy, &mut client)).await;
+/// How a request is answered: with a reply, and then by what is served or the reason why nothing is.
+struct Answer {
+    served: Result<Served, ServeError>,
+    reply: ReplyError,
+    bound: SocketAddr,
+}
+
+impl Answer {
+    fn granted(served: Served, bound: SocketAddr) -> Self {
+        Self { served: Ok(served), reply: ReplyError::Succeeded, bound }
+    }
+
+    fn refused(error: ServeError, reply: ReplyError) -> Self {
+        Self { served: Err(error), reply, bound: UNSPECIFIED }
+    }
+}
+
+/// Serves one client to the end. `from` says in logs where it comes from.
+pub async fn serve_socks5<D: Dial>(context: &ClientContext<D>, mut client: Stream, from: &str) {
+    // In a box that is freed once the client has its reply.
+    let served = Box::pin(shake_hands(context, &mut client)).await;
     match served {
-        Ok(Served::Connection(connection, sent)) => proxy.relay(client, connection, sent).await,
+        Ok(Served::Connection(connection, sent)) => context.relay(client, connection, sent).await,
         // In a box of its own: few are associations, and they need three times what a connection does.
-        Ok(Served::Association(association)) => Box::pin(udp::serve_association(proxy, client, association)).await,
-        Err(reason) => {
-            proxy.unserved(from, reason.protocol(), reason.outcome(), &reason.to_string());
-            proxy.linger(client).await;
+        Ok(Served::Association(session)) => Box::pin(serve_association(context, client, session)).await,
+        Err(error) => {
+            context.record_failure(from, error.protocol(), error.outcome(), &error.to_string());
+            context.linger(client).await;
         }
     }
 }
 
-async fn answer<D: Dial>(proxy: &Proxy<D>, client: &mut Stream) -> Result<Served, ServeError> {
-    let credentials = proxy.credentials.as_ref();
-    // No password stays in a buffer: one of a byte is gone past.
-    let ahead = if credentials.is_some() { 1 } else { HANDSHAKE };
-    let mut buffered = BufReader::with_capacity(ahead, &mut *client);
-    let asked = timeout(proxy.handshake_timeout, handshake::read_request(&mut buffered, credentials)).await;
-    let Request { command, target } = asked.map_err(|_| ServeError::TooSlow)??;
+/// Reads a client's request, does what it asks for, and replies.
+async fn shake_hands<D: Dial>(context: &ClientContext<D>, client: &mut Stream) -> Result<Served, ServeError> {
+    let credentials = context.credentials.as_ref();
+    // No password stays in a buffer: reads of more than its one byte go past it.
+    let capacity = if credentials.is_some() { 1 } else { HANDSHAKE };
+    let mut buffered = BufReader::with_capacity(capacity, &mut *client);
+    let request = timeout(context.handshake_timeout, read_request(&mut buffered, credentials)).await;
+    let Request { command, target } = request.map_err(|_| ServeError::TooSlow)??;
     let sent = buffered.buffer().to_vec();
     drop(buffered);
-    let (served, truth, bound) = match command {
-        SOCKS5_CMD_TCP_CONNECT => match proxy.connect(&target).await {
-            Ok(connection) => {
-                proxy.counters.connected(Protocol::Socks5);
-                let bound = bind_address(&connection);
-                (Ok(Served::Connection(connection, sent)), ReplyError::Succeeded, bound)
-            }
-            Err(error) => {
-                let truth = reply_to(&error);
-                (Err(ServeError::Dial { target, error }), truth, UNSPECIFIED)
-            }
-        },
+    let Answer { served, reply, bound } = match command {
+        SOCKS5_CMD_TCP_CONNECT => connect(context, target, sent).await,
         // A client on a unix socket has no address that its datagrams could come from.
-        SOCKS5_CMD_UDP_ASSOCIATE if proxy.carries_datagrams() && client.local_ip().is_some() => {
-            match udp::open(client, &target).await {
-                Ok((opened, bound)) => (Ok(Served::Association(opened)), ReplyError::Succeeded, bound),
-                Err(error) => (Err(ServeError::Socket(error)), ReplyError::GeneralFailure, UNSPECIFIED),
+        SOCKS5_CMD_UDP_ASSOCIATE if context.serves_udp() && client.local_ip().is_some() => {
+            match open_session(client, &target).await {
+                Ok((session, bound)) => Answer::granted(Served::Association(session), bound),
+                Err(error) => Answer::refused(ServeError::Socket(error), ReplyError::GeneralFailure),
             }
         }
-        command => (Err(ServeError::Command(command)), ReplyError::CommandNotSupported, UNSPECIFIED),
+        command => Answer::refused(ServeError::Command(command), ReplyError::CommandNotSupported),
     };
-    handshake::reply(client, truth, bound).await?;
+    write_reply(client, reply, bound).await.map_err(HandshakeError::from)?;
     served
+}
+
+async fn connect<D: Dial>(context: &ClientContext<D>, target: Target, sent: Vec<u8>) -> Answer {
+    match context.connect(&target).await {
+        Ok(connection) => {
+            context.counters.request_connected(Protocol::Socks5);
+            let bound = bind_address(&connection);
+            Answer::granted(Served::Connection(connection, sent), bound)
+        }
+        Err(error) => {
+            let reply = reply_to(&error);
+            Answer::refused(ServeError::Dial { target, error }, reply)
+        }
+    }
 }
 
 fn bind_address(connection: &Connection) -> SocketAddr {

@@ -1,10 +1,32 @@
-//! The one place where a failed dial becomes a SOCKS5 reply (RFC 1928, section 6).
+//! SOCKS5 replies (RFC 1928, section 6). A failed dial becomes one only here.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use fast_socks5::ReplyError;
+use fast_socks5::util::target_addr::TargetAddr;
+use tokio::io::{AsyncWrite, AsyncWriteExt};
 
 use crate::target::dial::DialError;
 
-/// The reply that tells the truth about `error`.
+/// The version byte of requests and replies.
+pub const VERSION: u8 = 5;
+
+/// What BND.ADDR says when the connection's own address in the tailnet is not known; clients do not use it.
+pub const UNSPECIFIED: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
+
+/// Writes a reply with `bound` as BND.ADDR and BND.PORT.
+pub async fn write_reply(
+    client: &mut (impl AsyncWrite + Unpin),
+    reply: ReplyError,
+    bound: SocketAddr,
+) -> io::Result<()> {
+    let mut message = vec![VERSION, reply.as_u8(), 0];
+    message.extend(TargetAddr::Ip(bound).to_be_bytes().map_err(io::Error::other)?);
+    client.write_all(&message).await
+}
+
+/// Returns the reply that tells the truth about `error`.
 pub fn reply_to(error: &DialError) -> ReplyError {
     match error {
         DialError::Policy(_) => ReplyError::ConnectionNotAllowed,

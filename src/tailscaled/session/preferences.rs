@@ -108,7 +108,7 @@ impl Login {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::auth_keys::KeyContext;
+    use crate::auth_keys::context::KeyContext;
     use crate::config::sections::auth::AuthSource;
     use crate::environment::Environment;
     use crate::secret::{Secret, SecretSource};
@@ -119,7 +119,7 @@ mod tests {
         let surroundings = KeyContext {
             environment: &Environment::new(),
             ca_file: None,
-            more_roots: None,
+            ca_directory: None,
             api_url: "",
             tailnet: "-",
             control_url: None,

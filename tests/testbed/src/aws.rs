@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use serde_json::json;
 
 use crate::api::{Api, Reply, Request};
-use crate::moto::REGION;
+use crate::region::REGION;
 
 pub const ROLE: &str = "arn:aws:iam::123456789012:role/app";
 /// An instance's metadata service says with its token how long that lives.

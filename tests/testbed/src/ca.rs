@@ -1,5 +1,4 @@
-//! A certificate authority made on the spot, and one server certificate signed by it: for loopback, for every node of the
-//! tailnet by its full name, and for AWS Secrets Manager.
+//! A certificate authority made on the spot, and one server certificate signed by it.
 
 use std::fs;
 use std::path::Path;
@@ -9,11 +8,8 @@ use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
 };
 
-use crate::moto;
-use crate::tailnet::BASE_DOMAIN;
-
-/// Writes `ca.pem`, `server.pem` and `server.key` into `directory`.
-pub fn write(directory: &Path) -> Result<()> {
+/// Writes `ca.pem`, `server.pem` and `server.key` into `directory`. The server certificate is for loopback and for `names`.
+pub fn write(directory: &Path, names: &[String]) -> Result<()> {
     let ca_key = KeyPair::generate()?;
     let mut ca = CertificateParams::default();
     ca.distinguished_name.push(DnType::CommonName, "tetherd test bed");
@@ -22,8 +18,8 @@ pub fn write(directory: &Path) -> Result<()> {
     let ca_certificate = ca.self_signed(&ca_key)?;
 
     let server_key = KeyPair::generate()?;
-    let names = ["localhost", "127.0.0.1", "::1", &format!("*.{BASE_DOMAIN}"), &moto::host()];
-    let mut server = CertificateParams::new(names.map(String::from))?;
+    let loopback = ["localhost", "127.0.0.1", "::1"].map(String::from);
+    let mut server = CertificateParams::new([&loopback[..], names].concat())?;
     server.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     server.use_authority_key_identifier_extension = true;
     let server_certificate = server.signed_by(&server_key, &Issuer::new(ca, ca_key))?;

@@ -7,8 +7,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use nix::libc::linger;
-use nix::sys::socket::{setsockopt, sockopt};
 
 use crate::server::Server;
 use crate::wait::wait_until;
@@ -100,9 +98,4 @@ fn until_end(mut stream: &TcpStream, talk: &impl Fn(&TcpStream, &[u8]) -> io::Re
             Err(_) => return End { received, at: Instant::now(), reset: true },
         }
     }
-}
-
-/// Has the kernel reset the connection, and drop what is not sent yet, once all copies of the stream are closed.
-pub fn reset_at_close(stream: &TcpStream) -> io::Result<()> {
-    Ok(setsockopt(stream, sockopt::Linger, &linger { l_onoff: 1, l_linger: 0 })?)
 }

@@ -17,11 +17,13 @@ use nix::unistd::Pid;
 use serde_json::Value;
 use tempfile::{NamedTempFile, TempDir};
 
+use crate::admin::KeyOptions;
 use crate::descendants::{self, Entry};
 use crate::process::Process;
 use crate::tailnet::Tailnet;
 use crate::transcript::Transcript;
-use crate::{KeyOptions, http, parts, wait_until};
+use crate::wait::wait_until;
+use crate::{http, parts};
 
 const EMULATOR: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 /// Its Runtime API. It listens for invocations a little earlier, and a function that is quicker than this gives up.

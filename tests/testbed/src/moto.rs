@@ -10,19 +10,14 @@ use tempfile::TempDir;
 
 use crate::parts;
 use crate::process::Process;
+use crate::region::REGION;
 use crate::tailnet::Tailnet;
 use crate::wait::wait_until;
 
 /// Python takes 2 s to import it on an idle core; the rest is for busy ones.
 const START: Duration = Duration::from_secs(60);
-/// The port of HTTPS: with [`host`] in its hosts file, a program takes it for AWS.
+/// The port of HTTPS: with [`crate::region::secrets_manager_host`] in its hosts file, a program takes it for AWS.
 const PLACE: &str = "127.0.0.1:443";
-pub const REGION: &str = "eu-west-1";
-
-/// The name under which AWS serves Secrets Manager.
-pub fn host() -> String {
-    format!("secretsmanager.{REGION}.amazonaws.com")
-}
 
 /// A running moto, with an account of its own.
 pub struct Moto {

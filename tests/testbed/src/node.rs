@@ -1,6 +1,6 @@
 //! A second node of the tailnet: tailscaled, joined over its LocalAPI alone, in userspace mode unless it is told to have
 //! a network interface. What arrives for it over the tailnet goes to 127.0.0.1:PORT of the namespace, so a
-//! [`crate::Server`] there is reachable as NAME:PORT; with an interface, to its own addresses.
+//! [`crate::server::Server`] there is reachable as NAME:PORT; with an interface, to its own addresses.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -18,9 +18,10 @@ use tempfile::TempDir;
 
 use crate::admin::KeyOptions;
 use crate::http::{self, Answer};
+use crate::parts;
 use crate::process::Process;
 use crate::tailnet::Tailnet;
-use crate::{parts, wait_until};
+use crate::wait::wait_until;
 
 /// Measured 0.2 s on two idle cores; the rest is for busy ones.
 const JOIN: Duration = Duration::from_secs(20);

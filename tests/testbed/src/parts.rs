@@ -19,6 +19,6 @@ pub fn directory() -> Result<PathBuf> {
 /// The path of one part, which is there.
 pub fn find(name: &str) -> Result<PathBuf> {
     let path = directory()?.join(name);
-    ensure!(path.is_file(), "{} is missing: `make help` names what builds it", path.display());
+    ensure!(path.is_file(), "{} is missing: `make help` says where the targets stand that build it", path.display());
     Ok(path)
 }

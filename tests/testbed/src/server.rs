@@ -12,7 +12,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use nix::sys::socket::{self, Backlog};
 
-use crate::ends::reset_at_close;
+use crate::reset::reset_at_close;
 use crate::wait::pace;
 
 /// The page served at `/` unless another is given.

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::process::Process;
+use crate::region::secrets_manager_host;
 use crate::wait::wait_until;
 use crate::{ca, netns, parts};
 
@@ -45,7 +46,7 @@ impl Tailnet {
     /// The same with settings of headscale's `dns` in the place of those there are.
     pub fn start_with_dns(dns: Value) -> Result<Self> {
         let directory = tempfile::Builder::new().prefix("testbed-control-").tempdir()?;
-        ca::write(directory.path())?;
+        ca::write(directory.path(), &[format!("*.{BASE_DOMAIN}"), secrets_manager_host()])?;
         let mut config = config(directory.path());
         if let (Some(known), Value::Object(dns)) = (config["dns"].as_object_mut(), dns) {
             known.extend(dns);
@@ -66,7 +67,8 @@ impl Tailnet {
         self.directory.path().join("ca.pem")
     }
 
-    /// A certificate of that authority and its key, PEM: for loopback, and for every node by its full name.
+    /// A certificate of that authority and its key, PEM: for loopback, for every node by its full name, and for AWS Secrets
+    /// Manager.
     pub fn certificate(&self) -> (PathBuf, PathBuf) {
         (self.directory.path().join("server.pem"), self.directory.path().join("server.key"))
     }

@@ -4,7 +4,8 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
-use testbed::ends::{Ends, reset_at_close};
+use testbed::ends::Ends;
+use testbed::reset::reset_at_close;
 use testbed::server::{PAGE, Server, SlowAnswer, pattern};
 use testbed::{http, netns};
 

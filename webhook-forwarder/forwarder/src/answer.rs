@@ -11,11 +11,7 @@ use serde_json::value::{RawValue, to_raw_value};
 
 use crate::failure::Failure;
 use crate::request::Format;
-use crate::upstream::TargetAnswer;
-
-/// What Lambda lets through, the JSON around it included.
-/// <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>
-pub const LIMIT: usize = 6_291_556;
+use crate::target_answer::{LIMIT, TargetAnswer};
 
 /// How much of the target's answer is passed on: `PROXY_RESPONSE`.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -18,7 +18,8 @@ use crate::request::{Malformed, Request};
 use crate::settings::{Settings, Target};
 use crate::signature::Scheme;
 use crate::socks::Dial;
-use crate::upstream::{TargetAnswer, Upstream};
+use crate::target_answer::TargetAnswer;
+use crate::upstream::Upstream;
 
 /// What is left of the function's time for answering, before Lambda ends it.
 const MARGIN: Duration = Duration::from_millis(250);

@@ -5,19 +5,19 @@ use std::error::Error;
 use std::time::Duration;
 
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::Request;
 use hyper::body::{Bytes, Incoming};
 use hyper::http::uri::Scheme;
-use hyper::{HeaderMap, Request, StatusCode};
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::{self, Client};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::time::timeout;
 use webhook_outbound::https::{self, TlsError};
 
-use crate::answer::LIMIT;
 use crate::failure::Failure;
 use crate::headers::strip_hop_by_hop;
 use crate::socks::{Dial, DialError};
+use crate::target_answer::{LIMIT, TargetAnswer};
 
 /// Below the keep-alive of common servers (Node.js and Apache 5 s): a connection that the target has closed while the
 /// environment was frozen would take a request with it, and a webhook must not be sent twice on suspicion.
@@ -27,14 +27,6 @@ const IDLE: Duration = Duration::from_secs(4);
 pub enum Upstream {
     Plain(Client<Dial, Full<Bytes>>),
     Tls(Client<HttpsConnector<Dial>, Full<Bytes>>),
-}
-
-/// What the target has answered.
-#[derive(Debug)]
-pub struct TargetAnswer {
-    pub status: StatusCode,
-    pub headers: HeaderMap,
-    pub body: Bytes,
 }
 
 impl Upstream {

@@ -45,6 +45,15 @@ impl std::str::FromStr for Purpose {
     }
 }
 
+/// A key that is to be made.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    pub purpose: Purpose,
+    pub tag: String,
+    /// Text that marks the key with its version, to find it again where its own text was lost on the way.
+    pub mark: String,
+}
+
 /// A key as the control server knows it now.
 #[derive(Clone, Debug)]
 pub struct KeyState {

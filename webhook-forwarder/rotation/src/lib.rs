@@ -2,9 +2,10 @@
 //!
 //! The map: [`settings`] says how, [`step`] is what Secrets Manager asks, [`rotation`] does it, [`store`] is the secret
 //! with its versions, [`key`] what one version holds and how good it is, [`expiry`] for how long. Keys are made by a
-//! [`maker`]: [`tailscale`] or [`headscale`], both over [`api`].
+//! [`maker`] with [`credentials`]: [`tailscale`] or [`headscale`], both over [`api`].
 
 pub mod api;
+pub mod credentials;
 pub mod expiry;
 pub mod headscale;
 pub mod key;

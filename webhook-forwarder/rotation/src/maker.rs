@@ -1,31 +1,13 @@
 //! Who makes keys: the control server's API, with credentials that are read for one step and then forgotten.
 
-use serde::Deserialize;
 use webhook_outbound::https::TlsError;
 
 use crate::api::ApiError;
+use crate::credentials::Credentials;
 use crate::headscale::Headscale;
-use crate::key::{KeyState, Purpose, StoredKey};
+use crate::key::{KeyState, StoredKey, Wanted};
 use crate::settings::Control;
 use crate::tailscale::Tailscale;
-
-/// `{"id","key"}` as stored. It has no `Debug`.
-#[derive(Clone, Deserialize)]
-pub struct Credentials {
-    /// Of the OAuth client; Headscale's API keys need none.
-    #[serde(default)]
-    pub id: String,
-    pub key: String,
-}
-
-/// What a new key is to be.
-#[derive(Clone, Debug)]
-pub struct Wanted {
-    pub purpose: Purpose,
-    pub tag: String,
-    /// By which a key is found again whose text was lost on the way: see [`Maker::delete_lost`].
-    pub mark: String,
-}
 
 pub enum Maker {
     Tailscale(Tailscale),

@@ -12,9 +12,10 @@ use webhook_outbound::https::TlsError;
 use webhook_outbound::secrets;
 
 use crate::api::ApiError;
+use crate::credentials::Credentials;
 use crate::expiry;
-use crate::key::{Purpose, Unfit};
-use crate::maker::{Credentials, Maker, Wanted};
+use crate::key::{Purpose, Unfit, Wanted};
+use crate::maker::Maker;
 use crate::settings::Settings;
 use crate::step::{Event, Step, VersionStep};
 use crate::store::{CURRENT, Description, PENDING, Store, StoreError};

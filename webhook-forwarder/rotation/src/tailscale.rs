@@ -8,8 +8,8 @@ use serde_json::json;
 use webhook_outbound::https::TlsError;
 
 use crate::api::{Api, ApiError, Body, Question, escaped};
-use crate::key::{KeyState, LIFETIME, StoredKey};
-use crate::maker::{Credentials, Wanted};
+use crate::credentials::Credentials;
+use crate::key::{KeyState, LIFETIME, StoredKey, Wanted};
 
 const WHOM: &str = "Tailscale's API";
 

@@ -1,6 +1,6 @@
-//! Tells a client that has closed its socket from one that has only stopped sending: to the other side of a TCP
-//! connection both look the same. The kernel knows it of clients of this network namespace, since their sockets are
-//! its own; of others it knows only when they have reset the connection.
+//! Tells a client that has closed its socket from one that has half-closed it.
+//! To the other side of a TCP connection both look the same. The kernel knows it of clients of this network namespace,
+//! since their sockets are its own; of others it knows only when they have reset the connection.
 
 #[cfg(test)]
 mod tests;
@@ -19,29 +19,30 @@ use crate::net::sock_diag::{TcpSocket, tcp_socket};
 use crate::proxy::listener::split::ReadHalf;
 use crate::proxy::listener::stream::Stream;
 
-/// The kernel sends the end of a closed socket a moment before it takes the socket from its process.
+/// Pauses between two looks at a client. The kernel sends the end of a closed socket a moment before it takes the socket
+/// from its process.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// What a client has done that sends nothing more.
+/// How a client that sends nothing more has ended its side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClientEnd {
-    /// Closed its socket: nobody hears an answer.
+    /// Closed its socket: nobody takes a response.
     Closed,
-    /// Closed only its sending side: it waits for an answer.
+    /// Closed only its sending side: it waits for a response.
     HalfClosed,
-    /// One of the two.
+    /// Closed its socket or its sending side, and nobody can tell which.
     Unknown,
 }
 
 /// The client's own end of a connection, found while the connection was whole.
 #[derive(Clone, Copy, Debug)]
 pub enum ClientSocket {
-    /// A unix socket: its other end tells by itself.
+    /// A unix socket, where poll(2) tells a close from a half-close.
     Unix,
-    /// In this network namespace, by its cookie. Once it was seen, its absence means that it is gone.
+    /// A TCP socket in this network namespace, by its cookie. Once it was seen, its absence means that it is closed.
     Local(u64),
-    /// Of another machine or namespace, behind a translated address, or the kernel does not tell.
+    /// A TCP socket of another machine or namespace, behind a translated address, or where the kernel does not tell.
     Unseen,
 }
 
@@ -57,7 +58,7 @@ impl ClientSocket {
         }
     }
 
-    /// What the client has done, whose end was read from `client`.
+    /// Returns how the client has ended its side, the end of which was read from `client`.
     pub fn end(self, client: &ReadHalf<'_>) -> ClientEnd {
         match (self, client) {
             (_, ReadHalf::Tcp(client)) if is_over(client.as_ref().as_fd()) => ClientEnd::Closed,
@@ -72,7 +73,7 @@ impl ClientSocket {
         }
     }
 
-    /// Looks again and again, and ends when a client, whose end was read from `client`, has closed its socket.
+    /// Ends when the client, the end of which was read from `client`, has closed its socket.
     pub async fn closed(self, client: &ReadHalf<'_>) {
         let mut pause = FIRST_PAUSE;
         loop {
@@ -88,17 +89,17 @@ impl ClientSocket {
 /// Whether neither side of the connection can send: the other end of a unix socket is closed, or a TCP connection was
 /// reset.
 fn is_over(socket: BorrowedFd<'_>) -> bool {
-    let mut look = [PollFd::new(socket, PollFlags::empty())];
-    let found = poll(&mut look, PollTimeout::ZERO).is_ok_and(|found| found > 0);
-    found && look[0].revents().is_some_and(|events| events.contains(PollFlags::POLLHUP))
+    let mut polled = [PollFd::new(socket, PollFlags::empty())];
+    let found = poll(&mut polled, PollTimeout::ZERO).is_ok_and(|found| found > 0);
+    found && polled[0].revents().is_some_and(|events| events.contains(PollFlags::POLLHUP))
 }
 
 fn other_end(client: &TcpStream) -> io::Result<Option<TcpSocket>> {
     tcp_socket(client.peer_addr()?, client.local_addr()?)
 }
 
-/// Whether the kernel tells of TCP sockets at all: gVisor does not, nor does Linux without its module tcp_diag. Tried once
-/// and kept, since each question without that module has the kernel look for it.
+/// Whether the kernel tells of TCP sockets at all: gVisor does not, nor does Linux without its module tcp_diag. The answer
+/// is kept, since each question without that module has the kernel look for it.
 fn kernel_tells(client: &TcpStream) -> bool {
     static TELLS: OnceLock<bool> = OnceLock::new();
     if let Some(tells) = TELLS.get() {
@@ -108,11 +109,11 @@ fn kernel_tells(client: &TcpStream) -> bool {
     let found = this_end();
     let tells = matches!(found, Ok(Some(_)));
     // Neither says anything of the kernel: that no descriptor is free, and that the connection was reset meanwhile.
-    let is_chance = match &found {
+    let is_inconclusive = match &found {
         Err(error) => matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)),
         Ok(_) => is_over(client.as_fd()),
     };
-    if tells || !is_chance {
+    if tells || !is_inconclusive {
         let _ = TELLS.set(tells);
     }
     tells

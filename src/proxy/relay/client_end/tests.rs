@@ -1,4 +1,4 @@
-//! Tests of `closed_client.rs`.
+//! Tests of `client_end`, over TCP and unix sockets.
 
 use nix::sys::socket::{setsockopt, sockopt};
 use std::io::Write;

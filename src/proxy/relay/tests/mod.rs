@@ -1,4 +1,4 @@
-//! Tests of `relay.rs`.
+//! Tests of the relay: ends in every order, and idle connections.
 
 pub(crate) mod random_traffic;
 
@@ -17,13 +17,13 @@ const SILENCE: Duration = Duration::from_secs(60);
 /// Of a client of which nobody can tell whether it waits for an answer.
 const SILENCE_OF_UNSEEN: Duration = Duration::from_millis(200);
 
-fn patience() -> RelayLimits {
+fn limits() -> RelayLimits {
     RelayLimits {
         half_closed: SILENCE,
         half_closed_held: SILENCE_OF_UNSEEN,
         idle: None,
         draining: CancellationToken::new(),
-        brake: UploadThrottle::default(),
+        upload_throttle: UploadThrottle::default(),
     }
 }
 
@@ -38,10 +38,10 @@ fn pair() -> (UnixStream, Stream) {
 async fn an_idle_connection_ends_and_a_busy_one_does_not() {
     let (mut client, near) = pair();
     let (mut target, far) = pair();
-    let carried = Traffic::default();
-    let patience = RelayLimits { idle: Some(Duration::from_secs(8)), ..patience() };
+    let traffic = Traffic::default();
+    let limits = RelayLimits { idle: Some(Duration::from_secs(8)), ..limits() };
     let started = tokio::time::Instant::now();
-    let relay = relay(near, far, HalfClose::Hold, &patience, &carried);
+    let relay = relay(near, far, HalfClose::Hold, &limits, &traffic);
     let exchange = async {
         for _ in 0..10 {
             sleep(Duration::from_secs(6)).await;
@@ -72,9 +72,9 @@ async fn a_client_that_half_closes_gets_its_whole_answer() {
                 target.write_all(&[7; 1000]).await.expect("answer");
             }
         });
-        let carried = Traffic::default();
-        let patience = patience();
-        let relay = relay(near, far, half_close, &patience, &carried);
+        let traffic = Traffic::default();
+        let limits = limits();
+        let relay = relay(near, far, half_close, &limits, &traffic);
         let exchange = async {
             client.write_all(b"GET ").await.expect("sent");
             client.shutdown().await.expect("half-closed");
@@ -85,7 +85,7 @@ async fn a_client_that_half_closes_gets_its_whole_answer() {
         let (result, length) = tokio::join!(relay, exchange);
         result.expect("ends in order");
         assert_eq!(length, 1_000_000, "{half_close:?}");
-        assert_eq!((carried.sent(), carried.received()), (4, 1_000_000));
+        assert_eq!((traffic.sent(), traffic.received()), (4, 1_000_000));
         server.await.expect("server");
     }
 }
@@ -94,9 +94,9 @@ async fn a_client_that_half_closes_gets_its_whole_answer() {
 async fn a_direct_target_hears_that_the_client_has_stopped_sending() {
     let (mut client, near) = pair();
     let (mut target, far) = pair();
-    let carried = Traffic::default();
-    let patience = patience();
-    let relay = relay(near, far, HalfClose::PassOn, &patience, &carried);
+    let traffic = Traffic::default();
+    let limits = limits();
+    let relay = relay(near, far, HalfClose::PassOn, &limits, &traffic);
     let exchange = async {
         client.write_all(b"all of it").await.expect("sent");
         client.shutdown().await.expect("half-closed");
@@ -137,7 +137,7 @@ async fn an_answer_given_before_the_request_was_read_to_its_end_arrives() {
         let rest = vec![1; 64 << 10];
         while writes.write_all(&rest).await.is_ok() {}
     });
-    let carried = Traffic::default();
+    let traffic = Traffic::default();
     let mut answer = 0;
     let reading = async {
         let mut buffer = vec![0; 64 << 10];
@@ -153,7 +153,7 @@ async fn an_answer_given_before_the_request_was_read_to_its_end_arrives() {
     tokio::select! {
         () = reading => {}
         result = async {
-            let result = relay(Stream::Tcp(near), far, HalfClose::Hold, &patience(), &carried).await;
+            let result = relay(Stream::Tcp(near), far, HalfClose::Hold, &limits(), &traffic).await;
             std::future::pending::<()>().await;
             result
         } => result.expect("lives on"),
@@ -168,9 +168,9 @@ async fn a_half_closed_connection_that_stays_silent_ends() {
     let (mut client, near) = pair();
     let (_target, far) = pair();
     client.shutdown().await.expect("half-closed");
-    let carried = Traffic::default();
+    let traffic = Traffic::default();
     let started = tokio::time::Instant::now();
-    let error = relay(near, far, HalfClose::Hold, &patience(), &carried).await.expect_err("is silent");
+    let error = relay(near, far, HalfClose::Hold, &limits(), &traffic).await.expect_err("is silent");
     assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     assert_eq!(started.elapsed(), SILENCE);
 }
@@ -180,13 +180,13 @@ async fn at_a_stop_nobody_waits_for_a_client_that_has_ended_and_a_target_that_is
     let (mut client, near) = pair();
     let (_target, far) = pair();
     client.shutdown().await.expect("has ended");
-    let (patience, carried) = (patience(), Traffic::default());
+    let (limits, traffic) = (limits(), Traffic::default());
     let started = tokio::time::Instant::now();
     let stop = async {
         sleep(Duration::from_secs(1)).await;
-        patience.draining.cancel();
+        limits.draining.cancel();
     };
-    let (result, ()) = tokio::join!(relay(near, far, HalfClose::Hold, &patience, &carried), stop);
+    let (result, ()) = tokio::join!(relay(near, far, HalfClose::Hold, &limits, &traffic), stop);
     result.expect_err("is silent");
     assert_eq!(started.elapsed(), Duration::from_secs(1) + SILENCE_AT_THE_END);
 }
@@ -198,8 +198,8 @@ async fn held<T>(client: TcpSocket, exchange: impl AsyncFnOnce(TcpStream, UnixSt
     let (client, near) = tokio::join!(client.connect(address), listener.accept());
     let (near, _) = near.expect("accepts");
     let (target, far) = pair();
-    let (patience, carried) = (patience(), Traffic::default());
-    let relay = relay(Stream::Tcp(near), far, HalfClose::Hold, &patience, &carried);
+    let (limits, traffic) = (limits(), Traffic::default());
+    let relay = relay(Stream::Tcp(near), far, HalfClose::Hold, &limits, &traffic);
     tokio::join!(relay, exchange(client.expect("connects"), target))
 }
 

@@ -1,5 +1,6 @@
-//! The relay under random patterns: blocks of any size both ways, readers of any greed, small and large socket buffers,
-//! ends in any order, spliced from TCP to TCP or copied to and from unix sockets. A failure names its seed.
+//! Tests of the relay under random traffic.
+//! Blocks of any size go both ways, readers have any greed, socket buffers are small and large, ends come in any order.
+//! Bytes are spliced from TCP to TCP, or copied to and from unix sockets. A failure names its seed.
 
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
@@ -16,7 +17,8 @@ use crate::memory::upload_throttle::UploadThrottle;
 use crate::net::unix_stream::LocalStream;
 use crate::proxy::listener::split::{ReadHalf, WriteHalf};
 use crate::proxy::listener::stream::Stream;
-use crate::proxy::relay::limits::{RelayLimits, Traffic};
+use crate::proxy::relay::limits::RelayLimits;
+use crate::proxy::relay::traffic::Traffic;
 use crate::proxy::relay::{HalfClose, relay};
 
 /// Seconds are for a busy machine.
@@ -25,13 +27,13 @@ const PATTERNS: u64 = 32;
 /// More than all buffers on the way hold.
 const MUCH: usize = 8 << 20;
 
-fn patience() -> RelayLimits {
+fn limits() -> RelayLimits {
     RelayLimits {
         half_closed: END,
         half_closed_held: END,
         idle: None,
         draining: CancellationToken::new(),
-        brake: UploadThrottle::default(),
+        upload_throttle: UploadThrottle::default(),
     }
 }
 
@@ -109,7 +111,7 @@ async fn receive(from: &mut ReadHalf<'_>, most: Option<usize>, mut random: Rng) 
     received
 }
 
-/// The message each side received, after both were sent at once.
+/// Sends a random message each way at the same time, and checks that both arrive whole.
 async fn exchange(
     seed: u64,
     (mut client, near): (Stream, Stream),
@@ -118,9 +120,9 @@ async fn exchange(
 ) {
     let mut random = Rng::with_seed(seed);
     let (request, answer) = (message(&mut random), message(&mut random));
-    let (mut fork, carried, patience) = (|| random.fork(), Traffic::default(), patience());
+    let (mut fork, traffic, limits) = (|| random.fork(), Traffic::default(), limits());
     let [client_sends, client_receives, target_sends, target_receives] = [fork(), fork(), fork(), fork()];
-    let relaying = relay(near, far, half_close, &patience, &carried);
+    let relaying = relay(near, far, half_close, &limits, &traffic);
     let client_side = async {
         let (mut reads, mut writes) = client.halves();
         tokio::join!(send(&mut writes, &request, true, client_sends), receive(&mut reads, None, client_receives)).1
@@ -140,7 +142,7 @@ async fn exchange(
     result.unwrap_or_else(|error| panic!("seed {seed}: {error}"));
     assert!(answered == answer, "seed {seed}: the answer's {} bytes came as {}", answer.len(), answered.len());
     assert!(requested == request, "seed {seed}: the request's {} bytes came as {}", request.len(), requested.len());
-    assert_eq!((carried.sent(), carried.received()), (request.len() as u64, answer.len() as u64), "seed {seed}");
+    assert_eq!((traffic.sent(), traffic.received()), (request.len() as u64, answer.len() as u64), "seed {seed}");
 }
 
 fn buffer(seed: u64) -> Option<usize> {
@@ -172,19 +174,19 @@ async fn between_a_unix_client_and_tcp_every_byte_and_both_ends_arrive() {
 #[tokio::test(flavor = "current_thread")]
 async fn what_counts_as_carried_is_what_was_handed_on() {
     for (far, mut target) in [tcp(None).await, unix()] {
-        let ((mut client, near), carried, patience) = (tcp(Some(32 << 10)).await, Traffic::default(), patience());
+        let ((mut client, near), traffic, limits) = (tcp(Some(32 << 10)).await, Traffic::default(), limits());
         let sending = async {
             let _ = target.write_all(&vec![7; MUCH]).await;
             std::future::pending::<()>().await;
         };
         let stuck = async {
             let mut before = u64::MAX;
-            while carried.received() != before {
-                before = carried.received();
+            while traffic.received() != before {
+                before = traffic.received();
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         };
-        let relaying = relay(near, far, HalfClose::PassOn, &patience, &carried);
+        let relaying = relay(near, far, HalfClose::PassOn, &limits, &traffic);
         tokio::select! {
             result = relaying => panic!("ended: {result:?}"),
             () = sending => {}
@@ -193,6 +195,6 @@ async fn what_counts_as_carried_is_what_was_handed_on() {
         let mut received = Vec::new();
         client.read_to_end(&mut received).await.expect("what is on its way arrives");
         assert!((1..MUCH).contains(&received.len()), "{}", received.len());
-        assert_eq!(received.len() as u64, carried.received());
+        assert_eq!(received.len() as u64, traffic.received());
     }
 }

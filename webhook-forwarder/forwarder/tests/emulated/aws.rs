@@ -6,7 +6,8 @@ use std::process::Command;
 use serde_json::Value;
 use testbed::Tailnet;
 use testbed::lambda::Builder;
-use testbed::moto::{Moto, REGION};
+use testbed::moto::Moto;
+use testbed::region::REGION;
 
 pub struct Aws {
     moto: Moto,

@@ -6,7 +6,8 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 use testbed::lambda::{Builder, Environment};
-use testbed::moto::{Moto, REGION};
+use testbed::moto::Moto;
+use testbed::region::REGION;
 use testbed::{Tailnet, netns};
 
 pub const SECRET: &str = "webhook/auth-key";

@@ -1,0 +1,69 @@
+//! What the daemon asks a platform, the environment in which a container runs.
+//! A method's own body is the answer of a platform that has nothing to say on the subject.
+
+use std::future::ready;
+use std::path::Path;
+
+use crate::config::types::implied::Defaults;
+use crate::environment::Environment;
+use crate::platform::lifecycle::{BoxFuture, Lifecycle, SignalsOnly};
+
+/// Name and labels that a platform gives to this container.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Identity {
+    /// Name for the node, where the settings have none.
+    pub hostname: Option<String>,
+    /// Labels for the metrics: name and value.
+    pub labels: Vec<(&'static str, String)>,
+}
+
+/// One platform. Everything that differs between platforms is here.
+pub trait Platform: Sync {
+    /// Value of the setting `runtime` that means this platform.
+    fn name(&self) -> &'static str;
+
+    /// Whether the environment is that of a container on this platform.
+    fn detect(&self, environment: &Environment) -> bool;
+
+    /// Settings whose default here is not the built-in one.
+    fn defaults(&self, _environment: &Environment) -> Defaults {
+        Defaults::new()
+    }
+
+    /// Asks the platform what this container is. Takes two seconds at most.
+    fn identity<'a>(&'a self, _environment: &'a Environment) -> BoxFuture<'a, Identity> {
+        Box::pin(ready(Identity::default()))
+    }
+
+    /// Hosts and suffixes of the platform itself that programs are to reach without a proxy, as `NO_PROXY` takes them.
+    fn direct_hosts(&self, _environment: &Environment) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// Directory of more CA certificates (PEM files) to trust, used where it exists.
+    fn ca_dir(&self) -> Option<&'static Path> {
+        None
+    }
+
+    /// File that takes the reason of a failed end, beside stderr; used where the platform has put one.
+    fn termination_log(&self) -> Option<&'static Path> {
+        None
+    }
+
+    /// Whether AWS's instance metadata may be asked for credentials; not where the platform has another way to get them.
+    fn has_instance_metadata(&self) -> bool {
+        true
+    }
+
+    /// Name of the function that the daemon serves, for metrics in its log.
+    fn function(&self, _environment: &Environment) -> Option<String> {
+        None
+    }
+
+    /// Starts the daemon's life as this platform takes part in it. `program` is the path that this process was started
+    /// as. With `outlasts_failure` the program that the daemon serves is to go on without it, where the platform can
+    /// do that.
+    fn lifecycle(&self, _environment: &Environment, _program: &str, _outlasts_failure: bool) -> Box<dyn Lifecycle> {
+        Box::new(SignalsOnly)
+    }
+}

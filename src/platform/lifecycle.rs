@@ -1,0 +1,51 @@
+//! What a platform hears of the daemon's life, and asks of it.
+//! Most platforms send signals and nothing else: the methods' own bodies are theirs.
+
+use std::future::{pending, ready};
+use std::pin::Pin;
+
+use tokio::time::Instant;
+
+use crate::exit_reason::ExitReason;
+
+/// A future that the caller polls on its own thread.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
+
+/// Request to stop the daemon.
+#[derive(Clone, Debug)]
+pub struct StopRequest {
+    pub reason: String,
+    /// Time by which the daemon must have ended.
+    pub deadline: Option<Instant>,
+}
+
+/// The daemon's life as one platform takes part in it.
+pub trait Lifecycle {
+    /// Whether the program that the daemon serves goes on when the daemon has failed. Then the platform is not told of
+    /// a failure, but that the daemon is done starting.
+    fn outlasts_failure(&self) -> bool {
+        false
+    }
+
+    /// Tells the platform that the daemon has started, once; the platform then starts what comes next. An error means
+    /// that it does not accept the daemon.
+    fn register(&self) -> BoxFuture<'_, Result<(), ExitReason>> {
+        Box::pin(ready(Ok(())))
+    }
+
+    /// Tells the platform that the daemon is done starting, then waits until the platform asks it to stop.
+    fn stop_request(&self) -> BoxFuture<'_, StopRequest> {
+        Box::pin(pending())
+    }
+
+    /// Reports that the daemon ends because of `reason`; returns when it may exit.
+    fn failed<'a>(&'a self, reason: &'a ExitReason) -> BoxFuture<'a, ()> {
+        let _ = reason;
+        Box::pin(ready(()))
+    }
+}
+
+/// The life of a daemon that only signals stop.
+pub struct SignalsOnly;
+
+impl Lifecycle for SignalsOnly {}

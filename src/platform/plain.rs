@@ -1,0 +1,17 @@
+//! Any other container or machine: the built-in defaults hold.
+
+use crate::environment::Environment;
+use crate::platform::interface::Platform;
+
+/// The platform where no other one is found.
+pub struct Plain;
+
+impl Platform for Plain {
+    fn name(&self) -> &'static str {
+        "plain"
+    }
+
+    fn detect(&self, _environment: &Environment) -> bool {
+        true
+    }
+}

@@ -1,0 +1,150 @@
+//! What all protocols share: connecting, relaying, recording failures.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::body::Bytes;
+use tokio::io::AsyncWriteExt;
+use tokio::time::{Instant, timeout};
+
+use crate::config::settings::Credentials;
+use crate::proxy::connect::{Connection, Connector};
+use crate::proxy::listener::stream::Stream;
+use crate::proxy::metrics::counters::Counters;
+use crate::proxy::metrics::labels::{Outcome, Path, Protocol};
+use crate::proxy::relay::limits::RelayLimits;
+use crate::proxy::relay::migration::MigrationGuard;
+use crate::proxy::relay::traffic::Traffic;
+use crate::proxy::relay::worker::RelayWorker;
+use crate::proxy::relay::{HalfClose, RelayContext, relay_until};
+use crate::target::dial::{Dial, DialError, Held, Tailnet, Target};
+
+/// What all clients of the daemon share.
+pub struct ClientContext<D> {
+    pub connector: Connector<D>,
+    /// User and password that clients have to give, where there are any.
+    pub credentials: Option<Credentials>,
+    /// How long a client may take for a complete request.
+    pub handshake_timeout: Duration,
+    pub limits: RelayLimits,
+    /// Whether UDP ASSOCIATE is served.
+    pub udp: bool,
+    pub counters: Counters,
+    pub worker: RelayWorker,
+}
+
+/// The target's end of a connection that this process relays.
+struct RelayTarget {
+    stream: Stream,
+    /// Bytes of the target that came with the answer to the dial.
+    early: Bytes,
+    half_close: HalfClose,
+}
+
+impl<D: Dial> ClientContext<D> {
+    /// Connects to `target`, and counts how long that took.
+    pub async fn connect(&self, target: &Target) -> Result<Connection, DialError> {
+        let started = Instant::now();
+        // In a box of its own: 15 KiB that a connection needs no more once it is there.
+        let connection = Box::pin(self.connector.connect(target)).await?;
+        let path = match &connection {
+            Connection::Tailnet(..) => Path::Tailnet,
+            Connection::Direct(_) => Path::Direct,
+        };
+        self.counters.dialled(path, started.elapsed());
+        Ok(connection)
+    }
+
+    /// Counts and logs a client that got no connection.
+    pub fn record_failure(&self, from: &str, protocol: Protocol, outcome: Outcome, reason: &str) {
+        self.counters.request_failed(protocol, outcome);
+        tracing::info!(from, reason, "connection not made");
+    }
+
+    /// Relays bytes between a client and its target until both have ended. The client has sent `sent` already.
+    pub async fn relay(&self, client: Stream, connection: Connection, sent: Vec<u8>) {
+        let target = match connection {
+            Connection::Tailnet(Tailnet::Held(held)) => {
+                return Box::pin(self.hand_over(client, held, sent)).await;
+            }
+            Connection::Tailnet(Tailnet::Stream(stream, early)) => {
+                RelayTarget { stream: Stream::Unix(stream), early, half_close: HalfClose::Hold }
+            }
+            Connection::Direct(stream) => {
+                RelayTarget { stream: Stream::Tcp(stream), early: Bytes::new(), half_close: HalfClose::PassOn }
+            }
+        };
+        Box::pin(self.relay_here(client, target, sent)).await;
+    }
+
+    /// Has tailscaled relay: it gets the client's own socket.
+    async fn hand_over(&self, client: Stream, held: Box<dyn Held>, sent: Vec<u8>) {
+        let relayed = match client.into_socket() {
+            Ok(client) => held.hand_over(client, sent, self.limits.terms()).await,
+            Err(error) => Err(error),
+        };
+        match relayed {
+            Ok(relayed) => {
+                self.counters.add_traffic(relayed.uncounted);
+                tracing::trace!(sent = relayed.sent, received = relayed.received, "connection ended");
+            }
+            Err(error) => tracing::debug!(%error, "connection broke"),
+        }
+    }
+
+    /// Counts the bytes that tailscaled has relayed since this was last called.
+    pub async fn count_traffic(&self) {
+        self.counters.add_traffic(self.connector.traffic().await);
+    }
+
+    /// Relays in this process, once each side has what the other one has sent already.
+    async fn relay_here(&self, mut client: Stream, target: RelayTarget, sent: Vec<u8>) {
+        let traffic = Arc::new(Traffic::within(&self.counters));
+        let RelayTarget { stream: mut target, early, half_close } = target;
+        let first_bytes = async {
+            target.write_all(&sent).await?;
+            traffic.sent.add(sent.len());
+            client.write_all(&early).await?;
+            traffic.received.add(early.len());
+            Ok(())
+        };
+        // In a box, freed with what it sends: the relay lasts.
+        let written = Box::pin(self.within_handshake_timeout(first_bytes)).await;
+        drop((sent, early));
+        let result = match written {
+            Ok(()) if half_close == HalfClose::PassOn => {
+                Box::pin(self.worker.relay(client, target, &self.limits, &traffic)).await
+            }
+            Ok(()) => {
+                let (limits, guard) = (&self.limits, &MigrationGuard::pinned());
+                let context = RelayContext { half_close, limits, traffic: &traffic, guard };
+                relay_until(&mut client, &mut target, context).await.map(drop)
+            }
+            Err(error) => Err(error),
+        };
+        if let Err(error) = result {
+            tracing::debug!(%error, sent = traffic.sent(), received = traffic.received(), "connection broke");
+        }
+    }
+
+    /// Whether UDP ASSOCIATE is served: the setting says so, and tailscaled carries datagrams.
+    pub fn serves_udp(&self) -> bool {
+        self.udp && self.connector.carries_datagrams()
+    }
+
+    async fn within_handshake_timeout(&self, step: impl Future<Output = io::Result<()>>) -> io::Result<()> {
+        timeout(self.handshake_timeout, step).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+    }
+
+    /// Lets a refused client read its reply, for `handshake_timeout` at most and until the daemon drains: closing a socket
+    /// with unread bytes resets the connection, and the reset would overtake the reply.
+    pub async fn linger(&self, mut client: Stream) {
+        let _ = client.shutdown().await;
+        let mut discarded = tokio::io::sink();
+        tokio::select! {
+            _ = timeout(self.handshake_timeout, tokio::io::copy(&mut client, &mut discarded)) => {}
+            () = self.limits.draining.cancelled() => {}
+        }
+    }
+}

@@ -1,0 +1,39 @@
+//! CONNECT: a client's connection becomes a tunnel (RFC 9110, section 9.3.6).
+
+use hyper::Request;
+use hyper::body::Incoming;
+use hyper::upgrade::{OnUpgrade, on};
+use hyper_util::rt::TokioIo;
+
+use crate::proxy::connect::Connection;
+use crate::proxy::context::ClientContext;
+use crate::proxy::http::client_presence::ObservedStream;
+use crate::target::dial::{Dial, Target};
+
+/// What a client's connection becomes after a CONNECT that was granted.
+pub struct Tunnel {
+    client: OnUpgrade,
+    target: Connection,
+}
+
+impl Tunnel {
+    /// Prepares the tunnel from the client of `request` to its target.
+    pub fn new(request: &mut Request<Incoming>, target: Connection) -> Self {
+        Self { client: on(request), target }
+    }
+
+    /// Relays until both sides have ended, once hyper has given the client's connection back.
+    pub async fn relay<D: Dial>(self, context: &ClientContext<D>) {
+        let Ok(upgraded) = self.client.await else { return };
+        let Ok(parts) = upgraded.downcast::<TokioIo<ObservedStream>>() else { return };
+        if let Some(client) = parts.io.into_inner().into_inner() {
+            context.relay(client, self.target, parts.read_buf.into()).await;
+        }
+    }
+}
+
+/// Returns the target of a CONNECT; `None` where its host or its port is missing.
+pub fn target_of(request: &Request<Incoming>) -> Option<Target> {
+    let authority = request.uri().authority()?;
+    Some(Target::new(authority.host(), authority.port_u16()?))
+}

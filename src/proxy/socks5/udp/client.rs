@@ -1,0 +1,82 @@
+//! Tells the datagrams of an association's client from those of anybody else.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use crate::target::dial::{Host, Target};
+
+/// Where a client's datagrams come from.
+#[derive(Debug)]
+pub struct UdpClient {
+    /// The address that its TCP connection comes from.
+    pub peer: IpAddr,
+    /// The address that it has announced in its request, unless that is zeros: behind a translation of addresses it may be
+    /// another one than `peer`.
+    announced_ip: Option<IpAddr>,
+    /// The port that it has announced in its request, unless that is zero.
+    announced_port: Option<u16>,
+    /// Where its first datagram came from: no other socket is served after that.
+    pub socket: Option<SocketAddr>,
+}
+
+impl UdpClient {
+    /// Creates a client whose connection comes from `peer`, and that says it will send from `announced`: zeros where it does
+    /// not know (RFC 1928, section 4).
+    pub fn new(peer: IpAddr, announced: &Target) -> Self {
+        let announced_port = Some(announced.port).filter(|port| *port != 0);
+        Self { peer, announced_ip: announced_ip(announced), announced_port, socket: None }
+    }
+
+    /// Whether a datagram from this address is the client's.
+    pub fn sends_from(&self, from: SocketAddr) -> bool {
+        let ip = from.ip().to_canonical();
+        match self.socket {
+            Some(socket) => socket == from,
+            None => {
+                let is_known = ip == self.peer || self.announced_ip == Some(ip);
+                is_known && self.announced_port.is_none_or(|port| port == from.port())
+            }
+        }
+    }
+}
+
+/// `None` for zeros, which [`Target`] takes for this machine, and for names.
+fn announced_ip(announced: &Target) -> Option<IpAddr> {
+    match announced.host {
+        Host::Ip(ip) if ip != Ipv4Addr::LOCALHOST && ip != Ipv6Addr::LOCALHOST => Some(ip),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn client(announced: &str) -> UdpClient {
+        let announced: SocketAddr = announced.parse().expect("an address");
+        UdpClient::new("192.0.2.1".parse().expect("an address"), &announced.into())
+    }
+
+    #[test]
+    fn a_client_is_served_from_where_it_has_announced_or_from_where_its_connection_comes() {
+        for (announced, from, is_served) in [
+            ("0.0.0.0:0", "192.0.2.1:1", true),
+            ("0.0.0.0:0", "192.0.2.2:1", false),
+            ("0.0.0.0:7", "192.0.2.1:7", true),
+            ("0.0.0.0:7", "192.0.2.1:8", false),
+            ("10.0.0.5:0", "10.0.0.5:1", true),
+            ("10.0.0.5:0", "192.0.2.1:1", true),
+            ("10.0.0.5:0", "10.0.0.6:1", false),
+            ("10.0.0.5:7", "10.0.0.5:8", false),
+            ("127.0.0.1:7", "192.0.2.1:7", true),
+        ] {
+            assert_eq!(
+                client(announced).sends_from(from.parse().expect("an address")),
+                is_served,
+                "{announced} {from}"
+            );
+        }
+        let known = UdpClient { socket: Some("192.0.2.1:1".parse().expect("an address")), ..client("0.0.0.0:0") };
+        assert!(known.sends_from("192.0.2.1:1".parse().expect("an address")));
+        assert!(!known.sends_from("192.0.2.1:2".parse().expect("an address")));
+    }
+}

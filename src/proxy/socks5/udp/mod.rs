@@ -1,0 +1,176 @@
+//! UDP ASSOCIATE (RFC 1928, section 7): carries the datagrams of one client.
+//! tailscaled carries each one that the policy allows. Only the associating client is served; fragments are dropped, as the RFC allows.
+
+pub(crate) mod client;
+pub(crate) mod routes;
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use fast_socks5::util::target_addr::TargetAddr;
+use fast_socks5::{new_udp_header, parse_udp_request};
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::net::UdpSocket;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use crate::proxy::connect::deadline::RETRY;
+use crate::proxy::context::ClientContext;
+use crate::proxy::listener::stream::Stream;
+use crate::proxy::metrics::counters::OpenGuard;
+use crate::proxy::metrics::labels::{Outcome, Protocol};
+use crate::proxy::relay::traffic::Traffic;
+use crate::proxy::socks5::address::target_at;
+use crate::proxy::socks5::udp::client::UdpClient;
+use crate::proxy::socks5::udp::routes::{Route, Routes};
+use crate::target::datagrams::Datagrams;
+use crate::target::dial::{Dial, Target};
+
+/// An association without datagrams in either direction for this time ends: the recommendation of RFC 4787, section
+/// 4.3. `idle_timeout` shortens or lengthens it.
+const IDLE: Duration = Duration::from_secs(300);
+
+/// The largest datagram of UDP, with the largest header of SOCKS5.
+const LARGEST: usize = (64 << 10) + 262;
+
+/// The socket that faces a client, and where the client's datagrams are to come from.
+#[derive(Debug)]
+pub struct UdpSession {
+    socket: UdpSocket,
+    client: UdpClient,
+}
+
+/// Opens the socket where the client is known to reach this machine, in the client's own family, and returns its address as
+/// well. `announced` is where the client says that it will send from.
+pub async fn open_session(client: &Stream, announced: &Target) -> io::Result<(UdpSession, SocketAddr)> {
+    let local = client.local_ip().ok_or(io::ErrorKind::AddrNotAvailable)?.to_canonical();
+    let peer = client.peer_ip().ok_or(io::ErrorKind::AddrNotAvailable)?.to_canonical();
+    let socket = UdpSocket::bind((local, 0)).await?;
+    let bound = socket.local_addr()?;
+    Ok((UdpSession { socket, client: UdpClient::new(peer, announced) }, bound))
+}
+
+/// Serves the association until the client ends its connection, it is idle, or the daemon drains.
+pub async fn serve_association<D: Dial>(context: &ClientContext<D>, mut control: Stream, session: UdpSession) {
+    let mut association = Association {
+        context,
+        session,
+        routes: Routes::default(),
+        traffic: Traffic::within(&context.counters),
+        open: None,
+    };
+    tokio::select! {
+        () = ended(&mut control) => {}
+        result = association.carry() => {
+            if let Err(error) = result {
+                association.record_failure(&error);
+            }
+        }
+        () = context.limits.draining.cancelled() => {}
+    }
+}
+
+/// Ends when the other side does. What it sends meanwhile means nothing.
+async fn ended(control: &mut (impl AsyncRead + Unpin)) {
+    let mut ignored = [0; 64];
+    while control.read(&mut ignored).await.is_ok_and(|read| read > 0) {}
+}
+
+struct Association<'a, D> {
+    context: &'a ClientContext<D>,
+    session: UdpSession,
+    routes: Routes,
+    traffic: Traffic,
+    /// Counts the association from the time when tailscaled carries its datagrams.
+    open: Option<OpenGuard>,
+}
+
+impl<D: Dial> Association<'_, D> {
+    /// Carries datagrams until the association is idle. When tailscaled restarts, it opens its part of it anew.
+    async fn carry(&mut self) -> io::Result<()> {
+        let idle = self.context.limits.idle.unwrap_or(IDLE);
+        let mut deadline = Instant::now() + idle;
+        let (mut from_client, mut from_targets) = (vec![0; LARGEST], vec![0; LARGEST]);
+        loop {
+            let datagrams = self.context.connector.associate().await.map_err(io::Error::other)?;
+            self.open.get_or_insert_with(|| self.context.counters.association_opened());
+            // Another tailscaled may have other routes.
+            self.routes.clear();
+            loop {
+                tokio::select! {
+                    received = self.session.socket.recv_from(&mut from_client) => {
+                        let (length, from) = received?;
+                        if self.forward(&from_client[..length], from, &datagrams).await {
+                            deadline = Instant::now() + idle;
+                        }
+                    }
+                    received = datagrams.receive(&mut from_targets) => {
+                        let Some((source, payload)) = received else { break };
+                        self.send_back(source, payload).await;
+                        deadline = Instant::now() + idle;
+                    }
+                    () = sleep_until(deadline) => return Ok(()),
+                }
+            }
+            // A tailscaled that has no file left ends an association as soon as it is opened.
+            sleep(RETRY).await;
+        }
+    }
+
+    fn record_failure(&self, error: &io::Error) {
+        let (client, reason) = (self.session.client.peer.to_string(), format!("UDP association: {error}"));
+        match self.open {
+            Some(_) => tracing::info!(client, reason, "association broke"),
+            None => self.context.record_failure(&client, Protocol::Socks5Udp, Outcome::Failed, &reason),
+        }
+    }
+
+    /// Forwards a datagram to its target; whether it was the client's and allowed.
+    async fn forward(&mut self, datagram: &[u8], from: SocketAddr, datagrams: &Datagrams) -> bool {
+        if !self.session.client.sends_from(from) {
+            return false;
+        }
+        let Ok((0, address, payload)) = parse_udp_request(datagram).await else { return false };
+        self.session.client.socket = Some(from);
+        let Some(Route { way, address }) = self.route(target_at(address)).await else { return false };
+        if datagrams.send(way, address, payload).is_ok() {
+            self.traffic.sent.add(payload.len());
+        }
+        true
+    }
+
+    /// Returns the route to `target`; `None` where there is none.
+    async fn route(&mut self, target: Target) -> Option<Route> {
+        let route = match self.routes.get(&target) {
+            Some(route) => route,
+            None => self.resolve(target).await?,
+        };
+        route.inspect_err(|outcome| self.context.counters.datagram_dropped(*outcome)).ok()
+    }
+
+    /// Finds the route to `target`. Only what the policy says of it is remembered and returned: anything else may be another
+    /// thing with the next datagram.
+    async fn resolve(&mut self, target: Target) -> Option<Result<Route, Outcome>> {
+        let route = match self.context.connector.resolve_datagram(&target).await {
+            Ok((way, address)) => Ok(Route { way, address }),
+            Err(error) => {
+                tracing::info!(client = %self.session.client.peer, %target, %error, "datagram not sent on");
+                Err(Outcome::from(&error))
+            }
+        };
+        if !matches!(route, Ok(_) | Err(Outcome::Policy)) {
+            return None;
+        }
+        self.routes.insert(target, route);
+        Some(route)
+    }
+
+    /// Sends what a target has sent to the client.
+    async fn send_back(&mut self, source: SocketAddr, payload: &[u8]) {
+        let UdpSession { socket, client } = &self.session;
+        let (Some(client), Ok(header)) = (client.socket, new_udp_header(TargetAddr::Ip(source))) else { return };
+        // Lost like any datagram where the client does not listen any more.
+        let _ = socket.send_to(&[&header, payload].concat(), client).await;
+        self.traffic.received.add(payload.len());
+    }
+}
