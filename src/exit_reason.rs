@@ -1,8 +1,9 @@
-//! Why the daemon ends other than cleanly, and the exit code of each reason. The only place that knows the codes.
+//! The reasons for which the daemon ends with a failure, and their exit codes.
+//! No other file knows the codes.
 
 use thiserror::Error;
 
-/// A reason to end. Its text is one sentence saying what happened and what to do.
+/// Why the daemon ends other than cleanly. The text is one sentence saying what happened and what to do.
 #[derive(Debug, Error, Clone, PartialEq, Eq)]
 pub enum ExitReason {
     #[error("{0}")]
@@ -15,16 +16,16 @@ pub enum ExitReason {
     KeyRefused(String),
     #[error("{0}")]
     Configuration(String),
-    /// By `exec`.
+    /// `exec`: the command cannot be run.
     #[error("{0}")]
     CommandNotExecutable(String),
-    /// By `exec`.
+    /// `exec`: there is no such command.
     #[error("{0}")]
     CommandNotFound(String),
 }
 
 impl ExitReason {
-    /// The process's exit code, after sysexits(3); for a command that cannot be run after env(1).
+    /// Returns the process's exit code, after sysexits(3); for a command that cannot be run after env(1).
     pub fn exit_code(&self) -> u8 {
         match self {
             ExitReason::Usage(_) => 64,

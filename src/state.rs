@@ -1,4 +1,4 @@
-//! The daemon's phase: one value with one writer, that everything else watches.
+//! The daemon's published state: one value with one writer and many watchers.
 
 use std::time::{Duration, SystemTime};
 
@@ -6,7 +6,7 @@ use serde::Serialize;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-/// Where the daemon stands. The names are part of the HTTP and status output.
+/// What the daemon does now. The names are part of the HTTP and status output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum Phase {
     /// tailscaled is starting, or joining the tailnet for the first time.
@@ -35,7 +35,7 @@ impl Phase {
     ];
 }
 
-/// The published value.
+/// The published state.
 #[derive(Clone, Debug)]
 pub struct State {
     pub phase: Phase,
@@ -49,11 +49,12 @@ pub struct State {
     pub entered: Instant,
     /// Time from the daemon's start to the first `Ready`; `None` until then.
     pub time_to_ready: Option<Duration>,
-    /// The newest fault, kept after its mend.
+    /// Reason of the newest phase that was a fault, kept after the fault is over.
     pub last_error: Option<String>,
 }
 
 impl State {
+    /// Whether a connection through the tailnet would work now.
     pub fn is_ready(&self) -> bool {
         self.phase == Phase::Ready
     }
@@ -64,17 +65,17 @@ impl State {
     }
 }
 
-/// The one writer.
+/// The one writer of the state.
 pub struct Publisher {
     sender: watch::Sender<State>,
     started: Instant,
 }
 
-/// A reader that can also wait for changes.
+/// A reader of the state that can also wait for changes.
 pub type Watcher = watch::Receiver<State>;
 
 impl Publisher {
-    /// Starts in [`Phase::Starting`].
+    /// Publishes [`Phase::Starting`].
     pub fn new() -> Self {
         let state = State {
             phase: Phase::Starting,
@@ -88,6 +89,7 @@ impl Publisher {
         Self { sender: watch::Sender::new(state), started: Instant::now() }
     }
 
+    /// Returns a reader of the state.
     pub fn watch(&self) -> Watcher {
         self.sender.subscribe()
     }

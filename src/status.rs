@@ -1,4 +1,4 @@
-//! The status document: what `/status` serves, the page shows and `tetherd status` prints.
+//! The status document: `/status`, the web page and `tetherd status` show it.
 
 use std::net::IpAddr;
 
@@ -6,56 +6,56 @@ use serde::{Deserialize, Serialize};
 
 use crate::state::State;
 
-/// A node of the tailnet as a person wants to see it.
+/// A node of the tailnet, as the status shows it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeStatus {
     /// MagicDNS name without the dot at its end; the host name where the tailnet has no MagicDNS.
     pub name: String,
     pub addresses: Vec<IpAddr>,
     pub online: bool,
-    /// RFC 3339; absent when the node's key does not expire.
+    /// When the node's key expires, in RFC 3339; absent when it does not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key_expiry: Option<String>,
 }
 
-/// Connections through the proxy.
+/// Counts of connections through the proxy.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Connections {
-    /// Alive now.
+    /// Number that is open now.
     pub open: u64,
-    /// Accepted since the start.
+    /// Number accepted since the start.
     pub accepted: u64,
-    /// Connections, and requests of HTTP clients, that did not reach their target.
+    /// Number of connections, and of requests of HTTP clients, that did not reach their target.
     pub failed: u64,
-    /// From clients to targets.
+    /// Bytes from clients to targets.
     pub sent_bytes: u64,
-    /// From targets to clients.
+    /// Bytes from targets to clients.
     pub received_bytes: u64,
 }
 
-/// What is known beside the daemon's phase.
+/// Facts beside the daemon's phase, read anew for each document.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Snapshot {
     /// tailscaled's version; absent while it does not answer.
     pub tailscaled: Option<String>,
-    /// What is less with this tailscaled; absent where nothing is.
+    /// What does not work with this tailscaled; absent where everything does.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub limitation: Option<String>,
     pub node: Option<NodeStatus>,
     pub peers: Vec<NodeStatus>,
     pub connections: Connections,
-    /// How often tailscaled was started again.
+    /// Number of starts of tailscaled after the first.
     pub restarts: u64,
 }
 
-/// The whole document.
+/// The status document.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Document {
     pub version: String,
     pub ready: bool,
     pub state: String,
     pub reason: String,
-    /// RFC 3339.
+    /// When the phase began, in RFC 3339.
     pub since: String,
     /// Milliseconds from the daemon's start to the first time it was ready.
     pub time_to_ready_ms: Option<u64>,
@@ -65,6 +65,7 @@ pub struct Document {
 }
 
 impl Document {
+    /// Builds the document of a daemon in this state.
     pub fn new(state: &State, snapshot: Snapshot) -> Self {
         Self {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -78,7 +79,7 @@ impl Document {
         }
     }
 
-    /// Label and text of each line that a person reads.
+    /// Lists label and text of each line that a person reads.
     pub fn lines(&self) -> Vec<(&'static str, String)> {
         let seen = &self.snapshot;
         let node = seen.node.as_ref().map_or_else(|| "unknown yet".to_owned(), describe);

@@ -1,14 +1,15 @@
-//! Text made safe for where it goes: a name that a client sends must not forge a log line or colour a terminal, and what is put
-//! into an address must not be read as a part of its syntax.
+//! Escapes text for log lines and for URLs.
+//! A name that a client sends must not forge a log line or colour a terminal, and a value in a URL must not be read as a
+//! part of its syntax.
 
 use std::fmt::Write;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, PercentEncode, utf8_percent_encode};
 
-/// All but the unreserved characters of RFC 3986, section 2.3.
+/// Characters to encode: all but the unreserved ones of RFC 3986, section 2.3.
 const RESERVED: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// `text` with its control characters escaped.
+/// Returns `text` with its control characters escaped.
 pub fn printable(text: &str) -> String {
     let mut clean = String::with_capacity(text.len());
     for c in text.chars() {
@@ -21,7 +22,7 @@ pub fn printable(text: &str) -> String {
     clean
 }
 
-/// `text` as one part of an address or a form, with nothing left that a parser or a shell could take for its own.
+/// Encodes `text` as one part of a URL or a form, with nothing left that a parser or a shell could take for its own.
 pub fn percent_encoded(text: &str) -> PercentEncode<'_> {
     utf8_percent_encode(text, &RESERVED)
 }

@@ -1,4 +1,4 @@
-//! Arguments, with one flag for each setting of the table.
+//! Reads the command line, with one flag for each setting of the table.
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, ArgMatches, Command as Clap, value_parser};
 
-use crate::cli::env::Form;
+use crate::cli::env::EnvForm;
 use crate::cli::output::{complain, say};
 use crate::config::layers::Flags;
 use crate::config::runtime::choices;
@@ -17,27 +17,27 @@ use crate::exit_reason::ExitReason;
 use crate::platform;
 use crate::secret::redactor::mask_secrets;
 
-/// What to do.
+/// What the program is to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
     Run,
-    /// The command to run, and its arguments.
+    /// Runs the daemon and a command, given with its arguments.
     Exec(Vec<OsString>),
     Wait(Duration),
     Healthcheck,
     Status {
         json: bool,
     },
-    Env(Form),
+    Env(EnvForm),
     Check,
     Version,
 }
 
-/// The command line, read.
+/// The command line that was read.
 #[derive(Debug)]
 pub struct Arguments {
     pub command: Command,
-    /// The file given by `--config`.
+    /// Path given by `--config`.
     pub config: Option<String>,
     pub flags: Flags,
 }
@@ -82,7 +82,7 @@ fn definition() -> Clap {
                 .global(true)
                 .help("file of settings (TOML); also TETHERD_CONFIG"),
         )
-        .args(KEYS.iter().map(flag))
+        .args(KEYS.iter().map(setting_flag))
         .subcommands(commands())
 }
 
@@ -96,16 +96,16 @@ fn commands() -> [Clap; 7] {
     let json = Arg::new("json").long("json").action(ArgAction::SetTrue).help("the whole document as JSON");
     [
         Clap::new("run").about("the daemon, in the foreground; also without a command"),
-        exec(),
+        exec_command(),
         Clap::new("wait").about("block until the running daemon is ready; 0 ready, 1 not in time").arg(timeout),
         Clap::new("healthcheck").about("ask the running daemon once; 0 ready, 1 not"),
         Clap::new("status").about("show state, node, peers, connections and last error").arg(json),
-        env(),
+        env_command(),
         Clap::new("check").about("show every setting with its origin; 78 when one is invalid"),
     ]
 }
 
-fn exec() -> Clap {
+fn exec_command() -> Clap {
     let words = Arg::new("words")
         .value_name("COMMAND")
         .value_parser(value_parser!(OsString))
@@ -124,12 +124,12 @@ fn exec() -> Clap {
         .arg(words)
 }
 
-fn env() -> Clap {
+fn env_command() -> Clap {
     let shell = Arg::new("shell")
         .long("shell")
         .value_name("FORM")
-        .value_parser(Form::NAMES)
-        .default_value(Form::NAMES[0])
+        .value_parser(EnvForm::NAMES)
+        .default_value(EnvForm::NAMES[0])
         .help("lines for a shell to evaluate, NAME=value lines, or one object");
     Clap::new("env")
         .about("print the proxy variables for a program; they hold the password when one is set")
@@ -141,7 +141,8 @@ fn env() -> Clap {
         .arg(shell)
 }
 
-fn flag(key: &'static Key) -> Arg {
+/// Makes the flag of a setting.
+fn setting_flag(key: &'static Key) -> Arg {
     let default = key.default.map_or_else(String::new, |default| format!(" [{default}]"));
     let help = key.help.replace(PLATFORMS, &choices(&platform::names()));
     Arg::new(key.name)
@@ -174,8 +175,8 @@ fn words(exec: &ArgMatches) -> Vec<OsString> {
     exec.get_many("words").into_iter().flatten().cloned().collect()
 }
 
-fn form(env: &ArgMatches) -> Form {
-    env.get_one::<String>("shell").and_then(|name| Form::named(name)).unwrap_or(Form::Sh)
+fn form(env: &ArgMatches) -> EnvForm {
+    env.get_one::<String>("shell").and_then(|name| EnvForm::named(name)).unwrap_or(EnvForm::Sh)
 }
 
 #[cfg(test)]
@@ -205,7 +206,7 @@ mod tests {
         assert_eq!(arguments.flags, [("hostname", "a".to_owned())]);
         let words = ["env", "--hostname", "b", "--", "c"].map(OsString::from).to_vec();
         assert_eq!(arguments.command, Command::Exec(words));
-        assert_eq!(parsed("tetherd env --shell json").command, Command::Env(Form::Json));
-        assert_eq!(parsed("tetherd env").command, Command::Env(Form::Sh));
+        assert_eq!(parsed("tetherd env --shell json").command, Command::Env(EnvForm::Json));
+        assert_eq!(parsed("tetherd env").command, Command::Env(EnvForm::Sh));
     }
 }

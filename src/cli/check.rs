@@ -1,5 +1,5 @@
-//! `tetherd check`: every setting with its value and where it came from, secrets masked; and what is
-//! less with the tailscaled that was found.
+//! `tetherd check`: shows every setting, its value and where it came from.
+//! Secrets are masked. Says, too, what does not work with the tailscaled that was found.
 
 use std::process::ExitCode;
 
@@ -10,6 +10,7 @@ use crate::exit_reason::ExitReason;
 use crate::tailscaled::calls::WITHOUT_CALLS;
 use crate::tailscaled::process::locate;
 
+/// Shows the settings. Returns the exit code of an invalid configuration where one of them is invalid.
 pub fn run_check(config: &Config, environment: &Environment) -> ExitCode {
     let width = config.shown.iter().map(|shown| shown.key.len()).max().unwrap_or(0);
     for shown in &config.shown {

@@ -1,4 +1,4 @@
-//! One GET to the running daemon's health port.
+//! Sends one GET to the running daemon's health port.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -12,16 +12,16 @@ use tokio::net::TcpStream;
 use crate::net::connectable::connectable;
 use crate::net::http_request;
 
-/// The daemon answers from memory; this is for a machine under load.
+/// Longest wait for an answer. The daemon answers from memory; this is for a machine under load.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Runs one question to its end.
-pub fn block_on<T>(question: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+/// Runs `request` to its end, in an event loop of its own.
+pub fn block_on<T>(request: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     let event_loop = tokio::runtime::Builder::new_current_thread().enable_all().build().context("setting up")?;
-    event_loop.block_on(question)
+    event_loop.block_on(request)
 }
 
-/// Status and body of `path`.
+/// Asks the daemon whose health port is `health` for `path`. Returns status and body.
 pub async fn get(health: SocketAddr, path: &str) -> anyhow::Result<(StatusCode, Bytes)> {
     let address = connectable(health);
     let exchange = async {

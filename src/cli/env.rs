@@ -1,4 +1,4 @@
-//! `tetherd env`: the proxy variables, for a shell, a dotenv file or a program.
+//! `tetherd env`: prints the proxy variables for a shell, a file or a program.
 
 use std::fmt::Write;
 
@@ -11,17 +11,19 @@ use crate::environment::Environment;
 use crate::exit_reason::ExitReason;
 use crate::platform::interface::Platform;
 
-/// How they are written.
+/// How the variables are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
+pub enum EnvForm {
     Sh,
     Dotenv,
     Json,
 }
 
-impl Form {
+impl EnvForm {
+    /// Names of the forms, as the command line has them.
     pub const NAMES: [&str; 3] = ["sh", "dotenv", "json"];
 
+    /// Finds a form by its name.
     pub fn named(name: &str) -> Option<Self> {
         [Self::Sh, Self::Dotenv, Self::Json]
             .into_iter()
@@ -31,19 +33,20 @@ impl Form {
     }
 }
 
+/// Prints the variables. Fails where the proxy's address is not known.
 pub fn run_env(
     settings: &Settings,
     platform: &dyn Platform,
     environment: &Environment,
-    form: Form,
+    form: EnvForm,
 ) -> Result<(), ExitReason> {
-    let variables = variables(settings, platform, environment)?;
+    let variables = configured_proxy_variables(settings, platform, environment)?;
     crate::cli::output::say(written(&variables, form).trim_end());
     Ok(())
 }
 
-/// The variables that lead to the daemon with these settings.
-pub fn variables(
+/// Builds the variables that lead to a daemon with these settings. Fails where the proxy's address is not known.
+pub fn configured_proxy_variables(
     settings: &Settings,
     platform: &dyn Platform,
     environment: &Environment,
@@ -59,24 +62,25 @@ pub fn variables(
     Ok(ProxyVariables::new(listener, settings.socks_credentials.as_ref(), &direct, environment))
 }
 
-fn written(variables: &ProxyVariables, form: Form) -> String {
+/// Writes the variables in `form`.
+fn written(variables: &ProxyVariables, form: EnvForm) -> String {
     let mut text = String::new();
     for (name, value) in variables.in_both_cases() {
         // Writing to a String does not fail.
         let _ = match form {
-            Form::Sh => writeln!(text, "export {name}={}", quoted(value)),
-            Form::Dotenv => writeln!(text, "{name}={value}"),
-            Form::Json => Ok(()),
+            EnvForm::Sh => writeln!(text, "export {name}={}", quoted(value)),
+            EnvForm::Dotenv => writeln!(text, "{name}={value}"),
+            EnvForm::Json => Ok(()),
         };
     }
-    if form == Form::Json {
+    if form == EnvForm::Json {
         let object: Map<String, Value> = variables.in_both_cases().map(|(name, value)| (name, value.into())).collect();
         let _ = writeln!(text, "{}", Value::from(object));
     }
     text
 }
 
-/// Within single quotes a shell takes everything as it is, but for the quote itself.
+/// Quotes `value` for a shell, which takes everything within single quotes as it is, but for the quote itself.
 fn quoted(value: &str) -> String {
     format!("'{}'", value.replace('\'', r"'\''"))
 }
@@ -93,7 +97,7 @@ mod tests {
 
     #[test]
     fn every_form_is_found_by_its_name() {
-        assert_eq!(Form::NAMES.map(Form::named), [Some(Form::Sh), Some(Form::Dotenv), Some(Form::Json)]);
-        assert_eq!(Form::named("fish"), None);
+        assert_eq!(EnvForm::NAMES.map(EnvForm::named), [Some(EnvForm::Sh), Some(EnvForm::Dotenv), Some(EnvForm::Json)]);
+        assert_eq!(EnvForm::named("fish"), None);
     }
 }

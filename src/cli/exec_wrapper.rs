@@ -1,5 +1,5 @@
-//! `tetherd /path/to/program ARG…`: becomes the program, with the proxy variables set. It is what Lambda's
-//! `AWS_LAMBDA_EXEC_WRAPPER` calls, which takes a path and no arguments.
+//! `tetherd /path/to/program ARG…`: runs the program with proxy variables set.
+//! Lambda's `AWS_LAMBDA_EXEC_WRAPPER` calls it, which takes a path and no arguments. The program replaces this process.
 //! <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-modify.html#runtime-wrapper>
 
 use std::ffi::{OsStr, OsString};
@@ -8,18 +8,19 @@ use std::path::Path;
 use std::process::{Command, ExitCode};
 
 use crate::cli::configure;
-use crate::cli::env::variables;
+use crate::cli::env::configured_proxy_variables;
 use crate::cli::output::complain;
 use crate::daemon::exec::proxy_variables::without_those_set;
 use crate::environment::Environment;
 use crate::exit_reason::ExitReason;
 
-/// No command of the daemon begins with a slash.
-pub fn is_meant(first: &OsStr) -> bool {
+/// Whether `first`, the first argument, is a program's path: no command of the daemon begins with a slash.
+pub fn is_program_path(first: &OsStr) -> bool {
     Path::new(first).is_absolute()
 }
 
-/// Returns only when the program cannot be started. A proxy that is not known is no reason for that: the extension
+/// Replaces this process by the program. Returns only when that cannot be started, with the exit code that env(1) has
+/// for it. A proxy that is not known does not keep the program from starting: the extension
 /// says what is wrong with the configuration, and decides whether the function starts.
 pub fn become_program(
     program: &OsStr,
@@ -30,7 +31,7 @@ pub fn become_program(
     let mut command = Command::new(program);
     command.args(arguments);
     let settings = configured.config.settings.as_ref().map_err(|faults| ExitReason::Configuration(faults.to_string()));
-    match settings.and_then(|settings| variables(settings, configured.platform, environment)) {
+    match settings.and_then(|settings| configured_proxy_variables(settings, configured.platform, environment)) {
         Ok(variables) => {
             command.envs(without_those_set(variables, environment));
         }

@@ -1,7 +1,7 @@
-//! Log lines on their way to stderr, by a thread of their own: a reader that stalls costs lines, never time. Bounded
-//! by bytes, in order, with a word on what was lost, and with the last line behind all others. tracing-appender
-//! bounds by lines, tells nobody of the loss, and complains of a stalled reader on stdout, which belongs to the
-//! command of `exec`.
+//! Writes log lines to stderr by a thread: a stalled reader costs lines, not time.
+//! The queue is bounded by bytes and keeps its order; a line tells how many were lost, and the last line comes behind all
+//! others. tracing-appender bounds by lines, tells nobody of the loss, and complains of a stalled reader on stdout, which
+//! belongs to the command of `exec`.
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
@@ -12,10 +12,10 @@ use std::time::Duration;
 use nix::sys::signal::{SigSet, SigmaskHow};
 use tracing_subscriber::fmt::MakeWriter;
 
-/// Lines of some 150 bytes: some 3 000 of them.
-const ROOM: usize = 512 << 10;
+/// Most bytes that wait: some 3 000 lines of some 150 bytes.
+const CAPACITY: usize = 512 << 10;
 
-/// The queue. Clones share it.
+/// Queue of log lines. Clones share it.
 #[derive(Clone, Default)]
 pub struct LogQueue(Arc<Shared>);
 
@@ -27,7 +27,7 @@ struct Shared {
 
 enum Entry {
     Line(Vec<u8>),
-    /// So many lines found no room here.
+    /// Number of lines that found no room here.
     Lost(u64),
 }
 
@@ -35,12 +35,12 @@ enum Entry {
 struct Queue {
     entries: VecDeque<Entry>,
     bytes: usize,
-    /// The thread has a line in its hands.
+    /// Whether the thread is writing a line.
     writing: bool,
 }
 
 impl LogQueue {
-    /// Starts the thread; `of_loss` is the line about a number of lost ones. The thread takes no signals, and starts no
+    /// Starts the thread; `of_loss` makes the line about a number of lost ones. The thread takes no signals, and starts no
     /// children: they would end with it, not with the daemon.
     pub fn start(writer: impl Write + Send + 'static, of_loss: fn(u64) -> String) -> io::Result<Self> {
         let queue = Self::default();
@@ -53,7 +53,7 @@ impl LogQueue {
 
     fn push(&self, line: &[u8]) {
         let mut queue = self.0.lock();
-        if queue.bytes + line.len() <= ROOM {
+        if queue.bytes + line.len() <= CAPACITY {
             queue.bytes += line.len();
             queue.entries.push_back(Entry::Line(line.to_vec()));
         } else if let Some(Entry::Lost(lost)) = queue.entries.back_mut() {
@@ -64,13 +64,13 @@ impl LogQueue {
         self.0.changed.notify_all();
     }
 
-    /// Puts the last line behind all others, whatever the room, and waits at most `patience` until all are written.
-    pub fn finish(&self, last: Option<&str>, patience: Duration) {
+    /// Puts the last line behind all others, even where the queue is full, and waits at most `limit` until all are written.
+    pub fn finish(&self, last: Option<&str>, limit: Duration) {
         let mut queue = self.0.lock();
         queue.entries.extend(last.map(|line| Entry::Line(format!("{line}\n").into_bytes())));
         self.0.changed.notify_all();
         let unwritten = |queue: &mut Queue| queue.writing || !queue.entries.is_empty();
-        drop(self.0.changed.wait_timeout_while(queue, patience, unwritten));
+        drop(self.0.changed.wait_timeout_while(queue, limit, unwritten));
     }
 }
 
@@ -108,7 +108,7 @@ impl Shared {
     }
 }
 
-/// A write is a line: the subscriber writes each at once.
+/// Takes each write for one line: the subscriber writes each line whole.
 impl Write for LogQueue {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         self.push(line);
@@ -134,7 +134,7 @@ mod tests {
     use std::io::{BufRead, BufReader, Read, pipe};
     use std::time::Instant;
 
-    const PATIENCE: Duration = Duration::from_secs(20);
+    const LONGEST_WAIT: Duration = Duration::from_secs(20);
 
     fn of_loss(lost: u64) -> String {
         format!("{lost} lost")
@@ -149,13 +149,13 @@ mod tests {
             queue.write_all(format!("line {number:0100}\n").as_bytes()).expect("never fails");
         }
         queue.finish(None, Duration::from_millis(10));
-        assert!(begun.elapsed() < PATIENCE, "{:?}", begun.elapsed());
-        assert!(queue.0.lock().bytes <= ROOM);
+        assert!(begun.elapsed() < LONGEST_WAIT, "{:?}", begun.elapsed());
+        assert!(queue.0.lock().bytes <= CAPACITY);
         let reading = thread::spawn(move || {
             let lines = BufReader::new(reader).lines().map(|line| line.expect("text"));
             lines.take_while(|line| line != "the reason").collect::<Vec<String>>()
         });
-        queue.finish(Some("the reason"), PATIENCE);
+        queue.finish(Some("the reason"), LONGEST_WAIT);
         let (mut number, mut lost) = (0, 0);
         // Where the thread gets its turn late, room comes and goes, and each gap has its word.
         for line in reading.join().expect("reads") {
@@ -178,8 +178,8 @@ mod tests {
         let mut queue = LogQueue::start(writer, of_loss).expect("starts");
         queue.write_all(b"unheard\n").expect("never fails");
         let begun = Instant::now();
-        queue.finish(Some("the reason"), PATIENCE);
-        assert!(begun.elapsed() < PATIENCE);
+        queue.finish(Some("the reason"), LONGEST_WAIT);
+        assert!(begun.elapsed() < LONGEST_WAIT);
     }
 
     #[test]
@@ -187,7 +187,7 @@ mod tests {
         let (mut reader, writer) = pipe().expect("a pipe");
         let mut queue = LogQueue::start(writer, of_loss).expect("starts");
         queue.write_all(b"one\n").expect("never fails");
-        queue.finish(Some("two"), PATIENCE);
+        queue.finish(Some("two"), LONGEST_WAIT);
         let mut text = [0; 8];
         reader.read_exact(&mut text).expect("is there");
         assert_eq!(&text, b"one\ntwo\n");

@@ -14,12 +14,13 @@ use crate::cli::log_queue::LogQueue;
 use crate::cli::output::complain;
 use crate::config::types::enums::{LogFormat, LogLevel};
 
-/// As global as the subscriber that writes to it.
+/// Queue of the log lines; as global as the subscriber that writes to it.
 static QUEUE: OnceLock<LogQueue> = OnceLock::new();
 
-/// How long the end of the process waits for a reader of stderr that has stalled: longer where a reason is to be told.
-const PATIENCE: Duration = Duration::from_secs(1);
-const PATIENCE_WITH_A_REASON: Duration = Duration::from_secs(5);
+/// Longest wait of a clean end for a reader of stderr that has stalled.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
+/// Longest wait of a failed end, whose reason is to be read.
+const FLUSH_TIMEOUT_OF_A_FAILURE: Duration = Duration::from_secs(5);
 
 /// Starts logging. Libraries that log by the `log` crate stay silent.
 pub fn start(level: LogLevel, format: LogFormat) {
@@ -31,8 +32,8 @@ pub fn start(level: LogLevel, format: LogFormat) {
         LogLevel::Trace => LevelFilter::TRACE,
     };
     let of_loss = match format {
-        LogFormat::Text => |lost| text(&of_loss(lost)),
-        LogFormat::Json => |lost| json("WARN", &of_loss(lost)),
+        LogFormat::Text => |lost| text_line(&of_loss(lost)),
+        LogFormat::Json => |lost| json_line("WARN", &of_loss(lost)),
     };
     // Without a thread, on a machine that allows no further one, lines are written where they arise.
     let writer = match LogQueue::start(stderr(), of_loss) {
@@ -46,7 +47,7 @@ pub fn start(level: LogLevel, format: LogFormat) {
         LogFormat::Text => subscriber.finish().with(own).init(),
         LogFormat::Json => subscriber.json().flatten_event(true).finish().with(own).init(),
     }
-    // As it comes, a panic is written at once, and waits for a reader that has stalled.
+    // Rust's own hook would write to stderr itself, and wait for a reader that has stalled.
     std::panic::set_hook(Box::new(|panic| {
         let backtrace = Backtrace::capture();
         let backtrace =
@@ -57,17 +58,17 @@ pub fn start(level: LogLevel, format: LogFormat) {
 
 /// Says why the daemon ends, in the form of the other lines and behind them.
 pub fn last_line(format: Option<LogFormat>, line: &str) {
-    let line = if format == Some(LogFormat::Json) { json("ERROR", line) } else { text(line) };
+    let line = if format == Some(LogFormat::Json) { json_line("ERROR", line) } else { text_line(line) };
     match QUEUE.get() {
-        Some(queue) => queue.finish(Some(&line), PATIENCE_WITH_A_REASON),
+        Some(queue) => queue.finish(Some(&line), FLUSH_TIMEOUT_OF_A_FAILURE),
         None => complain(&line),
     }
 }
 
-/// Lets a clean end's lines be written.
+/// Waits until the lines of a clean end are written.
 pub fn finish() {
     if let Some(queue) = QUEUE.get() {
-        queue.finish(None, PATIENCE);
+        queue.finish(None, FLUSH_TIMEOUT);
     }
 }
 
@@ -75,11 +76,11 @@ fn of_loss(lost: u64) -> String {
     format!("{lost} log lines were lost, because stderr was not read in time")
 }
 
-fn text(line: &str) -> String {
+fn text_line(line: &str) -> String {
     format!("tetherd: {line}")
 }
 
-fn json(level: &str, line: &str) -> String {
+fn json_line(level: &str, line: &str) -> String {
     let timestamp = humantime::format_rfc3339_micros(SystemTime::now()).to_string();
     serde_json::json!({ "timestamp": timestamp, "level": level, "message": line, "target": "tetherd" }).to_string()
 }

@@ -1,5 +1,5 @@
-//! The command line: reads it, loads the configuration, runs one command, and turns its end into an exit code and
-//! one last line.
+//! The command line: reads it, loads the configuration and runs one command.
+//! The end of the command becomes an exit code and one last line.
 
 pub(crate) mod args;
 pub(crate) mod check;
@@ -26,12 +26,12 @@ use crate::config::Config;
 use crate::config::settings::Settings;
 use crate::config::types::enums::OnFailure;
 use crate::daemon;
-use crate::daemon::DaemonContext;
+use crate::daemon::context::DaemonContext;
 use crate::daemon::exec::command::CommandSpec;
 use crate::daemon::signals::Signals;
 use crate::environment::Environment;
 use crate::exit_reason::ExitReason;
-use crate::memory::budget::{Share, Sharing};
+use crate::memory::budget::{MemoryBudget, Sharing};
 use crate::memory::cgroup::CgroupMemory;
 use crate::process::child::SoftLimits;
 use crate::tailscaled::process::locate;
@@ -42,11 +42,11 @@ pub fn main() -> ExitCode {
     let text = |bytes: &OsString| bytes.to_string_lossy().into_owned();
     let environment: Environment = inherited.iter().map(|(name, value)| (text(name), text(value))).collect();
     let mut words = std::env::args_os().skip(1);
-    if let Some(program) = words.next().filter(|first| exec_wrapper::is_meant(first)) {
+    if let Some(program) = words.next().filter(|first| exec_wrapper::is_program_path(first)) {
         return exec_wrapper::become_program(&program, words, &environment);
     }
     let given: Vec<OsString> = std::env::args_os().collect();
-    scrub_proc::conceal(&given.iter().map(text).collect::<Vec<_>>(), &environment);
+    scrub_proc::scrub(&given.iter().map(text).collect::<Vec<_>>(), &environment);
     let arguments = match args::parse(given) {
         Ok(arguments) => arguments,
         Err(end) => return end,
@@ -55,29 +55,29 @@ pub fn main() -> ExitCode {
     let signals = match arguments.command {
         Command::Run => Signals::to_stop(),
         Command::Exec(_) => Signals::to_pass_on(),
-        // Questions end when they are asked to.
+        // Commands that ask the daemon end by the signal itself.
         _ => Signals::none(),
     };
     let memory = memory(&arguments.command);
-    let share = memory.as_ref().and_then(|(groups, sharing)| Some(Share::of(groups.limit()?, *sharing)));
+    let share = memory.as_ref().and_then(MemoryBudget::share);
     let configured = configure::load(&environment, arguments.config.as_deref(), &arguments.flags, share);
     let Configured { platform, ref config } = configured;
-    let surroundings = DaemonContext { platform, environment: &environment, memory };
+    let context = DaemonContext { platform, environment: &environment, memory };
     match &arguments.command {
         Command::Version => version(config, &environment),
         Command::Check => check::run_check(config, &environment),
-        Command::Run => run(&configured, surroundings, signals),
-        Command::Exec(words) => exec(&configured, surroundings, inherited, words, signals),
+        Command::Run => run(&configured, &context, signals),
+        Command::Exec(words) => exec(&configured, &context, inherited, words, signals),
         Command::Env(form) => {
             let result = settings(config).and_then(|settings| env::run_env(settings, platform, &environment, *form));
             end(&configured, result.map(|()| 0))
         }
-        Command::Wait(_) | Command::Healthcheck | Command::Status { .. } => question(&arguments, &configured),
+        Command::Wait(_) | Command::Healthcheck | Command::Status { .. } => query_daemon(&arguments, &configured),
     }
 }
 
-/// What bounds memory, and who else needs of it, where the command is one that needs to know.
-fn memory(command: &Command) -> Option<(CgroupMemory, Sharing)> {
+/// Finds what limits memory, and who else needs of it. `None` where nothing does, and for commands that need not know.
+fn memory(command: &Command) -> Option<MemoryBudget> {
     let with_application = match command {
         Command::Exec(_) => true,
         Command::Run | Command::Check => false,
@@ -85,19 +85,20 @@ fn memory(command: &Command) -> Option<(CgroupMemory, Sharing)> {
             return None;
         }
     };
-    let groups = CgroupMemory::of_this_process()?;
-    let shares = with_application || groups.shares_the_limit();
-    Some((groups, if shares { Sharing::WithApplication } else { Sharing::Alone }))
+    let cgroups = CgroupMemory::of_this_process()?;
+    let shares = with_application || cgroups.shares_the_limit();
+    Some(MemoryBudget { cgroups, sharing: if shares { Sharing::WithApplication } else { Sharing::Alone } })
 }
 
-fn run(configured: &Configured, surroundings: DaemonContext<'_>, signals: Result<Signals, ExitReason>) -> ExitCode {
+/// Runs the daemon.
+fn run(configured: &Configured, context: &DaemonContext<'_>, signals: Result<Signals, ExitReason>) -> ExitCode {
     let program = std::env::args().next().unwrap_or_default();
     let Configured { platform, config } = configured;
     let outlasts_failure = config.lambda_on_failure == OnFailure::Continue;
-    let lifecycle = platform.lifecycle(surroundings.environment, &program, outlasts_failure);
+    let lifecycle = platform.lifecycle(context.environment, &program, outlasts_failure);
     let result = signals.and_then(|signals| {
         let settings = prepared(config)?;
-        daemon::run(settings, surroundings, signals, &*lifecycle)
+        daemon::run(settings, context, signals, &*lifecycle)
     });
     let failure = result.as_ref().err().cloned();
     let code = end(configured, result.map(|()| 0));
@@ -111,9 +112,10 @@ fn run(configured: &Configured, surroundings: DaemonContext<'_>, signals: Result
     code
 }
 
+/// Runs the daemon and the command that `words` are.
 fn exec(
     configured: &Configured,
-    surroundings: DaemonContext<'_>,
+    context: &DaemonContext<'_>,
     inherited: Vec<(OsString, OsString)>,
     words: &[OsString],
     signals: Result<Signals, ExitReason>,
@@ -130,15 +132,15 @@ fn exec(
             program: program.clone(),
             arguments: arguments.to_vec(),
             environment: inherited,
-            direct: surroundings.platform.direct_hosts(surroundings.environment),
+            direct: context.platform.direct_hosts(context.environment),
             limits,
         };
-        daemon::exec(settings, surroundings, signals, job)
+        daemon::exec(settings, context, signals, job)
     });
     end(configured, result)
 }
 
-/// The settings, once logging has started and secrets are kept from core dumps.
+/// Starts logging and keeps secrets from core dumps. Returns the settings, or what is wrong with them.
 fn prepared(config: &Config) -> Result<&Settings, ExitReason> {
     let settings = settings(config)?;
     logging::start(settings.log_level, settings.log_format);
@@ -146,8 +148,9 @@ fn prepared(config: &Config) -> Result<&Settings, ExitReason> {
     Ok(settings)
 }
 
-/// Needs to know where to ask and nothing else: a key file that is gone by now does not make the daemon unhealthy.
-fn question(arguments: &Arguments, configured: &Configured) -> ExitCode {
+/// Asks the running daemon. Needs its health port and nothing else of the configuration: a key file that is gone by now
+/// does not make the daemon unhealthy.
+fn query_daemon(arguments: &Arguments, configured: &Configured) -> ExitCode {
     let Some(health) = configured.config.health_listen else {
         return settings(&configured.config).map_or_else(|fatal| end(configured, Err(fatal)), |_| ExitCode::FAILURE);
     };
@@ -158,10 +161,12 @@ fn question(arguments: &Arguments, configured: &Configured) -> ExitCode {
     }
 }
 
+/// Returns the settings, or what is wrong with them.
 fn settings(config: &Config) -> Result<&Settings, ExitReason> {
     config.settings.as_ref().map_err(|faults| ExitReason::Configuration(format!("invalid configuration: {faults}")))
 }
 
+/// Shows the versions of tetherd and of the tailscaled that it would run.
 fn version(config: &Config, environment: &Environment) -> ExitCode {
     say(&format!("tetherd {}", env!("CARGO_PKG_VERSION")));
     let configured = config.settings.as_ref().ok().and_then(|settings| settings.tailscaled_path.as_deref());
@@ -176,7 +181,7 @@ fn version(config: &Config, environment: &Environment) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// A limit of 0 does not keep the kernel from piping a core dump to a program; 1 does (core(5)).
+/// Limit of the size of core dumps, in bytes. A limit of 0 does not keep the kernel from piping a core dump to a program; 1 does (core(5)).
 const NO_CORE: u64 = 1;
 
 /// Keeps secrets in memory from core dumps, tailscaled's too, and from other processes of the same user.
@@ -188,7 +193,7 @@ fn harden() {
     }
 }
 
-/// The last line on stderr says why and what to do.
+/// Turns the end into an exit code. After a failure the last line on stderr says why and what to do.
 fn end(configured: &Configured, result: Result<u8, ExitReason>) -> ExitCode {
     let fatal = match result {
         Ok(code) => {

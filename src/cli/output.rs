@@ -1,14 +1,14 @@
-//! Writing to stdout and stderr. A reader that is gone is no reason to end in another way than meant: `println!`
-//! would panic.
+//! Writes lines to stdout and stderr, whether or not anybody reads them.
+//! `println!` would panic where the reader is gone.
 
 use std::io::{Write, stderr, stdout};
 
-/// One line on stdout.
+/// Writes one line to stdout.
 pub fn say(line: &str) {
     let _ = writeln!(stdout(), "{line}");
 }
 
-/// One line on stderr.
+/// Writes one line to stderr.
 pub fn complain(line: &str) {
     let _ = writeln!(stderr(), "{line}");
 }

@@ -1,4 +1,4 @@
-//! Commands that ask the running daemon: `wait`, `healthcheck`, `status`.
+//! Asks the running daemon: the commands `wait`, `healthcheck` and `status`.
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -13,10 +13,10 @@ use crate::cli::client::{block_on, get};
 use crate::cli::output::{complain, say};
 use crate::status::Document;
 
-/// How often `wait` asks: the daemon is a process of its own and may not even be there yet.
+/// Time between two questions of `wait`: the daemon is a process of its own and may not even be there yet.
 const ASK_EVERY: Duration = Duration::from_millis(50);
 
-/// Blocks until the daemon is ready.
+/// Blocks until the daemon is ready, for `limit` at most.
 pub fn wait(health: SocketAddr, limit: Duration) -> ExitCode {
     let result = block_on(async {
         let mut last = "no answer yet".to_owned();
@@ -36,17 +36,17 @@ pub fn wait(health: SocketAddr, limit: Duration) -> ExitCode {
         }
         Ok(())
     });
-    verdict(result)
+    exit_code(result)
 }
 
-/// Asks once.
+/// Asks once whether the daemon is ready.
 pub fn healthcheck(health: SocketAddr) -> ExitCode {
-    verdict(block_on(async { readiness(health).await?.map_err(|reason| anyhow::anyhow!("not ready: {reason}")) }))
+    exit_code(block_on(async { readiness(health).await?.map_err(|reason| anyhow::anyhow!("not ready: {reason}")) }))
 }
 
-/// Shows the status document.
+/// Shows the status document, for a person or as `json`.
 pub fn status(health: SocketAddr, json: bool) -> ExitCode {
-    verdict(block_on(async {
+    exit_code(block_on(async {
         let (_, body) = get(health, "/status").await?;
         if json {
             say(String::from_utf8_lossy(&body).trim_end());
@@ -67,7 +67,7 @@ pub fn status(health: SocketAddr, json: bool) -> ExitCode {
     }))
 }
 
-/// Ready, or the daemon's reason why not.
+/// Asks whether the daemon is ready: `Ok(Ok)`, or `Ok(Err)` with its reason why not. Fails where it does not answer.
 async fn readiness(health: SocketAddr) -> anyhow::Result<Result<(), String>> {
     let (status, body) = get(health, "/readyz").await?;
     if status == StatusCode::OK {
@@ -78,7 +78,8 @@ async fn readiness(health: SocketAddr) -> anyhow::Result<Result<(), String>> {
     Ok(Err(format!("{}: {}", text("state"), text("reason"))))
 }
 
-fn verdict(result: anyhow::Result<()>) -> ExitCode {
+/// Turns the result into an exit code, and says on stderr what went wrong.
+fn exit_code(result: anyhow::Result<()>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -1,5 +1,5 @@
-//! Takes secrets out of what the kernel shows of this process: `/proc/PID/environ` and `/proc/PID/cmdline` are the
-//! memory that the process was started with, and keep what stands there for as long as it runs.
+//! Masks secrets in this process's `/proc/PID/environ` and `/proc/PID/cmdline`.
+//! Both are the memory that the process was started with, and show what stands there for as long as it runs.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -10,12 +10,12 @@ use crate::environment::Environment;
 use crate::process::inherited::bears_secret;
 use crate::secret::redactor::Redactor;
 
-/// Variables that the AWS SDK reads later, by itself.
+/// Prefix of variables that the AWS SDK reads later, by itself.
 const READ_LATER: &str = "AWS_";
 
 /// Overwrites the secrets among `arguments` and in `environment`, which were copied before. To be called before
 /// anything else is started: nobody may be reading them.
-pub fn conceal(arguments: &[String], environment: &Environment) {
+pub fn scrub(arguments: &[String], environment: &Environment) {
     let secrets = secrets(arguments, environment);
     if secrets.is_empty() {
         return;
@@ -29,16 +29,16 @@ pub fn conceal(arguments: &[String], environment: &Environment) {
     let _ = overwrite(&secrets);
 }
 
-/// Values of settings and variables that are secret, and not merely where one is.
+/// Lists the values of settings and variables that are secrets; a value that only names a secret's file is none.
 fn secrets(arguments: &[String], environment: &Environment) -> Vec<String> {
     let redactor = Redactor::default();
     let inherited = environment.iter().filter(|(name, value)| bears_secret(name, value, &redactor));
     let mut found: Vec<String> = inherited.map(|(_, value)| value.clone()).collect();
     for key in KEYS.iter().filter(|key| key.secret) {
         let flag = format!("--{}", key.flag());
-        for (place, argument) in arguments.iter().enumerate() {
+        for (index, argument) in arguments.iter().enumerate() {
             match argument.strip_prefix(&flag) {
-                Some("") => found.extend(arguments.get(place + 1).cloned()),
+                Some("") => found.extend(arguments.get(index + 1).cloned()),
                 Some(value) => found.extend(value.strip_prefix('=').map(str::to_owned)),
                 None => {}
             }
@@ -48,13 +48,14 @@ fn secrets(arguments: &[String], environment: &Environment) -> Vec<String> {
     found
 }
 
-/// The variable lives on in memory of its own.
+/// Gives the variable memory of its own, which is not overwritten.
 #[allow(unsafe_code)]
 fn keep_a_copy(name: &str, value: &str) {
     // SAFETY: the process has one thread until the event loop is made, long after this.
     unsafe { std::env::set_var(name, value) };
 }
 
+/// Masks `secrets` in the memory of arguments and environment.
 fn overwrite(secrets: &[String]) -> io::Result<()> {
     let memory = OpenOptions::new().read(true).write(true).open("/proc/self/mem")?;
     let (start, end) = extent()?;
@@ -66,7 +67,7 @@ fn overwrite(secrets: &[String]) -> io::Result<()> {
     Ok(())
 }
 
-/// Whole arguments, and whole values after `=`, so that a short secret does not mangle other words.
+/// Masks whole arguments, and whole values after `=`, so that a short secret does not mangle other words.
 fn mask(memory: &File, start: u64, bytes: &[u8], secret: &[u8]) -> io::Result<()> {
     let stars = vec![b'*'; secret.len()];
     for (at, window) in bytes.windows(secret.len()).enumerate() {
@@ -79,7 +80,7 @@ fn mask(memory: &File, start: u64, bytes: &[u8], secret: &[u8]) -> io::Result<()
     Ok(())
 }
 
-/// Where arguments and environment lie, one after the other: fields 48 to 51 of proc_pid_stat(5).
+/// Finds the addresses between which arguments and environment lie: fields 48 to 51 of proc_pid_stat(5).
 fn extent() -> io::Result<(u64, u64)> {
     let stat = std::fs::read_to_string("/proc/self/stat")?;
     // The name, which comes second, may hold anything but ends with the last parenthesis.

@@ -1,4 +1,5 @@
-//! Metrics where nobody can scrape: lines on stdout in CloudWatch's embedded metric format, of the same counts as `/metrics`.
+//! Metrics as lines on stdout in CloudWatch's embedded metric format (EMF).
+//! For platforms where nobody can scrape `/metrics`; the counts are the same.
 //! <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>
 
 use std::io::Write;
@@ -20,26 +21,34 @@ use crate::tailscaled::dialer::Dialer;
 /// Lines cost money; an environment that serves much writes one a minute.
 const PERIOD: Duration = Duration::from_secs(60);
 
-/// How long tailscaled is asked for what it has carried: at a stop there are milliseconds.
-const ANSWER: Duration = Duration::from_millis(50);
+/// Longest wait for tailscaled to say how much it has carried: at a stop there are milliseconds.
+const ANSWER_TIMEOUT: Duration = Duration::from_millis(50);
 
-/// A metric is a number or an array of at most so many.
+/// Most values that the format allows in the array of one metric.
 const LONGEST_ARRAY: u64 = 100;
 
 const NAMESPACE: &str = "tetherd";
 const BUCKET: &str = "dial_duration_seconds_bucket{";
 
-/// Writes what happened since its last line. Clones are the same journal.
+/// Writes lines of what happened since the line before. Clones share what was written.
 #[derive(Clone)]
 pub struct EmfWriter(Arc<Inner>);
 
 struct Inner {
-    function: String,
-    counters: Counters,
-    proxy: Arc<ClientContext<Dialer>>,
-    restarts: Arc<AtomicU64>,
-    state: Watcher,
+    source: EmfSource,
+    /// The counts that the last line was written from.
     written: Mutex<Seen>,
+}
+
+/// Where the counts come from, and the function that they are of.
+pub struct EmfSource {
+    /// Name of the Lambda function, the dimension of each metric.
+    pub function: String,
+    pub counters: Counters,
+    pub proxy: Arc<ClientContext<Dialer>>,
+    /// Starts of tailscaled after the first.
+    pub restarts: Arc<AtomicU64>,
+    pub state: Watcher,
 }
 
 /// The counts at one moment.
@@ -47,57 +56,58 @@ struct Inner {
 struct Seen {
     connections: Connections,
     restarts: u64,
+    /// Time from the start to the first time the daemon was ready.
     join: Option<Duration>,
-    /// Upper bound in seconds and the dials up to it.
+    /// Upper bound of each bucket in seconds, and the number of dials up to it.
     dials: Vec<(f64, u64)>,
 }
 
 impl EmfWriter {
-    pub fn new(
-        function: String,
-        (counters, proxy): (Counters, Arc<ClientContext<Dialer>>),
-        restarts: Arc<AtomicU64>,
-        state: Watcher,
-    ) -> Self {
-        Self(Arc::new(Inner { function, counters, proxy, restarts, state, written: Mutex::default() }))
+    /// Writes of what `source` counts.
+    pub fn new(source: EmfSource) -> Self {
+        Self(Arc::new(Inner { source, written: Mutex::default() }))
     }
 
-    /// Writes a line a minute, where there is something to tell.
-    pub async fn keep(self) {
+    /// Writes a line a minute, where there is something to tell. Never ends.
+    pub async fn write_every_minute(self) {
         loop {
             sleep(PERIOD).await;
             self.write().await;
         }
     }
 
-    /// Writes what is new.
+    /// Writes a line of what is new, if anything is.
     pub async fn write(&self) {
-        let _ = timeout(ANSWER, self.0.proxy.count_traffic()).await;
-        let now = self.look();
+        let source = &self.0.source;
+        let _ = timeout(ANSWER_TIMEOUT, source.proxy.count_traffic()).await;
+        let now = source.look();
         let before =
             std::mem::replace(&mut *self.0.written.lock().unwrap_or_else(PoisonError::into_inner), now.clone());
         let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        if let Some(line) = line(&self.0.function, &before, &now, time) {
+        if let Some(line) = line(&source.function, &before, &now, time) {
             // A reader that is gone is no reason to fail.
             let _ = writeln!(std::io::stdout(), "{line}");
         }
     }
+}
 
+impl EmfSource {
+    /// Reads the counts as they are now.
     fn look(&self) -> Seen {
         let (mut registry, mut text) = (Registry::default(), String::new());
-        self.0.counters.register(&mut registry);
+        self.counters.register(&mut registry);
         // Writing to a String does not fail.
         let _ = encode(&mut text, &registry);
         Seen {
-            connections: self.0.counters.now(),
-            restarts: self.0.restarts.load(Ordering::Relaxed),
-            join: self.0.state.borrow().time_to_ready,
+            connections: self.counters.now(),
+            restarts: self.restarts.load(Ordering::Relaxed),
+            join: self.state.borrow().time_to_ready,
             dials: dials(&text),
         }
     }
 }
 
-/// The buckets of all ways together, from the text that scrapers get.
+/// Reads the buckets of dial times, all paths together, from the text that scrapers get.
 fn dials(text: &str) -> Vec<(f64, u64)> {
     let mut buckets: Vec<(f64, u64)> = Vec::new();
     for line in text.lines().filter_map(|line| line.strip_prefix(BUCKET)) {
@@ -112,7 +122,7 @@ fn dials(text: &str) -> Vec<(f64, u64)> {
     buckets
 }
 
-/// `None` when nothing happened.
+/// Writes one line of what is new in `now`; `None` when nothing is. `time` is since 1970.
 fn line(function: &str, before: &Seen, now: &Seen, time: Duration) -> Option<String> {
     if before == now {
         return None;
@@ -142,8 +152,8 @@ fn line(function: &str, before: &Seen, now: &Seen, time: Duration) -> Option<Str
     Some(Value::Object(values).to_string())
 }
 
-/// The new dials in milliseconds, in ascending order: the upper bound of its bucket stands for each. Of more than an
-/// array may hold every nth is taken, the longest among them.
+/// Lists the times of the new dials in milliseconds, in ascending order: the upper bound of its bucket stands for each.
+/// Where they are more than an array may hold every nth is taken, the longest among them. `None` without new dials.
 fn latency(before: &[(f64, u64)], now: &[(f64, u64)]) -> Option<Value> {
     let longest = now.iter().map(|(bound, _)| *bound).filter(|bound| bound.is_finite()).fold(0.0, f64::max);
     let earlier = |bound: f64| before.iter().find(|(known, _)| *known == bound).map_or(0, |(_, count)| *count);

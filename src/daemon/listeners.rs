@@ -1,17 +1,98 @@
-//! Opens the listening sockets.
+//! Opens the listening sockets and accepts the proxy's clients on them.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener as StdListener};
 use std::path::Path;
+use std::sync::Arc;
 
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
+use crate::config::settings::Settings;
 use crate::config::types::address::Listen;
 use crate::exit_reason::ExitReason;
+use crate::proxy::client::{serve_client, serve_forward};
+use crate::proxy::context::ClientContext;
+use crate::proxy::listener;
 use crate::proxy::listener::Listener;
+use crate::proxy::listener::admission::{Admission, Permit};
+use crate::proxy::listener::stream::Stream;
+use crate::tailscaled::dialer::Dialer;
+use crate::target::dial::Target;
+
+/// The open listeners of the proxy and of the forwards.
+pub struct ProxyListeners {
+    proxies: Vec<Listener>,
+    forwards: Vec<(Listener, Target)>,
+}
+
+impl ProxyListeners {
+    /// Opens the listeners of `socks_listen` and `forwards`. Fails when one of them cannot be opened.
+    pub async fn open(settings: &Settings) -> Result<Self, ExitReason> {
+        let proxies = open_all("socks_listen", &settings.socks_listen).await?;
+        let places: Vec<_> = settings.forwards.iter().map(|forward| forward.listen.clone()).collect();
+        let open = open_all("forwards", &places).await?;
+        let targets = settings.forwards.iter().map(|forward| Target::new(&forward.host, forward.port));
+        Ok(Self { proxies, forwards: open.into_iter().zip(targets).collect() })
+    }
+
+    /// Returns the address of the first proxy listener that has one; unix sockets have none.
+    pub fn proxy_address(&self) -> Option<SocketAddr> {
+        self.proxies.iter().find_map(Listener::tcp_address)
+    }
+}
+
+/// Accepts clients on any number of listeners, which share its limits.
+pub struct ClientAcceptor {
+    pub proxy: Arc<ClientContext<Dialer>>,
+    pub admission: Admission,
+    /// The task of each client.
+    pub connections: TaskTracker,
+    /// Cancelled, it ends accepting.
+    pub accepting: CancellationToken,
+}
+
+impl ClientAcceptor {
+    /// Accepts on all `listeners` from now on.
+    pub fn accept_on(&self, listeners: ProxyListeners) {
+        listeners.proxies.into_iter().for_each(|listener| self.proxy_on(listener));
+        listeners.forwards.into_iter().for_each(|(listener, target)| self.forward_on(listener, target));
+    }
+
+    fn proxy_on(&self, listener: Listener) {
+        let proxy = Arc::clone(&self.proxy);
+        self.accept(listener, move |stream, from, permit| {
+            let proxy = Arc::clone(&proxy);
+            async move {
+                serve_client(&proxy, stream, &from).await;
+                drop(permit);
+            }
+        });
+    }
+
+    fn forward_on(&self, listener: Listener, target: Target) {
+        let (proxy, target) = (Arc::clone(&self.proxy), Arc::new(target));
+        self.accept(listener, move |stream, from, permit| {
+            let (proxy, target) = (Arc::clone(&proxy), Arc::clone(&target));
+            async move {
+                serve_forward(&proxy, stream, &from, &target).await;
+                drop(permit);
+            }
+        });
+    }
+
+    fn accept<F>(&self, listener: Listener, client: impl Fn(Stream, String, Permit) -> F + Send + 'static)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let (admission, stop) = (self.admission.clone(), self.accepting.clone());
+        tokio::spawn(listener::serve_clients(listener, admission, self.connections.clone(), stop, client));
+    }
+}
 
 /// Opens one proxy socket for each address or path of the setting `key`.
-pub async fn open_all(key: &str, places: &[Listen]) -> Result<Vec<Listener>, ExitReason> {
+async fn open_all(key: &str, places: &[Listen]) -> Result<Vec<Listener>, ExitReason> {
     let mut listeners = Vec::new();
     for place in places {
         listeners.push(match place {
@@ -41,7 +122,7 @@ async fn unix(key: &str, path: &Path) -> Result<Listener, ExitReason> {
     Ok(listener)
 }
 
-/// Opens a socket for the setting `key`.
+/// Opens the TCP socket of the setting `key`. The error names the setting, the address and what to do.
 pub fn bind(key: &str, address: SocketAddr) -> Result<TcpListener, ExitReason> {
     let listener = open(address).map_err(|error| {
         let hint = match error.kind() {

@@ -1,5 +1,6 @@
-//! Dials the targets of `prewarm` once, as soon as the node has joined: WireGuard's handshake with their nodes, the way
-//! there and the names are then found before the first real request needs them. Nothing waits for it.
+//! Dials the targets of `prewarm` once, as soon as the node has joined.
+//! WireGuard's handshake with their nodes is then made, and paths and names are found, before the first real request needs
+//! them. Nothing waits for it.
 
 use std::sync::Arc;
 
@@ -11,7 +12,7 @@ use crate::proxy::context::ClientContext;
 use crate::state::Watcher;
 use crate::target::dial::{Dial, Target};
 
-/// `state` tells when the node has joined.
+/// Waits until the daemon is ready, then dials all `targets` at the same time and closes the connections.
 pub async fn dial_once<D: Dial>(targets: Vec<HostPort>, proxy: Arc<ClientContext<D>>, mut state: Watcher) {
     if targets.is_empty() || state.wait_for(|state| state.is_ready()).await.is_err() {
         return;

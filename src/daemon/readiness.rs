@@ -1,20 +1,54 @@
-//! The one writer of the published state: puts together what the keeper reports and what stands in the way of an
-//! exit node that is required.
+//! Publishes the daemon's state: the only caller of `Publisher`, fed by events.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::{mpsc, watch};
 
-use crate::state::{Phase, Publisher};
+use crate::exit_reason::ExitReason;
+use crate::state::{Phase, Publisher, Watcher};
 use crate::tailscaled::events::KeeperEvent;
 use crate::tailscaled::exit_node::watch::Obstacle;
 
-/// Publishes until the keeper ends. `obstacle` keeps the daemon from being ready; dials wait meanwhile.
-pub async fn publish(
+/// Something that changes the published state.
+pub enum StateEvent<'a> {
+    /// The keeper of tailscaled has reported. An obstacle keeps the daemon from being ready; dials wait meanwhile.
+    Reported(&'a KeeperEvent, &'a Obstacle),
+    /// A stop was asked for, for this reason.
+    StopRequested(&'a str),
+    /// The daemon cannot go on.
+    Failed(&'a ExitReason),
+}
+
+/// Publishes the state. Clones publish the same one.
+#[derive(Clone, Default)]
+pub struct StatePublisher(Arc<Publisher>);
+
+impl StatePublisher {
+    /// Returns a reader of the state.
+    pub fn watch(&self) -> Watcher {
+        self.0.watch()
+    }
+
+    /// Publishes what `event` makes of the state, before it returns.
+    pub fn publish(&self, event: StateEvent<'_>) {
+        match event {
+            StateEvent::Reported(report, Some(obstacle)) if report.phase == Phase::Ready => {
+                self.0.publish_as(Phase::Starting, obstacle, false);
+            }
+            StateEvent::Reported(report, _) => self.0.publish_as(report.phase, &report.reason, report.dialable),
+            StateEvent::StopRequested(reason) => self.0.publish(Phase::Draining, reason),
+            StateEvent::Failed(reason) => self.0.publish(Phase::Failed, &reason.to_string()),
+        }
+    }
+}
+
+/// Publishes the keeper's `reports`, seen together with the latest `obstacle` of a required exit node, until the keeper
+/// ends. Counts `restarts` of tailscaled.
+pub async fn publish_reports(
     mut reports: mpsc::UnboundedReceiver<KeeperEvent>,
     mut obstacle: watch::Receiver<Obstacle>,
-    publisher: Arc<Publisher>,
+    publisher: StatePublisher,
     restarts: Arc<AtomicU64>,
 ) {
     let mut last: Option<KeeperEvent> = None;
@@ -30,19 +64,12 @@ pub async fn publish(
             () = changed(&mut obstacle) => {}
         }
         if let Some(report) = &last {
-            tell(&publisher, report, &obstacle.borrow_and_update());
+            publisher.publish(StateEvent::Reported(report, &obstacle.borrow_and_update()));
         }
     }
 }
 
-fn tell(publisher: &Publisher, report: &KeeperEvent, obstacle: &Obstacle) {
-    match obstacle {
-        Some(reason) if report.phase == Phase::Ready => publisher.publish_as(Phase::Starting, reason, false),
-        _ => publisher.publish_as(report.phase, &report.reason, report.dialable),
-    }
-}
-
-/// Never ends when nobody watches an exit node.
+/// Waits for another obstacle. Never ends when nobody watches an exit node.
 async fn changed(obstacle: &mut watch::Receiver<Obstacle>) {
     if obstacle.changed().await.is_err() {
         std::future::pending().await
@@ -55,17 +82,17 @@ mod tests {
 
     #[test]
     fn an_obstacle_holds_back_ready_and_nothing_else() {
-        let publisher = Publisher::new();
+        let publisher = StatePublisher::default();
         let report =
             |phase, reason: &str| KeeperEvent { phase, reason: reason.to_owned(), dialable: phase == Phase::Ready };
         let obstacle = Some("exit node gw is offline".to_owned());
         let watcher = publisher.watch();
-        tell(&publisher, &report(Phase::Ready, "joined"), &obstacle);
+        publisher.publish(StateEvent::Reported(&report(Phase::Ready, "joined"), &obstacle));
         assert_eq!(watcher.borrow().reason, "exit node gw is offline");
         assert!(!watcher.borrow().is_ready() && !watcher.borrow().dialable);
-        tell(&publisher, &report(Phase::Ready, "joined"), &None);
+        publisher.publish(StateEvent::Reported(&report(Phase::Ready, "joined"), &None));
         assert!(watcher.borrow().is_ready());
-        tell(&publisher, &report(Phase::NeedsLogin, "expired"), &obstacle);
+        publisher.publish(StateEvent::Reported(&report(Phase::NeedsLogin, "expired"), &obstacle));
         assert_eq!(watcher.borrow().reason, "expired");
     }
 }

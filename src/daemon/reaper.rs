@@ -1,4 +1,5 @@
-//! As process 1 of a container the daemon inherits every process whose parent has ended, and must reap it.
+//! Reaps orphaned processes, where the daemon is process 1 of its container.
+//! Process 1 inherits every process whose parent has ended.
 
 use std::time::Duration;
 
@@ -10,11 +11,11 @@ use tokio::net::UnixStream;
 use crate::daemon::signals::child_ended;
 use crate::process::child::OwnChildren;
 
-/// An own child is reaped by the one who waits for it, within this time. So is a library's, such as the AWS SDK's
-/// `credential_process`: an orphan is what is still there then.
-const NOT_OURS_RETRY: Duration = Duration::from_millis(5);
+/// Time for the daemon to reap an ended child of its own, and for a library to reap one of its, such as the AWS SDK's
+/// `credential_process`. A process that is still there then is an orphan.
+const REAPED_BY_PARENT: Duration = Duration::from_millis(5);
 
-/// Reaps orphans from now on, in the process that they come to.
+/// Starts reaping orphans, if this is process 1. Leaves the children in `own` to those who wait for them.
 pub fn reap_if_first_process(own: OwnChildren) {
     if getpid().as_raw() != 1 {
         return;
@@ -28,12 +29,12 @@ pub fn reap_if_first_process(own: OwnChildren) {
 async fn reap(mut signals: UnixStream, own: OwnChildren) {
     let mut bytes = [0; 64];
     while signals.read(&mut bytes).await.is_ok_and(|read| read > 0) {
-        // Only looks: taking an own child's end from the one who waits for it would lose the reason.
+        // Only looks: reaping an own child would lose its status for the task that waits for it.
         let ended = || waitid(Id::All, WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT);
         let mut seen = None;
         while let Ok(WaitStatus::Exited(pid, _) | WaitStatus::Signaled(pid, ..)) = ended() {
             if own.contains(pid) || seen.replace(pid) != Some(pid) {
-                tokio::time::sleep(NOT_OURS_RETRY).await;
+                tokio::time::sleep(REAPED_BY_PARENT).await;
             } else {
                 tracing::debug!(pid = pid.as_raw(), "orphan reaped");
                 let _ = waitpid(pid, Some(WaitPidFlag::WNOHANG));

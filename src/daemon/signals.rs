@@ -1,5 +1,6 @@
-//! Signals, caught from the first line on, since the kernel ignores an unhandled SIGTERM for process 1. The handler
-//! writes a byte, so that they are looked at in the order in which they came.
+//! Catches signals and hands them on in the order in which they came.
+//! They are caught from the first line of the program on, since the kernel ignores an unhandled SIGTERM for process 1. The
+//! handler writes one byte for each into a socket.
 
 use std::io::{self, Write};
 use std::os::unix::net::UnixStream as StdStream;
@@ -11,19 +12,19 @@ use tokio::net::UnixStream;
 
 use crate::exit_reason::ExitReason;
 
-/// Beside the signal's number in the byte.
+/// Bit of the byte, beside the signal's number: the kernel sent the signal, not a process.
 const BY_KERNEL: u8 = 0x80;
 
-/// Signals that were caught and not yet looked at.
+/// Catches signals before there is an event loop. They wait until [`Signals::listen`].
 pub struct Signals(StdStream);
 
 impl Signals {
-    /// Starts to catch the requests to stop.
+    /// Catches the requests to stop, SIGTERM and SIGINT.
     pub fn to_stop() -> Result<Self, ExitReason> {
         Self::catch(&[SIGTERM, SIGINT])
     }
 
-    /// Starts to catch all that a command is to be told of.
+    /// Catches all signals that `exec` passes on to its command.
     pub fn to_pass_on() -> Result<Self, ExitReason> {
         Self::catch(&[SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGWINCH])
     }
@@ -41,13 +42,13 @@ impl Signals {
         Ok(Self(read))
     }
 
-    /// Takes them into the event loop.
+    /// Moves the signals into the event loop. Fails outside of it.
     pub fn listen(self) -> Result<Listening, ExitReason> {
         UnixStream::from_std(self.0).map(Listening).map_err(unusable)
     }
 }
 
-/// Becomes readable when a child ends. To be called inside the event loop.
+/// Returns a stream that becomes readable when a child ends. Needs the event loop.
 pub fn child_ended() -> io::Result<UnixStream> {
     let (read, write) = pair()?;
     signal_hook::low_level::pipe::register(Signal::SIGCHLD as c_int, write)?;
@@ -61,6 +62,7 @@ fn pair() -> io::Result<(StdStream, StdStream)> {
     Ok((read, write))
 }
 
+/// Has each `signal` write its byte to `pipe`.
 #[allow(unsafe_code)]
 fn write_at(signal: Signal, pipe: StdStream) -> io::Result<()> {
     let handler = move |info: &siginfo_t| {
@@ -77,25 +79,26 @@ fn unusable(error: io::Error) -> ExitReason {
     ExitReason::Configuration(format!("signals cannot be caught: {error}; raise the limit of open files"))
 }
 
-/// One signal.
+/// A signal that was caught.
 #[derive(Clone, Copy, Debug)]
 pub struct Caught {
     pub signal: Signal,
-    /// Not sent by a process: a key was pressed at the terminal, which tells the whole foreground group.
+    /// Whether the kernel sent it, not a process: a key was pressed at the terminal, which tells the whole foreground group.
     pub by_kernel: bool,
 }
 
 impl Caught {
-    /// Whether it asks the daemon to end, where no command is there to decide.
+    /// Whether the signal asks the daemon to end, where no command is there to decide.
     pub fn stops(self) -> bool {
         matches!(self.signal, SIGTERM | SIGINT | SIGHUP | SIGQUIT)
     }
 }
 
-/// Signals inside the event loop.
+/// Waits for signals inside the event loop.
 pub struct Listening(UnixStream);
 
 impl Listening {
+    /// Waits for the next signal.
     pub async fn next(&mut self) -> Caught {
         match self.0.read_u8().await.map(|byte| (Signal::try_from(c_int::from(byte & !BY_KERNEL)), byte)) {
             Ok((Ok(signal), byte)) => Caught { signal, by_kernel: byte & BY_KERNEL != 0 },

@@ -1,5 +1,5 @@
-//! The metrics document: tetherd's own metrics, then those of tailscaled as it gives them. Prometheus' text format
-//! 0.0.4, or OpenMetrics for who asks for it.
+//! Renders the metrics document: tetherd's own metrics, then tailscaled's.
+//! In Prometheus' text format 0.0.4, or in OpenMetrics for clients that ask for it.
 
 use std::fmt::Write;
 
@@ -8,15 +8,15 @@ use hyper::header::ACCEPT;
 use prometheus_client::encoding::{prometheus_text, text};
 use prometheus_client::registry::Registry;
 
-/// Everything there is to show.
+/// All metrics of one scrape.
 #[derive(Debug)]
 pub struct Measured {
     pub own: Registry,
-    /// In the format 0.0.4; absent while tailscaled does not answer.
+    /// tailscaled's metrics as it gives them, in the format 0.0.4; absent while it does not answer.
     pub tailscaled: Option<String>,
 }
 
-/// The form of the document.
+/// Format of the document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     Prometheus,
@@ -25,6 +25,7 @@ pub enum Format {
 }
 
 impl Format {
+    /// Chooses the format by the request's Accept header.
     pub fn wanted_by(headers: &HeaderMap) -> Self {
         let accepted = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
         if accepted.into_iter().any(|value| value.contains("application/openmetrics-text")) {
@@ -42,7 +43,7 @@ impl Format {
     }
 }
 
-/// The document.
+/// Renders the document.
 pub fn render_metrics(measured: &Measured, format: Format) -> Result<String, std::fmt::Error> {
     let mut document = String::new();
     let theirs = measured.tailscaled.as_deref().unwrap_or_default();
@@ -60,7 +61,8 @@ pub fn render_metrics(measured: &Measured, format: Format) -> Result<String, std
     Ok(document)
 }
 
-/// OpenMetrics names the family of a counter without the `_total` of its samples.
+/// Rewrites one line of tailscaled's metrics: OpenMetrics names the family of a counter without the `_total` of its
+/// samples.
 fn in_openmetrics(line: &str) -> String {
     let Some((keyword, rest)) = line.strip_prefix("# ").and_then(|line| line.split_once(' ')) else {
         return line.to_owned();

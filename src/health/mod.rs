@@ -1,4 +1,5 @@
-//! Health, status and metrics over HTTP: GET and HEAD only, nothing secret, nothing that changes anything.
+//! Health, status and metrics over HTTP.
+//! GET and HEAD only: nothing is secret, and nothing changes anything.
 
 pub(crate) mod metrics;
 pub(crate) mod page;

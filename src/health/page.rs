@@ -1,4 +1,4 @@
-//! The status for a person: one page without scripts, the same facts as `/status`.
+//! Renders the status as a web page without scripts, of the facts of `/status`.
 
 use std::fmt::Write;
 
@@ -12,10 +12,10 @@ th{font-weight:600;color:#555}.yes{color:#06702b}.no{color:#a8071a}\
 @media(prefers-color-scheme:dark){body{color:#ddd;background:#161616}th{color:#aaa}.yes{color:#5fd38a}.no{color:#ff8f8f}}\
 </style>";
 
-/// As many peers are listed; a page of thousands serves nobody.
+/// Most peers on the page; a page of thousands serves nobody.
 const PEERS_SHOWN: usize = 100;
 
-/// The page.
+/// Renders the page.
 pub fn render_page(document: &Document) -> String {
     let mut page = String::from(HEAD);
     let (class, verdict) = if document.ready { ("yes", "ready") } else { ("no", "not ready") };

@@ -1,4 +1,4 @@
-//! What each path of the health port answers.
+//! Answers each path of the health port.
 
 use std::future::Future;
 
@@ -13,47 +13,48 @@ use crate::health::page;
 use crate::state::{Phase, State, Watcher};
 use crate::status::{Document, Snapshot};
 
-/// Looks into the running daemon for the status.
+/// Reads the running daemon for status and metrics.
 pub trait Inspect: Send + Sync + 'static {
+    /// Reads the status as it is now.
     fn inspect(&self) -> impl Future<Output = Snapshot> + Send;
 
-    /// The metrics as they are now, of a daemon in this state.
+    /// Reads the metrics as they are now, of a daemon in this state.
     fn measure(&self, state: &State) -> impl Future<Output = Measured> + Send;
 }
 
-/// What the health port may see.
-pub struct View<I> {
+/// Answers requests from the daemon's state, and from a `source` of what else there is to show.
+pub struct Routes<I> {
     state: Watcher,
-    inspect: I,
+    source: I,
 }
 
-impl<I: Inspect> View<I> {
-    pub fn new(state: Watcher, inspect: I) -> Self {
-        Self { state, inspect }
+impl<I: Inspect> Routes<I> {
+    pub fn new(state: Watcher, source: I) -> Self {
+        Self { state, source }
     }
 
-    /// The answer to one request. HEAD is answered as GET; the server leaves out its body.
+    /// Answers one request. HEAD is answered as GET; the server leaves out its body.
     pub async fn answer(&self, method: &Method, path: &str, headers: &HeaderMap) -> Response<Full<Bytes>> {
         if !matches!(*method, Method::GET | Method::HEAD) {
-            let mut answer = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
+            let mut answer = text_response(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
             answer.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
             return answer;
         }
         let state = self.state.borrow().clone();
         match path {
-            "/livez" => verdict(&state, state.phase != Phase::Failed),
-            "/startupz" => verdict(&state, state.time_to_ready.is_some()),
-            "/readyz" | "/healthz" => verdict(&state, state.is_ready()),
+            "/livez" => probe_response(&state, state.phase != Phase::Failed),
+            "/startupz" => probe_response(&state, state.time_to_ready.is_some()),
+            "/readyz" | "/healthz" => probe_response(&state, state.is_ready()),
             "/status" => {
-                let document = Document::new(&state, self.inspect.inspect().await);
-                json(StatusCode::OK, &serde_json::to_value(document).unwrap_or_default())
+                let document = Document::new(&state, self.source.inspect().await);
+                json_response(StatusCode::OK, &serde_json::to_value(document).unwrap_or_default())
             }
             "/" => {
-                let document = Document::new(&state, self.inspect.inspect().await);
+                let document = Document::new(&state, self.source.inspect().await);
                 respond(StatusCode::OK, "text/html; charset=utf-8", page::render_page(&document))
             }
-            "/metrics" => metrics(&self.inspect.measure(&state).await, Format::wanted_by(headers)),
-            _ => text(
+            "/metrics" => metrics_response(&self.source.measure(&state).await, Format::wanted_by(headers)),
+            _ => text_response(
                 StatusCode::NOT_FOUND,
                 "not found; see /, /status, /metrics, /livez, /startupz, /readyz, /healthz\n",
             ),
@@ -61,14 +62,17 @@ impl<I: Inspect> View<I> {
     }
 }
 
-fn metrics(measured: &Measured, format: Format) -> Response<Full<Bytes>> {
+fn metrics_response(measured: &Measured, format: Format) -> Response<Full<Bytes>> {
     match render_metrics(measured, format) {
         Ok(document) => respond(StatusCode::OK, format.content_type(), document),
-        Err(_) => text(StatusCode::INTERNAL_SERVER_ERROR, "the metrics could not be written; please report this\n"),
+        Err(_) => {
+            text_response(StatusCode::INTERNAL_SERVER_ERROR, "the metrics could not be written; please report this\n")
+        }
     }
 }
 
-fn verdict(state: &State, good: bool) -> Response<Full<Bytes>> {
+/// Answers a probe: 200 when `good`, else 503, with phase and reason as JSON.
+fn probe_response(state: &State, good: bool) -> Response<Full<Bytes>> {
     let status = if good { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let body = json!({
         "ready": state.is_ready(),
@@ -76,14 +80,14 @@ fn verdict(state: &State, good: bool) -> Response<Full<Bytes>> {
         "reason": state.reason,
         "since": humantime::format_rfc3339_seconds(state.since).to_string(),
     });
-    json(status, &body)
+    json_response(status, &body)
 }
 
-fn json(status: StatusCode, body: &serde_json::Value) -> Response<Full<Bytes>> {
+fn json_response(status: StatusCode, body: &serde_json::Value) -> Response<Full<Bytes>> {
     respond(status, "application/json", format!("{body}\n"))
 }
 
-fn text(status: StatusCode, body: &str) -> Response<Full<Bytes>> {
+fn text_response(status: StatusCode, body: &str) -> Response<Full<Bytes>> {
     respond(status, "text/plain; charset=utf-8", body.to_owned())
 }
 
@@ -115,7 +119,7 @@ mod tests {
     }
 
     async fn ask(publisher: &Publisher, path: &str) -> (u16, String) {
-        let answer = View::new(publisher.watch(), Nothing).answer(&Method::GET, path, &HeaderMap::new()).await;
+        let answer = Routes::new(publisher.watch(), Nothing).answer(&Method::GET, path, &HeaderMap::new()).await;
         let status = answer.status().as_u16();
         let body = answer.into_body().collect().await.expect("body").to_bytes();
         (status, String::from_utf8(body.to_vec()).expect("UTF-8"))
@@ -152,10 +156,10 @@ mod tests {
 
     #[tokio::test(flavor = "current_thread")]
     async fn nothing_can_be_changed() {
-        let view = View::new(Publisher::new().watch(), Nothing);
+        let routes = Routes::new(Publisher::new().watch(), Nothing);
         for method in [Method::POST, Method::PUT, Method::DELETE, Method::OPTIONS] {
-            assert_eq!(view.answer(&method, "/status", &HeaderMap::new()).await.status(), 405, "{method}");
+            assert_eq!(routes.answer(&method, "/status", &HeaderMap::new()).await.status(), 405, "{method}");
         }
-        assert_eq!(view.answer(&Method::GET, "/nowhere", &HeaderMap::new()).await.status(), 404);
+        assert_eq!(routes.answer(&Method::GET, "/nowhere", &HeaderMap::new()).await.status(), 404);
     }
 }

@@ -1,5 +1,5 @@
-//! The HTTP server of the health port. One request a connection: probes and people ask seldom, and a slow client
-//! cannot hold a connection for long.
+//! The HTTP server of the health port.
+//! It answers one request a connection: probes and people ask seldom, and a slow client cannot hold a connection for long.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -14,19 +14,19 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use crate::health::routes::{Inspect, View};
+use crate::health::routes::{Inspect, Routes};
 use crate::net::failed_accepts::FailedAccepts;
 
-/// The longest time for a whole exchange.
+/// Longest time for a whole exchange.
 const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(10);
-/// A client that sends no request within this time makes room for those who do.
+/// Longest wait for a request: a client that sends none makes room for those who do.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(1);
-/// As many exchanges at once; further ones wait in the backlog.
+/// Most exchanges at the same time; further ones wait in the backlog.
 const EXCHANGES: usize = 256;
 
-/// Serves until dropped.
-pub async fn serve_health<I: Inspect>(listener: TcpListener, view: View<I>) {
-    let view = Arc::new(view);
+/// Serves the health port until dropped.
+pub async fn serve_health<I: Inspect>(listener: TcpListener, routes: Routes<I>) {
+    let routes = Arc::new(routes);
     let permits = Arc::new(Semaphore::new(EXCHANGES));
     let mut failed = FailedAccepts::default();
     loop {
@@ -38,12 +38,12 @@ pub async fn serve_health<I: Inspect>(listener: TcpListener, view: View<I>) {
                 continue;
             }
         };
-        let view = Arc::clone(&view);
+        let routes = Arc::clone(&routes);
         tokio::spawn(async move {
             let answer = service_fn(|request: Request<Incoming>| {
-                let view = Arc::clone(&view);
+                let routes = Arc::clone(&routes);
                 async move {
-                    Ok::<_, Infallible>(view.answer(request.method(), request.uri().path(), request.headers()).await)
+                    Ok::<_, Infallible>(routes.answer(request.method(), request.uri().path(), request.headers()).await)
                 }
             });
             let exchange = http1::Builder::new()

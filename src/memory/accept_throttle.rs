@@ -1,5 +1,6 @@
-//! Slows new connections down while memory is short, so that those that are there get it. An application that fills its
-//! memory for good must not be cut off: each new connection waits for a moment and is then let in.
+//! Slows new connections down while memory is short, so that open ones get it.
+//! An application that fills its memory for good must not be cut off: each new connection waits for a moment and is then
+//! let in.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -8,39 +9,40 @@ use tokio::time::{Instant, sleep};
 
 use crate::memory::cgroup::{CgroupMemory, Usage};
 
-/// Beyond this part of the limit memory is short. tailscaled's garbage collector gives some back by then.
+/// Part of the limit beyond which memory is short, as a fraction. tailscaled's garbage collector gives some back by then.
 const SHORT: (u64, u64) = (9, 10);
 
-/// How often memory that is short is looked at again.
+/// Time between two looks while memory is short.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
-/// How long a look that found enough is good for: one opens several files of the kernel, for each connection otherwise.
+/// Time for which a look that found enough counts: each look opens several files of the kernel.
 const GOOD_FOR: Duration = Duration::from_millis(20);
 
-/// The longest wait of one connection. It is the pace of a listener's new ones while memory stays short.
+/// Longest wait of one connection: the pace of a listener's new ones while memory stays short.
 const LONGEST: Duration = Duration::from_millis(500);
 
 /// Tells when there is memory for one more connection. Nothing runs while nobody asks.
 #[derive(Debug)]
 pub struct AcceptThrottle {
-    groups: Option<CgroupMemory>,
-    /// The last look that found enough.
+    cgroups: Option<CgroupMemory>,
+    /// Time of the last look that found enough.
     enough: Mutex<Option<Instant>>,
 }
 
 impl AcceptThrottle {
-    pub fn new(groups: Option<CgroupMemory>) -> Self {
-        Self { groups: groups.filter(|groups| groups.limit().is_some()), enough: Mutex::default() }
+    /// Watches the memory of `cgroups`. Without them, or without a limit, nothing is slowed down.
+    pub fn new(cgroups: Option<CgroupMemory>) -> Self {
+        Self { cgroups: cgroups.filter(|cgroups| cgroups.limit().is_some()), enough: Mutex::default() }
     }
 
-    /// Ends when there is memory again, or when a connection has waited long enough.
+    /// Waits until there is memory, for half a second at most.
     pub async fn wait(&self) {
-        let Some(groups) = &self.groups else { return };
-        wait(|| groups.tightest(), &self.enough).await;
+        let Some(cgroups) = &self.cgroups else { return };
+        wait_for_memory(|| cgroups.tightest(), &self.enough).await;
     }
 }
 
-async fn wait(usage: impl Fn() -> Option<Usage>, enough: &Mutex<Option<Instant>>) {
+async fn wait_for_memory(usage: impl Fn() -> Option<Usage>, enough: &Mutex<Option<Instant>>) {
     let enough = || enough.lock().unwrap_or_else(PoisonError::into_inner);
     if enough().is_some_and(|looked| looked.elapsed() < GOOD_FOR) {
         return;
@@ -70,7 +72,7 @@ mod tests {
 
     async fn waits(usage: impl Fn() -> Option<Usage>) -> Duration {
         let begun = Instant::now();
-        wait(usage, &Mutex::default()).await;
+        wait_for_memory(usage, &Mutex::default()).await;
         begun.elapsed()
     }
 
@@ -96,11 +98,11 @@ mod tests {
             Some(Usage { used: 0, limit: LIMIT })
         };
         for _ in 0..100 {
-            wait(usage, &enough).await;
+            wait_for_memory(usage, &enough).await;
         }
         assert_eq!(looks.get(), 1);
         sleep(GOOD_FOR).await;
-        wait(usage, &enough).await;
+        wait_for_memory(usage, &enough).await;
         assert_eq!(looks.get(), 2);
     }
 }

@@ -2,6 +2,22 @@
 
 use std::fmt;
 
+use crate::memory::cgroup::CgroupMemory;
+
+/// The control groups that limit memory, and who else needs of it.
+#[derive(Clone, Debug)]
+pub struct MemoryBudget {
+    pub cgroups: CgroupMemory,
+    pub sharing: Sharing,
+}
+
+impl MemoryBudget {
+    /// Computes tailscaled's share of the limit that holds now; `None` without a limit.
+    pub fn share(&self) -> Option<Share> {
+        Some(Share::of(self.cgroups.limit()?, self.sharing))
+    }
+}
+
 /// What else is in the container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sharing {
@@ -12,8 +28,8 @@ pub enum Sharing {
 }
 
 impl Sharing {
-    /// tailscaled's part. Its heap goes beyond the limit by what the garbage collector cannot keep up with, most where
-    /// there is little: docs/performance.md has the peaks.
+    /// Returns tailscaled's part in percent. Its heap goes beyond the limit by what the garbage collector cannot keep up
+    /// with, most where there is little: docs/performance.md has the peaks.
     fn percent(self) -> u64 {
         match self {
             Self::Alone => 75,
@@ -22,12 +38,12 @@ impl Sharing {
     }
 }
 
-/// With less tailscaled does nothing but collect garbage.
+/// Smallest limit for tailscaled, in bytes: with less it does nothing but collect garbage.
 const LEAST: u64 = 32 << 20;
 
-/// What is left to tetherd (4 to 10 MiB) and to what tailscaled takes beyond its limit, where the group is large enough. With 48 MiB
-/// 32 streams both ways were the end of a group of 128 MiB in two of three runs.
-const BESIDE: u64 = 64 << 20;
+/// Bytes left to tetherd (4 to 10 MiB) and to what tailscaled takes beyond its limit, where the group is large enough.
+/// With 48 MiB 32 streams both ways were the end of a group of 128 MiB in two of three runs.
+const RESERVE: u64 = 64 << 20;
 
 /// tailscaled's part of what a control group allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,11 +53,12 @@ pub struct Share {
 }
 
 impl Share {
-    /// `limit` is all that the container may use, in bytes.
+    /// The share of a container that may use `limit` bytes.
     pub fn of(limit: u64, sharing: Sharing) -> Self {
         Self { limit, sharing }
     }
 
+    /// Returns the share in bytes.
     pub fn bytes(self) -> u64 {
         self.part().min(self.rest()).max(LEAST)
     }
@@ -51,22 +68,22 @@ impl Share {
     }
 
     fn rest(self) -> u64 {
-        self.limit.saturating_sub(BESIDE)
+        self.limit.saturating_sub(RESERVE)
     }
 
-    /// In the form of a setting.
+    /// Writes the share as the value of a setting, such as "204MiB".
     pub fn size(self) -> String {
         format!("{}MiB", self.bytes() >> 20)
     }
 }
 
-/// Where it comes from.
+/// Says how the share was computed, for a person.
 impl fmt::Display for Share {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.part().min(self.rest()) < LEAST {
             f.write_str("the least that tailscaled needs")?;
         } else if self.rest() < self.part() {
-            write!(f, "all but {} MiB", BESIDE >> 20)?;
+            write!(f, "all but {} MiB", RESERVE >> 20)?;
         } else {
             write!(f, "{} %", self.sharing.percent())?;
         }

@@ -1,24 +1,24 @@
-//! The control groups that this process is in, version 1 or 2, and how much memory they leave it.
+//! Reads memory limits and usage of this process's control groups, v1 or v2.
 //! <https://docs.kernel.org/admin-guide/cgroup-v2.html>, <https://docs.kernel.org/admin-guide/cgroup-v1/memory.html>
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// From here on a number means no limit; version 1 writes it as the largest multiple of a page.
+/// Bytes from which on a number means no limit; version 1 writes it as the largest multiple of a page.
 const UNLIMITED: u64 = 1 << 60;
 
-/// The names that both versions have for the same things.
+/// Names that a version of control groups has for the same facts.
 #[derive(Debug)]
-struct Files {
+struct FileNames {
     limits: &'static [&'static str],
     usage: &'static str,
-    /// In `memory.stat`: the limit that holds here, which tells of groups that a container cannot see.
+    /// Field of `memory.stat` with the limit that holds here, which tells of groups that a container cannot see.
     inherited: Option<&'static str>,
-    /// In `memory.stat`: what can be dropped at once.
+    /// Fields of `memory.stat` with what the kernel can drop immediately.
     droppable: [&'static str; 2],
 }
 
-const FIRST: Files = Files {
+const VERSION_1: FileNames = FileNames {
     limits: &["memory.limit_in_bytes"],
     usage: "memory.usage_in_bytes",
     inherited: Some("hierarchical_memory_limit"),
@@ -26,22 +26,22 @@ const FIRST: Files = Files {
 };
 
 /// Beyond `memory.high` processes are slowed down so much that it is a limit, too.
-const SECOND: Files = Files {
+const VERSION_2: FileNames = FileNames {
     limits: &["memory.max", "memory.high"],
     usage: "memory.current",
     inherited: None,
     droppable: ["inactive_file", "active_file"],
 };
 
-/// The group of this process and those above, as far as they can be seen.
+/// The memory control group of this process and those above, as far as they can be seen.
 #[derive(Clone, Debug)]
 pub struct CgroupMemory {
-    files: &'static Files,
-    /// The own one first.
+    files: &'static FileNames,
+    /// One for each group, the own one first.
     directories: Vec<PathBuf>,
 }
 
-/// How much is used of what may be.
+/// Memory of a group, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Usage {
     pub used: u64,
@@ -49,20 +49,21 @@ pub struct Usage {
 }
 
 impl CgroupMemory {
-    /// `None` where nothing counts memory.
+    /// Finds the groups of this process. `None` where nothing counts memory.
     pub fn of_this_process() -> Option<Self> {
         let text = |name: &str| fs::read_to_string(Path::new("/proc/self").join(name)).unwrap_or_default();
         Self::find(&text("cgroup"), &text("mountinfo"))
     }
 
+    /// Finds the groups from the text of `/proc/self/cgroup` and `/proc/self/mountinfo`.
     fn find(groups: &str, mounts: &str) -> Option<Self> {
         let first = groups.lines().find_map(|line| {
             let (controllers, path) = line.split_once(':')?.1.split_once(':')?;
-            controllers.split(',').any(|name| name == "memory").then_some((&FIRST, path))
+            controllers.split(',').any(|name| name == "memory").then_some((&VERSION_1, path))
         });
-        let second = || groups.lines().find_map(|line| line.strip_prefix("0::")).map(|path| (&SECOND, path));
+        let second = || groups.lines().find_map(|line| line.strip_prefix("0::")).map(|path| (&VERSION_2, path));
         let (files, path) = first.or_else(second)?;
-        let (root, point) = mounts.lines().find_map(|line| mount(line, files.inherited.is_some()))?;
+        let (root, point) = mounts.lines().find_map(|line| memory_mount(line, files.inherited.is_some()))?;
         // Where the mount shows another part of the tree, as without a namespace for groups, its top is what there is.
         let below = Path::new(path).strip_prefix(&root).unwrap_or(Path::new(""));
         let own = point.join(below);
@@ -70,13 +71,13 @@ impl CgroupMemory {
         Some(Self { files, directories: directories.map(Path::to_owned).collect() })
     }
 
-    /// One group of version 2.
+    /// Stands for one group of version 2.
     #[cfg(test)]
     pub fn at(directory: PathBuf) -> Self {
-        Self { files: &SECOND, directories: vec![directory] }
+        Self { files: &VERSION_2, directories: vec![directory] }
     }
 
-    /// The smallest limit of all, in bytes.
+    /// Returns the smallest limit of all, in bytes; `None` where nothing limits memory.
     pub fn limit(&self) -> Option<u64> {
         self.directories.iter().filter_map(|directory| self.limit_of(directory)).min()
     }
@@ -89,7 +90,8 @@ impl CgroupMemory {
         limit.is_some() && (limit != of_its_own || limit == least_above)
     }
 
-    /// Of the group that has the least left. What files take is not counted: the kernel drops them before it kills.
+    /// Returns the usage of the group that has the least left. Cached files do not count: the kernel drops them before it
+    /// kills.
     pub fn tightest(&self) -> Option<Usage> {
         let usages = self.directories.iter().filter_map(|directory| {
             let limit = self.limit_of(directory)?;
@@ -101,35 +103,38 @@ impl CgroupMemory {
         usages.min_by_key(|usage| usage.limit.saturating_sub(usage.used))
     }
 
+    /// Reads the limit that holds in a group, in bytes.
     fn limit_of(&self, directory: &Path) -> Option<u64> {
         let inherited = self.files.inherited.and_then(|name| field(&directory.join("memory.stat"), name));
         self.limits_in(directory).chain(inherited).filter(|limit| *limit < UNLIMITED).min()
     }
 
+    /// Reads the limits that a group itself sets, in bytes.
     fn limits_in(&self, directory: &Path) -> impl Iterator<Item = u64> {
         let limits = self.files.limits.iter().filter_map(|name| number(&directory.join(name)));
         limits.filter(|limit| *limit < UNLIMITED)
     }
 }
 
-/// Root and mount point of a line of mountinfo that shows memory's groups. proc_pid_mountinfo(5)
-fn mount(line: &str, first: bool) -> Option<(PathBuf, PathBuf)> {
-    let (place, kind) = line.split_once(" - ")?;
+/// Returns root and mount point of a line of mountinfo that shows memory's groups (proc_pid_mountinfo(5)).
+fn memory_mount(line: &str, first: bool) -> Option<(PathBuf, PathBuf)> {
+    let (location, kind) = line.split_once(" - ")?;
     let mut kind = kind.split(' ');
     let fits = match kind.next()? {
         "cgroup" => first && kind.next_back()?.split(',').any(|option| option == "memory"),
         "cgroup2" => !first,
         _ => false,
     };
-    let mut place = place.split(' ').skip(3).map(|path| PathBuf::from(path.replace("\\040", " ")));
-    fits.then_some((place.next()?, place.next()?))
+    let mut location = location.split(' ').skip(3).map(|path| PathBuf::from(path.replace("\\040", " ")));
+    fits.then_some((location.next()?, location.next()?))
 }
 
-/// `None` for "max" and for what cannot be read.
+/// Reads a number from a file. `None` for "max" and for what cannot be read.
 fn number(file: &Path) -> Option<u64> {
     fs::read_to_string(file).ok()?.trim().parse().ok()
 }
 
+/// Reads one field of a file with a name and a number on each line.
 fn field(file: &Path, name: &str) -> Option<u64> {
     let text = fs::read_to_string(file).ok()?;
     text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.trim().parse().ok())

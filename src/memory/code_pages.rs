@@ -1,5 +1,6 @@
-//! Takes the program's code out of the resident memory once the start is over: most of it, such as TLS and the AWS SDK, was for
-//! the start alone. What is needed again comes from the page cache, 64 KiB with each first touch.
+//! Takes the program's code out of resident memory once the start is over.
+//! Most of it, such as TLS and the AWS SDK, is needed only by a start or a login. What is needed again comes from the page
+//! cache, 64 KiB with each first touch.
 
 use std::ffi::c_void;
 use std::fs;
@@ -8,22 +9,37 @@ use std::ptr::NonNull;
 
 use nix::sys::mman::{MmapAdvise, madvise};
 
-/// Forgets it. Returns how much less is resident then, in KiB.
-pub fn forget_code() -> io::Result<usize> {
+use crate::state::Watcher;
+
+/// Forgets the code each time that the node becomes ready. Ends with the publisher of `state`.
+pub async fn forget_after_each_start(mut state: Watcher) {
+    while state.wait_for(|state| state.is_ready()).await.is_ok() {
+        match forget_code() {
+            Ok(kib) => tracing::debug!(kib, "code that only the start needed is not resident any more"),
+            Err(error) => tracing::debug!(%error, "code that only the start needed stays resident"),
+        }
+        if state.wait_for(|state| !state.is_ready()).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Forgets the code of all mapped files. Returns how much less is resident then, in KiB.
+fn forget_code() -> io::Result<usize> {
     let before = resident_kib()?;
     let maps = fs::read_to_string("/proc/self/maps")?;
     maps.lines().filter_map(Mapping::code_of_a_file).try_for_each(|mapping| mapping.forget())?;
     Ok(before.saturating_sub(resident_kib()?))
 }
 
-/// Of files alone (proc_pid_status(5)).
+/// Reads how much memory of files is resident, in KiB (proc_pid_status(5)).
 fn resident_kib() -> io::Result<usize> {
     let status = fs::read_to_string("/proc/self/status")?;
     let figure = status.lines().find_map(|line| line.strip_prefix("RssFile:")?.trim().strip_suffix(" kB"));
     figure.and_then(|figure| figure.parse().ok()).ok_or_else(|| io::ErrorKind::InvalidData.into())
 }
 
-/// A piece of a file that is mapped, executable and not writable.
+/// A mapped piece of a file, executable and not writable.
 #[derive(Debug, PartialEq, Eq)]
 struct Mapping {
     start: NonNull<c_void>,
@@ -31,7 +47,8 @@ struct Mapping {
 }
 
 impl Mapping {
-    /// From a line of `/proc/PID/maps` (proc_pid_maps(5)): range, permissions, offset, device, inode, path.
+    /// Reads a line of `/proc/PID/maps` (proc_pid_maps(5)): range, permissions, offset, device, inode, path. `None` for
+    /// mappings that are not code of a file.
     fn code_of_a_file(line: &str) -> Option<Self> {
         let mut fields = line.split_whitespace();
         let (start, end) = fields.next()?.split_once('-')?;
@@ -43,6 +60,7 @@ impl Mapping {
         Some(Self { start: NonNull::new(start as *mut c_void)?, length })
     }
 
+    /// Drops the pages of the mapping from resident memory.
     #[allow(unsafe_code)]
     fn forget(&self) -> io::Result<()> {
         // SAFETY: the pages are what the file has, since a private mapping without the right to write has no others (but for a

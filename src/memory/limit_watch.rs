@@ -1,41 +1,42 @@
-//! Follows the memory limit of the control group while the daemon runs: it may be changed for a running container
-//! (`docker update`, in-place resize of pods).
+//! Notices when the memory limit of the control group changes.
+//! It may be changed for a running container (`docker update`, in-place resize of pods).
 
-use crate::memory::budget::{Share, Sharing};
-use crate::memory::cgroup::CgroupMemory;
+use crate::memory::budget::{MemoryBudget, Share};
 
-/// For tailscaled where nothing bounds memory, in bytes: what Go takes for no limit.
+/// tailscaled's limit where nothing limits memory, in bytes: what Go takes for no limit.
 const UNLIMITED: u64 = i64::MAX as u64;
 
 /// Notices when the limit has changed.
 #[derive(Debug)]
 pub struct LimitWatch {
-    groups: CgroupMemory,
-    sharing: Sharing,
+    budget: MemoryBudget,
+    /// The limit at the last look, in bytes.
     last: Option<u64>,
 }
 
 impl LimitWatch {
-    /// Takes the limit of now for known.
-    pub fn new(groups: CgroupMemory, sharing: Sharing) -> Self {
-        let last = groups.limit();
-        Self { groups, sharing, last }
+    /// Watches for limits other than the one of now.
+    pub fn new(budget: MemoryBudget) -> Self {
+        let last = budget.cgroups.limit();
+        Self { budget, last }
     }
 
-    /// tailscaled's share of the limit in bytes, if that has changed since the last look.
+    /// Looks at the limit. Returns tailscaled's share of it in bytes, if it has changed since the last look.
     pub fn changed(&mut self) -> Option<u64> {
-        let now = self.groups.limit();
+        let now = self.budget.cgroups.limit();
         if now == self.last {
             return None;
         }
         self.last = now;
-        Some(now.map_or(UNLIMITED, |limit| Share::of(limit, self.sharing).bytes()))
+        Some(now.map_or(UNLIMITED, |limit| Share::of(limit, self.budget.sharing).bytes()))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::memory::budget::Sharing;
+    use crate::memory::cgroup::CgroupMemory;
     use std::fs;
 
     #[test]
@@ -43,8 +44,8 @@ mod tests {
         let directory = tempfile::tempdir().expect("a directory");
         let file = directory.path().join("memory.max");
         fs::write(&file, "268435456\n").expect("written");
-        let groups = CgroupMemory::at(directory.path().to_owned());
-        let mut watch = LimitWatch::new(groups, Sharing::Alone);
+        let cgroups = CgroupMemory::at(directory.path().to_owned());
+        let mut watch = LimitWatch::new(MemoryBudget { cgroups, sharing: Sharing::Alone });
         assert_eq!(watch.changed(), None);
         fs::write(&file, "536870912\n").expect("written");
         assert_eq!(watch.changed(), Some(Share::of(512 << 20, Sharing::Alone).bytes()));

@@ -1,5 +1,5 @@
-//! Memory: what the control groups allow, how much of it tailscaled gets, what is done when there is little left, and how
-//! tetherd itself gives back what it needs no more.
+//! Memory: limits, tailscaled's share of them, and throttles while there is little.
+//! tetherd itself gives back the code that it needs no more.
 
 pub mod accept_throttle;
 pub(crate) mod budget;

@@ -1,6 +1,6 @@
-//! Slows what clients send while tailscaled takes more memory than it was told to keep to. Its garbage collector cannot
-//! give back what waits to be sent, which is up to 6 MiB for each connection: pausing lets it go out first. What targets
-//! send is not held up, since reading it is what frees its memory.
+//! Slows what clients send while tailscaled is beyond its memory limit.
+//! Its garbage collector cannot give back what waits to be sent, which is up to 6 MiB for each connection: pausing lets it
+//! go out first. What targets send is not held up, since reading it is what frees its memory.
 
 use std::fs;
 use std::sync::Arc;
@@ -9,35 +9,37 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-/// tailscaled goes beyond its limit by so much before anything is held up, in percent.
+/// Percent of its limit that tailscaled may use before clients are held up.
 const BEYOND: u64 = 115;
 
-/// How long a look at it is good for. One takes 10 µs.
+/// Time for which a look at tailscaled's memory counts. One takes 10 µs.
 const GOOD_FOR: Duration = Duration::from_millis(5);
 
-/// The longest pause of one block, so that nothing stands still.
+/// Longest pause of one block, so that no connection stands still.
 const LONGEST: Duration = Duration::from_millis(200);
 
-/// Resident pages are counted in this size.
+/// Size of a page in bytes, by which the kernel counts resident memory.
 const PAGE: u64 = 4096;
 
-/// Shared by all connections. Without a limit it does nothing.
+/// Throttle of what clients send. Clones share it. Without a limit it does nothing.
 #[derive(Clone, Debug, Default)]
 pub struct UploadThrottle(Option<Arc<Inner>>);
 
 #[derive(Debug)]
 struct Inner {
+    /// Bytes beyond which clients are held up.
     most: u64,
-    /// Of tailscaled; 0 while none runs.
+    /// Process id of tailscaled; 0 while none runs.
     pid: AtomicI32,
     since: Instant,
-    /// When it was looked at, in milliseconds.
+    /// Time of the last look, in milliseconds after `since`.
     looked: AtomicU64,
+    /// Result of the last look.
     is_beyond: AtomicBool,
 }
 
 impl UploadThrottle {
-    /// For a tailscaled with this limit, in bytes.
+    /// Builds the throttle for a tailscaled with this limit, in bytes.
     pub fn at(limit: Option<u64>) -> Self {
         Self(limit.map(|limit| {
             Arc::new(Inner {
@@ -50,19 +52,19 @@ impl UploadThrottle {
         }))
     }
 
-    /// From now on `pid` is tailscaled.
+    /// Watches process `pid` from now on, which is tailscaled; 0 when it has ended.
     pub fn watch(&self, pid: i32) {
         if let Some(inner) = &self.0 {
             inner.pid.store(pid, Ordering::Relaxed);
         }
     }
 
-    /// Whether to pause now. To be asked between blocks.
+    /// Whether clients are to pause now. To be asked between blocks.
     pub fn holds(&self) -> bool {
         self.0.as_ref().is_some_and(|inner| inner.is_beyond())
     }
 
-    /// Ends as soon as there is memory.
+    /// Waits until there is memory, for 200 ms at most.
     pub async fn pause(&self) {
         let Some(inner) = &self.0 else { return };
         let begun = Instant::now();
@@ -73,6 +75,7 @@ impl UploadThrottle {
 }
 
 impl Inner {
+    /// Whether tailscaled uses more than it may, by a look that is 5 ms old at most.
     fn is_beyond(&self) -> bool {
         let now = u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX);
         let looked = self.looked.load(Ordering::Relaxed);
@@ -85,7 +88,7 @@ impl Inner {
     }
 }
 
-/// What a process has in memory without the files it has mapped. proc_pid_statm(5)
+/// Reads how much memory a process has resident in bytes, without the files that it has mapped (proc_pid_statm(5)).
 fn own_memory(pid: i32) -> Option<u64> {
     let text = fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
     let mut pages = text.split(' ').skip(1).map(|field| field.parse::<u64>().ok());
@@ -97,10 +100,10 @@ fn own_memory(pid: i32) -> Option<u64> {
 mod tests {
     use super::*;
 
-    async fn pause(brake: &UploadThrottle) -> Duration {
+    async fn pause(throttle: &UploadThrottle) -> Duration {
         sleep(GOOD_FOR).await;
         let begun = Instant::now();
-        brake.pause().await;
+        throttle.pause().await;
         begun.elapsed()
     }
 

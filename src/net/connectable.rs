@@ -1,8 +1,8 @@
-//! Where a listener can be reached from the same machine.
+//! Turns a listener's address into the one to reach it by from this machine.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-/// The address to connect to; one that stands for every address becomes loopback.
+/// Returns the address to connect to; one that stands for every address becomes loopback.
 pub fn connectable(listening: SocketAddr) -> SocketAddr {
     let ip = match listening.ip().to_canonical() {
         // IPv4 also for `[::]`: where the kernel knows no IPv6 the daemon listens on IPv4 alone, and there in any case.

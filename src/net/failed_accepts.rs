@@ -1,21 +1,23 @@
-//! What a listener does when it cannot accept a client (too many open files, for one): it waits a moment, and says so once a
-//! minute, not each time.
+//! Pauses a listener that cannot accept, and logs it once a minute.
+//! Too many open files are one cause. A line for each failure would flood the log.
 
 use std::io;
 use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
 
-/// Accepting at once would spin.
+/// Pause after a failure: without one, accepting would spin.
 const PAUSE: Duration = Duration::from_millis(100);
-const AGAIN: Duration = Duration::from_secs(60);
+/// Time between two lines in the log.
+const LOG_EVERY: Duration = Duration::from_secs(60);
 
-/// Of one listener: when the last line about them was written.
+/// The failed accepts of one listener: when the last line about them was written.
 #[derive(Debug, Default)]
 pub struct FailedAccepts(Option<Instant>);
 
 impl FailedAccepts {
-    /// After each of them; `whom` could not be accepted.
+    /// Waits for a moment, and logs the error where a line is due. To be called after each failure; `whom` is the kind of
+    /// client.
     pub async fn pause(&mut self, error: &io::Error, whom: &str) {
         if self.is_line_due(Instant::now()) {
             tracing::warn!(%error, "accepting a {whom} failed; it is tried until it works");
@@ -24,7 +26,7 @@ impl FailedAccepts {
     }
 
     fn is_line_due(&mut self, now: Instant) -> bool {
-        let is_due = self.0.is_none_or(|last| now.duration_since(last) >= AGAIN);
+        let is_due = self.0.is_none_or(|last| now.duration_since(last) >= LOG_EVERY);
         if is_due {
             self.0 = Some(now);
         }

@@ -1,4 +1,4 @@
-//! One HTTP/1.1 request over one connection: for the LocalAPI's unix socket and for the daemon's own health port.
+//! Sends one HTTP/1.1 request over one connection, TCP or unix socket.
 
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
@@ -8,10 +8,10 @@ use hyper_util::rt::TokioIo;
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-/// Answers are small JSON documents; a tailnet of ten thousand nodes lists its peers in a few megabytes.
+/// Largest answer in bytes. Answers are small JSON documents; a tailnet of ten thousand nodes lists its peers in a few megabytes.
 const LARGEST_ANSWER: usize = 64 << 20;
 
-/// The request could not be sent or its answer not be read.
+/// Why a request could not be sent, or its answer not be read.
 #[derive(Debug, Error)]
 pub enum HttpError {
     #[error("connection: {0}")]
@@ -37,7 +37,7 @@ where
     Ok(sender.send_request(request).await?)
 }
 
-/// Reads the whole answer.
+/// Reads the whole answer, of at most 64 MiB.
 pub async fn read_answer(response: Response<Incoming>) -> Result<(StatusCode, Bytes), HttpError> {
     let status = response.status();
     Ok((status, read_body(response.into_body(), LARGEST_ANSWER).await?))

@@ -1,5 +1,5 @@
-//! What the daemon's own children have in common: the reaper of orphans leaves them alone, they die with the daemon,
-//! and a command of the user starts as if from a shell.
+//! Starts and lists the daemon's child processes.
+//! The reaper of orphans leaves them alone, they die with the daemon, and a command of the user starts as if from a shell.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -15,16 +15,17 @@ use tokio::process::Command;
 pub struct OwnChildren(Arc<Mutex<BTreeSet<i32>>>);
 
 impl OwnChildren {
-    /// To be called before the event loop runs on, or the reaper could be faster.
+    /// Adds a child. To be called before the event loop runs on, or the reaper could be faster.
     pub fn add(&self, pid: Pid) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(pid.as_raw());
     }
 
-    /// To be called as soon as the child was waited for: the number may be given to another process.
+    /// Removes a child. To be called as soon as it was waited for: its number may be given to another process.
     pub fn remove(&self, pid: Pid) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&pid.as_raw());
     }
 
+    /// Whether `pid` is a child that somebody waits for.
     pub fn contains(&self, pid: Pid) -> bool {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(&pid.as_raw())
     }
@@ -35,12 +36,13 @@ impl OwnChildren {
 pub struct SoftLimits([(Resource, rlim_t); 2]);
 
 impl SoftLimits {
-    /// The ones of this process.
+    /// Reads the limits of this process.
     pub fn now() -> io::Result<Self> {
         let soft = |resource| getrlimit(resource).map(|(soft, _)| (resource, soft));
         Ok(Self([soft(Resource::RLIMIT_CORE)?, soft(Resource::RLIMIT_NOFILE)?]))
     }
 
+    /// Sets the limits again, as far as the hard ones allow.
     fn restore(&self) -> io::Result<()> {
         for (resource, soft) in self.0 {
             let (_, hard) = getrlimit(resource)?;
@@ -50,7 +52,7 @@ impl SoftLimits {
     }
 }
 
-/// Has the kernel kill the child when the thread that starts it ends, which is to be one that stays.
+/// Has the kernel kill the child when the thread that starts it ends. That thread is to be one that stays.
 #[allow(unsafe_code)]
 pub fn die_with_parent(command: &mut Command) {
     let parent = nix::unistd::getpid();

@@ -1,9 +1,9 @@
-//! What a child inherits of the daemon's environment: everything but the variables that bear a secret.
+//! Tells which environment variables are kept from child processes.
 
 use crate::config::table::KEYS;
 use crate::secret::redactor::Redactor;
 
-/// Bear secrets, or point at them.
+/// Variables that are kept from children beside the secret settings: they bear secrets, or point at them.
 const SECRET_BEARING: [&str; 10] = [
     "ACTIONS_ID_TOKEN_REQUEST_TOKEN",
     "AWS_ACCESS_KEY_ID",
@@ -18,7 +18,7 @@ const SECRET_BEARING: [&str; 10] = [
     "TS_SECRET_API_KEY",
 ];
 
-/// Whether a variable is kept from every child: by its name, or because a known secret stands in its value.
+/// Whether a variable bears a secret: by its name, or because a known secret stands in its value.
 pub fn bears_secret(name: &str, value: &str, redactor: &Redactor) -> bool {
     let of_a_key =
         KEYS.iter().filter(|key| key.secret).any(|key| key.variable() == name || key.aliases.contains(&name));

@@ -1,4 +1,4 @@
-//! What child processes have in common: how they start, and which variables they inherit.
+//! Child processes: how they start, and which variables they inherit.
 
 pub(crate) mod child;
 pub(crate) mod inherited;

@@ -1,4 +1,5 @@
-//! The command of `exec`: a child that starts as if from a shell, hears the daemon's signals, and dies with it.
+//! The command of `exec`, as a child process of the daemon.
+//! It starts as if from a shell, gets the daemon's signals, and dies with the daemon.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -17,19 +18,20 @@ use crate::process::child::{OwnChildren, SoftLimits, die_with_parent, start_as_f
 use crate::process::inherited::bears_secret;
 use crate::secret::redactor::Redactor;
 
-/// What to run beside the daemon.
+/// The command to run beside the daemon, and what it starts with.
 pub struct CommandSpec {
     pub program: OsString,
     pub arguments: Vec<OsString>,
     /// The daemon's own environment, byte for byte.
     pub environment: Vec<(OsString, OsString)>,
-    /// Hosts that programs here reach without a proxy, beside those that are direct everywhere.
+    /// Hosts that programs on this platform reach without a proxy, beside those that are direct everywhere.
     pub direct: Vec<String>,
+    /// Limits that the daemon was started with.
     pub limits: SoftLimits,
 }
 
 impl CommandSpec {
-    /// The environment without the variables that bear secrets.
+    /// Returns the environment without the variables that bear secrets.
     fn inherited(&self, redactor: &Redactor) -> Vec<(OsString, OsString)> {
         let (withheld, kept): (Vec<_>, Vec<_>) = self
             .environment
@@ -52,37 +54,37 @@ pub struct ExecCommand {
 }
 
 impl ExecCommand {
-    /// Starts it, with `more` variables. To be called on a thread that stays: the command dies with it.
+    /// Starts the command, with `more` variables. To be called on a thread that stays: the command dies with it.
     pub fn start(
-        job: &CommandSpec,
+        spec: &CommandSpec,
         more: Vec<(String, String)>,
         redactor: &Redactor,
         children: OwnChildren,
     ) -> Result<Self, ExitReason> {
-        let mut command = Command::new(&job.program);
-        command.args(&job.arguments).env_clear().envs(job.inherited(redactor)).envs(more).kill_on_drop(true);
+        let mut command = Command::new(&spec.program);
+        command.args(&spec.arguments).env_clear().envs(spec.inherited(redactor)).envs(more).kill_on_drop(true);
         if !has_terminal() {
             // Who signals the daemon's whole group does not reach the command twice. With a terminal they share one,
             // so that keys reach both and a shell can stop and continue both.
             command.process_group(0);
         }
         die_with_parent(&mut command);
-        start_as_from_a_shell(&mut command, job.limits);
-        let child = command.spawn().map_err(|error| not_started(job, &error))?;
+        start_as_from_a_shell(&mut command, spec.limits);
+        let child = command.spawn().map_err(|error| not_started(spec, &error))?;
         let pid = Pid::from_raw(child.id().and_then(|id| i32::try_from(id).ok()).unwrap_or(0));
         children.add(pid);
-        tracing::info!(pid = pid.as_raw(), program = %job.program.display(), "the command runs");
+        tracing::info!(pid = pid.as_raw(), program = %spec.program.display(), "the command runs");
         Ok(Self { child, pid, children })
     }
 
-    /// Waits for the end.
+    /// Waits for the end of the command.
     pub async fn wait(&mut self) -> io::Result<ExitStatus> {
         let status = self.child.wait().await;
         self.children.remove(self.pid);
         status
     }
 
-    /// Lets the command know of a signal, unless it knows already.
+    /// Passes a signal on to the command, unless the terminal has told it already.
     pub fn pass_on(&self, caught: Caught) {
         let shared = getpgid(Some(self.pid)) == Ok(getpgrp());
         // A hangup also comes to the leader of the session alone.
@@ -94,7 +96,7 @@ impl ExecCommand {
         }
     }
 
-    /// Asks it to end, and kills it when it has not after `limit`. Signals are passed on meanwhile.
+    /// Asks the command to end, and kills it when it has not after `limit`. Signals are passed on meanwhile.
     pub async fn end(&mut self, limit: Duration, signals: &mut Listening) {
         self.signal(Signal::SIGTERM);
         let over = tokio::time::sleep(limit);
@@ -111,7 +113,7 @@ impl ExecCommand {
         let _ = self.wait().await;
     }
 
-    /// With what it started, where that is a group of its own.
+    /// Kills the command, and with it what it started, where that is a group of its own.
     fn kill(&self) {
         self.signal(Signal::SIGKILL);
         if getpgid(Some(self.pid)) == Ok(self.pid) {
@@ -120,7 +122,7 @@ impl ExecCommand {
     }
 
     fn signal(&self, signal: Signal) {
-        // Once it was waited for, the number may be another's.
+        // Once the command was waited for, its number may be another process's.
         if self.child.id().is_some() {
             let _ = kill(self.pid, signal);
         }
@@ -132,9 +134,9 @@ fn has_terminal() -> bool {
     File::open("/dev/tty").is_ok()
 }
 
-/// As env(1) tells the two cases apart.
-fn not_started(job: &CommandSpec, error: &io::Error) -> ExitReason {
-    let program = job.program.display();
+/// Tells a command that was not found from one that cannot be run, as env(1) does.
+fn not_started(spec: &CommandSpec, error: &io::Error) -> ExitReason {
+    let program = spec.program.display();
     match error.raw_os_error().map(Errno::from_raw) {
         Some(Errno::ENOENT) => ExitReason::CommandNotFound(format!(
             "the command {program} was not found; give its path, or put its directory on PATH"

@@ -1,4 +1,4 @@
-//! The variables by which programs find a proxy, and the list of what they reach without it.
+//! The variables by which programs find a proxy, and NO_PROXY.
 //! There is no standard; <https://about.gitlab.com/blog/we-need-to-talk-no-proxy/> compares who understands what.
 
 use std::net::SocketAddr;
@@ -8,7 +8,7 @@ use crate::environment::Environment;
 use crate::net::connectable::connectable;
 use crate::text::percent_encoded;
 
-/// Loopback, twice since not every program knows networks; then the addresses of metadata and credentials of EC2,
+/// Hosts that are reached without a proxy. Loopback, twice since not every program knows networks; then the addresses of metadata and credentials of EC2,
 /// ECS and EKS, which are never dialled for others.
 const ALWAYS_DIRECT: [&str; 9] = [
     "localhost",
@@ -24,11 +24,11 @@ const ALWAYS_DIRECT: [&str; 9] = [
 
 const NO_PROXY: &str = "NO_PROXY";
 
-/// Values by upper-case name. Without Debug: they hold the password.
+/// Proxy variables, by upper-case name. Without Debug: the values hold the password.
 pub struct ProxyVariables(Vec<(&'static str, String)>);
 
 impl ProxyVariables {
-    /// For the listener `proxy`; what stands in `environment` as `NO_PROXY` already is kept, `direct` added.
+    /// Builds the variables for the listener `proxy`. The `NO_PROXY` of `environment` is kept, with `direct` added.
     pub fn new(
         proxy: SocketAddr,
         credentials: Option<&Credentials>,
@@ -49,7 +49,7 @@ impl ProxyVariables {
         ])
     }
 
-    /// Name and value, each in upper and lower case: programs disagree on which of them counts.
+    /// Lists name and value, each in upper and lower case: programs disagree on which of them counts.
     pub fn in_both_cases(&self) -> impl Iterator<Item = (String, &str)> {
         self.0.iter().flat_map(|(name, value)| {
             [(*name).to_owned(), name.to_lowercase()].into_iter().map(|name| (name, value.as_str()))
@@ -57,7 +57,8 @@ impl ProxyVariables {
     }
 }
 
-/// Those that a command gets: what its user has set in either case stays, but for `NO_PROXY`, which was merged.
+/// Lists the variables that a command gets: those that its user has set, in either case, are left out, but for `NO_PROXY`,
+/// which was merged.
 pub fn without_those_set(variables: ProxyVariables, environment: &Environment) -> Vec<(String, String)> {
     let is_set = |name: &str| environment.get(name).is_some_and(|value| !value.is_empty());
     let (kept, new) = variables
@@ -71,6 +72,7 @@ pub fn without_those_set(variables: ProxyVariables, environment: &Environment) -
     ProxyVariables(new).in_both_cases().map(|(name, value)| (name, value.to_owned())).collect()
 }
 
+/// Merges the hosts that are always direct, `direct` and those in `environment`, each once.
 fn no_proxy(direct: &[String], environment: &Environment) -> String {
     let given = [NO_PROXY, "no_proxy"].into_iter().filter_map(|name| environment.get(name));
     let given = given.flat_map(|list| list.split([',', ' ', '\t', '\n'])).filter(|host| !host.is_empty());

@@ -1,0 +1,159 @@
+//! Builds the daemon: hands every part just the values that it needs.
+//! Listeners come first: they are open before tailscaled is even looked for.
+
+pub(crate) mod auth;
+pub(crate) mod node;
+pub(crate) mod proxy;
+pub(crate) mod tailscaled;
+
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, OnceLock};
+
+use tokio::net::TcpListener;
+
+use crate::auth_keys::AuthKeys;
+use crate::daemon::build::auth::{fetch_first_key, key_source, warn_before_expiry};
+use crate::daemon::build::node::{configure_node, login};
+use crate::daemon::build::proxy::ProxyServer;
+use crate::daemon::build::tailscaled::{LocalTailscaled, launch, start_keeper};
+use crate::daemon::cloudwatch_emf::{EmfSource, EmfWriter};
+use crate::daemon::context::BuildInputs;
+use crate::daemon::listeners::{ProxyListeners, bind};
+use crate::daemon::readiness::{StatePublisher, publish_reports};
+use crate::daemon::running::{Daemon, KeeperTask};
+use crate::daemon::status::StatusSource;
+use crate::daemon::{memory_limit, prewarm, reaper, shutdown};
+use crate::exit_reason::ExitReason;
+use crate::health;
+use crate::health::routes::Routes;
+use crate::memory::code_pages;
+use crate::memory::limit_watch::LimitWatch;
+use crate::platform::interface::Identity;
+use crate::process::child::OwnChildren;
+use crate::secret::redactor::Redactor;
+use crate::tailscaled::exit_node::watch::ChosenExitNode;
+
+/// Builds and starts every part of the daemon. Needs the event loop. Fails where a listener cannot be opened, tailscaled
+/// is not found, or the CA certificates for it cannot be written.
+pub async fn build_daemon(inputs: BuildInputs<'_>) -> Result<Daemon, ExitReason> {
+    let settings = inputs.settings;
+    let listeners = ProxyListeners::open(settings).await?;
+    let proxy_address = listeners.proxy_address();
+    let health_listener = bind("health_listen", settings.health_listen)?;
+    let parts = Parts::new(inputs);
+    parts.proxy.accept_on(listeners, inputs.context.memory.as_ref());
+    parts.serve_health(health_listener);
+    let emf_writer = parts.start_emf_writer(inputs);
+    parts.start_background_tasks(inputs);
+    let keeper = parts.start_tailscaled(inputs).await?;
+    Ok(Daemon {
+        state: parts.state,
+        keeper,
+        accepting: parts.proxy.accepting,
+        connections: parts.proxy.connections,
+        calls: parts.tailscaled.calls,
+        start_timeout: settings.start_timeout.0,
+        drain_timeout: settings.drain_timeout,
+        children: parts.children,
+        redactor: parts.redactor,
+        proxy_address,
+        credentials: settings.socks_credentials.clone(),
+        emf_writer,
+    })
+}
+
+/// Parts that others are built from.
+struct Parts {
+    state: StatePublisher,
+    tailscaled: LocalTailscaled,
+    proxy: ProxyServer,
+    keys: Option<AuthKeys>,
+    /// Starts of tailscaled after the first.
+    restarts: Arc<AtomicU64>,
+    /// Set once the platform has answered.
+    identity: Arc<OnceLock<Identity>>,
+    redactor: Redactor,
+    children: OwnChildren,
+}
+
+impl Parts {
+    /// Builds the parts. None of them runs yet.
+    fn new(inputs: BuildInputs<'_>) -> Self {
+        let state = StatePublisher::default();
+        let tailscaled = LocalTailscaled::new(inputs.socket);
+        let proxy = ProxyServer::new(inputs.settings, &tailscaled, state.watch());
+        let redactor = Redactor::default();
+        Self {
+            state,
+            tailscaled,
+            proxy,
+            keys: key_source(inputs, &redactor),
+            restarts: Arc::default(),
+            identity: Arc::default(),
+            redactor,
+            children: OwnChildren::default(),
+        }
+    }
+
+    /// Serves probes, status and metrics on the health port.
+    fn serve_health(&self, listener: TcpListener) {
+        let source = StatusSource {
+            api: self.tailscaled.api.clone(),
+            calls: self.tailscaled.calls.clone(),
+            counters: self.proxy.counters.clone(),
+            proxy: Arc::clone(&self.proxy.proxy),
+            restarts: Arc::clone(&self.restarts),
+            rebinder: self.tailscaled.rebinder.clone(),
+            max_connections: self.proxy.max_connections,
+            key_expiry: self.keys.as_ref().map(AuthKeys::expiry).unwrap_or_default(),
+            identity: Arc::clone(&self.identity),
+        };
+        tokio::spawn(health::server::serve_health(listener, Routes::new(self.state.watch(), source)));
+    }
+
+    /// Starts writing metrics to the log on platforms where nobody can scrape them.
+    fn start_emf_writer(&self, inputs: BuildInputs<'_>) -> Option<EmfWriter> {
+        let function = inputs.settings.metrics_of_function.clone()?;
+        let writer = EmfWriter::new(EmfSource {
+            function,
+            counters: self.proxy.counters.clone(),
+            proxy: Arc::clone(&self.proxy.proxy),
+            restarts: Arc::clone(&self.restarts),
+            state: self.state.watch(),
+        });
+        tokio::spawn(writer.clone().write_every_minute());
+        Some(writer)
+    }
+
+    /// Starts the tasks that nothing waits for.
+    fn start_background_tasks(&self, inputs: BuildInputs<'_>) {
+        let (settings, calls) = (inputs.settings, &self.tailscaled.calls);
+        tokio::spawn(self.tailscaled.rebinder.clone().run());
+        tokio::spawn(prewarm::dial_once(settings.prewarm.clone(), Arc::clone(&self.proxy.proxy), self.state.watch()));
+        tokio::spawn(shutdown::drain_calls(calls.clone(), self.proxy.accepting.clone()));
+        if let Some(budget) = inputs.context.memory.clone().filter(|_| settings.memory_follows_group) {
+            tokio::spawn(memory_limit::pass_on_changes(LimitWatch::new(budget), calls.clone()));
+        }
+        tokio::spawn(code_pages::forget_after_each_start(self.state.watch()));
+    }
+
+    /// Starts tailscaled, joins the tailnet and keeps both.
+    async fn start_tailscaled(&self, inputs: BuildInputs<'_>) -> Result<KeeperTask, ExitReason> {
+        let (settings, context) = (inputs.settings, inputs.context);
+        let launch = launch(inputs, &self.redactor)?
+            .registered_in(self.children.clone())
+            .throttled_by(self.proxy.upload_throttle.clone());
+        reaper::reap_if_first_process(self.children.clone());
+        let exit_node = ChosenExitNode::default();
+        let obstacle = configure_node(settings, &self.tailscaled.api, &exit_node, &self.state);
+        // The listeners are open: who asks meanwhile is heard.
+        let found = context.platform.identity(context.environment).await;
+        let identity = self.identity.get_or_init(|| found);
+        let login = login(settings, identity, exit_node, self.keys.clone(), self.redactor.clone());
+        let (keeper, reports) = start_keeper(inputs, launch, self.tailscaled.clone(), login);
+        tokio::spawn(publish_reports(reports, obstacle, self.state.clone(), Arc::clone(&self.restarts)));
+        fetch_first_key(self.keys.as_ref(), inputs.state_dir);
+        warn_before_expiry(self.keys.as_ref(), self.tailscaled.api.clone(), self.state.watch());
+        Ok(keeper)
+    }
+}

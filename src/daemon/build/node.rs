@@ -1,0 +1,72 @@
+//! Builds the node's preferences, host name, exit node and serve file.
+
+use tokio::sync::watch;
+
+use crate::auth_keys::AuthKeys;
+use crate::config::settings::Settings;
+use crate::config::types::hostname::Hostname;
+use crate::daemon::readiness::StatePublisher;
+use crate::platform::interface::Identity;
+use crate::secret::redactor::Redactor;
+use crate::tailscaled::exit_node::watch::{ChosenExitNode, ExitNodeWatch, Obstacle};
+use crate::tailscaled::local_api::LocalApi;
+use crate::tailscaled::serve_file::ServeFile;
+use crate::tailscaled::session::preferences::{LoginOptions, Preferences};
+
+/// Starts the tasks that keep the serve file and the exit node in force. Returns what stands in the way of an exit node
+/// that is required; without one nothing ever does.
+pub fn configure_node(
+    settings: &Settings,
+    api: &LocalApi,
+    chosen: &ChosenExitNode,
+    state: &StatePublisher,
+) -> watch::Receiver<Obstacle> {
+    let node = &settings.node;
+    if let Some(path) = &node.serve_config {
+        if node.shields_up {
+            tracing::warn!("shields_up blocks all that comes in, and with it what serve_config serves");
+        }
+        tokio::spawn(ServeFile::new(path.clone(), api.clone()).keep_serving(state.watch()));
+    }
+    let nothing = watch::Sender::new(None).subscribe();
+    let Some(wanted) = node.exit_node.clone() else { return nothing };
+    let exit_node = ExitNodeWatch::new(api.clone(), wanted, chosen.clone());
+    let obstacle = exit_node.obstacle();
+    tokio::spawn(exit_node.follow(state.watch()));
+    if node.exit_node_required { obstacle } else { nothing }
+}
+
+/// Builds the login: the node's preferences, and where its keys come from.
+pub fn login(
+    settings: &Settings,
+    identity: &Identity,
+    exit_node: ChosenExitNode,
+    keys: Option<AuthKeys>,
+    redactor: Redactor,
+) -> LoginOptions {
+    let node = &settings.node;
+    let preferences = Preferences {
+        control_url: settings.control_url.as_ref().map_or_else(String::new, |url| url.0.clone()),
+        hostname: hostname(settings, identity),
+        tags: node.tags.iter().map(|tag| tag.0.clone()).collect(),
+        accept_routes: node.accept_routes,
+        accept_dns: node.accept_dns,
+        shields_up: node.shields_up,
+        advertise_routes: node.advertise_routes.iter().map(|route| route.0.to_string()).collect(),
+        exit_node,
+    };
+    LoginOptions::new(preferences, keys, redactor)
+}
+
+/// Chooses the node's name: as set, else as the platform names the container, else the container's host name.
+fn hostname(settings: &Settings, identity: &Identity) -> String {
+    let wanted = settings.hostname.as_ref().map(|name| name.0.clone());
+    wanted.or_else(|| identity.hostname.clone()).unwrap_or_else(own_hostname)
+}
+
+/// Reads the container's host name as one DNS label. Empty where it cannot be one, which leaves the name to tailscaled.
+fn own_hostname() -> String {
+    let name = nix::unistd::gethostname().unwrap_or_default();
+    let name = name.to_string_lossy();
+    Hostname::near(name.split('.').next().unwrap_or_default()).map_or_else(String::new, |label| label.0)
+}

@@ -1,0 +1,102 @@
+//! Builds the proxy: dialer, connector, relays, and what accepts its clients.
+
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::config::settings::Settings;
+use crate::daemon::build::tailscaled::LocalTailscaled;
+use crate::daemon::fd_limits;
+use crate::daemon::listeners::{ClientAcceptor, ProxyListeners};
+use crate::memory::accept_throttle::AcceptThrottle;
+use crate::memory::budget::MemoryBudget;
+use crate::memory::upload_throttle::UploadThrottle;
+use crate::proxy::connect::Connector;
+use crate::proxy::connect::hedge::DialSignal;
+use crate::proxy::context::ClientContext;
+use crate::proxy::listener::admission::Admission;
+use crate::proxy::metrics::counters::Counters;
+use crate::proxy::policy::Policy;
+use crate::proxy::relay::limits::RelayLimits;
+use crate::proxy::relay::worker::RelayWorker;
+use crate::state::Watcher;
+use crate::tailscaled::dialer::Dialer;
+
+/// The proxy, and what its clients share.
+pub struct ProxyServer {
+    pub proxy: Arc<ClientContext<Dialer>>,
+    pub counters: Counters,
+    /// Cancelled, it closes the listeners and tells relays that the daemon drains.
+    pub accepting: CancellationToken,
+    pub connections: TaskTracker,
+    pub max_connections: usize,
+    pub upload_throttle: UploadThrottle,
+}
+
+impl ProxyServer {
+    /// Builds the proxy as the settings want it, and raises the limit of open files for its connections.
+    pub fn new(settings: &Settings, tailscaled: &LocalTailscaled, state: Watcher) -> Self {
+        let counters = Counters::default();
+        let accepting = CancellationToken::new();
+        let connector = connector(settings, dialer(settings, tailscaled), tailscaled, state);
+        let max_connections = fd_limits::connections(settings.max_connections);
+        let upload_throttle = UploadThrottle::at(settings.memory_limit.map(|limit| limit.0));
+        let proxy = ClientContext {
+            connector,
+            credentials: settings.socks_credentials.clone(),
+            handshake_timeout: settings.handshake_timeout,
+            limits: RelayLimits {
+                half_closed: settings.half_close_timeout.carried,
+                half_closed_held: settings.half_close_timeout.held,
+                idle: settings.idle_timeout.0,
+                draining: accepting.clone(),
+                upload_throttle: upload_throttle.clone(),
+            },
+            counters: counters.clone(),
+            udp: settings.udp,
+            worker: RelayWorker::default(),
+        };
+        Self {
+            proxy: Arc::new(proxy),
+            counters,
+            accepting,
+            connections: TaskTracker::new(),
+            max_connections,
+            upload_throttle,
+        }
+    }
+
+    /// Accepts clients on `listeners` from now on, more slowly while `memory` is short.
+    pub fn accept_on(&self, listeners: ProxyListeners, memory: Option<&MemoryBudget>) {
+        let throttle = AcceptThrottle::new(memory.map(|memory| memory.cgroups.clone()));
+        let acceptor = ClientAcceptor {
+            proxy: Arc::clone(&self.proxy),
+            admission: Admission::new(self.max_connections, throttle),
+            connections: self.connections.clone(),
+            accepting: self.accepting.clone(),
+        };
+        acceptor.accept_on(listeners);
+    }
+}
+
+fn dialer(settings: &Settings, tailscaled: &LocalTailscaled) -> Dialer {
+    let LocalTailscaled { api, calls, rebinder, .. } = tailscaled.clone();
+    let dialer = Dialer::new(api, calls, rebinder);
+    if settings.node.exit_node.is_some() { dialer.only_by_exit_node() } else { dialer }
+}
+
+/// Builds the connector, whose dials tell how the path is.
+fn connector(settings: &Settings, dialer: Dialer, tailscaled: &LocalTailscaled, state: Watcher) -> Connector<Dialer> {
+    let LocalTailscaled { path, rebinder, .. } = tailscaled.clone();
+    let observe = move |signal| match signal {
+        DialSignal::Answered => path.answered(),
+        DialSignal::Slow => rebinder.dial_is_silent(),
+        DialSignal::NoAnswer => {
+            path.silent();
+            rebinder.dial_is_silent();
+        }
+    };
+    let policy = Policy::new(settings.direct, settings.allow.clone(), settings.deny.clone());
+    Connector::new(dialer, policy, state, settings.connect_timeout, observe)
+}

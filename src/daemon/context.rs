@@ -1,0 +1,28 @@
+//! The values that a run of the daemon starts from.
+
+use std::path::Path;
+
+use crate::config::settings::Settings;
+use crate::environment::Environment;
+use crate::memory::budget::MemoryBudget;
+use crate::platform::interface::Platform;
+use crate::tailscaled::process::state_dir::StateDir;
+
+/// Surroundings of the process, known before its settings are.
+pub struct DaemonContext<'a> {
+    pub platform: &'static dyn Platform,
+    pub environment: &'a Environment,
+    /// The limit on memory, and who else needs of it; `None` where nothing counts memory.
+    pub memory: Option<MemoryBudget>,
+}
+
+/// Everything that the daemon is built from.
+#[derive(Clone, Copy)]
+pub struct BuildInputs<'a> {
+    pub settings: &'a Settings,
+    pub context: &'a DaemonContext<'a>,
+    /// Where tailscaled keeps its state.
+    pub state_dir: &'a StateDir,
+    /// Where tailscaled's LocalAPI listens.
+    pub socket: &'a Path,
+}

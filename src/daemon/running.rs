@@ -1,0 +1,142 @@
+//! The running daemon: serves until a stop is asked for, or until it cannot go on.
+
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::time::Duration;
+
+use tokio::task::{JoinError, JoinHandle};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::config::settings::Credentials;
+use crate::daemon::cloudwatch_emf::EmfWriter;
+use crate::daemon::readiness::{StateEvent, StatePublisher};
+use crate::daemon::signals::Listening;
+use crate::exit_reason::ExitReason;
+use crate::platform::lifecycle::{Lifecycle, StopRequest};
+use crate::process::child::OwnChildren;
+use crate::secret::redactor::Redactor;
+use crate::state::{Phase, Watcher};
+use crate::tailscaled::calls::Calls;
+
+/// The parts of a running daemon that its end needs, and a command of `exec` beside it.
+pub struct Daemon {
+    pub state: StatePublisher,
+    pub keeper: KeeperTask,
+    /// Cancelled, it closes the listeners.
+    pub accepting: CancellationToken,
+    /// Tasks of the clients.
+    pub connections: TaskTracker,
+    pub calls: Calls,
+    /// Time to become ready for the first time; unlimited when `None`.
+    pub start_timeout: Option<Duration>,
+    /// Time for connections to finish at a stop.
+    pub drain_timeout: Duration,
+    pub children: OwnChildren,
+    pub redactor: Redactor,
+    /// The first TCP listener of the proxy.
+    pub proxy_address: Option<SocketAddr>,
+    /// What the proxy asks of its clients.
+    pub credentials: Option<Credentials>,
+    /// Set where metrics go to the log.
+    pub emf_writer: Option<EmfWriter>,
+}
+
+impl Daemon {
+    /// Serves until a stop is asked for, or the daemon cannot go on.
+    pub async fn serve(
+        &mut self,
+        signals: &mut Listening,
+        lifecycle: &dyn Lifecycle,
+    ) -> Result<StopRequest, ExitReason> {
+        // A platform that goes on without a tailnet is kept waiting for start_timeout, which then ends nothing.
+        let longest_wait = if lifecycle.outlasts_failure() { self.start_timeout.take() } else { None };
+        let settled = settled(self.state.watch(), longest_wait);
+        let stop = async {
+            settled.await;
+            lifecycle.stop_request().await
+        };
+        let mut asked = pin!(async {
+            tokio::select! {
+                caught = signals.next() => {
+                    StopRequest { reason: format!("{} was received", caught.signal), deadline: None }
+                }
+                request = stop => request,
+            }
+        });
+        let reason = tokio::select! {
+            request = &mut asked => return Ok(request),
+            reason = self.failure() => reason,
+        };
+        if !lifecycle.outlasts_failure() {
+            return Err(reason);
+        }
+        tracing::error!("{reason}");
+        self.state.publish(StateEvent::Failed(&reason));
+        Ok(asked.await)
+    }
+
+    /// Waits until the daemon cannot go on, and says why.
+    pub async fn failure(&mut self) -> ExitReason {
+        tokio::select! {
+            reason = self.keeper.failure() => reason,
+            () = overdue(self.state.watch(), self.start_timeout) => self.not_ready(),
+        }
+    }
+
+    fn not_ready(&self) -> ExitReason {
+        let watcher = self.state.watch();
+        let state = watcher.borrow();
+        let time = humantime::format_duration(self.start_timeout.unwrap_or_default());
+        ExitReason::NotReady(format!("not ready within start_timeout ({time}): {:?}, {}", state.phase, state.reason))
+    }
+}
+
+/// The task that keeps tailscaled running.
+pub struct KeeperTask {
+    pub task: JoinHandle<Result<(), ExitReason>>,
+    /// Cancelled, it ends tailscaled, and the task with it.
+    pub stop: CancellationToken,
+}
+
+impl KeeperTask {
+    /// Waits until the keeper ends by itself, and says why.
+    async fn failure(&mut self) -> ExitReason {
+        keeper_failure((&mut self.task).await)
+    }
+
+    /// Has tailscaled log out, where it is to, and end.
+    pub async fn end(&mut self) {
+        self.stop.cancel();
+        if !self.task.is_finished() {
+            let _ = (&mut self.task).await;
+        }
+    }
+}
+
+fn keeper_failure(result: Result<Result<(), ExitReason>, JoinError>) -> ExitReason {
+    match result {
+        Ok(Err(reason)) => reason,
+        Ok(Ok(())) => ExitReason::TailscaledUnusable("the keeper of tailscaled ended without being asked to".into()),
+        Err(error) => {
+            ExitReason::TailscaledUnusable(format!("the keeper of tailscaled failed, please report this: {error}"))
+        }
+    }
+}
+
+/// Waits until the daemon is ready or has failed, for `longest` at most.
+async fn settled(mut state: Watcher, longest: Option<Duration>) {
+    let settled = state.wait_for(|state| state.is_ready() || state.phase == Phase::Failed);
+    match longest {
+        Some(longest) => drop(tokio::time::timeout(longest, settled).await),
+        None => drop(settled.await),
+    }
+}
+
+/// Ends when the daemon was not ready once within `limit`; never otherwise.
+async fn overdue(mut state: Watcher, limit: Option<Duration>) {
+    let Some(limit) = limit else { return std::future::pending().await };
+    if tokio::time::timeout(limit, state.wait_for(|state| state.time_to_ready.is_some())).await.is_ok() {
+        std::future::pending().await
+    }
+}

@@ -1,0 +1,87 @@
+//! Shuts the daemon down: drains its connections and logs the node out.
+//! The listeners close first; a second signal or the deadline of a stop ends everything at once.
+
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::daemon::readiness::StateEvent;
+use crate::daemon::running::Daemon;
+use crate::daemon::signals::Listening;
+use crate::exit_reason::ExitReason;
+use crate::platform::lifecycle::StopRequest;
+use crate::proxy::relay::limits::SILENCE_AT_THE_END;
+use crate::tailscaled::calls::Calls;
+
+/// Part of the time until a deadline that is kept for logging out.
+const LOGOUT: Duration = Duration::from_millis(700);
+
+impl Daemon {
+    /// Refuses new connections, drains and logs out. `asked` says that a stop was asked for already; asked for once
+    /// more, the daemon ends at once and leaves the node in the tailnet. So it does when the deadline of `why` passes.
+    pub async fn shut_down(&mut self, why: Result<&StopRequest, &ExitReason>, signals: &mut Listening, asked: bool) {
+        self.accepting.cancel();
+        self.state.publish(match why {
+            Ok(request) => StateEvent::StopRequested(&request.reason),
+            Err(reason) => StateEvent::Failed(reason),
+        });
+        let deadline = why.ok().and_then(|request| request.deadline);
+        tokio::select! {
+            () = self.drain_and_log_out(why.is_ok(), deadline) => {}
+            signal = asked_again(signals, asked) => {
+                tracing::warn!(%signal, "ending at once; the node stays in the tailnet until it is removed");
+            }
+            () = passed(deadline) => {
+                tracing::warn!("the time to stop is over; the node stays in the tailnet until it is removed");
+            }
+        }
+    }
+
+    /// Lets running connections finish where `drain` says so, then has tailscaled log out and end.
+    async fn drain_and_log_out(&mut self, drain: bool, deadline: Option<Instant>) {
+        if drain {
+            self.drain(deadline).await;
+        }
+        if let Some(writer) = &self.emf_writer {
+            writer.write().await;
+        }
+        self.keeper.end().await;
+    }
+
+    /// Waits for running connections, and cuts them when drain_timeout is over or the time until the deadline runs out.
+    async fn drain(&self, deadline: Option<Instant>) {
+        self.connections.close();
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now() + LOGOUT));
+        let longest = left.map_or(self.drain_timeout, |left| left.min(self.drain_timeout));
+        if tokio::time::timeout(longest, self.connections.wait()).await.is_err() {
+            tracing::warn!(open = self.connections.len(), "drain_timeout is over; connections are cut");
+            self.calls.cut_all().await;
+        }
+    }
+}
+
+/// Tells tailscaled that the daemon drains, as soon as `accepting` is cancelled: it relays connections, too.
+pub async fn drain_calls(calls: Calls, accepting: CancellationToken) {
+    accepting.cancelled().await;
+    calls.drain(SILENCE_AT_THE_END).await;
+}
+
+/// Waits until a stop was asked for twice. `asked` says that it was once already.
+async fn asked_again(signals: &mut Listening, mut asked: bool) -> Signal {
+    loop {
+        let caught = signals.next().await;
+        if caught.stops() && std::mem::replace(&mut asked, true) {
+            return caught.signal;
+        }
+    }
+}
+
+/// Waits until `deadline`; for ever without one.
+async fn passed(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}
