@@ -20,6 +20,7 @@ pub mod proxy;
 pub mod secret;
 pub mod state;
 pub mod status;
+pub(crate) mod sync;
 pub mod tailscaled;
 pub mod target;
 pub mod text;

@@ -1,11 +1,12 @@
 //! Expiry of the auth key and of the node's own key, with a warning a week ahead.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, RwLock};
 use std::time::{Duration, SystemTime};
 
 use tokio::time::sleep;
 
 use crate::state::Watcher;
+use crate::sync::IgnorePoison;
 
 /// How long before an expiry the warnings begin: time to make a new key on a working day.
 const WARN_AHEAD: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -18,11 +19,11 @@ pub struct KeyExpiry(Arc<RwLock<Option<SystemTime>>>);
 
 impl KeyExpiry {
     pub fn get(&self) -> Option<SystemTime> {
-        *self.0.read().unwrap_or_else(PoisonError::into_inner)
+        *self.0.read().ignore_poison()
     }
 
     pub fn set(&self, expires: Option<SystemTime>) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = expires;
+        *self.0.write().ignore_poison() = expires;
     }
 }
 

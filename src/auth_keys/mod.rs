@@ -12,7 +12,7 @@ pub(crate) mod key_source;
 pub(crate) mod sources;
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -30,6 +30,7 @@ use crate::auth_keys::sources::{key_source, platform_token};
 use crate::config::sections::auth::AuthSource;
 use crate::secret::Secret;
 use crate::secret::redactor::Redactor;
+use crate::sync::IgnorePoison;
 
 /// A fetch in a task of its own.
 type FetchTask = JoinHandle<Result<Secret, KeyError>>;
@@ -109,7 +110,7 @@ impl AuthKeys {
 
     /// Time at which the latest key can no longer be used; `None` unless it was made for one login.
     pub fn ends(&self) -> Option<Instant> {
-        *self.ends.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.ends.lock().ignore_poison()
     }
 
     /// Expiry of the latest key, shared with later fetches.
@@ -122,7 +123,7 @@ impl AuthKeys {
         let key = self.fetch_key().await.map_err(|failure| failure.map(|text| self.redactor.redact(text)))?;
         self.redactor.learn(&key.secret);
         self.expiry.set(key.expires);
-        *self.ends.lock().unwrap_or_else(PoisonError::into_inner) = key.valid_for.map(|valid| begun + valid);
+        *self.ends.lock().ignore_poison() = key.valid_for.map(|valid| begun + valid);
         tracing::debug!(origin = self.origin(), ms = begun.elapsed().as_millis(), "auth key in hand");
         Ok(key.secret)
     }
@@ -150,6 +151,6 @@ impl AuthKeys {
     }
 
     fn early(&self) -> MutexGuard<'_, Option<FetchTask>> {
-        self.early.lock().unwrap_or_else(PoisonError::into_inner)
+        self.early.lock().ignore_poison()
     }
 }

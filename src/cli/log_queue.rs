@@ -5,12 +5,14 @@
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread;
 use std::time::Duration;
 
 use nix::sys::signal::{SigSet, SigmaskHow};
 use tracing_subscriber::fmt::MakeWriter;
+
+use crate::sync::IgnorePoison;
 
 /// Most bytes that wait: some 3 000 lines of some 150 bytes.
 const CAPACITY: usize = 512 << 10;
@@ -76,7 +78,7 @@ impl LogQueue {
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, Queue> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+        self.queue.lock().ignore_poison()
     }
 
     fn write_to(&self, mut writer: impl Write, of_loss: fn(u64) -> String) {
@@ -95,7 +97,7 @@ impl Shared {
     fn next(&self) -> Entry {
         let nothing = |queue: &mut Queue| queue.entries.is_empty();
         let (mut queue, entry) = loop {
-            let mut queue = self.changed.wait_while(self.lock(), nothing).unwrap_or_else(PoisonError::into_inner);
+            let mut queue = self.changed.wait_while(self.lock(), nothing).ignore_poison();
             if let Some(entry) = queue.entries.pop_front() {
                 break (queue, entry);
             }

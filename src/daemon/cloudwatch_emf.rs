@@ -4,7 +4,7 @@
 
 use std::io::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use prometheus_client::encoding::prometheus_text::encode;
@@ -16,6 +16,7 @@ use crate::proxy::context::ClientContext;
 use crate::proxy::metrics::counters::Counters;
 use crate::state::Watcher;
 use crate::status::Connections;
+use crate::sync::IgnorePoison;
 use crate::tailscaled::dialer::Dialer;
 
 /// Lines cost money; an environment that serves much writes one a minute.
@@ -81,8 +82,7 @@ impl EmfWriter {
         let source = &self.0.source;
         let _ = timeout(ANSWER_TIMEOUT, source.proxy.count_traffic()).await;
         let now = source.look();
-        let before =
-            std::mem::replace(&mut *self.0.written.lock().unwrap_or_else(PoisonError::into_inner), now.clone());
+        let before = std::mem::replace(&mut *self.0.written.lock().ignore_poison(), now.clone());
         let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         if let Some(line) = line(&source.function, &before, &now, time) {
             // A reader that is gone is no reason to fail.

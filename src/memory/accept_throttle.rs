@@ -2,12 +2,13 @@
 //! An application that fills its memory for good must not be cut off: each new connection waits for a moment and is then
 //! let in.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
 use crate::memory::cgroup::{CgroupMemory, Usage};
+use crate::sync::IgnorePoison;
 
 /// Part of the limit beyond which memory is short, as a fraction. tailscaled's garbage collector gives some back by then.
 const SHORT: (u64, u64) = (9, 10);
@@ -43,7 +44,7 @@ impl AcceptThrottle {
 }
 
 async fn wait_for_memory(usage: impl Fn() -> Option<Usage>, enough: &Mutex<Option<Instant>>) {
-    let enough = || enough.lock().unwrap_or_else(PoisonError::into_inner);
+    let enough = || enough.lock().ignore_poison();
     if enough().is_some_and(|looked| looked.elapsed() < GOOD_FOR) {
         return;
     }

@@ -3,12 +3,14 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use nix::sys::resource::{Resource, getrlimit, rlim_t, setrlimit};
 use nix::sys::signal::{SigHandler, SigSet, Signal, signal};
 use nix::unistd::Pid;
 use tokio::process::Command;
+
+use crate::sync::IgnorePoison;
 
 /// The process ids of the children that somebody waits for. Clones share them.
 #[derive(Clone, Default)]
@@ -17,17 +19,17 @@ pub struct OwnChildren(Arc<Mutex<BTreeSet<i32>>>);
 impl OwnChildren {
     /// Adds a child. To be called before the event loop runs on, or the reaper could be faster.
     pub fn add(&self, pid: Pid) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(pid.as_raw());
+        self.0.lock().ignore_poison().insert(pid.as_raw());
     }
 
     /// Removes a child. To be called as soon as it was waited for: its number may be given to another process.
     pub fn remove(&self, pid: Pid) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&pid.as_raw());
+        self.0.lock().ignore_poison().remove(&pid.as_raw());
     }
 
     /// Whether `pid` is a child that somebody waits for.
     pub fn contains(&self, pid: Pid) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(&pid.as_raw())
+        self.0.lock().ignore_poison().contains(&pid.as_raw())
     }
 }
 

@@ -3,6 +3,7 @@
 use std::sync::{Arc, RwLock};
 
 use crate::secret::{MASK, Secret};
+use crate::sync::IgnorePoison;
 
 /// Length in bytes of the shortest secret that is searched for in text: shorter ones would hit ordinary words.
 const SHORTEST_SEARCHED: usize = 8;
@@ -19,7 +20,7 @@ pub struct Redactor(Arc<RwLock<Vec<Secret>>>);
 impl Redactor {
     /// Masks `secret` from now on. The oldest secret beyond [`MOST_KNOWN`] is forgotten.
     pub fn learn(&self, secret: &Secret) {
-        let mut known = self.0.write().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut known = self.0.write().ignore_poison();
         if secret.expose().len() >= SHORTEST_SEARCHED && !known.iter().any(|k| k.matches(secret.expose())) {
             if known.len() == MOST_KNOWN {
                 known.remove(NEVER_FORGOTTEN);
@@ -30,14 +31,14 @@ impl Redactor {
 
     /// Whether `text` contains a known secret or the prefix of a key.
     pub fn finds(&self, text: &str) -> bool {
-        let known = self.0.read().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let known = self.0.read().ignore_poison();
         known.iter().any(|secret| text.contains(secret.expose()))
             || KEY_PREFIXES.iter().any(|prefix| text.contains(prefix))
     }
 
     /// Returns `text` with all known secrets masked, and all that looks like a secret.
     pub fn redact(&self, text: &str) -> String {
-        let known = self.0.read().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let known = self.0.read().ignore_poison();
         let mut clean = text.to_owned();
         for secret in known.iter() {
             if clean.contains(secret.expose()) {

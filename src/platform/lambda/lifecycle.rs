@@ -1,7 +1,7 @@
 //! The life of a Lambda extension, from registration to SHUTDOWN.
 //! Registered → ready, waiting for events → SHUTDOWN, or an error of the phase it is in.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::{Duration, SystemTime};
 
 use tokio::time::{Instant, sleep};
@@ -9,6 +9,7 @@ use tokio::time::{Instant, sleep};
 use crate::exit_reason::ExitReason;
 use crate::platform::lambda::extension_api::{ApiError, Event, ExtensionApi, Identifier, Stage};
 use crate::platform::lifecycle::{BoxFuture, Lifecycle, StopRequest};
+use crate::sync::IgnorePoison;
 
 /// Part of the time until the deadline that is kept for ending the process. Past the deadline Lambda kills it.
 const MARGIN: Duration = Duration::from_millis(150);
@@ -118,11 +119,11 @@ impl ExtensionLifecycle {
     }
 
     fn registration(&self) -> RegistrationState {
-        self.registration.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.registration.lock().ignore_poison().clone()
     }
 
     fn change(&self, change: impl FnOnce(&mut RegistrationState)) {
-        change(&mut self.registration.lock().unwrap_or_else(PoisonError::into_inner));
+        change(&mut self.registration.lock().ignore_poison());
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ use crate::proxy::listener::stream::Stream;
 use crate::proxy::relay::client_end::{ClientEnd, ClientSocket};
 use crate::proxy::relay::limits::{RelayLimits, SILENCE_AT_THE_END};
 use crate::proxy::relay::traffic::Traffic;
+use crate::sync::IgnorePoison;
 
 /// How often a client is looked at. It is looked at more often while it waits for a response: its target is to be
 /// told soon that nobody does.
@@ -47,7 +48,7 @@ impl ObservedStream {
     /// Returns the stream; `None` while there is a [`ClientPresence`] of it.
     pub fn into_inner(self) -> Option<Stream> {
         let stream = Arc::into_inner(self.0.stream)?;
-        Some(stream.into_inner().unwrap_or_else(PoisonError::into_inner))
+        Some(stream.into_inner().ignore_poison())
     }
 }
 
@@ -88,7 +89,7 @@ impl ClientPresence {
     }
 
     fn stream(&self) -> MutexGuard<'_, Stream> {
-        self.stream.lock().unwrap_or_else(PoisonError::into_inner)
+        self.stream.lock().ignore_poison()
     }
 }
 

@@ -9,8 +9,8 @@ pub(crate) mod responses;
 
 use std::convert::Infallible;
 use std::pin::pin;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use hyper::body::{Body as _, Bytes, Incoming};
@@ -28,6 +28,7 @@ use crate::proxy::http::responses::{Body, full_body, refusal, status_of};
 use crate::proxy::listener::stream::Stream;
 use crate::proxy::metrics::labels::{Outcome, Protocol};
 use crate::proxy::relay::limits::idle;
+use crate::sync::IgnorePoison;
 use crate::target::dial::Dial;
 
 /// The requests of one client's connection, and what they have led to.
@@ -73,7 +74,7 @@ pub async fn serve_http<D: Dial>(context: &ClientContext<D>, stream: Stream, fro
         context.record_failure(from, Protocol::Http, outcome, &format!("HTTP: {reason}"));
         return;
     }
-    let tunnel = exchange.tunnel.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let tunnel = exchange.tunnel.lock().ignore_poison().take();
     if let Some(tunnel) = tunnel {
         tunnel.relay(context).await;
     }
@@ -163,7 +164,7 @@ impl<'a, D: Dial> Exchange<'a, D> {
             Ok(connection) => {
                 self.context.counters.request_connected(Protocol::HttpConnect);
                 let tunnel = Tunnel::new(&mut request, connection);
-                *self.tunnel.lock().unwrap_or_else(PoisonError::into_inner) = Some(tunnel);
+                *self.tunnel.lock().ignore_poison() = Some(tunnel);
                 Response::new(full_body(Bytes::new()))
             }
             Err(error) => {

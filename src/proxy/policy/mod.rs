@@ -5,11 +5,12 @@ pub(crate) mod reserved;
 pub(crate) mod resolve;
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{PoisonError, RwLock};
+use std::sync::RwLock;
 
 use crate::config::types::enums::Direct;
 use crate::config::types::rule::Rule;
 use crate::proxy::policy::reserved::{Reserved, reserved_range};
+use crate::sync::IgnorePoison;
 use crate::target::dial::{DialError, Host, Target};
 
 /// The rules about targets. `deny` wins over `allow`; with an `allow` nothing else may be reached; an address that `allow`
@@ -41,12 +42,12 @@ impl Policy {
 
     /// Sets the domain of the tailnet's own names, in lower case and without dots around it.
     pub fn set_domain(&self, domain: String) {
-        *self.domain.write().unwrap_or_else(PoisonError::into_inner) = domain;
+        *self.domain.write().ignore_poison() = domain;
     }
 
     /// Whether `rule` is about this name, or about the other name of the same node.
     fn covers_name(&self, rule: &Rule, name: &str, port: u16) -> bool {
-        let domain = self.domain.read().unwrap_or_else(PoisonError::into_inner);
+        let domain = self.domain.read().ignore_poison();
         let name = name.trim_end_matches('.').to_ascii_lowercase();
         let short = name.strip_suffix(domain.as_str()).and_then(|label| label.strip_suffix('.'));
         let other = match short {

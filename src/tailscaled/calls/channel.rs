@@ -7,7 +7,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use nix::sys::socket::{MsgFlags, recv};
 use tokio::io::Interest;
@@ -16,6 +16,7 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use crate::net::unix_stream::watched;
+use crate::sync::IgnorePoison;
 use crate::tailscaled::calls::message::{ByteCounts, split};
 use crate::tailscaled::calls::seqpacket::{pair, send_message};
 use crate::tailscaled::calls::upgrade::request_session;
@@ -200,5 +201,5 @@ fn is_full(sent: &io::Result<()>) -> bool {
 }
 
 fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
-    of.lock().unwrap_or_else(PoisonError::into_inner)
+    of.lock().ignore_poison()
 }

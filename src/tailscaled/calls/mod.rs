@@ -13,12 +13,13 @@ use std::io;
 use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::sync::Mutex as AsyncMutex;
 use tokio::time::timeout;
 
+use crate::sync::IgnorePoison;
 use crate::tailscaled::calls::channel::Channel;
 use crate::tailscaled::calls::message::{ByteCounts, request};
 use crate::tailscaled::local_api::ANSWER_TIMEOUT;
@@ -183,7 +184,7 @@ impl Calls {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.state.lock().ignore_poison()
     }
 }
 

@@ -1,9 +1,10 @@
 //! Names with a stock tailscaled: which are the tailnet's own, and what they stand for.
 
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use crate::sync::IgnorePoison;
 use crate::tailscaled::dialer::external_names;
 use crate::tailscaled::dialer::stock::StockDialer;
 use crate::tailscaled::local_api::LocalApi;
@@ -41,13 +42,12 @@ impl MagicDns {
         }
         let status = self.api.status(false).await.map_err(|error| DialError::Tailscaled(error.to_string()))?;
         let suffix = status.suffix.trim_matches('.').to_ascii_lowercase();
-        *self.domain.lock().unwrap_or_else(PoisonError::into_inner) =
-            Some(Domain { learned_at: Instant::now(), suffix: suffix.clone() });
+        *self.domain.lock().ignore_poison() = Some(Domain { learned_at: Instant::now(), suffix: suffix.clone() });
         Ok(suffix)
     }
 
     fn remembered(&self) -> Option<String> {
-        let domain = self.domain.lock().unwrap_or_else(PoisonError::into_inner);
+        let domain = self.domain.lock().ignore_poison();
         let domain = domain.as_ref().filter(|domain| domain.learned_at.elapsed() < DOMAIN_LIFETIME)?;
         Some(domain.suffix.clone())
     }

@@ -5,10 +5,12 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::time::Instant;
+
+use crate::sync::IgnorePoison;
 
 /// How long an answer counts.
 const LIFETIME: Duration = Duration::from_secs(1);
@@ -53,7 +55,7 @@ impl<K: Eq + Hash, V: Clone> RecentLookups<K, V> {
     }
 
     fn with_map<T>(&self, with: impl FnOnce(&mut HashMap<K, (Instant, V)>) -> T) -> T {
-        with(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        with(&mut self.0.lock().ignore_poison())
     }
 }
 

@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::config::sections::node::ExitNode;
 use crate::state::Watcher;
+use crate::sync::IgnorePoison;
 use crate::tailscaled::local_api::types::Node;
 use crate::tailscaled::local_api::{LocalApi, LocalApiError};
 
@@ -27,11 +28,11 @@ pub struct ChosenExitNode(Arc<Mutex<String>>);
 impl ChosenExitNode {
     /// The id; empty before a node was found.
     pub fn id(&self) -> String {
-        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone()
+        self.0.lock().ignore_poison().clone()
     }
 
     fn set(&self, id: &str) {
-        id.clone_into(&mut self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner()));
+        id.clone_into(&mut self.0.lock().ignore_poison());
     }
 }
 

@@ -5,9 +5,10 @@
 use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use crate::net::unix_stream::LocalStream;
+use crate::sync::IgnorePoison;
 
 /// Number of idle connections. Clients that come at the same moment are few; one more connects by itself.
 const SIZE: usize = 4;
@@ -73,7 +74,7 @@ impl ConnectionPool {
     }
 
     fn with_idle<T>(&self, with: impl FnOnce(&mut Vec<LocalStream>) -> T) -> T {
-        with(&mut self.0.idle.lock().unwrap_or_else(PoisonError::into_inner))
+        with(&mut self.0.idle.lock().ignore_poison())
     }
 }
 

@@ -2,9 +2,11 @@
 //!
 //! The clocks have gone on without it.
 
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
+
+use crate::sync::IgnorePoison;
 
 /// How often the clocks are to be checked.
 pub const TICK: Duration = Duration::from_secs(1);
@@ -56,7 +58,7 @@ impl FreezeDetector {
 
     /// Compares `now` with the last tick. After a freeze it calls `on_freeze` with the time since that tick, and then counts.
     pub fn check(&self, now: ClockReading, on_freeze: impl FnOnce(Duration)) {
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = self.last.lock().ignore_poison();
         let gap = now.since(*last);
         // A check between two ticks must not move the tick: only the tick, or the end of a freeze, does.
         if gap < TICK {

@@ -10,6 +10,8 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use crate::sync::IgnorePoison;
+
 /// Number of silent dials in a row, with no answer between them, that make the path suspect.
 const SUSPECT_AFTER: u32 = 2;
 
@@ -80,11 +82,11 @@ impl PathHealth {
     }
 
     fn last_answer(&self) -> MutexGuard<'_, Option<Instant>> {
-        self.0.last_answer.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.0.last_answer.lock().ignore_poison()
     }
 
     fn silences(&self) -> MutexGuard<'_, u32> {
-        self.0.silences.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.0.silences.lock().ignore_poison()
     }
 }
 

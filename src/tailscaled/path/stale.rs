@@ -2,12 +2,13 @@
 //!
 //! With a trickle of CPU, as between two requests of Cloud Run, the flows it is made of die unnoticed, and no clock tells.
 
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::sync::IgnorePoison;
 use crate::tailscaled::path::health::PathHealth;
 
 /// How long a path has to be without an answer to be suspected. One that answered more recently is fine: the target itself is
@@ -28,7 +29,7 @@ pub struct StalePath {
 impl StalePath {
     /// Reports a silent dial, which makes the path suspect unless `path` was healthy or suspect of late.
     pub fn dial_is_silent(&self, path: &PathHealth) {
-        let mut last = self.last_suspicion.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = self.last_suspicion.lock().ignore_poison();
         if !path.is_quiet_for(QUIET) || last.is_some_and(|last| last.elapsed() < PAUSE) {
             return;
         }

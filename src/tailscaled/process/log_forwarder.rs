@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 
 use crate::secret::redactor::Redactor;
+use crate::sync::IgnorePoison;
 use crate::text::printable;
 
 /// Number of last lines that are kept to explain a crash.
@@ -35,7 +36,7 @@ struct Lines {
 
 impl LastLines {
     fn push(&self, line: &str) {
-        let mut lines = self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut lines = self.0.lock().ignore_poison();
         if level(line) == Level::Error && lines.error.is_none() {
             lines.error = Some(line.to_owned());
         }
@@ -47,12 +48,12 @@ impl LastLines {
 
     /// The line that names the panic or fatal error, if there is one.
     pub fn error(&self) -> Option<String> {
-        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).error.clone()
+        self.0.lock().ignore_poison().error.clone()
     }
 
     /// The last line, if there is one.
     pub fn last(&self) -> Option<String> {
-        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).last.back().cloned()
+        self.0.lock().ignore_poison().last.back().cloned()
     }
 }
 
