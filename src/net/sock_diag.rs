@@ -43,7 +43,8 @@ pub fn tcp_socket(local: SocketAddr, remote: SocketAddr) -> io::Result<Option<Tc
     read(&answer[..length])
 }
 
-/// The question for one socket. IPv4 within IPv6 is IPv4 to the kernel's table of connections, whichever family the socket is of.
+/// The question for one socket. IPv4 within IPv6 is IPv4 to the kernel's table of connections, whichever family the socket is
+/// of.
 fn question(local: SocketAddr, remote: SocketAddr) -> [u8; QUESTION] {
     let (source, destination) = (local.ip().to_canonical(), remote.ip().to_canonical());
     let family = if source.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };

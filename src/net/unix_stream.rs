@@ -108,8 +108,8 @@ impl LocalStream {
     }
 }
 
-/// Wakes the task after [`RETRY_PAUSE`]: no file is left to watch for room with, and that is no reason to end a connection, which
-/// would lose what it carries.
+/// Wakes the task after [`RETRY_PAUSE`]: no file is left to watch for room with, and that is no reason to end a connection,
+/// which would lose what it carries.
 fn wake_later<T>(context: &Context<'_>) -> Poll<T> {
     let waker = context.waker().clone();
     tokio::spawn(async move {

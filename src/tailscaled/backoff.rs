@@ -34,8 +34,8 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// Pause before the start that follows `run`; `None` when a start is pointless. A daemon that was `ever_ready` is given more
-    /// time.
+    /// Pause before the start that follows `run`; `None` when a start is pointless. A daemon that was `ever_ready` is given
+    /// more time.
     pub fn after(&mut self, run: Run, ever_ready: bool) -> Option<Duration> {
         let failed = !run.was_ready && run.lasted < LONG_RUN;
         self.failed_starts = if failed { self.failed_starts + 1 } else { 0 };

@@ -1,4 +1,4 @@
-//! Events of tailscaled's life, from keeper and session to the one who publishes the state.
+//! Events of tailscaled's life, for the one who publishes the state.
 
 use tokio::sync::mpsc;
 

@@ -1,4 +1,4 @@
-//! Keeps tailscaled running: starts it, holds a session with it, and ends it in order.
+//! Keeps tailscaled running: starts it, holds a session with it, ends it in order.
 //!
 //! A tailscaled that ends or hangs is started again as the same node.
 

@@ -1,4 +1,4 @@
-//! tailscaled as a child process: found, started, joined, watched, restarted, ended.
+//! tailscaled as a child process: found, started, watched, restarted, ended.
 
 pub(crate) mod backoff;
 pub mod calls;

@@ -1,4 +1,4 @@
-//! The channel of a session with tailscaled: messages by their ids, and descriptors.
+//! Channel of a session with tailscaled: messages by their ids, and descriptors.
 //!
 //! It is a socket of the type SOCK_SEQPACKET that lives as long as tailscaled does.
 

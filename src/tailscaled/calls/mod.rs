@@ -1,4 +1,6 @@
-//! tetherd's own calls inside tailscaled (`parts/tailscaled/calls`), in one session.
+//! tetherd's own calls inside tailscaled, in one session.
+//!
+//! Their other side is in `parts/tailscaled/calls`.
 //!
 //! By them connections are dialled and handed over, names looked up, datagrams carried. A user's own tailscaled may lack them.
 

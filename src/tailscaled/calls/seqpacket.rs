@@ -1,4 +1,4 @@
-//! Sockets of the type SOCK_SEQPACKET: one message a send, with a descriptor if wanted.
+//! Sockets of the type SOCK_SEQPACKET: messages, with descriptors if wanted.
 
 use std::io::{self, IoSlice};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};

@@ -1,4 +1,4 @@
-//! Addresses outside the tailnet that tailscaled named a moment ago, and whether the proxy may dial them itself.
+//! Addresses outside the tailnet, and whether the proxy may dial them itself.
 
 use std::net::{IpAddr, SocketAddr};
 

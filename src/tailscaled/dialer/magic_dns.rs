@@ -1,4 +1,4 @@
-//! Names with a stock tailscaled: which are the tailnet's own, and what they stand for.
+//! Names with a stock tailscaled: which are the tailnet's, and their addresses.
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};

@@ -1,4 +1,4 @@
-//! Dials through a stock tailscaled, one without tetherd's calls, by LocalAPI's `dial`.
+//! Dials by LocalAPI's `dial`, through a stock tailscaled without tetherd's calls.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};

@@ -1,4 +1,4 @@
-//! Selects the exit node: finds the node that the setting names, and hands its id to tailscaled.
+//! Finds the node that `exit_node` names, and hands its id to tailscaled.
 //!
 //! Tells why it cannot be used while it is not there. tailscaled itself neither knows names nor tells when an exit node comes
 //! or goes.

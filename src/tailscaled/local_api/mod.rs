@@ -1,4 +1,6 @@
-//! Client of tailscaled's LocalAPI: HTTP/1.1 on a unix socket, one connection a request.
+//! Client of tailscaled's LocalAPI: HTTP/1.1 on a unix socket.
+//!
+//! Each request has a connection of its own.
 //!
 //! <https://pkg.go.dev/tailscale.com/client/local>
 

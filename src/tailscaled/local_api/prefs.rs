@@ -1,4 +1,4 @@
-//! The LocalAPI's calls for the exit node: looks up a node, and sets the preference.
+//! The LocalAPI's calls for the exit node: look-up, and the preference.
 
 use std::net::IpAddr;
 

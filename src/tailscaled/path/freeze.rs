@@ -1,6 +1,6 @@
-//! Notices that the process was frozen, as between two invocations of a Lambda function.
+//! Notices that the process was frozen.
 //!
-//! The clocks have gone on without it.
+//! Its clocks have gone on without it, as between two invocations of a Lambda function.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};

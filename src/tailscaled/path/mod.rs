@@ -1,4 +1,4 @@
-//! The path from tailscaled to peers and control server: its health, and its repair.
+//! The path from tailscaled to peers and control server: health and repair.
 
 pub(crate) mod control_probe;
 pub(crate) mod freeze;

@@ -1,7 +1,8 @@
-//! Has tailscaled make its connections anew before the next dial, where the old ones may be dead.
+//! Has tailscaled make its connections anew where the old ones may be dead.
 //!
-//! After a freeze of the process they are dead without knowing it, and dials over them fail for 20 s. They may also have died
-//! unnoticed, as with a trickle of CPU: a dial is silent, and none was answered of late.
+//! That is done before the next dial. After a freeze of the process the old ones are dead without knowing it, and dials over
+//! them fail for 20 s. They may also have died unnoticed, as with a trickle of CPU: a dial is silent, and none was answered of
+//! late.
 
 use std::pin::pin;
 use std::sync::Arc;

@@ -11,11 +11,12 @@ use crate::secret::redactor::Redactor;
 /// Where Go looks for CA certificates beside the bundle file, unless `SSL_CERT_DIR` is set (crypto/x509/root_linux.go).
 const GO_CA_DIRECTORIES: &str = "/etc/ssl/certs:/etc/pki/tls/certs";
 
-/// Value of `GOGC`. Garbage is collected twice as often as usual: lower peaks at the same throughput, docs/performance.md has the numbers.
+/// Value of `GOGC`. Garbage is collected twice as often as usual: lower peaks at the same throughput, docs/performance.md has
+/// the numbers.
 const GOGC: &str = "50";
 
-/// Builds tailscaled's environment from the daemon's `own`. `logs` is a directory for tailscaled's log buffers; `ca_directories`
-/// hold additional CA certificates; `memory_limit` bounds tailscaled's memory, in bytes.
+/// Builds tailscaled's environment from the daemon's `own`. `logs` is a directory for tailscaled's log buffers;
+/// `ca_directories` hold additional CA certificates; `memory_limit` bounds tailscaled's memory, in bytes.
 pub fn for_tailscaled(
     own: &Environment,
     logs: &Path,

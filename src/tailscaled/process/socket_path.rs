@@ -1,4 +1,4 @@
-//! Path of the LocalAPI's socket: in the private directory, or where the user wants it.
+//! Path of the LocalAPI's socket: a private one, or where the user wants it.
 //!
 //! There a `tailscale` command, or a container that shares the directory, finds it.
 

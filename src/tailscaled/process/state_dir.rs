@@ -1,4 +1,4 @@
-//! The directories of one daemon: a temporary one for sockets, and the state directory.
+//! The daemon's directories: a temporary one for sockets, and the state directory.
 
 use std::fs::{self, File};
 use std::io;

@@ -1,4 +1,4 @@
-//! Logs the node in: asks for logins, again where one fails, and judges the control server's answers.
+//! Logs the node in, again where a login fails.
 
 use std::time::Duration;
 

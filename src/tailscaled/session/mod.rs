@@ -1,4 +1,4 @@
-//! One session with a running tailscaled: joins the tailnet, then follows what tailscaled says.
+//! One session with a running tailscaled: joins, then follows what it says.
 //!
 //! The session notices when tailscaled hangs, when a login is needed again, and when the control server has forgotten the node.
 

@@ -1,4 +1,4 @@
-//! The options of LocalAPI's `start`: preferences, and where a login is needed the auth key.
+//! Options of LocalAPI's `start`: preferences, and for a login the auth key.
 //!
 //! The key is fetched from its source each time.
 

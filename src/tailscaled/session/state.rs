@@ -1,4 +1,4 @@
-//! State of the node: a session's progress, what outlives the session, and why it ended.
+//! State of the node: a session's progress and end, and what outlives the session.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! When to check whether the control server still knows the node, and what a check means.
+//! When to check whether the control server still knows the node.
 //!
 //! A verification begins when no dial is answered, and after a new login.
 
