@@ -41,7 +41,7 @@ pub struct State {
     pub phase: Phase,
     /// One sentence for a person: why the daemon is in this phase.
     pub reason: String,
-    /// Whether dialling makes sense. Where the path is in doubt it does, though the daemon is not ready.
+    /// Whether dialling makes sense. True also while the path is suspect, though the daemon is not ready then.
     pub dialable: bool,
     /// When this phase began, for a person.
     pub since: SystemTime,

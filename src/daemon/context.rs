@@ -12,7 +12,7 @@ use crate::tailscaled::process::state_dir::StateDir;
 pub struct DaemonContext<'a> {
     pub platform: &'static dyn Platform,
     pub environment: &'a Environment,
-    /// The limit on memory, and who else needs of it; `None` where nothing counts memory.
+    /// The limit on memory, and whether an application shares it; `None` where nothing counts memory.
     pub memory: Option<MemoryBudget>,
 }
 

@@ -1,4 +1,4 @@
-//! Shuts the daemon down: drains its connections and logs the node out.
+//! Shuts the daemon down (SIGTERM): drains its connections, logs the node out.
 //! The listeners close first; a second signal or the deadline of a stop ends everything at once.
 
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Slows new connections down while memory is short, so that open ones get it.
+//! Slows new connections down while memory is short, and leaves it to open ones.
 //! An application that fills its memory for good must not be cut off: each new connection waits for a moment and is then
 //! let in.
 

@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::memory::cgroup::CgroupMemory;
 
-/// The control groups that limit memory, and who else needs of it.
+/// The control groups that limit memory, and whether an application shares it.
 #[derive(Clone, Debug)]
 pub struct MemoryBudget {
     pub cgroups: CgroupMemory,

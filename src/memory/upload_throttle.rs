@@ -1,4 +1,5 @@
-//! Slows what clients send while tailscaled is beyond its memory limit.
+//! Slows uploads while a stock tailscaled is over its memory limit.
+//! A tailscaled with tetherd's calls does so itself (`parts/tailscaled/calls/memory.go`).
 //! Its garbage collector cannot give back what waits to be sent, which is up to 6 MiB for each connection: pausing lets it
 //! go out first. What targets send is not held up, since reading it is what frees its memory.
 
@@ -12,7 +13,7 @@ use tokio::time::{Instant, sleep};
 /// Percent of its limit that tailscaled may use before clients are held up.
 const BEYOND: u64 = 115;
 
-/// Time for which a look at tailscaled's memory counts. One takes 10 µs.
+/// How long a reading of tailscaled's memory is used. A reading takes 10 µs.
 const GOOD_FOR: Duration = Duration::from_millis(5);
 
 /// Longest pause of one block, so that no connection stands still.

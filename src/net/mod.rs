@@ -1,4 +1,4 @@
-//! What the kernel tells of sockets.
+//! Sockets: addresses, accept errors, unix streams, one HTTP request, queries to the kernel.
 
 pub(crate) mod connectable;
 pub(crate) mod failed_accepts;

@@ -1,4 +1,4 @@
-//! The platforms that the daemon knows; nothing else asks where it runs.
+//! The platforms that the daemon knows, and how each is detected.
 //! A new one needs a file beside this one, and here its `mod` line and its entry in [`PLATFORMS`].
 
 pub(crate) mod ecs;

@@ -1,4 +1,5 @@
-//! How long to wait before tailscaled is started again, and when to give up.
+//! The restart backoff of tailscaled: how long to wait, and when to give up.
+//! Logins have a backoff of their own (`session/login`).
 
 use std::time::Duration;
 

@@ -68,7 +68,7 @@ impl fmt::Display for Target {
     }
 }
 
-/// What tailscaled makes of a target.
+/// The outcome of a dial.
 #[derive(Debug)]
 pub enum DialOutcome {
     /// A connection to the target through the tailnet.
@@ -79,7 +79,7 @@ pub enum DialOutcome {
 
 /// A connection through the tailnet.
 pub enum Tailnet {
-    /// tailscaled holds it until it gets the client's socket; every end passes through.
+    /// A connection that tailscaled holds until it gets the client's socket. Half-closes and resets are passed on.
     Held(Box<dyn Held>),
     /// A stream to a tailscaled without our calls, and the bytes of it that came with the answer. tailscaled ends both
     /// directions as soon as one ends.
@@ -91,8 +91,8 @@ pub trait Held: Send {
     /// This node's own end of the connection.
     fn own_address(&self) -> SocketAddr;
 
-    /// Hands the client's socket over, and `ahead`, which the client has sent already. Ends when the connection has ended, or
-    /// with an error when tailscaled has. Dropped before, it cuts the connection.
+    /// Hands the client's socket over, and `ahead`, which the client has sent already. Returns when the connection
+    /// has ended, and fails when tailscaled ends first. Dropping the future cuts the connection.
     fn hand_over(
         self: Box<Self>,
         client: OwnedFd,
@@ -110,7 +110,7 @@ impl fmt::Debug for Tailnet {
     }
 }
 
-/// What a connection keeps to that tailscaled relays.
+/// Time limits and accounting of a connection that tailscaled relays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RelayTerms {
     /// How long it may be silent once one side has ended.
@@ -121,7 +121,7 @@ pub struct RelayTerms {
     pub counts_traffic: bool,
 }
 
-/// What a connection has carried, in bytes, that tailscaled relayed.
+/// Bytes of a connection that tailscaled relayed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Relayed {
     pub sent: u64,
@@ -133,14 +133,14 @@ pub struct Relayed {
 /// What a name stands for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Resolution {
-    /// tailscaled knows it by itself, and takes it for one address.
+    /// A name that is left to tailscaled to resolve.
     Name,
     /// Any of these addresses, which are those of `name`: a name that was searched for in a domain is another than the
     /// client's.
     Addresses { name: Option<String>, addresses: Vec<ResolvedAddress> },
 }
 
-/// An address.
+/// An address that a name resolved to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ResolvedAddress {
     pub address: IpAddr,
@@ -149,7 +149,7 @@ pub struct ResolvedAddress {
 }
 
 impl ResolvedAddress {
-    /// A port of it.
+    /// Returns the target at this address and `port`.
     pub fn target(&self, port: u16) -> Target {
         SocketAddr::new(self.address, port).into()
     }

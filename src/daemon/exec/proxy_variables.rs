@@ -8,8 +8,9 @@ use crate::environment::Environment;
 use crate::net::connectable::connectable;
 use crate::text::percent_encoded;
 
-/// Hosts that are reached without a proxy. Loopback, twice since not every program knows networks; then the addresses of metadata and credentials of EC2,
-/// ECS and EKS, which are never dialled for others.
+/// Hosts that always bypass the proxy: loopback, as address and as network, since not every program reads networks; and the
+/// metadata and credential addresses of EC2, ECS and EKS, which the policy refuses to all clients. tetherd's own requests
+/// heed `NO_PROXY` in `auth_keys/https/egress_proxy`.
 const ALWAYS_DIRECT: [&str; 9] = [
     "localhost",
     "127.0.0.1",

@@ -14,7 +14,7 @@ use crate::sync::IgnorePoison;
 use crate::target::dial::{DialError, Host, Target};
 
 /// The rules about targets. `deny` wins over `allow`; with an `allow` nothing else may be reached; an address that `allow`
-/// names is reached even where it would never be otherwise.
+/// names is reachable even where it is reserved.
 #[derive(Debug)]
 pub struct Policy {
     direct: Direct,
@@ -144,7 +144,7 @@ impl Policy {
     }
 }
 
-/// Refuses an address that is reserved: of the tailnet's addresses tailscaled reaches all that a node has.
+/// Refuses a reserved address. Addresses in the tailnet's ranges come here only once no node was found to have them.
 pub fn check_reserved(address: IpAddr) -> Result<(), DialError> {
     reserved_range(address).map_or(Ok(()), |why| Err(DialError::Policy(format!("{address} is {why}"))))
 }

@@ -1,6 +1,6 @@
 //! Reserved addresses, which are reached only where `allow` names them.
-//! They are the cloud's metadata and credentials, and past the tailnet the tailnet's own, in whichever form they are
-//! written.
+//! They are the metadata and credential addresses of clouds (169.254.0.0/16, fd00:ec2::/32) and, for direct dials, the
+//! ranges of the tailnet (100.64.0.0/10, fd7a:115c:a1e0::/48), in whichever form they are written.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 /// Why an address is reserved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reserved {
-    /// Link-local or metadata, on any way; says which.
+    /// A link-local or metadata address, refused through the tailnet and directly; says which of the two.
     Local(&'static str),
     /// In the tailnet's ranges, which only a node of the tailnet leads to.
     Tailnet,

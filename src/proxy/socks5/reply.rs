@@ -26,7 +26,7 @@ pub async fn write_reply(
     client.write_all(&message).await
 }
 
-/// Returns the reply that tells the truth about `error`.
+/// Returns the reply code for a failed dial.
 pub fn reply_to(error: &DialError) -> ReplyError {
     match error {
         DialError::Policy(_) => ReplyError::ConnectionNotAllowed,

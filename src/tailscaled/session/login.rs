@@ -1,4 +1,4 @@
-//! Logs the node in, again where a login fails.
+//! Logs the node in; a login that fails is repeated with exponential backoff.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ const KEY_RETRY: Duration = Duration::from_millis(250);
 const LONGEST_LOGIN_RETRY: Duration = Duration::from_secs(60);
 
 impl Session<'_> {
-    /// Asks for a login, with the key as its source has it now.
+    /// Asks tailscaled for a login with a freshly fetched auth key.
     ///
     /// # Errors
     /// When tailscaled does not answer; an exit reason when waiting for a key is pointless.
