@@ -10,13 +10,14 @@ use crate::config::reader::Reader;
 use crate::config::sections::auth::AuthSource;
 use crate::config::sections::node::{NodeSettings, SocketPath};
 use crate::config::types::Words;
-use crate::config::types::address::{ControlUrl, Forward, HostPort, Listen};
+use crate::config::types::address::{ControlUrl, Forward, Listen};
 use crate::config::types::enums::{Direct, LogFormat, LogLevel, Logout};
 use crate::config::types::hostname::Hostname;
 use crate::config::types::implied::Implied;
 use crate::config::types::rule::Rule;
 use crate::config::types::units::{Limit, Memory};
 use crate::secret::Secret;
+use crate::target::host::Target;
 
 /// User and password that clients of the proxy must give.
 #[derive(Clone, Debug)]
@@ -65,7 +66,7 @@ pub struct Settings {
     pub socks_credentials: Option<Credentials>,
     pub udp: bool,
     pub forwards: Vec<Forward>,
-    pub prewarm: Vec<HostPort>,
+    pub prewarm: Vec<Target>,
     pub direct: Direct,
     pub allow: Vec<Rule>,
     pub deny: Vec<Rule>,

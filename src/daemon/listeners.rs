@@ -19,7 +19,7 @@ use crate::proxy::listener::Listener;
 use crate::proxy::listener::admission::{Admission, Permit};
 use crate::proxy::listener::stream::Stream;
 use crate::tailscaled::dialer::Dialer;
-use crate::target::dial::Target;
+use crate::target::host::Target;
 
 /// The open listeners of the proxy and of the forwards.
 pub struct ProxyListeners {
@@ -33,7 +33,7 @@ impl ProxyListeners {
         let proxies = open_all("socks_listen", &settings.socks_listen).await?;
         let places: Vec<_> = settings.forwards.iter().map(|forward| forward.listen.clone()).collect();
         let open = open_all("forwards", &places).await?;
-        let targets = settings.forwards.iter().map(|forward| Target::new(&forward.host, forward.port));
+        let targets = settings.forwards.iter().map(|forward| forward.target.clone());
         Ok(Self { proxies, forwards: open.into_iter().zip(targets).collect() })
     }
 

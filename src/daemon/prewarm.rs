@@ -7,17 +7,17 @@ use std::sync::Arc;
 use futures_util::future::join_all;
 use tokio::time::Instant;
 
-use crate::config::types::address::HostPort;
 use crate::proxy::context::ClientContext;
 use crate::state::Watcher;
-use crate::target::dial::{Dial, Target};
+use crate::target::dial::Dial;
+use crate::target::host::Target;
 
 /// Waits until the daemon is ready, then dials all `targets` at the same time and closes the connections.
-pub async fn dial_once<D: Dial>(targets: Vec<HostPort>, proxy: Arc<ClientContext<D>>, mut state: Watcher) {
+pub async fn dial_once<D: Dial>(targets: Vec<Target>, proxy: Arc<ClientContext<D>>, mut state: Watcher) {
     if targets.is_empty() || state.wait_for(|state| state.is_ready()).await.is_err() {
         return;
     }
-    join_all(targets.iter().map(|target| dial(&proxy, Target::new(&target.host, target.port)))).await;
+    join_all(targets.into_iter().map(|target| dial(&proxy, target))).await;
 }
 
 async fn dial<D: Dial>(proxy: &ClientContext<D>, target: Target) {

@@ -10,7 +10,8 @@ use crate::proxy::context::ClientContext;
 use crate::proxy::listener::stream::Stream;
 use crate::proxy::metrics::labels::{Outcome, Protocol};
 use crate::proxy::{NO_PROTOCOL, ProxyProtocol};
-use crate::target::dial::{Dial, Target};
+use crate::target::dial::Dial;
+use crate::target::host::Target;
 
 /// How long a client may take for its first byte once the daemon drains: it may come by way of a balancer and over a slow
 /// network.

@@ -18,7 +18,8 @@ use crate::proxy::relay::migration::MigrationGuard;
 use crate::proxy::relay::traffic::Traffic;
 use crate::proxy::relay::worker::RelayWorker;
 use crate::proxy::relay::{HalfClose, RelayContext, relay_until};
-use crate::target::dial::{Dial, DialError, Held, Tailnet, Target};
+use crate::target::dial::{Dial, DialError, Held, Tailnet};
+use crate::target::host::Target;
 
 /// What all clients of the daemon share.
 pub struct ClientContext<D> {

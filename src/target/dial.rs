@@ -13,60 +13,7 @@ use thiserror::Error;
 
 use crate::net::unix_stream::LocalStream;
 use crate::target::datagrams::Datagrams;
-use crate::target::ranges::canonical_ip;
-use crate::text::printable;
-
-/// A host as the client named it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Host {
-    Name(String),
-    Ip(IpAddr),
-}
-
-/// Where a client wants to go.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Target {
-    pub host: Host,
-    pub port: u16,
-}
-
-impl Target {
-    /// Takes an address written as a name for what it is, since clients send those too.
-    pub fn new(host: &str, port: u16) -> Self {
-        let literal = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-        // A zone (`fe80::1%eth0`) means something on the client's machine only.
-        let literal = literal.split_once('%').map_or(literal, |(address, _)| address);
-        match literal.parse() {
-            Ok(address) => SocketAddr::new(address, port).into(),
-            Err(_) => Self { host: Host::Name(host.to_owned()), port },
-        }
-    }
-}
-
-impl From<SocketAddr> for Target {
-    fn from(address: SocketAddr) -> Self {
-        Self { host: Host::Ip(canonical_ip(address.ip())), port: address.port() }
-    }
-}
-
-impl fmt::Display for Host {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            // A client chose it: it must not forge a log line.
-            Host::Name(name) => f.write_str(&printable(name)),
-            Host::Ip(address) => address.fmt(f),
-        }
-    }
-}
-
-impl fmt::Display for Target {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.host {
-            Host::Ip(IpAddr::V6(address)) => write!(f, "[{address}]:{}", self.port),
-            _ => write!(f, "{}:{}", self.host, self.port),
-        }
-    }
-}
+use crate::target::host::{HostName, Target};
 
 /// The outcome of a dial.
 #[derive(Debug)]
@@ -137,7 +84,7 @@ pub enum Resolution {
     Name,
     /// Any of these addresses, which are those of `name`: a name that was searched for in a domain is another than the
     /// client's.
-    Addresses { name: Option<String>, addresses: Vec<ResolvedAddress> },
+    Addresses { name: Option<HostName>, addresses: Vec<ResolvedAddress> },
 }
 
 /// An address that a name resolved to.
@@ -193,21 +140,4 @@ pub trait Dial: Send + Sync + 'static {
 
     /// Bytes that connections in tailscaled's hands have sent and received since this was asked last.
     fn traffic(&self) -> impl Future<Output = (u64, u64)> + Send;
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_address_written_as_a_name_is_an_address() {
-        assert_eq!(Target::new("100.64.0.1", 80).host, Host::Ip("100.64.0.1".parse().expect("address")));
-        assert_eq!(Target::new("[fd7a::1]", 80).to_string(), "[fd7a::1]:80");
-        assert_eq!(Target::new("fe80::1%lo", 80).to_string(), "[fe80::1]:80");
-        assert_eq!(Target::new("::ffff:100.64.0.1", 80).to_string(), "100.64.0.1:80");
-        assert_eq!(Target::new("0.0.0.0", 80).to_string(), "127.0.0.1:80");
-        assert_eq!(Target::new("::", 80).to_string(), "[::1]:80");
-        assert_eq!(Target::new("web", 80).to_string(), "web:80");
-        assert_eq!(Target::new("a\nb", 80).to_string(), "a\\nb:80");
-    }
 }

@@ -2,4 +2,5 @@
 
 pub mod datagrams;
 pub(crate) mod dial;
+pub(crate) mod host;
 pub(crate) mod ranges;

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
 use crate::config::types::Value;
+use crate::target::host::Target;
 
 /// `host:port` to listen on. An empty host means every address, as in Tailscale's own `:1055`.
 impl Value for SocketAddr {
@@ -69,21 +70,14 @@ impl fmt::Display for Listen {
     }
 }
 
-/// Host and port of a target.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HostPort {
-    pub host: String,
-    pub port: u16,
-}
-
-impl Value for HostPort {
+/// A target: host and port.
+impl Value for Target {
     const EXPECTED: &'static str = "a host and a port, such as db:5432";
 
     fn parse(text: &str) -> Option<Self> {
         let (host, port) = text.rsplit_once(':')?;
-        let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
         let port = port.parse().ok().filter(|port| *port != 0)?;
-        (!host.is_empty()).then(|| Self { host: host.to_owned(), port })
+        Target::new(host, port).ok()
     }
 }
 
@@ -91,8 +85,7 @@ impl Value for HostPort {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Forward {
     pub listen: Listen,
-    pub host: String,
-    pub port: u16,
+    pub target: Target,
 }
 
 impl Value for Forward {
@@ -101,8 +94,7 @@ impl Value for Forward {
 
     fn parse(text: &str) -> Option<Self> {
         let (listen, target) = text.split_once('=')?;
-        let HostPort { host, port } = HostPort::parse(target)?;
-        Some(Self { listen: Listen::parse(listen)?, host, port })
+        Some(Self { listen: Listen::parse(listen)?, target: Value::parse(target)? })
     }
 }
 
@@ -148,10 +140,16 @@ mod tests {
     #[test]
     fn forwards_name_both_ends() {
         let forward = Forward::parse("127.0.0.1:5432=db:5433").expect("is one");
-        assert_eq!((forward.host.as_str(), forward.port), ("db", 5433));
-        assert_eq!(Forward::parse("unix:/run/db.sock=[fd7a::1]:1").expect("is one").host, "fd7a::1");
-        for text in ["127.0.0.1:5432", "5432=db:5432", "127.0.0.1:5432=db", "127.0.0.1:5432=:5432", "127.0.0.1:1=db:0"]
-        {
+        assert_eq!(forward.target.to_string(), "db:5433");
+        assert_eq!(Forward::parse("unix:/run/db.sock=[fd7a::1]:1").expect("is one").target.to_string(), "[fd7a::1]:1");
+        for text in [
+            "127.0.0.1:5432",
+            "5432=db:5432",
+            "127.0.0.1:5432=db",
+            "127.0.0.1:5432=:5432",
+            "127.0.0.1:1=db:0",
+            "127.0.0.1:1=[db]:1",
+        ] {
             assert_eq!(Forward::parse(text), None, "{text}");
         }
     }

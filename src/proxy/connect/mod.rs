@@ -23,7 +23,8 @@ use crate::proxy::policy::Policy;
 use crate::proxy::policy::resolve::{Resolved, TargetResolver};
 use crate::state::Watcher;
 use crate::target::datagrams::{Datagrams, Way};
-use crate::target::dial::{Dial, DialError, DialOutcome, ResolvedAddress, Tailnet, Target};
+use crate::target::dial::{Dial, DialError, DialOutcome, ResolvedAddress, Tailnet};
+use crate::target::host::Target;
 
 /// Pause between the dials to several addresses of one name: as tailscaled and Go have it (RFC 8305 recommends 250 ms).
 const NEXT_ADDRESS_AFTER: Duration = Duration::from_millis(300);
@@ -199,7 +200,7 @@ mod tests {
     }
 
     fn target() -> Target {
-        Target::new("web", 80)
+        Target::new("web", 80).expect("a target")
     }
 
     #[tokio::test(flavor = "current_thread", start_paused = true)]
@@ -226,7 +227,7 @@ mod tests {
         publisher.publish(Phase::Ready, "joined");
         let connector = connector(0, "100.64.0.9:80", &publisher, Duration::from_secs(10));
         let started = tokio::time::Instant::now();
-        let target = Target::new("100.64.0.9", 80);
+        let target = Target::new("100.64.0.9", 80).expect("a target");
         let error = connector.connect(&target).await.expect_err("no node has it");
         assert!(matches!(error, DialError::Policy(_)), "{error}");
         assert!(started.elapsed() >= Duration::from_millis(900), "{:?}", started.elapsed());

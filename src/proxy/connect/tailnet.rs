@@ -4,7 +4,8 @@
 use crate::proxy::connect::deadline::{Deadline, RETRY};
 use crate::proxy::connect::hedge::{DialSignal, SignalObserver, dial_hedged};
 use crate::proxy::policy::check_reserved;
-use crate::target::dial::{Dial, DialError, DialOutcome, Host, Target};
+use crate::target::dial::{Dial, DialError, DialOutcome};
+use crate::target::host::{Host, Target};
 use crate::target::ranges::is_of_a_tailnet;
 
 /// Dials for one client.

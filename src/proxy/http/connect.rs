@@ -8,7 +8,8 @@ use hyper_util::rt::TokioIo;
 use crate::proxy::connect::Connection;
 use crate::proxy::context::ClientContext;
 use crate::proxy::http::client_presence::ObservedStream;
-use crate::target::dial::{Dial, Target};
+use crate::target::dial::Dial;
+use crate::target::host::Target;
 
 /// What a client's connection becomes after a CONNECT that was granted.
 pub struct Tunnel {
@@ -32,8 +33,8 @@ impl Tunnel {
     }
 }
 
-/// Returns the target of a CONNECT; `None` where its host or its port is missing.
+/// Returns the target of a CONNECT; `None` where its port is missing or its host is none.
 pub fn target_of(request: &Request<Incoming>) -> Option<Target> {
     let authority = request.uri().authority()?;
-    Some(Target::new(authority.host(), authority.port_u16()?))
+    Target::new(authority.host(), authority.port_u16()?).ok()
 }

@@ -20,7 +20,8 @@ use crate::proxy::context::ClientContext;
 use crate::proxy::http::headers::{MAX_HEAD, pass_on};
 use crate::proxy::http::responses::{Body, status_of};
 use crate::proxy::metrics::labels::{Direction, Outcome, Protocol};
-use crate::target::dial::{Dial, DialError, Tailnet, Target};
+use crate::target::dial::{Dial, DialError, Tailnet};
+use crate::target::host::Target;
 
 const HTTP_PORT: u16 = 80;
 
@@ -55,6 +56,9 @@ impl ForwardError {
     }
 }
 
+/// What is wrong with an address whose host is none.
+const NO_HOST: &str = "the host of the address is no name: it has letters, digits, - and _ between dots";
+
 /// Returns the target of an absolute-form request, or what is wrong with its address.
 pub fn target_of(uri: &Uri) -> Result<Target, &'static str> {
     let Some(authority) = uri.authority() else {
@@ -63,10 +67,10 @@ pub fn target_of(uri: &Uri) -> Result<Target, &'static str> {
     match uri.scheme_str() {
         Some("http") => match without_user(authority.as_str()).strip_prefix(authority.host()) {
             // `http://host:/` names no port (RFC 9110, section 4.2.3).
-            Some("" | ":") => Ok(Target::new(authority.host(), HTTP_PORT)),
+            Some("" | ":") => Target::new(authority.host(), HTTP_PORT).map_err(|_| NO_HOST),
             // What is no number must not become another port than the client meant.
             _ => match authority.port_u16() {
-                Some(port) => Ok(Target::new(authority.host(), port)),
+                Some(port) => Target::new(authority.host(), port).map_err(|_| NO_HOST),
                 None => Err("the port of the address is no number up to 65535"),
             },
         },

@@ -11,7 +11,8 @@ use crate::config::types::enums::Direct;
 use crate::config::types::rule::Rule;
 use crate::proxy::policy::reserved::{Reserved, reserved_range};
 use crate::sync::IgnorePoison;
-use crate::target::dial::{DialError, Host, Target};
+use crate::target::dial::DialError;
+use crate::target::host::{Host, Target};
 
 /// The rules about targets. `deny` wins over `allow`; with an `allow` nothing else may be reached; an address that `allow`
 /// names is reachable even where it is reserved.
@@ -48,7 +49,6 @@ impl Policy {
     /// Whether `rule` is about this name, or about the other name of the same node.
     fn covers_name(&self, rule: &Rule, name: &str, port: u16) -> bool {
         let domain = self.domain.read().ignore_poison();
-        let name = name.trim_end_matches('.').to_ascii_lowercase();
         let short = name.strip_suffix(domain.as_str()).and_then(|label| label.strip_suffix('.'));
         let other = match short {
             Some(label) => label.to_owned(),
@@ -56,7 +56,7 @@ impl Policy {
             None => format!("{name}.{domain}"),
         };
         let other_counts = !domain.is_empty() && !other.is_empty();
-        rule.covers_name(&name, port) || (other_counts && rule.covers_name(&other, port))
+        rule.covers_name(name, port) || (other_counts && rule.covers_name(&other, port))
     }
 
     /// Checks a target as the client gave it, before anything is dialled. A name that no rule names may still be allowed by
@@ -130,13 +130,13 @@ impl Policy {
     /// Checks a name of a target by the rules that deny.
     pub fn check_name(&self, target: &Target) -> Result<(), DialError> {
         let Host::Name(name) = &target.host else { return Ok(()) };
-        let is_denied = self.deny.iter().any(|rule| self.covers_name(rule, name, target.port));
+        let is_denied = self.deny.iter().any(|rule| self.covers_name(rule, name.as_str(), target.port));
         if is_denied { Err(DialError::Policy(format!("{target} is in deny"))) } else { Ok(()) }
     }
 
     fn allows_name(&self, target: &Target) -> bool {
         let Host::Name(name) = &target.host else { return false };
-        self.allow.iter().any(|rule| self.covers_name(rule, name, target.port))
+        self.allow.iter().any(|rule| self.covers_name(rule, name.as_str(), target.port))
     }
 
     fn allows_address(&self, address: IpAddr, port: u16) -> bool {
@@ -165,7 +165,7 @@ mod tests {
 
     /// Whether a name that resolves to `address`, outside of the tailnet, may be reached.
     fn allows_name(policy: &Policy, name: &str, address: &str) -> bool {
-        let target = Target::new(name, 80);
+        let target = Target::new(name, 80).expect("a target");
         let address = SocketAddr::new(address.parse().expect("address"), 80);
         policy.check_target(&target).and_then(|()| policy.check_direct(&target, address)).is_ok()
     }
@@ -183,8 +183,15 @@ mod tests {
         assert!(!allows_name(&policy, "other", "192.0.2.1"));
         assert!(!allows_name(&policy, "bad.example.com", "10.1.1.1"));
         assert!(!allows_name(&policy, "web", "10.9.1.1"), "a name cannot smuggle in a denied address");
-        assert!(policy.check_target(&Target::new("web", 81)).is_ok(), "its address may yet be in allow");
-        assert!(policy.check_address(&Target::new("web", 81), "192.0.2.1".parse().expect("address")).is_err());
+        assert!(
+            policy.check_target(&Target::new("web", 81).expect("a target")).is_ok(),
+            "its address may yet be in allow"
+        );
+        assert!(
+            policy
+                .check_address(&Target::new("web", 81).expect("a target"), "192.0.2.1".parse().expect("address"))
+                .is_err()
+        );
     }
 
     #[test]

@@ -9,7 +9,8 @@ use tokio::time::timeout;
 use crate::proxy::connect::deadline::{Deadline, pause_without_tailscaled};
 use crate::proxy::connect::hedge::{DialSignal, SignalObserver};
 use crate::proxy::policy::Policy;
-use crate::target::dial::{Dial, DialError, Host, Resolution, ResolvedAddress, Target};
+use crate::target::dial::{Dial, DialError, Resolution, ResolvedAddress};
+use crate::target::host::{Host, Target};
 
 /// Pause before a name is looked up again that nobody knows yet: it may be one for the container's own name server.
 const LOOK_UP_AGAIN: Duration = Duration::from_millis(200);
@@ -142,7 +143,7 @@ mod tests {
     fn check(deny: &str, addresses: &[&str]) -> Result<Vec<ResolvedAddress>, DialError> {
         let policy = Policy::new(Direct::Allow, Vec::new(), vec![Rule::parse(deny).expect("a rule")]);
         let addresses: Vec<ResolvedAddress> = addresses.iter().map(|address| resolved(address, true)).collect();
-        allowed(&policy, &Target::new("web", 80), &addresses)
+        allowed(&policy, &Target::new("web", 80).expect("a target"), &addresses)
     }
 
     #[test]
@@ -164,7 +165,8 @@ mod tests {
     #[test]
     fn where_direct_is_denied_what_a_node_leads_to_is_reached_all_the_same() {
         let policy = Policy::new(Direct::Deny, Vec::new(), Vec::new());
-        let check = |inside| allowed(&policy, &Target::new("web", 80), &[resolved("192.0.2.1", inside)]);
+        let check =
+            |inside| allowed(&policy, &Target::new("web", 80).expect("a target"), &[resolved("192.0.2.1", inside)]);
         assert!(check(true).is_ok());
         assert!(matches!(check(false), Err(DialError::Policy(_))));
     }

@@ -2,12 +2,15 @@
 
 use fast_socks5::util::target_addr::TargetAddr;
 
-use crate::target::dial::Target;
+use crate::target::host::{InvalidHost, Target};
 
 /// Returns the target that `address`, as fast-socks5 has parsed it, names.
-pub fn target_at(address: TargetAddr) -> Target {
+///
+/// # Errors
+/// Where its name is none.
+pub fn target_at(address: TargetAddr) -> Result<Target, InvalidHost> {
     match address {
-        TargetAddr::Ip(address) => address.into(),
+        TargetAddr::Ip(address) => Ok(address.into()),
         TargetAddr::Domain(name, port) => Target::new(&name, port),
     }
 }

@@ -6,6 +6,7 @@
 use std::io;
 
 use fast_socks5::ReplyError;
+use fast_socks5::consts::SOCKS5_CMD_UDP_ASSOCIATE;
 use fast_socks5::server::{AuthMethod, Socks5ServerProtocol, SocksServerError};
 use fast_socks5::util::target_addr::{AddrError, read_address};
 use thiserror::Error;
@@ -15,7 +16,7 @@ use zeroize::Zeroizing;
 use crate::config::settings::Credentials;
 use crate::proxy::socks5::address::target_at;
 use crate::proxy::socks5::reply::{UNSPECIFIED, VERSION, write_reply};
-use crate::target::dial::Target;
+use crate::target::host::{InvalidHost, Target};
 
 /// The version byte of RFC 1929, which has versions of its own. Any status but 0 is a refusal.
 const PASSWORD_VERSION: u8 = 1;
@@ -46,6 +47,8 @@ pub enum HandshakeError {
     Version(u8),
     #[error("request: {0}")]
     Address(#[from] AddrError),
+    #[error("request: {0}")]
+    Host(#[from] InvalidHost),
     #[error("it broke off: {0}")]
     Broken(#[from] io::Error),
 }
@@ -116,7 +119,15 @@ where
         return Err(HandshakeError::Version(version));
     }
     match read_address(client, address_type).await {
-        Ok(address) => Ok(Request { command, target: target_at(address) }),
+        Ok(address) => match target_at(address) {
+            Ok(target) => Ok(Request { command, target }),
+            // Where a client's datagrams will come from may be left open (RFC 1928, section 4).
+            Err(_) if command == SOCKS5_CMD_UDP_ASSOCIATE => Ok(Request { command, target: UNSPECIFIED.into() }),
+            Err(error) => {
+                write_reply(client, ReplyError::HostUnreachable, UNSPECIFIED).await?;
+                Err(error.into())
+            }
+        },
         Err(error) => {
             let reply = match &error {
                 AddrError::IncorrectAddressType => Some(ReplyError::AddressTypeNotSupported),

@@ -22,7 +22,8 @@ use crate::proxy::metrics::labels::{Outcome, Protocol};
 use crate::proxy::socks5::handshake::{HandshakeError, Request, USER_AND_PASSWORD, read_request};
 use crate::proxy::socks5::reply::{UNSPECIFIED, reply_to, write_reply};
 use crate::proxy::socks5::udp::{UdpSession, open_session, serve_association};
-use crate::target::dial::{Dial, DialError, Tailnet, Target};
+use crate::target::dial::{Dial, DialError, Tailnet};
+use crate::target::host::Target;
 
 /// Bytes of the buffer of a handshake, which greeting and request fit in: each is mostly read in one piece.
 const HANDSHAKE: usize = 512;

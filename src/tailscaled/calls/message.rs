@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::target::datagrams::read_address;
 use crate::target::dial::{DialError, RelayTerms, ResolvedAddress};
+use crate::target::host::HostName;
 
 /// Length of kind and id, in bytes.
 const HEAD: usize = 5;
@@ -98,7 +99,7 @@ pub fn dial_reply(body: &[u8]) -> Result<DialReply, DialError> {
 ///
 /// # Errors
 /// Why the lookup failed.
-pub fn resolved_addresses(body: &[u8]) -> Result<(String, Vec<ResolvedAddress>), DialError> {
+pub fn resolved_addresses(body: &[u8]) -> Result<(Option<HostName>, Vec<ResolvedAddress>), DialError> {
     let (&code, rest) = body.split_first().ok_or_else(malformed)?;
     if code != outcome::CONNECTED {
         return Err(error(code, rest));
@@ -111,7 +112,8 @@ pub fn resolved_addresses(body: &[u8]) -> Result<(String, Vec<ResolvedAddress>),
         Some(ResolvedAddress { address: Ipv6Addr::from(ip).to_canonical(), inside: inside != 0 })
     };
     let addresses: Result<_, _> = rest.chunks(17).map(|bytes| address(bytes).ok_or_else(malformed)).collect();
-    Ok((String::from_utf8_lossy(name).into_owned(), addresses?))
+    let name = std::str::from_utf8(name).ok().and_then(|name| HostName::parse(name).ok());
+    Ok((name, addresses?))
 }
 
 /// Bytes that were sent to targets, and received from them.
@@ -189,7 +191,7 @@ mod tests {
         let mapped = address_bytes("10.0.0.1:0".parse().expect("an address"));
         let body = [&b"\0\x0cdb.corp.test\x01"[..], &mapped[..16]].concat();
         let inside = ResolvedAddress { address: "10.0.0.1".parse().expect("an address"), inside: true };
-        assert_eq!(resolved_addresses(&body), Ok(("db.corp.test".to_owned(), vec![inside])));
+        assert_eq!(resolved_addresses(&body), Ok((HostName::parse("db.corp.test").ok(), vec![inside])));
         assert!(resolved_addresses(&body[..20]).is_err());
         assert!(resolved_addresses(&body[..8]).is_err());
         assert!(matches!(resolved_addresses(&[6, b'x']), Err(DialError::Host(_))));

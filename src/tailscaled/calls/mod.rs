@@ -27,6 +27,7 @@ use crate::tailscaled::calls::message::{ByteCounts, request};
 use crate::tailscaled::local_api::ANSWER_TIMEOUT;
 use crate::tailscaled::path::timeout::within;
 use crate::target::dial::{DialError, ResolvedAddress};
+use crate::target::host::HostName;
 
 /// Text in the program file of a tailscaled that has the calls.
 pub const MARKER: &str = "tetherd calls: version 1";
@@ -194,7 +195,7 @@ impl Calls {
 ///
 /// # Errors
 /// Why the lookup failed; [`DialError::Tailscaled`] when the session ended first.
-pub async fn resolve(channel: &Channel, name: &str) -> Result<(String, Vec<ResolvedAddress>), DialError> {
+pub async fn resolve(channel: &Channel, name: &str) -> Result<(Option<HostName>, Vec<ResolvedAddress>), DialError> {
     let id = channel.new_id();
     let answer = ask(channel, id, request::RESOLVE, name.as_bytes()).await.map_err(session_ended)?;
     message::resolved_addresses(&answer)

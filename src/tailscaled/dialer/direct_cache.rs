@@ -4,7 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use crate::tailscaled::dialer::recent_lookups::RecentLookups;
 use crate::tailscaled::exit_node::rule::ExitRule;
-use crate::target::dial::{DialError, DialOutcome, Host, Target};
+use crate::target::dial::{DialError, DialOutcome};
+use crate::target::host::{Host, Target};
 
 /// Remembers which addresses are dialled directly. Clones share what is remembered, but not the rule.
 #[derive(Clone, Default)]

@@ -7,7 +7,8 @@ use std::net::IpAddr;
 
 use crate::tailscaled::dialer::stock::StockDialer;
 use crate::tailscaled::exit_node::rule::ExitRule;
-use crate::target::dial::{DialError, DialOutcome, Host, Resolution, ResolvedAddress, Target};
+use crate::target::dial::{DialError, DialOutcome, Resolution, ResolvedAddress};
+use crate::target::host::{Host, Target};
 
 /// Number of a name's addresses that are tried at most.
 const MOST_ADDRESSES: usize = 16;

@@ -9,7 +9,8 @@ use crate::tailscaled::dialer::external_names;
 use crate::tailscaled::dialer::stock::StockDialer;
 use crate::tailscaled::local_api::LocalApi;
 use crate::tailscaled::local_api::types::Node;
-use crate::target::dial::{DialError, Host, Resolution, ResolvedAddress, Target};
+use crate::target::dial::{DialError, Resolution, ResolvedAddress};
+use crate::target::host::{Host, Target};
 
 /// How long the tailnet's domain is remembered. A tailnet is renamed seldom.
 const DOMAIN_LIFETIME: Duration = Duration::from_secs(60);
@@ -63,6 +64,7 @@ impl MagicDns {
         by_address: bool,
     ) -> Result<Resolution, DialError> {
         let Host::Name(name) = &target.host else { return Ok(Resolution::Name) };
+        let name = name.as_str();
         if !self.is_own(name).await? {
             return external_names::locate(dialer, name, target).await;
         }

@@ -26,7 +26,8 @@ use crate::tailscaled::exit_node::rule::ExitRule;
 use crate::tailscaled::local_api::LocalApi;
 use crate::tailscaled::path::rebind::Rebinder;
 use crate::target::datagrams::Datagrams;
-use crate::target::dial::{Dial, DialError, DialOutcome, Host, Resolution, ResolvedAddress, Tailnet, Target};
+use crate::target::dial::{Dial, DialError, DialOutcome, Resolution, ResolvedAddress, Tailnet};
+use crate::target::host::{Host, Target};
 use crate::target::ranges::is_of_a_tailnet;
 
 /// Dials through one tailscaled. Cheap to clone.
@@ -84,16 +85,13 @@ impl Dialer {
     }
 
     async fn locate_by_calls(&self, channel: &Channel, host: &Host) -> Result<Resolution, DialError> {
-        let name = match host {
-            Host::Ip(address) => address.to_string(),
-            Host::Name(name) => name.clone(),
-        };
+        let name = host.to_string();
         if let Some(resolution) = self.tailnet_names.get(&name) {
             return Ok(resolution);
         }
         let (full_name, addresses) = calls::resolve(channel, &name).await?;
         let is_tailnet = addresses.iter().all(|address| address.inside);
-        let resolution = Resolution::Addresses { name: Some(full_name), addresses: self.permitted(addresses)? };
+        let resolution = Resolution::Addresses { name: full_name, addresses: self.permitted(addresses)? };
         if is_tailnet {
             self.tailnet_names.insert(name, resolution.clone());
         }

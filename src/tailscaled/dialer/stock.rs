@@ -11,7 +11,8 @@ use crate::tailscaled::local_api::dial::DialResponse;
 use crate::tailscaled::local_api::pool::ConnectionPool;
 use crate::tailscaled::local_api::types::Node;
 use crate::tailscaled::local_api::{LocalApi, LocalApiError};
-use crate::target::dial::{DialError, DialOutcome, Host, Tailnet, Target};
+use crate::target::dial::{DialError, DialOutcome, Tailnet};
+use crate::target::host::{Host, Target};
 
 /// Dials by LocalAPI. Cheap to clone.
 #[derive(Clone)]
@@ -56,14 +57,10 @@ impl StockDialer {
     /// # Errors
     /// Why tailscaled did not dial, by its own text; [`DialError::Network`] for an IPv6 address that no node has.
     pub async fn dial(&self, network: &str, target: &Target) -> Result<DialOutcome, DialError> {
-        if matches!(&target.host, Host::Name(name) if name.is_empty()) {
-            return Err(DialError::Host("the name is empty".into()));
-        }
         if let Host::Ip(address) = target.host {
             self.require_node(address).await?;
         }
-        let request = dial::request_text(network, target)
-            .ok_or_else(|| DialError::Host(format!("{:?} is not a host name", target.host.to_string())))?;
+        let request = dial::request_text(network, target);
         let (connection, response) =
             self.exchange(&request).await.map_err(|error| DialError::Tailscaled(format!("connection: {error}")))?;
         match response {

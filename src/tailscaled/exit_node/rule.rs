@@ -5,7 +5,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use crate::target::dial::{DialError, DialOutcome, Host, Target};
+use crate::target::dial::{DialError, DialOutcome};
+use crate::target::host::{Host, Target};
 
 /// Whether targets outside the tailnet are reached by an exit node alone.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -20,9 +21,7 @@ impl ExitRule {
     pub fn own_loopback(self, target: &Target) -> Option<SocketAddr> {
         let address = match &target.host {
             Host::Ip(address) => *address,
-            Host::Name(name) if name.trim_end_matches('.').eq_ignore_ascii_case("localhost") => {
-                IpAddr::V4(Ipv4Addr::LOCALHOST)
-            }
+            Host::Name(name) if name.as_str() == "localhost" => IpAddr::V4(Ipv4Addr::LOCALHOST),
             Host::Name(_) => return None,
         };
         (self == Self::OnlyByExitNode && is_loopback(address)).then(|| (address, target.port).into())
@@ -61,8 +60,8 @@ mod tests {
             ("web", false),
             ("10.0.0.1", false),
         ] {
-            assert_eq!(rule.own_loopback(&Target::new(host, 80)).is_some(), own, "{host}");
-            assert_eq!(ExitRule::Open.own_loopback(&Target::new(host, 80)), None);
+            assert_eq!(rule.own_loopback(&Target::new(host, 80).expect("a target")).is_some(), own, "{host}");
+            assert_eq!(ExitRule::Open.own_loopback(&Target::new(host, 80).expect("a target")), None);
         }
         let outside = |address: &str| DialOutcome::Direct(address.parse().expect("address"));
         assert!(rule.permit(outside("127.0.0.1:80")).is_ok());

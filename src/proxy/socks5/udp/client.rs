@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use crate::target::dial::{Host, Target};
+use crate::target::host::{Host, Target};
 
 /// Where a client's datagrams come from.
 #[derive(Debug)]

@@ -24,7 +24,8 @@ use crate::proxy::socks5::address::target_at;
 use crate::proxy::socks5::udp::client::UdpClient;
 use crate::proxy::socks5::udp::routes::{Route, Routes};
 use crate::target::datagrams::Datagrams;
-use crate::target::dial::{Dial, Target};
+use crate::target::dial::Dial;
+use crate::target::host::Target;
 
 /// An association without datagrams in either direction for this time ends: the recommendation of RFC 4787, section
 /// 4.3. `idle_timeout` shortens or lengthens it.
@@ -132,7 +133,8 @@ impl<D: Dial> Association<'_, D> {
         }
         let Ok((0, address, payload)) = parse_udp_request(datagram).await else { return false };
         self.session.client.socket = Some(from);
-        let Some(Route { way, address }) = self.route(target_at(address)).await else { return false };
+        let Ok(target) = target_at(address) else { return false };
+        let Some(Route { way, address }) = self.route(target).await else { return false };
         if datagrams.send(way, address, payload).is_ok() {
             self.traffic.sent.add(payload.len());
         }

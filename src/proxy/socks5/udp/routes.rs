@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use crate::proxy::metrics::labels::Outcome;
 use crate::target::datagrams::Way;
-use crate::target::dial::Target;
+use crate::target::host::Target;
 
 /// How many targets are remembered; a client that has more pays a question to tailscaled for each datagram.
 const MAX_TARGETS: usize = 256;
