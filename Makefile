@@ -14,10 +14,12 @@ export CARGO_TARGET_DIR ?= $(CURDIR)/target
 TOOLS := $(CARGO_TARGET_DIR)/tools
 
 # What layer and functions are built for, as Lambda names it. The tests run on one machine: they build for that alone.
-ARCHITECTURES ?= x86_64 arm64
 OWN_ARCHITECTURE := $(shell uname -m | sed 's/aarch64/arm64/')
-TEST_TARGETS := test test-calls test-kubelet layer-again
-$(TEST_TARGETS): ARCHITECTURES := $(OWN_ARCHITECTURE)
+ifneq ($(filter test test-kubelet layer-again,$(MAKECMDGOALS)),)
+ARCHITECTURES ?= $(OWN_ARCHITECTURE)
+else
+ARCHITECTURES ?= x86_64 arm64
+endif
 
 help:
 	@echo "make demo              an embedded tailnet, and a page fetched through it by name (ONCE=1: end after that)"

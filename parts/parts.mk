@@ -22,23 +22,27 @@ TAILSCALED_CALLS := $(filter-out %_test.go,$(wildcard parts/tailscaled/calls/*.g
 	parts/tailscaled/overlay/tetherd.go
 WITH_CALLS := -overlay overlay.json
 
+# One set of flags for all that is built and tested of tailscaled: the compiled packages of one serve the others.
+TAILSCALE_GO := CGO_ENABLED=0 go
+TAILSCALE_FLAGS := -mod=vendor -trimpath
+
 # Grouped targets would need GNU Make 4.3 on every machine; `tailscale` comes with tailscaled.
 $(PARTS)/tailscaled: $(TAILSCALE_VENDOR) $(TAILSCALED_CALLS)
 	@echo "building tailscaled (some minutes, once)"
-	cd parts/tailscaled && go build -mod=vendor $(WITH_CALLS) -trimpath -ldflags '-s -w $(TAILSCALE_STAMP)' -o ../bin/ tool
+	cd parts/tailscaled && $(TAILSCALE_GO) build $(TAILSCALE_FLAGS) $(WITH_CALLS) -ldflags '-s -w $(TAILSCALE_STAMP)' -o ../bin/ tool
 	@touch $@
 
 # As a user may bring it: without the calls.
 $(PARTS)/stock/tailscaled: $(TAILSCALE_VENDOR) | $(PARTS)/tailscaled
-	cd parts/tailscaled && go build -mod=vendor -trimpath -ldflags '-s -w $(TAILSCALE_STAMP)' -o ../bin/stock/ tailscale.com/cmd/tailscaled
+	cd parts/tailscaled && $(TAILSCALE_GO) build $(TAILSCALE_FLAGS) -ldflags '-s -w $(TAILSCALE_STAMP)' -o ../bin/stock/ tailscale.com/cmd/tailscaled
 	@touch $@
 
 test-calls: $(TAILSCALE_VENDOR)
-	cd parts/tailscaled && go test -mod=vendor ./calls
+	cd parts/tailscaled && $(TAILSCALE_GO) test $(TAILSCALE_FLAGS) ./calls
 
 $(PARTS)/headscale: parts/headscale/go.mod parts/headscale/go.sum | check-tools
 	@echo "building headscale (some minutes, once)"
-	cd parts/headscale && go build -mod=readonly -trimpath -ldflags '-s -w' -o ../bin/ tool
+	cd parts/headscale && CGO_ENABLED=0 go build -mod=readonly -trimpath -ldflags '-s -w' -o ../bin/ tool
 	@touch $@
 
 # For the Lambda layer: without the parts that an extension never uses, 19 MB instead of 30 and less memory.
@@ -48,7 +52,7 @@ $(PARTS)/lambda-x86_64/tailscaled: GOARCH := amd64
 $(PARTS)/lambda-arm64/tailscaled: GOARCH := arm64
 $(PARTS)/lambda-%/tailscaled: $(TAILSCALE_VENDOR) $(TAILSCALED_CALLS) $(SMALL_FEATURES)
 	@echo "building the small tailscaled for $* (some minutes, once)"
-	cd parts/tailscaled && tags=$$(go run -mod=vendor tailscale.com/cmd/featuretags --min --add=$$(cat ../../$(SMALL_FEATURES))) && \
-	CGO_ENABLED=0 GOOS=linux GOARCH=$(GOARCH) go build -mod=vendor $(WITH_CALLS) -trimpath -buildvcs=false -tags "$$tags" \
+	cd parts/tailscaled && tags=$$($(TAILSCALE_GO) run $(TAILSCALE_FLAGS) tailscale.com/cmd/featuretags --min --add=$$(cat ../../$(SMALL_FEATURES))) && \
+	GOOS=linux GOARCH=$(GOARCH) $(TAILSCALE_GO) build $(TAILSCALE_FLAGS) $(WITH_CALLS) -buildvcs=false -tags "$$tags" \
 		-ldflags '-s -w -buildid= $(TAILSCALE_STAMP)' -o $(CURDIR)/$@ tailscale.com/cmd/tailscaled
 	@touch $@

@@ -18,10 +18,11 @@ lint: $(CARGO_DENY) lint-go lint-imports
 lint-go: $(TAILSCALE_VENDOR)
 	@unformatted=$$(git ls-files --cached --others --exclude-standard '*.go' | xargs gofmt -l) && \
 	if [ -n "$$unformatted" ]; then echo "not as gofmt writes it: $$unformatted"; exit 1; fi
-	cd parts/tailscaled && go vet -mod=vendor ./calls
+	cd parts/tailscaled && $(TAILSCALE_GO) vet $(TAILSCALE_FLAGS) ./calls
 
+# Half the time to build without optimisation, and a second more to run.
 $(CARGO_DENY):
-	cargo install --locked --root $(TOOLS) --version $(DENY_VERSION) cargo-deny
+	cargo install --debug --locked --root $(TOOLS) --version $(DENY_VERSION) cargo-deny
 
 TEMPLATES := lambda-layer/template.yaml webhook-forwarder/template.yaml
 ECS_TEMPLATES := ecs/template.yaml ecs/gateway.yaml
