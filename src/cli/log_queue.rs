@@ -27,7 +27,7 @@ struct Shared {
     changed: Condvar,
 }
 
-enum Entry {
+enum QueuedLine {
     Line(Vec<u8>),
     /// Number of lines that found no room here.
     Lost(u64),
@@ -35,7 +35,7 @@ enum Entry {
 
 #[derive(Default)]
 struct Queue {
-    entries: VecDeque<Entry>,
+    entries: VecDeque<QueuedLine>,
     bytes: usize,
     /// Whether the thread is writing a line.
     writing: bool,
@@ -57,11 +57,11 @@ impl LogQueue {
         let mut queue = self.0.lock();
         if queue.bytes + line.len() <= CAPACITY {
             queue.bytes += line.len();
-            queue.entries.push_back(Entry::Line(line.to_vec()));
-        } else if let Some(Entry::Lost(lost)) = queue.entries.back_mut() {
+            queue.entries.push_back(QueuedLine::Line(line.to_vec()));
+        } else if let Some(QueuedLine::Lost(lost)) = queue.entries.back_mut() {
             *lost += 1;
         } else {
-            queue.entries.push_back(Entry::Lost(1));
+            queue.entries.push_back(QueuedLine::Lost(1));
         }
         self.0.changed.notify_all();
     }
@@ -69,7 +69,7 @@ impl LogQueue {
     /// Puts the last line behind all others, even where the queue is full, and waits at most `limit` until all are written.
     pub fn finish(&self, last: Option<&str>, limit: Duration) {
         let mut queue = self.0.lock();
-        queue.entries.extend(last.map(|line| Entry::Line(format!("{line}\n").into_bytes())));
+        queue.entries.extend(last.map(|line| QueuedLine::Line(format!("{line}\n").into_bytes())));
         self.0.changed.notify_all();
         let unwritten = |queue: &mut Queue| queue.writing || !queue.entries.is_empty();
         drop(self.0.changed.wait_timeout_while(queue, limit, unwritten));
@@ -84,8 +84,8 @@ impl Shared {
     fn write_to(&self, mut writer: impl Write, of_loss: fn(u64) -> String) {
         loop {
             let line = match self.next() {
-                Entry::Line(line) => line,
-                Entry::Lost(lost) => format!("{}\n", of_loss(lost)).into_bytes(),
+                QueuedLine::Line(line) => line,
+                QueuedLine::Lost(lost) => format!("{}\n", of_loss(lost)).into_bytes(),
             };
             // A reader that is gone loses what it does not want.
             let _ = writer.write_all(&line);
@@ -94,7 +94,7 @@ impl Shared {
         }
     }
 
-    fn next(&self) -> Entry {
+    fn next(&self) -> QueuedLine {
         let nothing = |queue: &mut Queue| queue.entries.is_empty();
         let (mut queue, entry) = loop {
             let mut queue = self.changed.wait_while(self.lock(), nothing).ignore_poison();
@@ -103,7 +103,7 @@ impl Shared {
             }
         };
         queue.writing = true;
-        if let Entry::Line(line) = &entry {
+        if let QueuedLine::Line(line) = &entry {
             queue.bytes = queue.bytes.saturating_sub(line.len());
         }
         entry

@@ -26,7 +26,7 @@ pub struct Shown {
 }
 
 /// The text of a setting, in one part or, of a list, in several.
-struct Parts {
+struct RawValue {
     key: &'static Key,
     texts: Vec<String>,
     origin: String,
@@ -51,7 +51,7 @@ impl Reader {
     }
 
     /// Notes the value for `check` and returns its text. `None` where there is none, or a fault was noted.
-    fn parts(&mut self, name: &'static str) -> Option<Parts> {
+    fn parts(&mut self, name: &'static str) -> Option<RawValue> {
         let key = table::find_key(name).unwrap_or_else(|| unreachable!("{name} is not in the table of keys"));
         let Some(Found { value, origin }) = self.layers.find(key).cloned() else {
             self.shown.push(Shown { key: name, value: String::new(), origin: Origin::NotSet });
@@ -63,12 +63,12 @@ impl Reader {
         };
         let value = if key.secret { MASK.to_owned() } else { mask_secrets(&texts.join(",")) };
         self.shown.push(Shown { key: name, value, origin: origin.clone() });
-        Some(Parts { key, texts, origin: origin.to_string() })
+        Some(RawValue { key, texts, origin: origin.to_string() })
     }
 
     /// Reads a single value. `None` where there is none, or a fault was noted.
     pub fn value<T: Value>(&mut self, name: &'static str) -> Option<T> {
-        let Parts { key, texts, origin } = self.parts(name)?;
+        let RawValue { key, texts, origin } = self.parts(name)?;
         let text = texts.join(",");
         let value = T::parse(text.trim());
         if value.is_none() {
@@ -79,7 +79,7 @@ impl Reader {
 
     /// Reads a list, whose items a comma separates. Notes a fault for each item that is unusable.
     pub fn list<T: Value>(&mut self, name: &'static str) -> Vec<T> {
-        let Some(Parts { key, texts, origin }) = self.parts(name) else { return Vec::new() };
+        let Some(RawValue { key, texts, origin }) = self.parts(name) else { return Vec::new() };
         let mut values = Vec::new();
         for text in texts.iter().flat_map(|part| part.split(',')).map(str::trim).filter(|text| !text.is_empty()) {
             match T::parse(text) {

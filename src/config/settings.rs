@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::config::origin::Origin;
 use crate::config::reader::Reader;
 use crate::config::sections::auth::AuthSource;
-use crate::config::sections::node::{NodeSettings, SocketPath};
+use crate::config::sections::node::{NodeSettings, SocketSetting};
 use crate::config::types::Words;
 use crate::config::types::address::{ControlUrl, Forward, Listen};
 use crate::config::types::enums::{Direct, LogFormat, LogLevel, Logout};
@@ -80,7 +80,7 @@ pub struct Settings {
     pub health_listen: SocketAddr,
     pub tailscaled_path: Option<PathBuf>,
     pub tailscaled_args: Words,
-    pub tailscaled_socket: Option<SocketPath>,
+    pub tailscaled_socket: Option<SocketSetting>,
     pub log_upload: bool,
     pub state_dir: Option<PathBuf>,
     pub memory_limit: Option<Memory>,

@@ -23,7 +23,7 @@ pub struct ScrapeFacts {
     /// Starts of tailscaled after the first.
     pub restarts: u64,
     /// Times that the daemon found itself frozen for a while.
-    pub thaws: u64,
+    pub freezes: u64,
     pub tailscaled_version: Option<String>,
     pub node_key_expiry: Option<SystemTime>,
     pub auth_key_expiry: Option<SystemTime>,
@@ -51,7 +51,7 @@ pub fn register(registry: &mut Registry, state: &State, facts: &ScrapeFacts) {
         registry.register_with_unit("time_to_ready", help, Unit::Seconds, seconds(time.as_secs_f64()));
     }
     registry.register("tailscaled_restarts", "Starts of tailscaled after the first", count(facts.restarts));
-    registry.register("thaws", "Times that the daemon found itself frozen for a while", count(facts.thaws));
+    registry.register("thaws", "Times that the daemon found itself frozen for a while", count(facts.freezes));
     let limit = Gauge::<i64>::default();
     limit.set(facts.max_connections.try_into().unwrap_or(i64::MAX));
     registry.register("connections_limit", "Connections at once; further ones wait", limit);

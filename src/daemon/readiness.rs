@@ -8,12 +8,12 @@ use tokio::sync::{mpsc, watch};
 use crate::exit_reason::ExitReason;
 use crate::state::{Phase, Publisher, Watcher};
 use crate::tailscaled::events::KeeperEvent;
-use crate::tailscaled::exit_node::watch::Obstacle;
+use crate::tailscaled::exit_node::watch::ExitNodeProblem;
 
 /// Something that changes the published state.
 pub enum StateEvent<'a> {
     /// The keeper of tailscaled has reported. An obstacle keeps the daemon from being ready; dials wait meanwhile.
-    Reported(&'a KeeperEvent, &'a Obstacle),
+    Reported(&'a KeeperEvent, &'a ExitNodeProblem),
     /// A stop was asked for, for this reason.
     StopRequested(&'a str),
     /// The daemon cannot go on.
@@ -33,8 +33,8 @@ impl StatePublisher {
     /// Publishes what `event` makes of the state, before it returns.
     pub fn publish(&self, event: StateEvent<'_>) {
         match event {
-            StateEvent::Reported(report, Some(obstacle)) if report.phase == Phase::Ready => {
-                self.0.publish_as(Phase::Starting, obstacle, false);
+            StateEvent::Reported(report, Some(problem)) if report.phase == Phase::Ready => {
+                self.0.publish_as(Phase::Starting, problem, false);
             }
             StateEvent::Reported(report, _) => self.0.publish_as(report.phase, &report.reason, report.dialable),
             StateEvent::StopRequested(reason) => self.0.publish(Phase::Draining, reason),
@@ -43,11 +43,11 @@ impl StatePublisher {
     }
 }
 
-/// Publishes the keeper's `reports`, seen together with the latest `obstacle` of a required exit node, until the keeper
+/// Publishes the keeper's `reports`, seen together with the latest `problem` of a required exit node, until the keeper
 /// ends. Counts `restarts` of tailscaled.
 pub async fn publish_reports(
     mut reports: mpsc::UnboundedReceiver<KeeperEvent>,
-    mut obstacle: watch::Receiver<Obstacle>,
+    mut problem: watch::Receiver<ExitNodeProblem>,
     publisher: StatePublisher,
     restarts: Arc<AtomicU64>,
 ) {
@@ -61,17 +61,17 @@ pub async fn publish_reports(
                 }
                 last = Some(report);
             }
-            () = changed(&mut obstacle) => {}
+            () = changed(&mut problem) => {}
         }
         if let Some(report) = &last {
-            publisher.publish(StateEvent::Reported(report, &obstacle.borrow_and_update()));
+            publisher.publish(StateEvent::Reported(report, &problem.borrow_and_update()));
         }
     }
 }
 
 /// Waits for another obstacle. Never ends when nobody watches an exit node.
-async fn changed(obstacle: &mut watch::Receiver<Obstacle>) {
-    if obstacle.changed().await.is_err() {
+async fn changed(problem: &mut watch::Receiver<ExitNodeProblem>) {
+    if problem.changed().await.is_err() {
         std::future::pending().await
     }
 }
@@ -85,14 +85,14 @@ mod tests {
         let publisher = StatePublisher::default();
         let report =
             |phase, reason: &str| KeeperEvent { phase, reason: reason.to_owned(), dialable: phase == Phase::Ready };
-        let obstacle = Some("exit node gw is offline".to_owned());
+        let problem = Some("exit node gw is offline".to_owned());
         let watcher = publisher.watch();
-        publisher.publish(StateEvent::Reported(&report(Phase::Ready, "joined"), &obstacle));
+        publisher.publish(StateEvent::Reported(&report(Phase::Ready, "joined"), &problem));
         assert_eq!(watcher.borrow().reason, "exit node gw is offline");
         assert!(!watcher.borrow().is_ready() && !watcher.borrow().dialable);
         publisher.publish(StateEvent::Reported(&report(Phase::Ready, "joined"), &None));
         assert!(watcher.borrow().is_ready());
-        publisher.publish(StateEvent::Reported(&report(Phase::NeedsLogin, "expired"), &obstacle));
+        publisher.publish(StateEvent::Reported(&report(Phase::NeedsLogin, "expired"), &problem));
         assert_eq!(watcher.borrow().reason, "expired");
     }
 }

@@ -68,7 +68,7 @@ impl Inspect for StatusSource {
         let expiry = status.as_ref().and_then(|status| status.node.as_ref()?.key_expiry.as_deref());
         let facts = ScrapeFacts {
             restarts: self.restarts.load(Ordering::Relaxed),
-            thaws: self.rebinder.freeze_count(),
+            freezes: self.rebinder.freeze_count(),
             node_key_expiry: expiry.and_then(expiry_of),
             tailscaled_version: status.map(|status| status.version),
             max_connections: self.max_connections,

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Bytes from which on a number means no limit; version 1 writes it as the largest multiple of a page.
-const UNLIMITED: u64 = 1 << 60;
+const MEANS_NO_LIMIT: u64 = 1 << 60;
 
 /// Names that a version of control groups has for the same facts.
 #[derive(Debug)]
@@ -106,13 +106,13 @@ impl CgroupMemory {
     /// Reads the limit that holds in a group, in bytes.
     fn limit_of(&self, directory: &Path) -> Option<u64> {
         let inherited = self.files.inherited.and_then(|name| field(&directory.join("memory.stat"), name));
-        self.limits_in(directory).chain(inherited).filter(|limit| *limit < UNLIMITED).min()
+        self.limits_in(directory).chain(inherited).filter(|limit| *limit < MEANS_NO_LIMIT).min()
     }
 
     /// Reads the limits that a group itself sets, in bytes.
     fn limits_in(&self, directory: &Path) -> impl Iterator<Item = u64> {
         let limits = self.files.limits.iter().filter_map(|name| number(&directory.join(name)));
-        limits.filter(|limit| *limit < UNLIMITED)
+        limits.filter(|limit| *limit < MEANS_NO_LIMIT)
     }
 }
 

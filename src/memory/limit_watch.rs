@@ -4,7 +4,7 @@
 use crate::memory::budget::{MemoryBudget, Share};
 
 /// tailscaled's limit where nothing limits memory, in bytes: what Go takes for no limit.
-const UNLIMITED: u64 = i64::MAX as u64;
+const NO_LIMIT: u64 = i64::MAX as u64;
 
 /// Notices when the limit has changed.
 #[derive(Debug)]
@@ -28,7 +28,7 @@ impl LimitWatch {
             return None;
         }
         self.last = now;
-        Some(now.map_or(UNLIMITED, |limit| Share::of(limit, self.budget.sharing).bytes()))
+        Some(now.map_or(NO_LIMIT, |limit| Share::of(limit, self.budget.sharing).bytes()))
     }
 }
 
@@ -51,6 +51,6 @@ mod tests {
         assert_eq!(watch.changed(), Some(Share::of(512 << 20, Sharing::Alone).bytes()));
         assert_eq!(watch.changed(), None);
         fs::write(&file, "max\n").expect("written");
-        assert_eq!(watch.changed(), Some(UNLIMITED));
+        assert_eq!(watch.changed(), Some(NO_LIMIT));
     }
 }

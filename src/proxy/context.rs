@@ -18,7 +18,7 @@ use crate::proxy::relay::migration::MigrationGuard;
 use crate::proxy::relay::traffic::Traffic;
 use crate::proxy::relay::worker::RelayWorker;
 use crate::proxy::relay::{HalfClose, RelayContext, relay_until};
-use crate::target::dial::{Dial, DialError, Held, Tailnet};
+use crate::target::dial::{Dial, DialError, Tailnet, WaitingConnection};
 use crate::target::host::Target;
 
 /// What all clients of the daemon share.
@@ -66,8 +66,8 @@ impl<D: Dial> ClientContext<D> {
     /// Relays bytes between a client and its target until both have ended. The client has sent `sent` already.
     pub async fn relay(&self, client: Stream, connection: Connection, sent: Vec<u8>) {
         let target = match connection {
-            Connection::Tailnet(Tailnet::Held(held)) => {
-                return Box::pin(self.hand_over(client, held, sent)).await;
+            Connection::Tailnet(Tailnet::Waiting(waiting)) => {
+                return Box::pin(self.hand_over(client, waiting, sent)).await;
             }
             Connection::Tailnet(Tailnet::Stream(stream, early)) => {
                 RelayTarget { stream: Stream::Unix(stream), early, half_close: HalfClose::Hold }
@@ -80,9 +80,9 @@ impl<D: Dial> ClientContext<D> {
     }
 
     /// Has tailscaled relay: it gets the client's own socket.
-    async fn hand_over(&self, client: Stream, held: Box<dyn Held>, sent: Vec<u8>) {
+    async fn hand_over(&self, client: Stream, waiting: Box<dyn WaitingConnection>, sent: Vec<u8>) {
         let relayed = match client.into_socket() {
-            Ok(client) => held.hand_over(client, sent, self.limits.terms()).await,
+            Ok(client) => waiting.hand_over(client, sent, self.limits.terms()).await,
             Err(error) => Err(error),
         };
         match relayed {

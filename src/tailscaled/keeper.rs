@@ -33,7 +33,7 @@ const SETTLE_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// What becomes of the node when the daemon ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AtEnd {
+pub enum NodeAtShutdown {
     LogOut,
     KeepNode,
 }
@@ -83,14 +83,14 @@ impl Keeper {
     ///
     /// # Errors
     /// Why there is no point in going on.
-    pub async fn run(self, stop: CancellationToken, at_end: AtEnd) -> Result<(), ExitReason> {
+    pub async fn run(self, stop: CancellationToken, at_shutdown: NodeAtShutdown) -> Result<(), ExitReason> {
         let mut record = NodeRecord { known: is_known(&self.parts.state_dir), ..NodeRecord::default() };
         let mut backoff = Backoff::default();
         loop {
             let started = Instant::now();
             let failed = match self.parts.launch.start() {
                 Ok(mut process) => match self.follow(&mut process, &mut record, &stop).await {
-                    (RunEnd::Stopped, _) => return self.finish(process, &record, at_end).await,
+                    (RunEnd::Stopped, _) => return self.finish(process, &record, at_shutdown).await,
                     (RunEnd::Session(SessionEnd::ExitReason(reason)), _) => return Err(reason),
                     (RunEnd::Session(end), was_ready) => {
                         process.kill().await;
@@ -108,7 +108,7 @@ impl Keeper {
             self.events.send(Phase::Restarting, &failed.reason);
             tokio::select! {
                 () = sleep(jittered(pause)) => {}
-                () = stop.cancelled() => return self.finish_without_process(&record, at_end).await,
+                () = stop.cancelled() => return self.finish_without_process(&record, at_shutdown).await,
             }
         }
     }
@@ -144,13 +144,18 @@ impl Keeper {
     }
 
     /// Ends tailscaled, and logs the node out if that is wanted.
-    async fn finish(&self, mut process: Process, record: &NodeRecord, at_end: AtEnd) -> Result<(), ExitReason> {
-        if at_end == AtEnd::LogOut && record.may_be_in_the_tailnet() {
+    async fn finish(
+        &self,
+        mut process: Process,
+        record: &NodeRecord,
+        at_shutdown: NodeAtShutdown,
+    ) -> Result<(), ExitReason> {
+        if at_shutdown == NodeAtShutdown::LogOut && record.may_be_in_the_tailnet() {
             let outcome = self.logout().through_running().await;
             // Nothing is left to be saved.
             process.kill().await;
             if outcome == LogoutOutcome::TailscaledGone {
-                return self.finish_without_process(record, at_end).await;
+                return self.finish_without_process(record, at_shutdown).await;
             }
         } else {
             process.end().await;
@@ -160,8 +165,8 @@ impl Keeper {
 
     /// Logs the node out, if that is wanted, by a new tailscaled: the one of before ended just before the stop, as when both
     /// got a signal.
-    async fn finish_without_process(&self, record: &NodeRecord, at_end: AtEnd) -> Result<(), ExitReason> {
-        if at_end == AtEnd::LogOut
+    async fn finish_without_process(&self, record: &NodeRecord, at_shutdown: NodeAtShutdown) -> Result<(), ExitReason> {
+        if at_shutdown == NodeAtShutdown::LogOut
             && record.may_be_in_the_tailnet()
             && let Ok(mut process) = self.parts.launch.start()
         {

@@ -18,7 +18,7 @@ pub const ADDRESS_LENGTH: usize = 18;
 
 /// The network that a datagram goes by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Way {
+pub enum NetworkKind {
     Tailnet,
     /// The container's own network.
     Direct,
@@ -41,13 +41,13 @@ impl Datagrams {
     ///
     /// # Errors
     /// When the datagram is lost, or the association has ended.
-    pub fn send(&self, way: Way, target: SocketAddr, payload: &[u8]) -> io::Result<()> {
-        let way = [match way {
-            Way::Tailnet => b'T',
-            Way::Direct => b'C',
+    pub fn send(&self, network: NetworkKind, target: SocketAddr, payload: &[u8]) -> io::Result<()> {
+        let network = [match network {
+            NetworkKind::Tailnet => b'T',
+            NetworkKind::Direct => b'C',
         }];
         let head = address_bytes(target);
-        let message = [IoSlice::new(&way), IoSlice::new(&head), IoSlice::new(payload)];
+        let message = [IoSlice::new(&network), IoSlice::new(&head), IoSlice::new(payload)];
         let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
         Ok(sendmsg::<UnixAddr>(self.0.get_ref().as_raw_fd(), &message, &[], flags, None).map(drop)?)
     }
@@ -103,7 +103,7 @@ mod tests {
     async fn a_datagram_goes_with_its_way_and_target_and_comes_with_its_source() {
         let (here, there) = pair();
         let address: SocketAddr = "100.64.0.1:53".parse().expect("an address");
-        here.send(Way::Direct, address, b"question").expect("sent");
+        here.send(NetworkKind::Direct, address, b"question").expect("sent");
         let mut message = [0; 64];
         let length = recv(there.as_raw_fd(), &mut message, MsgFlags::empty()).expect("comes");
         assert_eq!(message[..length], [&b"C"[..], &address_bytes(address), b"question"].concat());
@@ -112,14 +112,14 @@ mod tests {
         assert_eq!(here.receive(&mut message).await, Some((address, &b"answer"[..])));
         drop(there);
         assert_eq!(here.receive(&mut message).await, None);
-        assert!(here.send(Way::Tailnet, address, b"late").is_err());
+        assert!(here.send(NetworkKind::Tailnet, address, b"late").is_err());
     }
 
     #[tokio::test(flavor = "current_thread")]
     async fn datagrams_that_nobody_reads_are_lost_and_hold_nobody_up() {
         let (here, _there) = pair();
         let address: SocketAddr = "100.64.0.1:53".parse().expect("an address");
-        let full = (0..100_000).find_map(|_| here.send(Way::Tailnet, address, &[7; 1000]).err());
+        let full = (0..100_000).find_map(|_| here.send(NetworkKind::Tailnet, address, &[7; 1000]).err());
         assert_eq!(full.expect("is full in the end").kind(), io::ErrorKind::WouldBlock);
     }
 }

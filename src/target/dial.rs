@@ -27,14 +27,14 @@ pub enum DialOutcome {
 /// A connection through the tailnet.
 pub enum Tailnet {
     /// A connection that tailscaled holds until it gets the client's socket. Half-closes and resets are passed on.
-    Held(Box<dyn Held>),
+    Waiting(Box<dyn WaitingConnection>),
     /// A stream to a tailscaled without our calls, and the bytes of it that came with the answer. tailscaled ends both
     /// directions as soon as one ends.
     Stream(LocalStream, Bytes),
 }
 
 /// A connection that waits in tailscaled for its client. Dropped, it ends.
-pub trait Held: Send {
+pub trait WaitingConnection: Send {
     /// This node's own end of the connection.
     fn own_address(&self) -> SocketAddr;
 
@@ -51,7 +51,7 @@ pub trait Held: Send {
 impl fmt::Debug for Tailnet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Held(held) => f.debug_tuple("Held").field(&held.own_address()).finish(),
+            Self::Waiting(waiting) => f.debug_tuple("Waiting").field(&waiting.own_address()).finish(),
             Self::Stream(stream, early) => f.debug_tuple("Stream").field(stream).field(&early.len()).finish(),
         }
     }
@@ -92,7 +92,7 @@ pub enum Resolution {
 pub struct ResolvedAddress {
     pub address: IpAddr,
     /// Whether a node of the tailnet leads there.
-    pub inside: bool,
+    pub by_tailnet: bool,
 }
 
 impl ResolvedAddress {

@@ -46,7 +46,7 @@ impl fmt::Debug for AwsHttp {
 
 impl HttpClient for AwsHttp {
     fn http_connector(&self, settings: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
-        SharedHttpConnector::new(Connector {
+        SharedHttpConnector::new(AwsConnector {
             http: self.clone(),
             connect_timeout: settings.connect_timeout().unwrap_or(CONNECT_TIMEOUT),
             read_timeout: settings.read_timeout().unwrap_or(READ_TIMEOUT),
@@ -55,13 +55,13 @@ impl HttpClient for AwsHttp {
 }
 
 #[derive(Debug)]
-struct Connector {
+struct AwsConnector {
     http: AwsHttp,
     connect_timeout: Duration,
     read_timeout: Duration,
 }
 
-impl HttpConnector for Connector {
+impl HttpConnector for AwsConnector {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
         let (https, connect) = (self.http.https.clone(), self.connect_timeout);
         let whole = connect + self.read_timeout;

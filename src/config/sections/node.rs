@@ -29,9 +29,9 @@ impl Value for Tag {
 
 /// A network that the node offers a way to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Route(pub IpNet);
+pub struct AdvertisedRoute(pub IpNet);
 
-impl Value for Route {
+impl Value for AdvertisedRoute {
     const EXPECTED: &'static str = "a network such as 10.0.0.0/8, with no bits set behind its prefix";
 
     fn parse(text: &str) -> Option<Self> {
@@ -70,9 +70,9 @@ impl fmt::Display for ExitNode {
 
 /// Path of the LocalAPI's socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SocketPath(pub PathBuf);
+pub struct SocketSetting(pub PathBuf);
 
-impl Value for SocketPath {
+impl Value for SocketSetting {
     // sun_path has 108 bytes, the last of them zero (unix(7)).
     const EXPECTED: &'static str = "the path of a unix socket, at most 107 bytes";
 
@@ -88,7 +88,7 @@ pub struct NodeSettings {
     pub accept_routes: bool,
     pub accept_dns: bool,
     pub shields_up: bool,
-    pub advertise_routes: Vec<Route>,
+    pub advertise_routes: Vec<AdvertisedRoute>,
     pub exit_node: Option<ExitNode>,
     pub exit_node_required: bool,
     /// Path of a serve configuration that was well-formed when the settings were read.
@@ -114,8 +114,8 @@ impl Reader {
     }
 
     /// Reads `advertise_routes`. tailscaled takes the two default routes, which make an exit node, only together.
-    fn routes(&mut self) -> Vec<Route> {
-        let routes: Vec<Route> = self.list("advertise_routes");
+    fn routes(&mut self) -> Vec<AdvertisedRoute> {
+        let routes: Vec<AdvertisedRoute> = self.list("advertise_routes");
         let of_all = |v4| routes.iter().any(|route| route.0.prefix_len() == 0 && route.0.addr().is_ipv4() == v4);
         if of_all(true) != of_all(false) {
             let problem = "has one of 0.0.0.0/0 and ::/0: an exit node needs both, any other node neither";
@@ -208,12 +208,12 @@ mod tests {
             assert!(Tag::parse(tag).is_none(), "{tag}");
         }
         for (route, fits) in [("10.0.0.0/8", true), ("::/0", true), ("10.0.0.1/8", false), ("10.0.0.0", false)] {
-            assert_eq!(Route::parse(route).is_some(), fits, "{route}");
+            assert_eq!(AdvertisedRoute::parse(route).is_some(), fits, "{route}");
         }
         assert_eq!(ExitNode::parse("fd7a::1"), Some(ExitNode::Address("fd7a::1".parse().expect("address"))));
         assert_eq!(ExitNode::parse("GW.tail.test."), Some(ExitNode::Name("gw.tail.test".into())));
         assert_eq!(ExitNode::parse("a node"), None);
         assert_eq!(ExitNode::parse(""), None);
-        assert!(SocketPath::parse(&"x".repeat(108)).is_none());
+        assert!(SocketSetting::parse(&"x".repeat(108)).is_none());
     }
 }

@@ -11,7 +11,7 @@ use crate::tailscaled::local_api::LocalApi;
 use crate::tailscaled::process::state_dir::StateDir;
 
 /// Builds the source of auth keys that the settings name; `None` where they name none.
-pub fn key_source(inputs: BuildInputs<'_>, redactor: &Redactor) -> Option<AuthKeys> {
+pub fn build_auth_keys(inputs: BuildInputs<'_>, redactor: &Redactor) -> Option<AuthKeys> {
     let (settings, context) = (inputs.settings, inputs.context);
     let key_context = KeyContext {
         environment: context.environment,

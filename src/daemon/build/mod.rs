@@ -12,7 +12,7 @@ use std::sync::{Arc, OnceLock};
 use tokio::net::TcpListener;
 
 use crate::auth_keys::AuthKeys;
-use crate::daemon::build::auth::{fetch_first_key, key_source, warn_before_expiry};
+use crate::daemon::build::auth::{build_auth_keys, fetch_first_key, warn_before_expiry};
 use crate::daemon::build::node::{configure_node, login};
 use crate::daemon::build::proxy::ProxyServer;
 use crate::daemon::build::tailscaled::{LocalTailscaled, launch, start_keeper};
@@ -40,7 +40,7 @@ pub async fn build_daemon(inputs: BuildInputs<'_>) -> Result<Daemon, ExitReason>
     let listeners = ProxyListeners::open(settings).await?;
     let proxy_address = listeners.proxy_address();
     let health_listener = bind("health_listen", settings.health_listen)?;
-    let parts = Parts::new(inputs);
+    let parts = DaemonParts::new(inputs);
     parts.proxy.accept_on(listeners, inputs.context.memory.as_ref());
     parts.serve_health(health_listener);
     let emf_writer = parts.start_emf_writer(inputs);
@@ -63,7 +63,7 @@ pub async fn build_daemon(inputs: BuildInputs<'_>) -> Result<Daemon, ExitReason>
 }
 
 /// Parts that others are built from.
-struct Parts {
+struct DaemonParts {
     state: StatePublisher,
     tailscaled: LocalTailscaled,
     proxy: ProxyServer,
@@ -76,7 +76,7 @@ struct Parts {
     children: OwnChildren,
 }
 
-impl Parts {
+impl DaemonParts {
     /// Builds the parts. None of them runs yet.
     fn new(inputs: BuildInputs<'_>) -> Self {
         let state = StatePublisher::default();
@@ -87,7 +87,7 @@ impl Parts {
             state,
             tailscaled,
             proxy,
-            keys: key_source(inputs, &redactor),
+            keys: build_auth_keys(inputs, &redactor),
             restarts: Arc::default(),
             identity: Arc::default(),
             redactor,
@@ -145,13 +145,13 @@ impl Parts {
             .throttled_by(self.proxy.upload_throttle.clone());
         reaper::reap_if_first_process(self.children.clone());
         let exit_node = ChosenExitNode::default();
-        let obstacle = configure_node(settings, &self.tailscaled.api, &exit_node, &self.state);
+        let problem = configure_node(settings, &self.tailscaled.api, &exit_node, &self.state);
         // The listeners are open: who asks meanwhile is heard.
         let found = context.platform.identity(context.environment).await;
         let identity = self.identity.get_or_init(|| found);
         let login = login(settings, identity, exit_node, self.keys.clone(), self.redactor.clone());
         let (keeper, reports) = start_keeper(inputs, launch, self.tailscaled.clone(), login);
-        tokio::spawn(publish_reports(reports, obstacle, self.state.clone(), Arc::clone(&self.restarts)));
+        tokio::spawn(publish_reports(reports, problem, self.state.clone(), Arc::clone(&self.restarts)));
         fetch_first_key(self.keys.as_ref(), inputs.state_dir);
         warn_before_expiry(self.keys.as_ref(), self.tailscaled.api.clone(), self.state.watch());
         Ok(keeper)

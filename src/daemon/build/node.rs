@@ -8,7 +8,7 @@ use crate::config::types::hostname::Hostname;
 use crate::daemon::readiness::StatePublisher;
 use crate::platform::interface::Identity;
 use crate::secret::redactor::Redactor;
-use crate::tailscaled::exit_node::watch::{ChosenExitNode, ExitNodeWatch, Obstacle};
+use crate::tailscaled::exit_node::watch::{ChosenExitNode, ExitNodeProblem, ExitNodeWatch};
 use crate::tailscaled::local_api::LocalApi;
 use crate::tailscaled::serve_file::ServeFile;
 use crate::tailscaled::session::preferences::{LoginOptions, Preferences};
@@ -20,7 +20,7 @@ pub fn configure_node(
     api: &LocalApi,
     chosen: &ChosenExitNode,
     state: &StatePublisher,
-) -> watch::Receiver<Obstacle> {
+) -> watch::Receiver<ExitNodeProblem> {
     let node = &settings.node;
     if let Some(path) = &node.serve_config {
         if node.shields_up {
@@ -31,9 +31,9 @@ pub fn configure_node(
     let nothing = watch::Sender::new(None).subscribe();
     let Some(wanted) = node.exit_node.clone() else { return nothing };
     let exit_node = ExitNodeWatch::new(api.clone(), wanted, chosen.clone());
-    let obstacle = exit_node.obstacle();
+    let problem = exit_node.problem();
     tokio::spawn(exit_node.follow(state.watch()));
-    if node.exit_node_required { obstacle } else { nothing }
+    if node.exit_node_required { problem } else { nothing }
 }
 
 /// Builds the login: the node's preferences, and where its keys come from.

@@ -15,7 +15,7 @@ use crate::exit_reason::ExitReason;
 use crate::secret::redactor::Redactor;
 use crate::tailscaled::calls::Calls;
 use crate::tailscaled::events::KeeperEvent;
-use crate::tailscaled::keeper::{AtEnd, Keeper, KeeperParts};
+use crate::tailscaled::keeper::{Keeper, KeeperParts, NodeAtShutdown};
 use crate::tailscaled::local_api::LocalApi;
 use crate::tailscaled::path::control_probe::ControlProbe;
 use crate::tailscaled::path::health::PathHealth;
@@ -23,7 +23,7 @@ use crate::tailscaled::path::rebind::Rebinder;
 use crate::tailscaled::process::Launch;
 use crate::tailscaled::process::locate;
 use crate::tailscaled::process::state_dir::StateDir;
-use crate::tailscaled::process::{ca_roots, environment};
+use crate::tailscaled::process::{ca_bundle, environment};
 use crate::tailscaled::session::preferences::LoginOptions;
 
 /// The ways to speak with this daemon's tailscaled, and what is known of the path through it. Clones share everything.
@@ -68,7 +68,7 @@ fn ca_directories(
     state_dir: &StateDir,
 ) -> Result<Vec<PathBuf>, ExitReason> {
     let (file, more) = (settings.ca_file.as_deref(), settings.platform_ca_dir.as_deref());
-    ca_roots::directories(state_dir, file, more, environment).map_err(|error| {
+    ca_bundle::directories(state_dir, file, more, environment).map_err(|error| {
         let file = file.map_or_else(String::new, |file| format!("ca_file {}: ", file.display()));
         ExitReason::Configuration(format!("{file}the roots to trust cannot be put together: {error}"))
     })
@@ -99,7 +99,7 @@ pub fn start_keeper(
     let parts = KeeperParts { launch, api, calls, login, path, rebinder, control_probe: probe, state_dir };
     let (keeper, events) = Keeper::new(parts);
     let stop = CancellationToken::new();
-    let task = tokio::spawn(keeper.run(stop.clone(), at_end(inputs.settings, inputs.state_dir)));
+    let task = tokio::spawn(keeper.run(stop.clone(), at_shutdown(inputs.settings, inputs.state_dir)));
     (KeeperTask { task, stop }, events)
 }
 
@@ -110,10 +110,10 @@ fn control_probe(settings: &Settings, environment: &Environment) -> ControlProbe
 }
 
 /// Whether the node is logged out at the end: by default where nothing keeps its identity.
-fn at_end(settings: &Settings, state_dir: &StateDir) -> AtEnd {
+fn at_shutdown(settings: &Settings, state_dir: &StateDir) -> NodeAtShutdown {
     match settings.logout {
-        Logout::Always => AtEnd::LogOut,
-        Logout::Auto if state_dir.is_temporary() => AtEnd::LogOut,
-        Logout::Auto | Logout::Never => AtEnd::KeepNode,
+        Logout::Always => NodeAtShutdown::LogOut,
+        Logout::Auto if state_dir.is_temporary() => NodeAtShutdown::LogOut,
+        Logout::Auto | Logout::Never => NodeAtShutdown::KeepNode,
     }
 }

@@ -22,7 +22,7 @@ use crate::proxy::connect::tailnet::TailnetDialer;
 use crate::proxy::policy::Policy;
 use crate::proxy::policy::resolve::{Resolved, TargetResolver};
 use crate::state::Watcher;
-use crate::target::datagrams::{Datagrams, Way};
+use crate::target::datagrams::{Datagrams, NetworkKind};
 use crate::target::dial::{Dial, DialError, DialOutcome, ResolvedAddress, Tailnet};
 use crate::target::host::Target;
 
@@ -92,7 +92,7 @@ impl<D: Dial> Connector<D> {
     }
 
     /// Checks the target of a datagram, and returns which way and to which address to send it: the one that was checked.
-    pub async fn resolve_datagram(&self, target: &Target) -> Result<(Way, SocketAddr), DialError> {
+    pub async fn resolve_datagram(&self, target: &Target) -> Result<(NetworkKind, SocketAddr), DialError> {
         let resolver = self.resolver(self.deadline());
         resolver.check_as_given(target).await?;
         let first = match resolver.resolve(target).await? {
@@ -100,8 +100,8 @@ impl<D: Dial> Connector<D> {
             Resolved::AsGiven => None,
         };
         let first = first.ok_or_else(|| DialError::Host(format!("{target} has no address")))?;
-        let way = if first.inside { Way::Tailnet } else { Way::Direct };
-        Ok((way, (first.address, target.port).into()))
+        let network = if first.by_tailnet { NetworkKind::Tailnet } else { NetworkKind::Direct };
+        Ok((network, (first.address, target.port).into()))
     }
 
     /// Connects to one address after the other: to the next one when one fails, or beside it when it is silent for a while.

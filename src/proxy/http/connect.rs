@@ -34,7 +34,7 @@ impl Tunnel {
 }
 
 /// Returns the target of a CONNECT; `None` where its port is missing or its host is none.
-pub fn target_of(request: &Request<Incoming>) -> Option<Target> {
+pub fn authority_target(request: &Request<Incoming>) -> Option<Target> {
     let authority = request.uri().authority()?;
     Target::new(authority.host(), authority.port_u16()?).ok()
 }

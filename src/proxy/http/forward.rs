@@ -60,7 +60,7 @@ impl ForwardError {
 const NO_HOST: &str = "the host of the address is no name: it has letters, digits, - and _ between dots";
 
 /// Returns the target of an absolute-form request, or what is wrong with its address.
-pub fn target_of(uri: &Uri) -> Result<Target, &'static str> {
+pub fn absolute_target(uri: &Uri) -> Result<Target, &'static str> {
     let Some(authority) = uri.authority() else {
         return Err("this is a proxy: a request must name its whole address, or use CONNECT");
     };
@@ -178,9 +178,9 @@ async fn open<D: Dial>(context: &ClientContext<D>, target: &Target) -> Result<Se
     Ok(match context.connect(target).await? {
         Connection::Direct(stream) => shake_hands(stream).await?,
         Connection::Tailnet(Tailnet::Stream(stream, early)) => shake_hands(with_early(stream, early)).await?,
-        Connection::Tailnet(Tailnet::Held(held)) => {
+        Connection::Tailnet(Tailnet::Waiting(waiting)) => {
             let (own, handed_over) = LocalStream::pair().map_err(|error| DialError::Other(error.to_string()))?;
-            let relaying = held.hand_over(handed_over.into(), Vec::new(), context.limits.terms_of_http());
+            let relaying = waiting.hand_over(handed_over.into(), Vec::new(), context.limits.terms_of_http());
             tokio::spawn(async move {
                 if let Err(error) = relaying.await {
                     tracing::debug!(%error, "connection to a target broke");
@@ -218,7 +218,7 @@ mod tests {
 
     #[test]
     fn the_target_is_the_address_of_the_request() {
-        let target = |text: &str| target_of(&text.parse().expect("URI")).map(|target| target.to_string());
+        let target = |text: &str| absolute_target(&text.parse().expect("URI")).map(|target| target.to_string());
         assert_eq!(target("http://web/path").as_deref(), Ok("web:80"));
         assert_eq!(target("http://web:8080/").as_deref(), Ok("web:8080"));
         assert_eq!(target("http://[fd7a::1]:81/").as_deref(), Ok("[fd7a::1]:81"));

@@ -156,7 +156,7 @@ impl<'a, D: Dial> Exchange<'a, D> {
     }
 
     async fn connect(&self, mut request: Request<Incoming>) -> Response<Body> {
-        let Some(target) = connect::target_of(&request) else {
+        let Some(target) = connect::authority_target(&request) else {
             let reason = "CONNECT needs a host and a port";
             return self.refuse(Protocol::HttpConnect, StatusCode::BAD_REQUEST, Outcome::Malformed, reason);
         };
@@ -175,7 +175,7 @@ impl<'a, D: Dial> Exchange<'a, D> {
     }
 
     async fn forward(&self, request: Request<Incoming>) -> Response<Body> {
-        let target = match forward::target_of(request.uri()) {
+        let target = match forward::absolute_target(request.uri()) {
             Ok(target) => target,
             Err(reason) => {
                 return self.refuse(Protocol::Http, StatusCode::BAD_REQUEST, Outcome::Malformed, reason);

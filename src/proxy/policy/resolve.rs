@@ -113,8 +113,8 @@ fn allowed(policy: &Policy, target: &Target, addresses: &[ResolvedAddress]) -> R
     let mut refusal = DialError::Host(format!("{target} has no address"));
     let mut allowed = Vec::new();
     for resolved in addresses {
-        let ResolvedAddress { address, inside } = *resolved;
-        let checked = if inside {
+        let ResolvedAddress { address, by_tailnet } = *resolved;
+        let checked = if by_tailnet {
             policy.check_address(target, address)
         } else {
             policy.check_direct(target, SocketAddr::new(address, target.port))
@@ -136,8 +136,8 @@ mod tests {
     use crate::config::types::enums::Direct;
     use crate::config::types::rule::Rule;
 
-    fn resolved(address: &str, inside: bool) -> ResolvedAddress {
-        ResolvedAddress { address: address.parse().expect("address"), inside }
+    fn resolved(address: &str, by_tailnet: bool) -> ResolvedAddress {
+        ResolvedAddress { address: address.parse().expect("address"), by_tailnet }
     }
 
     fn check(deny: &str, addresses: &[&str]) -> Result<Vec<ResolvedAddress>, DialError> {
@@ -165,8 +165,9 @@ mod tests {
     #[test]
     fn where_direct_is_denied_what_a_node_leads_to_is_reached_all_the_same() {
         let policy = Policy::new(Direct::Deny, Vec::new(), Vec::new());
-        let check =
-            |inside| allowed(&policy, &Target::new("web", 80).expect("a target"), &[resolved("192.0.2.1", inside)]);
+        let check = |by_tailnet| {
+            allowed(&policy, &Target::new("web", 80).expect("a target"), &[resolved("192.0.2.1", by_tailnet)])
+        };
         assert!(check(true).is_ok());
         assert!(matches!(check(false), Err(DialError::Policy(_))));
     }

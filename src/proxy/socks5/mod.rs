@@ -30,7 +30,7 @@ const HANDSHAKE: usize = 512;
 
 /// Why a client was not served.
 #[derive(Debug, Error)]
-enum ServeError {
+enum Refusal {
     #[error("handshake: {0}")]
     Handshake(#[from] HandshakeError),
     #[error("no complete request in time")]
@@ -43,7 +43,7 @@ enum ServeError {
     Dial { target: Target, error: DialError },
 }
 
-impl ServeError {
+impl Refusal {
     fn protocol(&self) -> Protocol {
         match self {
             Self::Command(SOCKS5_CMD_UDP_ASSOCIATE) | Self::Socket(_) => Protocol::Socks5Udp,
@@ -73,7 +73,7 @@ enum Served {
 
 /// How a request is answered: with a reply, and then by what is served or the reason why nothing is.
 struct Answer {
-    served: Result<Served, ServeError>,
+    served: Result<Served, Refusal>,
     reply: ReplyError,
     bound: SocketAddr,
 }
@@ -83,7 +83,7 @@ impl Answer {
         Self { served: Ok(served), reply: ReplyError::Succeeded, bound }
     }
 
-    fn refused(error: ServeError, reply: ReplyError) -> Self {
+    fn refused(error: Refusal, reply: ReplyError) -> Self {
         Self { served: Err(error), reply, bound: UNSPECIFIED }
     }
 }
@@ -104,13 +104,13 @@ pub async fn serve_socks5<D: Dial>(context: &ClientContext<D>, mut client: Strea
 }
 
 /// Reads a client's request, does what it asks for, and replies.
-async fn shake_hands<D: Dial>(context: &ClientContext<D>, client: &mut Stream) -> Result<Served, ServeError> {
+async fn shake_hands<D: Dial>(context: &ClientContext<D>, client: &mut Stream) -> Result<Served, Refusal> {
     let credentials = context.credentials.as_ref();
     // No password stays in a buffer: reads of more than its one byte go past it.
     let capacity = if credentials.is_some() { 1 } else { HANDSHAKE };
     let mut buffered = BufReader::with_capacity(capacity, &mut *client);
     let request = timeout(context.handshake_timeout, read_request(&mut buffered, credentials)).await;
-    let Request { command, target } = request.map_err(|_| ServeError::TooSlow)??;
+    let Request { command, target } = request.map_err(|_| Refusal::TooSlow)??;
     let sent = buffered.buffer().to_vec();
     drop(buffered);
     let Answer { served, reply, bound } = match command {
@@ -119,10 +119,10 @@ async fn shake_hands<D: Dial>(context: &ClientContext<D>, client: &mut Stream) -
         SOCKS5_CMD_UDP_ASSOCIATE if context.serves_udp() && client.local_ip().is_some() => {
             match open_session(client, &target).await {
                 Ok((session, bound)) => Answer::granted(Served::Association(session), bound),
-                Err(error) => Answer::refused(ServeError::Socket(error), ReplyError::GeneralFailure),
+                Err(error) => Answer::refused(Refusal::Socket(error), ReplyError::GeneralFailure),
             }
         }
-        command => Answer::refused(ServeError::Command(command), ReplyError::CommandNotSupported),
+        command => Answer::refused(Refusal::Command(command), ReplyError::CommandNotSupported),
     };
     write_reply(client, reply, bound).await.map_err(HandshakeError::from)?;
     served
@@ -137,14 +137,14 @@ async fn connect<D: Dial>(context: &ClientContext<D>, target: Target, sent: Vec<
         }
         Err(error) => {
             let reply = reply_to(&error);
-            Answer::refused(ServeError::Dial { target, error }, reply)
+            Answer::refused(Refusal::Dial { target, error }, reply)
         }
     }
 }
 
 fn bind_address(connection: &Connection) -> SocketAddr {
     match connection {
-        Connection::Tailnet(Tailnet::Held(held)) => held.own_address(),
+        Connection::Tailnet(Tailnet::Waiting(waiting)) => waiting.own_address(),
         Connection::Tailnet(Tailnet::Stream(..)) => UNSPECIFIED,
         Connection::Direct(stream) => stream.local_addr().unwrap_or(UNSPECIFIED),
     }

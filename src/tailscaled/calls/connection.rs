@@ -14,7 +14,7 @@ use crate::tailscaled::calls::channel::Channel;
 use crate::tailscaled::calls::message::{DialReply, request};
 use crate::tailscaled::calls::{message, session_ended};
 use crate::target::datagrams::address_bytes;
-use crate::target::dial::{DialError, Held, RelayTerms, Relayed};
+use crate::target::dial::{DialError, RelayTerms, Relayed, WaitingConnection};
 
 /// Ends the dial or the connection `id` in tailscaled when it is dropped before its end.
 struct EndOnDrop {
@@ -37,7 +37,7 @@ impl Drop for EndOnDrop {
 ///
 /// # Errors
 /// Why the dial failed; [`DialError::Tailscaled`] when the session ended first.
-pub async fn dial(channel: Arc<Channel>, address: SocketAddr) -> Result<Option<Box<dyn Held>>, DialError> {
+pub async fn dial(channel: Arc<Channel>, address: SocketAddr) -> Result<Option<Box<dyn WaitingConnection>>, DialError> {
     let id = channel.new_id();
     let answer = channel.expect(id);
     let mut guard = EndOnDrop { channel, id, has_ended: false };
@@ -59,7 +59,7 @@ struct DialledConnection {
     own_address: SocketAddr,
 }
 
-impl Held for DialledConnection {
+impl WaitingConnection for DialledConnection {
     fn own_address(&self) -> SocketAddr {
         self.own_address
     }

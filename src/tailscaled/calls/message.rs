@@ -107,9 +107,9 @@ pub fn resolved_addresses(body: &[u8]) -> Result<(Option<HostName>, Vec<Resolved
     let (&length, rest) = rest.split_first().ok_or_else(malformed)?;
     let (name, rest) = rest.split_at_checked(length.into()).ok_or_else(malformed)?;
     let address = |bytes: &[u8]| {
-        let (&inside, ip) = bytes.split_first()?;
+        let (&by_tailnet, ip) = bytes.split_first()?;
         let ip: [u8; 16] = ip.try_into().ok()?;
-        Some(ResolvedAddress { address: Ipv6Addr::from(ip).to_canonical(), inside: inside != 0 })
+        Some(ResolvedAddress { address: Ipv6Addr::from(ip).to_canonical(), by_tailnet: by_tailnet != 0 })
     };
     let addresses: Result<_, _> = rest.chunks(17).map(|bytes| address(bytes).ok_or_else(malformed)).collect();
     let name = std::str::from_utf8(name).ok().and_then(|name| HostName::parse(name).ok());
@@ -190,8 +190,8 @@ mod tests {
     fn places_say_whose_they_are_and_whether_a_node_leads_there() {
         let mapped = address_bytes("10.0.0.1:0".parse().expect("an address"));
         let body = [&b"\0\x0cdb.corp.test\x01"[..], &mapped[..16]].concat();
-        let inside = ResolvedAddress { address: "10.0.0.1".parse().expect("an address"), inside: true };
-        assert_eq!(resolved_addresses(&body), Ok((HostName::parse("db.corp.test").ok(), vec![inside])));
+        let by_tailnet = ResolvedAddress { address: "10.0.0.1".parse().expect("an address"), by_tailnet: true };
+        assert_eq!(resolved_addresses(&body), Ok((HostName::parse("db.corp.test").ok(), vec![by_tailnet])));
         assert!(resolved_addresses(&body[..20]).is_err());
         assert!(resolved_addresses(&body[..8]).is_err());
         assert!(matches!(resolved_addresses(&[6, b'x']), Err(DialError::Host(_))));

@@ -46,7 +46,7 @@ pub struct Calls(Arc<Inner>);
 
 struct Inner {
     socket: PathBuf,
-    state: Mutex<State>,
+    state: Mutex<KnownSession>,
     /// Held while a session is opened: one at a time.
     opening: AsyncMutex<()>,
     /// Limit of tailscaled's memory, in bytes; 0 where tailscaled keeps what its environment says.
@@ -57,7 +57,7 @@ struct Inner {
     warned: AtomicBool,
 }
 
-enum State {
+enum KnownSession {
     /// No session, or none since tailscaled was started again.
     Unknown,
     Open(Arc<Channel>),
@@ -70,7 +70,7 @@ impl Calls {
     pub fn new(socket: PathBuf) -> Self {
         Self(Arc::new(Inner {
             socket,
-            state: Mutex::new(State::Unknown),
+            state: Mutex::new(KnownSession::Unknown),
             opening: AsyncMutex::new(()),
             memory_limit: AtomicU64::new(0),
             drain_limit: AtomicU64::new(0),
@@ -91,14 +91,14 @@ impl Calls {
     /// Forgets what is known of tailscaled, unless a dial has opened a session with it already.
     fn forget_unless_open(&self) {
         let mut state = self.state();
-        if !matches!(&*state, State::Open(channel) if channel.is_open()) {
-            *state = State::Unknown;
+        if !matches!(&*state, KnownSession::Open(channel) if channel.is_open()) {
+            *state = KnownSession::Unknown;
         }
     }
 
     /// Whether tailscaled is known to lack the calls.
     pub fn is_stock(&self) -> bool {
-        matches!(*self.state(), State::Stock)
+        matches!(*self.state(), KnownSession::Stock)
     }
 
     /// The open session, opened where there is none; `None` where tailscaled has no calls.
@@ -112,8 +112,8 @@ impl Calls {
 
     fn known(&self) -> Option<Option<Arc<Channel>>> {
         match &*self.state() {
-            State::Open(channel) if channel.is_open() => Some(Some(Arc::clone(channel))),
-            State::Stock => Some(None),
+            KnownSession::Open(channel) if channel.is_open() => Some(Some(Arc::clone(channel))),
+            KnownSession::Stock => Some(None),
             _ => None,
         }
     }
@@ -127,12 +127,12 @@ impl Calls {
         match opened.unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into()))? {
             Some(channel) => {
                 // Open first: what is set from now on is told by whoever sets it.
-                *self.state() = State::Open(Arc::clone(&channel));
+                *self.state() = KnownSession::Open(Arc::clone(&channel));
                 self.send_limits(&channel).await?;
                 Ok(Some(channel))
             }
             None => {
-                *self.state() = State::Stock;
+                *self.state() = KnownSession::Stock;
                 Ok(None)
             }
         }
@@ -186,7 +186,7 @@ impl Calls {
         Some(channel.uncounted(session))
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, KnownSession> {
         self.0.state.lock().ignore_poison()
     }
 }

@@ -27,11 +27,11 @@ pub async fn locate(dialer: &StockDialer, name: &str, target: &Target) -> Result
     if dialer.direct.rule == ExitRule::Open {
         let resolved = tokio::net::lookup_host((name, target.port)).await;
         let resolved = resolved.map(|found| found.map(|address| address.ip()).collect()).unwrap_or_default();
-        reachable = through_the_tailnet(dialer, resolved, target.port).await?;
+        reachable = reachable_by_tailnet(dialer, resolved, target.port).await?;
     }
     if reachable.is_empty() {
         // The exit node's answer, or a record that the tailnet's administrator has added for a domain of others.
-        reachable = through_the_tailnet(dialer, dialer.dns_records(name).await?, target.port).await?;
+        reachable = reachable_by_tailnet(dialer, dialer.dns_records(name).await?, target.port).await?;
     }
     if reachable.is_empty() {
         return Err(DialError::Host(format!("{target} leads into the tailnet, but to no address that is known here")));
@@ -39,13 +39,13 @@ pub async fn locate(dialer: &StockDialer, name: &str, target: &Target) -> Result
     Ok(addresses(reachable, true))
 }
 
-fn addresses(addresses: Vec<IpAddr>, inside: bool) -> Resolution {
-    let addresses = addresses.into_iter().map(|address| ResolvedAddress { address, inside }).collect();
+fn addresses(addresses: Vec<IpAddr>, by_tailnet: bool) -> Resolution {
+    let addresses = addresses.into_iter().map(|address| ResolvedAddress { address, by_tailnet }).collect();
     Resolution::Addresses { name: None, addresses }
 }
 
 /// Those of `addresses` that tailscaled reaches through the tailnet.
-async fn through_the_tailnet(
+async fn reachable_by_tailnet(
     dialer: &StockDialer,
     addresses: Vec<IpAddr>,
     port: u16,

@@ -73,7 +73,7 @@ impl MagicDns {
         }
         let node = dialer.nodes().await?.into_iter().find(|node| is_named(node, name));
         Ok(match node.and_then(|node| node.addresses) {
-            Some(addresses) => Resolution::Addresses { name: None, addresses: through_the_tailnet(addresses) },
+            Some(addresses) => Resolution::Addresses { name: None, addresses: all_by_tailnet(addresses) },
             None => Resolution::Name,
         })
     }
@@ -101,8 +101,8 @@ fn is_named(node: &Node, name: &str) -> bool {
     !own.is_empty() && (own.eq_ignore_ascii_case(name) || short.eq_ignore_ascii_case(name))
 }
 
-fn through_the_tailnet(addresses: Vec<IpAddr>) -> Vec<ResolvedAddress> {
-    addresses.into_iter().map(|address| ResolvedAddress { address, inside: true }).collect()
+fn all_by_tailnet(addresses: Vec<IpAddr>) -> Vec<ResolvedAddress> {
+    addresses.into_iter().map(|address| ResolvedAddress { address, by_tailnet: true }).collect()
 }
 
 #[cfg(test)]

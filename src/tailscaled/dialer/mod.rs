@@ -75,7 +75,7 @@ impl Dialer {
         };
         let address = SocketAddr::new(address, target.port);
         match connection::dial(channel, address).await? {
-            Some(held) => Ok(DialOutcome::Tailnet(Tailnet::Held(held))),
+            Some(waiting) => Ok(DialOutcome::Tailnet(Tailnet::Waiting(waiting))),
             None => {
                 let permitted = self.direct.permit(address)?;
                 self.remember_direct(address.ip());
@@ -90,7 +90,7 @@ impl Dialer {
             return Ok(resolution);
         }
         let (full_name, addresses) = calls::resolve(channel, &name).await?;
-        let is_tailnet = addresses.iter().all(|address| address.inside);
+        let is_tailnet = addresses.iter().all(|address| address.by_tailnet);
         let resolution = Resolution::Addresses { name: full_name, addresses: self.permitted(addresses)? };
         if is_tailnet {
             self.tailnet_names.insert(name, resolution.clone());
@@ -106,7 +106,7 @@ impl Dialer {
         let mut permitted = Vec::new();
         let mut refusal = None;
         for resolved in addresses {
-            if !resolved.inside {
+            if !resolved.by_tailnet {
                 if let Err(error) = self.direct.permit((resolved.address, 0).into()) {
                     refusal = Some(error);
                     continue;
@@ -153,7 +153,7 @@ impl Dial for Dialer {
         if let Some(address) = self.direct.rule.own_loopback(target) {
             return Ok(Resolution::Addresses {
                 name: None,
-                addresses: vec![ResolvedAddress { address: address.ip(), inside: false }],
+                addresses: vec![ResolvedAddress { address: address.ip(), by_tailnet: false }],
             });
         }
         match self.channel().await? {

@@ -37,14 +37,14 @@ impl ChosenExitNode {
 }
 
 /// Why the exit node cannot be used now; `None` when it can be used.
-pub type Obstacle = Option<String>;
+pub type ExitNodeProblem = Option<String>;
 
 /// Watches one exit node.
 pub struct ExitNodeWatch {
     api: LocalApi,
     wanted: ExitNode,
     chosen: ChosenExitNode,
-    obstacle: watch::Sender<Obstacle>,
+    problem: watch::Sender<ExitNodeProblem>,
     /// Address of the chosen node, by which it is looked up.
     address: Option<IpAddr>,
     /// When all nodes were searched last.
@@ -54,13 +54,13 @@ pub struct ExitNodeWatch {
 impl ExitNodeWatch {
     /// Watches the node that `wanted` names, and puts its id into `chosen`.
     pub fn new(api: LocalApi, wanted: ExitNode, chosen: ChosenExitNode) -> Self {
-        let obstacle = watch::Sender::new(Some(not_looked_for(&wanted)));
-        Self { api, wanted, chosen, obstacle, address: None, searched_at: None }
+        let problem = watch::Sender::new(Some(not_looked_for(&wanted)));
+        Self { api, wanted, chosen, problem, address: None, searched_at: None }
     }
 
     /// Why the exit node cannot be used, from now on.
-    pub fn obstacle(&self) -> watch::Receiver<Obstacle> {
-        self.obstacle.subscribe()
+    pub fn problem(&self) -> watch::Receiver<ExitNodeProblem> {
+        self.problem.subscribe()
     }
 
     /// Watches as long as there is a state to watch.
@@ -75,30 +75,30 @@ impl ExitNodeWatch {
                 },
             }
             match self.look().await {
-                Ok(obstacle) => self.publish(obstacle),
+                Ok(problem) => self.publish(problem),
                 // tailscaled starts or restarts: nothing is known.
                 Err(error) => {
                     tracing::debug!(%error, "the exit node cannot be looked for");
-                    self.obstacle.send_replace(Some(not_looked_for(&self.wanted)));
+                    self.problem.send_replace(Some(not_looked_for(&self.wanted)));
                 }
             }
         }
     }
 
     /// Publishes and logs what has changed.
-    fn publish(&self, obstacle: Obstacle) {
-        if *self.obstacle.borrow() == obstacle {
+    fn publish(&self, problem: ExitNodeProblem) {
+        if *self.problem.borrow() == problem {
             return;
         }
-        match &obstacle {
+        match &problem {
             Some(reason) => tracing::warn!("{reason}; targets outside the tailnet cannot be reached"),
             None => tracing::info!(exit_node = %self.wanted, "targets outside the tailnet go by the exit node"),
         }
-        self.obstacle.send_replace(obstacle);
+        self.problem.send_replace(problem);
     }
 
     /// Looks up the chosen node, or searches for the wanted one.
-    async fn look(&mut self) -> Result<Obstacle, LocalApiError> {
+    async fn look(&mut self) -> Result<ExitNodeProblem, LocalApiError> {
         if let Some(address) = self.address {
             let peer = self.api.whois(address).await?;
             if let Some(peer) = peer.filter(|peer| peer.id == self.chosen.id() && peer.is_exit_node()) {
@@ -106,14 +106,14 @@ impl ExitNodeWatch {
             }
             self.address = None;
         } else if self.searched_at.is_some_and(|at| at.elapsed() < SEARCH_EVERY) {
-            return Ok(self.obstacle.borrow().clone());
+            return Ok(self.problem.borrow().clone());
         }
         self.searched_at = Some(Instant::now());
         self.search().await
     }
 
     /// Searches all nodes, and selects the wanted one.
-    async fn search(&mut self) -> Result<Obstacle, LocalApiError> {
+    async fn search(&mut self) -> Result<ExitNodeProblem, LocalApiError> {
         let wanted = &self.wanted;
         let status = self.api.status(true).await?;
         if status.backend_state != "Running" {
@@ -134,7 +134,7 @@ impl ExitNodeWatch {
         Ok(self.unless_online(node.online))
     }
 
-    fn unless_online(&self, online: bool) -> Obstacle {
+    fn unless_online(&self, online: bool) -> ExitNodeProblem {
         (!online).then(|| format!("exit node {} is offline", self.wanted))
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! The group dies with the thread that started it.
 
-pub(crate) mod ca_roots;
+pub(crate) mod ca_bundle;
 pub(crate) mod environment;
 pub(crate) mod locate;
 pub(crate) mod log_forwarder;

@@ -71,7 +71,7 @@ impl Session<'_> {
         if !self.progress.needs_login {
             self.events.send(Phase::Starting, "joining the tailnet");
         }
-        let mut silence = pin!(until_silent(self.api));
+        let mut silence = pin!(until_unresponsive(self.api));
         loop {
             tokio::select! {
                 notice = bus.next() => self.handle_notice(&notice.ok_or(SessionEnd::Closed)?).await?,
@@ -192,7 +192,7 @@ async fn due(at: Option<Instant>) {
 }
 
 /// Waits until tailscaled stops answering.
-async fn until_silent(api: &LocalApi) {
+async fn until_unresponsive(api: &LocalApi) {
     loop {
         sleep(ALIVE_EVERY).await;
         if matches!(api.status(false).await, Err(LocalApiError::Silent)) {

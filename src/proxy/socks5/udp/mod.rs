@@ -22,7 +22,7 @@ use crate::proxy::metrics::labels::{Outcome, Protocol};
 use crate::proxy::relay::traffic::Traffic;
 use crate::proxy::socks5::address::target_at;
 use crate::proxy::socks5::udp::client::UdpClient;
-use crate::proxy::socks5::udp::routes::{Route, Routes};
+use crate::proxy::socks5::udp::routes::{FlowRoute, FlowRoutes};
 use crate::target::datagrams::Datagrams;
 use crate::target::dial::Dial;
 use crate::target::host::Target;
@@ -56,7 +56,7 @@ pub async fn serve_association<D: Dial>(context: &ClientContext<D>, mut control:
     let mut association = Association {
         context,
         session,
-        routes: Routes::default(),
+        routes: FlowRoutes::default(),
         traffic: Traffic::within(&context.counters),
         open: None,
     };
@@ -80,7 +80,7 @@ async fn ended(control: &mut (impl AsyncRead + Unpin)) {
 struct Association<'a, D> {
     context: &'a ClientContext<D>,
     session: UdpSession,
-    routes: Routes,
+    routes: FlowRoutes,
     traffic: Traffic,
     /// Counts the association from the time when tailscaled carries its datagrams.
     open: Option<OpenGuard>,
@@ -134,15 +134,15 @@ impl<D: Dial> Association<'_, D> {
         let Ok((0, address, payload)) = parse_udp_request(datagram).await else { return false };
         self.session.client.socket = Some(from);
         let Ok(target) = target_at(address) else { return false };
-        let Some(Route { way, address }) = self.route(target).await else { return false };
-        if datagrams.send(way, address, payload).is_ok() {
+        let Some(FlowRoute { network, address }) = self.route(target).await else { return false };
+        if datagrams.send(network, address, payload).is_ok() {
             self.traffic.sent.add(payload.len());
         }
         true
     }
 
     /// Returns the route to `target`; `None` where there is none.
-    async fn route(&mut self, target: Target) -> Option<Route> {
+    async fn route(&mut self, target: Target) -> Option<FlowRoute> {
         let route = match self.routes.get(&target) {
             Some(route) => route,
             None => self.resolve(target).await?,
@@ -152,9 +152,9 @@ impl<D: Dial> Association<'_, D> {
 
     /// Finds the route to `target`. Only what the policy says of it is remembered and returned: anything else may be another
     /// thing with the next datagram.
-    async fn resolve(&mut self, target: Target) -> Option<Result<Route, Outcome>> {
+    async fn resolve(&mut self, target: Target) -> Option<Result<FlowRoute, Outcome>> {
         let route = match self.context.connector.resolve_datagram(&target).await {
-            Ok((way, address)) => Ok(Route { way, address }),
+            Ok((network, address)) => Ok(FlowRoute { network, address }),
             Err(error) => {
                 tracing::info!(client = %self.session.client.peer, %target, %error, "datagram not sent on");
                 Err(Outcome::from(&error))

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::proxy::metrics::labels::Outcome;
-use crate::target::datagrams::Way;
+use crate::target::datagrams::NetworkKind;
 use crate::target::host::Target;
 
 /// How many targets are remembered; a client that has more pays a question to tailscaled for each datagram.
@@ -19,34 +19,34 @@ const REFUSAL_LIFETIME: Duration = Duration::from_secs(1);
 
 /// Where the datagrams to a target go.
 #[derive(Clone, Copy, Debug)]
-pub struct Route {
-    pub way: Way,
+pub struct FlowRoute {
+    pub network: NetworkKind,
     pub address: SocketAddr,
 }
 
 /// The routes of one association, and the refusals of its targets.
 #[derive(Default)]
-pub struct Routes(HashMap<Target, Entry>);
+pub struct FlowRoutes(HashMap<Target, FlowEntry>);
 
-struct Entry {
+struct FlowEntry {
     since: Instant,
-    route: Result<Route, Outcome>,
+    route: Result<FlowRoute, Outcome>,
 }
 
-impl Routes {
+impl FlowRoutes {
     /// Returns the route to `target`, or why datagrams may not go there; `None` where that is not known, or no longer.
-    pub fn get(&self, target: &Target) -> Option<Result<Route, Outcome>> {
-        let Entry { since, route } = self.0.get(target)?;
+    pub fn get(&self, target: &Target) -> Option<Result<FlowRoute, Outcome>> {
+        let FlowEntry { since, route } = self.0.get(target)?;
         let lifetime = if route.is_ok() { ROUTE_LIFETIME } else { REFUSAL_LIFETIME };
         (since.elapsed() < lifetime).then_some(*route)
     }
 
     /// Remembers the route to `target`, or why datagrams may not go there. All others are forgotten when there are too many.
-    pub fn insert(&mut self, target: Target, route: Result<Route, Outcome>) {
+    pub fn insert(&mut self, target: Target, route: Result<FlowRoute, Outcome>) {
         if self.0.len() >= MAX_TARGETS {
             self.0.clear();
         }
-        self.0.insert(target, Entry { since: Instant::now(), route });
+        self.0.insert(target, FlowEntry { since: Instant::now(), route });
     }
 
     /// Forgets all routes.
