@@ -25,12 +25,14 @@ use tetherd::proxy::listener::admission::Admission;
 use tetherd::proxy::listener::{Listener, serve_clients};
 use tetherd::proxy::metrics::counters::Counters;
 use tetherd::proxy::policy::Policy;
+use tetherd::proxy::policy::own_listeners::OwnListeners;
 use tetherd::proxy::relay::limits::RelayLimits;
 use tetherd::proxy::relay::worker::RelayWorker;
 use tetherd::state::{Phase, Publisher};
 use tetherd::tailscaled::calls::Calls;
 use tetherd::tailscaled::dialer::Dialer;
 use tetherd::tailscaled::local_api::LocalApi;
+use tetherd::tailscaled::own_node::OwnNodeCache;
 use tetherd::tailscaled::path::health::PathHealth;
 use tetherd::tailscaled::path::rebind::Rebinder;
 use tetherd::target::datagrams::{address_bytes, read_address};
@@ -46,6 +48,7 @@ const BLOCK: usize = 16 << 10;
 const MANY: usize = 100;
 /// What every name stands for, and this node.
 const NODE: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::new(100, 64, 0, 2), 80));
+const STATUS: &[u8] = b"/localapi/v0/status";
 const SELF: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::new(100, 64, 0, 1), 40000));
 
 fn main() -> Result<()> {
@@ -93,8 +96,9 @@ async fn run(connections: usize, bytes: usize, direct: bool) -> Result<()> {
 fn context(socket: &Path, publisher: &Publisher) -> ClientContext<Dialer> {
     let api = LocalApi::new(socket.to_owned());
     let rebinder = Rebinder::new(api.clone(), PathHealth::default());
-    let dialer = Dialer::new(api, Calls::new(socket.to_owned()), rebinder);
-    let policy = Policy::new(Direct::Allow, Vec::new(), Vec::new());
+    let own_node = OwnNodeCache::new(api.clone());
+    let dialer = Dialer::new(api, Calls::new(socket.to_owned()), rebinder, own_node);
+    let policy = Policy::new(Direct::Allow, Vec::new(), Vec::new(), OwnListeners::default());
     ClientContext {
         connector: Connector::new(dialer, policy, publisher.watch(), LONG, |_| ()),
         credentials: None,
@@ -112,7 +116,7 @@ fn context(socket: &Path, publisher: &Publisher) -> ClientContext<Dialer> {
     }
 }
 
-/// Opens a session for whoever asks.
+/// Opens a session for whoever asks, or says who this node is.
 async fn tailscaled(listener: UnixListener) -> Result<()> {
     loop {
         let (stream, _) = listener.accept().await?;
@@ -125,6 +129,12 @@ async fn session(mut stream: UnixStream) -> Result<()> {
     let mut buffer = vec![0; BLOCK];
     let read = stream.read(&mut buffer).await?;
     ensure!(buffer[..read].ends_with(b"\r\n\r\n"), "the request comes in one piece");
+    if buffer.starts_with(b"GET ") && buffer[..read].windows(STATUS.len()).any(|part| part == STATUS) {
+        let node = br#"{"Version":"1","Self":{"TailscaleIPs":["100.64.0.1"]}}"#;
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", node.len());
+        stream.write_all(head.as_bytes()).await?;
+        return Ok(stream.write_all(node).await?);
+    }
     stream.write_all(b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\n\r\n").await?;
     let received = stream.async_io(Interest::READABLE, || receive(&stream, &mut buffer)).await?;
     let channel = Arc::new(watched(received.1.context("a channel comes")?, Interest::READABLE)?);

@@ -37,6 +37,12 @@ impl ProxyListeners {
         Ok(Self { proxies, forwards: open.into_iter().zip(targets).collect() })
     }
 
+    /// Returns the addresses of all listeners that have one; unix sockets have none.
+    pub fn tcp_addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        let forwards = self.forwards.iter().map(|(listener, _)| listener);
+        self.proxies.iter().chain(forwards).filter_map(Listener::tcp_address)
+    }
+
     /// Returns the address of the first proxy listener that has one; unix sockets have none.
     pub fn proxy_address(&self) -> Option<SocketAddr> {
         self.proxies.iter().find_map(Listener::tcp_address)

@@ -17,6 +17,7 @@ use crate::tailscaled::calls::Calls;
 use crate::tailscaled::events::{EventSender, KeeperEvent};
 use crate::tailscaled::local_api::LocalApi;
 use crate::tailscaled::logout::{Logout, LogoutOutcome};
+use crate::tailscaled::own_node::OwnNodeCache;
 use crate::tailscaled::path::control_probe::ControlProbe;
 use crate::tailscaled::path::health::PathHealth;
 use crate::tailscaled::path::rebind::Rebinder;
@@ -46,6 +47,7 @@ pub struct KeeperParts {
     pub login: LoginOptions,
     pub path: PathHealth,
     pub rebinder: Rebinder,
+    pub own_node: OwnNodeCache,
     pub control_probe: ControlProbe,
     /// The state directory that `launch` names.
     pub state_dir: PathBuf,
@@ -121,6 +123,7 @@ impl Keeper {
             login: &self.parts.login,
             path: &self.parts.path,
             rebinder: &self.parts.rebinder,
+            own_node: &self.parts.own_node,
             events: &self.events,
             control_probe: &self.parts.control_probe,
             login_pending: &self.login_pending,

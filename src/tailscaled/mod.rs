@@ -8,6 +8,7 @@ pub(crate) mod exit_node;
 pub(crate) mod keeper;
 pub mod local_api;
 pub(crate) mod logout;
+pub mod own_node;
 pub mod path;
 pub(crate) mod process;
 pub(crate) mod serve_file;

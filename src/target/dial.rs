@@ -5,6 +5,7 @@ use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -14,6 +15,7 @@ use thiserror::Error;
 use crate::net::unix_stream::LocalStream;
 use crate::target::datagrams::Datagrams;
 use crate::target::host::{HostName, Target};
+use crate::target::own_node::OwnNode;
 
 /// The outcome of a dial.
 #[derive(Debug)]
@@ -126,8 +128,8 @@ pub enum DialError {
 pub trait Dial: Send + Sync + 'static {
     fn dial(&self, target: &Target) -> impl Future<Output = Result<DialOutcome, DialError>> + Send;
 
-    /// The domain of the tailnet's own names; empty where there is none.
-    fn domain(&self) -> impl Future<Output = Result<String, DialError>> + Send;
+    /// Returns this node's names and addresses.
+    fn own_node(&self) -> impl Future<Output = Result<Arc<OwnNode>, DialError>> + Send;
 
     /// What the host of `target` stands for. Unless `by_address`, names of the tailnet's own may be left to tailscaled.
     fn locate(&self, target: &Target, by_address: bool) -> impl Future<Output = Result<Resolution, DialError>> + Send;

@@ -23,6 +23,20 @@ pub fn is_of_a_tailnet(address: IpAddr) -> bool {
     }
 }
 
+/// Whether `address` leads to this machine or to neighbours of its network, and never to the internet: loopback, private use
+/// (RFC 1918, RFC 4193), shared and special use (RFC 6890). Documentation networks are nobody's.
+pub fn is_private(address: IpAddr) -> bool {
+    match address.to_canonical() {
+        IpAddr::V4(v4) => {
+            v4.is_private()
+                || v4.is_loopback()
+                || v4.is_link_local()
+                || matches!(v4.octets(), [0, ..] | [100, 64..128, ..] | [192, 0, 0, _] | [198, 18 | 19, ..])
+        }
+        IpAddr::V6(v6) => v6.is_loopback() || matches!(v6.segments(), [0xfc00..=0xfdff | 0xfe80..=0xfeff, ..]),
+    }
+}
+
 /// A network of IPv4 addresses within IPv6 ones as that of the IPv4 addresses.
 pub fn canonical_net(network: IpNet) -> IpNet {
     let IpNet::V6(v6) = network.trunc() else { return network.trunc() };
@@ -52,6 +66,19 @@ mod tests {
         }
         for text in ["100.63.255.255", "100.128.0.0", "10.0.0.1", "fd7a:115c:a1e1::1", "::1"] {
             assert!(!own(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn private_addresses_are_told_from_public_ones() {
+        let private = |text: &str| is_private(text.parse().expect("an address"));
+        for text in
+            ["127.0.0.1", "10.0.0.1", "172.31.0.1", "192.168.1.1", "::1", "fd00::1", "::ffff:10.0.0.1", "fec0::1"]
+        {
+            assert!(private(text), "{text}");
+        }
+        for text in ["192.0.2.1", "8.8.8.8", "172.32.0.1", "2001:db8::1", "64:ff9b::1"] {
+            assert!(!private(text), "{text}");
         }
     }
 

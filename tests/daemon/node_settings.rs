@@ -148,7 +148,7 @@ fn advertised_routes_arrive_at_the_control_server() {
 }
 
 /// A node that offers to be an exit node.
-fn gateway(scene: &Scene) -> Node {
+pub fn gateway(scene: &Scene) -> Node {
     let node = Node::join_with(&scene.tailnet, "gw", NodeOptions::default()).expect("joins");
     let routes = r#"{"AdvertiseRoutesSet": true, "AdvertiseRoutes": ["0.0.0.0/0", "::/0"]}"#;
     let (status, text) = node.local_api("PATCH", "/localapi/v0/prefs", routes).expect("answers");

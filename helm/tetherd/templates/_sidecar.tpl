@@ -29,7 +29,7 @@ For other charts, which list this one as a dependency. Each takes this chart's c
 
 {{/* What is never dialled for others, and the cluster's own: what `tetherd env` says in Kubernetes. */}}
 {{- define "tetherd.noProxy" -}}
-localhost,127.0.0.1,127.0.0.0/8,::1,169.254.169.254,169.254.170.2,169.254.170.23,fd00:ec2::254,fd00:ec2::23,.svc,.cluster.local,$(KUBERNETES_SERVICE_HOST)
+localhost,127.0.0.1,127.0.0.0/8,::1,169.254.169.254,169.254.170.2,169.254.170.23,fd00:ec2::254,fd00:ec2::23,fd20:ce::254,168.63.129.16,192.0.0.192,fd00:c1::a9fe:a9fe,fd00:42::42,.svc,.cluster.local,$(KUBERNETES_SERVICE_HOST)
 {{- range .Values.noProxy }},{{ . }}{{ end }}
 {{- end -}}
 

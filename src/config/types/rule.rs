@@ -7,13 +7,13 @@ use std::ops::RangeInclusive;
 use ipnet::IpNet;
 
 use crate::config::types::Value;
+use crate::target::host::HostName;
 use crate::target::ranges::{canonical_ip, canonical_net};
 
 /// Hosts that a rule covers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Hosts {
-    /// One name, in lower case.
-    Name(String),
+    Name(HostName),
     /// Every name below this suffix, which begins with a dot.
     Below(String),
     Network(IpNet),
@@ -32,21 +32,30 @@ impl Rule {
         matches!(self.hosts, Hosts::Network(_))
     }
 
-    /// Whether the rule names this host; never for a rule about addresses.
+    /// Whether the rule names this host, a name in its canonical form; never for a rule about addresses.
     pub fn covers_name(&self, name: &str, port: u16) -> bool {
-        let name = name.trim_end_matches('.').to_ascii_lowercase();
         let covers = match &self.hosts {
-            Hosts::Name(own) => *own == name,
+            Hosts::Name(own) => own.as_str() == name,
             Hosts::Below(suffix) => name.ends_with(suffix.as_str()),
             Hosts::Network(_) => false,
         };
         covers && self.ports.contains(&port)
     }
 
-    /// Whether the rule names this one address, and no network around it.
+    /// Whether the rule is about this one address, and no network around it.
     pub fn is_address(&self, address: IpAddr, port: u16) -> bool {
         let whole = matches!(&self.hosts, Hosts::Network(network) if network.prefix_len() == network.max_prefix_len());
         whole && self.covers_address(address, port)
+    }
+
+    /// Whether the rule is about this one address and this one port.
+    pub fn is_endpoint(&self, address: IpAddr, port: u16) -> bool {
+        self.is_address(address, port) && self.ports.start() == self.ports.end()
+    }
+
+    /// Whether the rule covers the address by a network that lies within `bounds`.
+    pub fn covers_within(&self, bounds: &IpNet, address: IpAddr, port: u16) -> bool {
+        matches!(&self.hosts, Hosts::Network(network) if bounds.contains(network)) && self.covers_address(address, port)
     }
 
     /// Whether the address is in the rule's network; never for a rule about names.
@@ -90,14 +99,15 @@ fn hosts(host: &str) -> Option<Hosts> {
     if let Ok(address) = host.parse::<IpAddr>() {
         return Some(Hosts::Network(canonical_ip(address).into()));
     }
-    let name = host.strip_prefix("*.").unwrap_or(host).trim_end_matches('.').to_ascii_lowercase();
-    let last = name.rsplit('.').next().unwrap_or_default();
-    let is_name = name.split('.').all(|label| !label.is_empty())
-        // 010.0.0.1 and 1.2.3 are addresses to some programs, other ones to others, and names to none.
-        && !last.chars().all(|c| c.is_ascii_digit())
-        && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'));
-    let below = host.starts_with("*.");
-    is_name.then(|| if below { Hosts::Below(format!(".{name}")) } else { Hosts::Name(name) })
+    let suffix = host.strip_prefix("*.");
+    let name = HostName::parse(suffix.unwrap_or(host)).ok()?;
+    // 010.0.0.1 and 1.2.3 are addresses to some programs, other ones to others, and names to none.
+    let is_number = name.as_str().rsplit('.').next().is_some_and(|last| last.bytes().all(|byte| byte.is_ascii_digit()));
+    match suffix {
+        _ if is_number => None,
+        Some(_) => Some(Hosts::Below(format!(".{name}"))),
+        None => Some(Hosts::Name(name)),
+    }
 }
 
 fn port_range(text: &str) -> Option<RangeInclusive<u16>> {
@@ -120,9 +130,9 @@ mod tests {
 
     #[test]
     fn names_are_compared_whole_and_without_case() {
-        assert!(rule("db").covers_name("DB.", 5432));
+        assert!(rule("DB.").covers_name("db", 5432));
         assert!(!rule("db").covers_name("db.example.com", 5432));
-        assert!(rule("*.example.com").covers_name("a.b.Example.com", 1));
+        assert!(rule("*.Example.com").covers_name("a.b.example.com", 1));
         assert!(!rule("*.example.com").covers_name("example.com", 1));
         assert!(!rule("*.example.com").covers_name("badexample.com", 1));
     }
@@ -142,6 +152,27 @@ mod tests {
         assert!(rule("[fd00::1]:80-90").covers_address(address("fd00::1"), 90));
         assert!(!rule("10.0.0.0/8:80-90").covers_address(address("10.0.0.1"), 91));
         assert!(rule("fd00::1").covers_address(address("fd00::1"), 1));
+    }
+
+    #[test]
+    fn a_wide_rule_is_not_about_what_lies_in_it() {
+        let (meta, link_local) = (address("169.254.169.254"), "169.254.0.0/16".parse().expect("a network"));
+        for (text, within, one, endpoint) in [
+            ("169.254.169.254", true, true, false),
+            ("169.254.169.254:80", true, true, true),
+            ("169.254.169.254:80-80", true, true, true),
+            ("169.254.0.0/16", true, false, false),
+            ("169.254.169.0/24:80", true, false, false),
+            ("169.0.0.0/8", false, false, false),
+            ("0.0.0.0/0:80", false, false, false),
+            ("169.254.169.253", false, false, false),
+            ("169.254.169.254:81", false, false, false),
+        ] {
+            let rule = rule(text);
+            assert_eq!(rule.covers_within(&link_local, meta, 80), within, "{text}");
+            assert_eq!(rule.is_address(meta, 80), one, "{text}");
+            assert_eq!(rule.is_endpoint(meta, 80), endpoint, "{text}");
+        }
     }
 
     #[test]

@@ -30,6 +30,7 @@ use crate::memory::code_pages;
 use crate::memory::limit_watch::LimitWatch;
 use crate::platform::interface::Identity;
 use crate::process::child::OwnChildren;
+use crate::proxy::policy::own_listeners::OwnListeners;
 use crate::secret::redactor::Redactor;
 use crate::tailscaled::exit_node::watch::ChosenExitNode;
 
@@ -40,7 +41,8 @@ pub async fn build_daemon(inputs: BuildInputs<'_>) -> Result<Daemon, ExitReason>
     let listeners = ProxyListeners::open(settings).await?;
     let proxy_address = listeners.proxy_address();
     let health_listener = bind("health_listen", settings.health_listen)?;
-    let parts = DaemonParts::new(inputs);
+    let own_listeners = own_listeners(&listeners, &health_listener);
+    let parts = DaemonParts::new(inputs, own_listeners);
     parts.proxy.accept_on(listeners, inputs.context.memory.as_ref());
     parts.serve_health(health_listener);
     let emf_writer = parts.start_emf_writer(inputs);
@@ -62,6 +64,11 @@ pub async fn build_daemon(inputs: BuildInputs<'_>) -> Result<Daemon, ExitReason>
     })
 }
 
+/// Returns where the daemon listens, which is no target for its clients.
+fn own_listeners(listeners: &ProxyListeners, health: &TcpListener) -> OwnListeners {
+    OwnListeners::new(listeners.tcp_addresses().chain(health.local_addr().ok()).collect())
+}
+
 /// Parts that others are built from.
 struct DaemonParts {
     state: StatePublisher,
@@ -78,10 +85,10 @@ struct DaemonParts {
 
 impl DaemonParts {
     /// Builds the parts. None of them runs yet.
-    fn new(inputs: BuildInputs<'_>) -> Self {
+    fn new(inputs: BuildInputs<'_>, own_listeners: OwnListeners) -> Self {
         let state = StatePublisher::default();
         let tailscaled = LocalTailscaled::new(inputs.socket);
-        let proxy = ProxyServer::new(inputs.settings, &tailscaled, state.watch());
+        let proxy = ProxyServer::new(inputs.settings, &tailscaled, state.watch(), own_listeners);
         let redactor = Redactor::default();
         Self {
             state,

@@ -18,6 +18,7 @@ use crate::proxy::context::ClientContext;
 use crate::proxy::listener::admission::Admission;
 use crate::proxy::metrics::counters::Counters;
 use crate::proxy::policy::Policy;
+use crate::proxy::policy::own_listeners::OwnListeners;
 use crate::proxy::relay::limits::RelayLimits;
 use crate::proxy::relay::worker::RelayWorker;
 use crate::state::Watcher;
@@ -36,10 +37,17 @@ pub struct ProxyServer {
 
 impl ProxyServer {
     /// Builds the proxy as the settings want it, and raises the limit of open files for its connections.
-    pub fn new(settings: &Settings, tailscaled: &LocalTailscaled, state: Watcher) -> Self {
+    pub fn new(settings: &Settings, tailscaled: &LocalTailscaled, state: Watcher, own_listeners: OwnListeners) -> Self {
         let counters = Counters::default();
         let accepting = CancellationToken::new();
-        let connector = connector(settings, dialer(settings, tailscaled), tailscaled, state);
+        let policy = Policy::new(settings.direct, settings.allow.clone(), settings.deny.clone(), own_listeners);
+        let connector = Connector::new(
+            dialer(settings, tailscaled),
+            policy,
+            state,
+            settings.connect_timeout,
+            path_observer(tailscaled),
+        );
         let max_connections = fd_limits::connections(settings.max_connections);
         let upload_throttle = UploadThrottle::at(settings.memory_limit.map(|limit| limit.0));
         let proxy = ClientContext {
@@ -81,22 +89,20 @@ impl ProxyServer {
 }
 
 fn dialer(settings: &Settings, tailscaled: &LocalTailscaled) -> Dialer {
-    let LocalTailscaled { api, calls, rebinder, .. } = tailscaled.clone();
-    let dialer = Dialer::new(api, calls, rebinder);
+    let LocalTailscaled { api, calls, rebinder, own_node, .. } = tailscaled.clone();
+    let dialer = Dialer::new(api, calls, rebinder, own_node);
     if settings.node.exit_node.is_some() { dialer.only_by_exit_node() } else { dialer }
 }
 
-/// Builds the connector, whose dials tell how the path is.
-fn connector(settings: &Settings, dialer: Dialer, tailscaled: &LocalTailscaled, state: Watcher) -> Connector<Dialer> {
+/// Builds what learns from the connector's dials how the path is.
+fn path_observer(tailscaled: &LocalTailscaled) -> impl Fn(DialSignal) + Send + Sync + 'static {
     let LocalTailscaled { path, rebinder, .. } = tailscaled.clone();
-    let observe = move |signal| match signal {
+    move |signal| match signal {
         DialSignal::Answered => path.answered(),
         DialSignal::Slow => rebinder.dial_is_silent(),
         DialSignal::NoAnswer => {
             path.silent();
             rebinder.dial_is_silent();
         }
-    };
-    let policy = Policy::new(settings.direct, settings.allow.clone(), settings.deny.clone());
-    Connector::new(dialer, policy, state, settings.connect_timeout, observe)
+    }
 }

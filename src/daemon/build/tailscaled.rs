@@ -17,6 +17,7 @@ use crate::tailscaled::calls::Calls;
 use crate::tailscaled::events::KeeperEvent;
 use crate::tailscaled::keeper::{Keeper, KeeperParts, NodeAtShutdown};
 use crate::tailscaled::local_api::LocalApi;
+use crate::tailscaled::own_node::OwnNodeCache;
 use crate::tailscaled::path::control_probe::ControlProbe;
 use crate::tailscaled::path::health::PathHealth;
 use crate::tailscaled::path::rebind::Rebinder;
@@ -33,6 +34,7 @@ pub struct LocalTailscaled {
     pub calls: Calls,
     pub path: PathHealth,
     pub rebinder: Rebinder,
+    pub own_node: OwnNodeCache,
 }
 
 impl LocalTailscaled {
@@ -41,7 +43,8 @@ impl LocalTailscaled {
         let path = PathHealth::default();
         let api = LocalApi::new(socket.to_owned());
         let rebinder = Rebinder::new(api.clone(), path.clone());
-        Self { api, calls: Calls::new(socket.to_owned()), path, rebinder }
+        let own_node = OwnNodeCache::new(api.clone());
+        Self { api, calls: Calls::new(socket.to_owned()), path, rebinder, own_node }
     }
 }
 
@@ -93,10 +96,10 @@ pub fn start_keeper(
     tailscaled: LocalTailscaled,
     login: LoginOptions,
 ) -> (KeeperTask, mpsc::UnboundedReceiver<KeeperEvent>) {
-    let LocalTailscaled { api, calls, path, rebinder } = tailscaled;
+    let LocalTailscaled { api, calls, path, rebinder, own_node } = tailscaled;
     let probe = control_probe(inputs.settings, inputs.context.environment);
     let state_dir = inputs.state_dir.state().to_owned();
-    let parts = KeeperParts { launch, api, calls, login, path, rebinder, control_probe: probe, state_dir };
+    let parts = KeeperParts { launch, api, calls, login, path, rebinder, own_node, control_probe: probe, state_dir };
     let (keeper, events) = Keeper::new(parts);
     let stop = CancellationToken::new();
     let task = tokio::spawn(keeper.run(stop.clone(), at_shutdown(inputs.settings, inputs.state_dir)));

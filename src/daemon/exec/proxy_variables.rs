@@ -9,9 +9,9 @@ use crate::net::connectable::connectable;
 use crate::text::percent_encoded;
 
 /// Hosts that always bypass the proxy: loopback, as address and as network, since not every program reads networks; and the
-/// metadata and credential addresses of EC2, ECS and EKS, which the policy refuses to all clients. tetherd's own requests
-/// heed `NO_PROXY` in `auth_keys/https/egress_proxy`.
-const ALWAYS_DIRECT: [&str; 9] = [
+/// metadata and credential addresses of clouds, which the policy refuses to all clients (`proxy/policy/reserved`). tetherd's own
+/// requests heed `NO_PROXY` in `auth_keys/https/egress_proxy`.
+const ALWAYS_DIRECT: [&str; 14] = [
     "localhost",
     "127.0.0.1",
     "127.0.0.0/8",
@@ -21,6 +21,12 @@ const ALWAYS_DIRECT: [&str; 9] = [
     "169.254.170.23",
     "fd00:ec2::254",
     "fd00:ec2::23",
+    // Google Cloud, Azure, Oracle Cloud, Scaleway.
+    "fd20:ce::254",
+    "168.63.129.16",
+    "192.0.0.192",
+    "fd00:c1::a9fe:a9fe",
+    "fd00:42::42",
 ];
 
 const NO_PROXY: &str = "NO_PROXY";
@@ -126,7 +132,8 @@ mod tests {
     fn no_proxy_keeps_what_was_there_and_names_nothing_twice() {
         let own = environment(&[("NO_PROXY", "db.example, ::1"), ("no_proxy", "db.example,.corp")]);
         let expected = "localhost,127.0.0.1,127.0.0.0/8,::1,169.254.169.254,169.254.170.2,169.254.170.23,\
-                        fd00:ec2::254,fd00:ec2::23,.svc,db.example,.corp";
+                        fd00:ec2::254,fd00:ec2::23,fd20:ce::254,168.63.129.16,\
+                        192.0.0.192,fd00:c1::a9fe:a9fe,fd00:42::42,.svc,db.example,.corp";
         for name in ["NO_PROXY", "no_proxy"] {
             assert_eq!(value(&variables("127.0.0.1:1", None, &own), name), expected);
         }

@@ -158,8 +158,11 @@ impl<D: Dial> Connector<D> {
 mod tests {
     use super::*;
     use crate::config::types::enums::Direct;
+    use crate::proxy::policy::own_listeners::OwnListeners;
     use crate::state::{Phase, Publisher};
     use crate::target::dial::Resolution;
+    use crate::target::own_node::OwnNode;
+    use std::sync::Arc;
     use std::sync::atomic::{AtomicU32, Ordering};
 
     /// Fails as tailscaled does while it ends, as often as told, then names an address to dial directly.
@@ -173,8 +176,8 @@ mod tests {
             }
         }
 
-        async fn domain(&self) -> Result<String, DialError> {
-            Ok(String::new())
+        async fn own_node(&self) -> Result<Arc<OwnNode>, DialError> {
+            Ok(Arc::default())
         }
 
         async fn locate(&self, _: &Target, _: bool) -> Result<Resolution, DialError> {
@@ -196,7 +199,8 @@ mod tests {
 
     fn connector(failures: u32, direct: &str, publisher: &Publisher, timeout: Duration) -> Connector<Ending> {
         let dial = Ending(AtomicU32::new(failures), direct.parse().expect("address"));
-        Connector::new(dial, Policy::new(Direct::Allow, Vec::new(), Vec::new()), publisher.watch(), timeout, |_| {})
+        let policy = Policy::new(Direct::Allow, Vec::new(), Vec::new(), OwnListeners::default());
+        Connector::new(dial, policy, publisher.watch(), timeout, |_| {})
     }
 
     fn target() -> Target {

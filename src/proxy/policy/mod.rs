@@ -1,34 +1,42 @@
 //! The policy: which targets clients may reach.
-//! `allow`, `deny` and `direct` say so, and the ranges that are reserved.
+//!
+//! `allow`, `deny` and `direct` say so, the ranges that are reserved, and the daemon's own listeners. An address is judged in
+//! every form that it may be reached by: itself, addresses inside it, and loopback where it is this node's own.
 
+pub mod own_listeners;
 pub(crate) mod reserved;
 pub(crate) mod resolve;
 
-use std::net::{IpAddr, SocketAddr};
-use std::sync::RwLock;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::{Arc, RwLock};
 
 use crate::config::types::enums::Direct;
 use crate::config::types::rule::Rule;
-use crate::proxy::policy::reserved::{Reserved, reserved_range};
+use crate::proxy::policy::own_listeners::OwnListeners;
+use crate::proxy::policy::reserved::{Reserved, reserved_network};
 use crate::sync::IgnorePoison;
 use crate::target::dial::DialError;
+use crate::target::embedded::embedded_ipv4;
 use crate::target::host::{Host, Target};
+use crate::target::own_node::OwnNode;
+use crate::target::ranges::{canonical_ip, is_of_a_tailnet, is_private};
 
-/// The rules about targets. `deny` wins over `allow`; with an `allow` nothing else may be reached; an address that `allow`
-/// names is reachable even where it is reserved.
+/// The rules about targets. `deny` wins over `allow`; with an `allow` nothing else may be reached; a reserved address is
+/// reached only by a rule of `allow` about it.
 #[derive(Debug)]
 pub struct Policy {
     direct: Direct,
     allow: Vec<Rule>,
     deny: Vec<Rule>,
-    /// The domain of the tailnet's own names; empty until it is known.
-    domain: RwLock<String>,
+    own_listeners: OwnListeners,
+    /// Empty until it is known.
+    own_node: RwLock<Arc<OwnNode>>,
 }
 
 impl Policy {
-    /// Creates a policy that does not know the tailnet's domain yet.
-    pub fn new(direct: Direct, allow: Vec<Rule>, deny: Vec<Rule>) -> Self {
-        Self { direct, allow, deny, domain: RwLock::default() }
+    /// Creates a policy that does not know this node yet.
+    pub fn new(direct: Direct, allow: Vec<Rule>, deny: Vec<Rule>, own_listeners: OwnListeners) -> Self {
+        Self { direct, allow, deny, own_listeners, own_node: RwLock::default() }
     }
 
     /// Whether targets have to be resolved to addresses: there are rules about those.
@@ -36,27 +44,27 @@ impl Policy {
         self.allow.iter().chain(&self.deny).any(Rule::is_network)
     }
 
-    /// Whether there are rules about names.
-    pub fn has_rules_about_names(&self) -> bool {
-        !self.allow.iter().chain(&self.deny).all(Rule::is_network)
+    /// Whether `target` can be judged only once this node is known: it may be the node itself, or a name of its tailnet.
+    pub fn needs_own_node(target: &Target) -> bool {
+        match target.host {
+            Host::Name(_) => true,
+            Host::Ip(address) => is_of_a_tailnet(address),
+        }
     }
 
-    /// Sets the domain of the tailnet's own names, in lower case and without dots around it.
-    pub fn set_domain(&self, domain: String) {
-        *self.domain.write().ignore_poison() = domain;
+    /// Sets this node's names and addresses.
+    pub fn set_own_node(&self, node: Arc<OwnNode>) {
+        *self.own_node.write().ignore_poison() = node;
+    }
+
+    fn own_node(&self) -> Arc<OwnNode> {
+        Arc::clone(&self.own_node.read().ignore_poison())
     }
 
     /// Whether `rule` is about this name, or about the other name of the same node.
     fn covers_name(&self, rule: &Rule, name: &str, port: u16) -> bool {
-        let domain = self.domain.read().ignore_poison();
-        let short = name.strip_suffix(domain.as_str()).and_then(|label| label.strip_suffix('.'));
-        let other = match short {
-            Some(label) => label.to_owned(),
-            None if name.contains('.') => String::new(),
-            None => format!("{name}.{domain}"),
-        };
-        let other_counts = !domain.is_empty() && !other.is_empty();
-        rule.covers_name(name, port) || (other_counts && rule.covers_name(&other, port))
+        rule.covers_name(name, port)
+            || self.own_node().other_name(name).is_some_and(|other| rule.covers_name(&other, port))
     }
 
     /// Checks a target as the client gave it, before anything is dialled. A name that no rule names may still be allowed by
@@ -73,40 +81,53 @@ impl Policy {
         }
     }
 
-    /// Checks an address that `target` stands for.
+    /// Checks an address that `target` stands for, whichever way leads there.
     pub fn check_address(&self, target: &Target, address: IpAddr) -> Result<(), DialError> {
         let port = target.port;
-        if self.denies(address, port) {
-            return Err(DialError::Policy(format!("{address} port {port} is in deny")));
-        }
-        if self.allows_address(address, port) {
-            return Ok(());
-        }
+        self.check_denied(address, port)?;
+        self.check_own_listeners(address, port)?;
         // An exit node would lead to the metadata of the machine that it runs on.
-        if let Some(why @ Reserved::Local(_)) = reserved_range(address) {
-            return Err(DialError::Policy(format!("{address} is {why}")));
+        self.check_reserved(address, port, |why| matches!(why, Reserved::Local(_)))?;
+        if !self.allow.is_empty() && !self.allows_address(address, port) && !self.allows_name(target) {
+            return Err(DialError::Policy(format!("{address} port {port} is not in allow")));
         }
-        if self.allow.is_empty() || self.allows_name(target) {
-            return Ok(());
-        }
-        Err(DialError::Policy(format!("{address} port {port} is not in allow")))
+        // This node's own addresses lead to loopback, through the tailnet as well.
+        if self.own_node().has(address) { self.check_past_the_tunnel(target, address) } else { Ok(()) }
     }
 
     /// Checks an address that is about to be dialled directly: the address that a name resolved to, not the name.
     pub fn check_direct(&self, target: &Target, address: SocketAddr) -> Result<(), DialError> {
         self.check_address(target, address.ip())?;
-        // A rule about a network that has tailnet addresses in it does not allow them outside of the tailnet.
-        let is_named = self.allow.iter().any(|rule| rule.is_address(address.ip(), address.port()));
-        let is_of_tailnet = reserved_range(address.ip()) == Some(Reserved::Tailnet);
-        if is_named || (!is_of_tailnet && self.allows_address(address.ip(), address.port())) {
+        self.check_reserved(address.ip(), address.port(), |_| true)?;
+        self.check_past_the_tunnel(target, address.ip())
+    }
+
+    /// Checks an address that is reached outside the tailnet. A name in `allow` may resolve to anything, so it opens the way to
+    /// public addresses alone.
+    fn check_past_the_tunnel(&self, target: &Target, address: IpAddr) -> Result<(), DialError> {
+        let port = target.port;
+        if self.allows_address(address, port) {
             return Ok(());
         }
-        // A name in `allow` does not open the way to what must never be reached: it may resolve to anything.
-        check_reserved(address.ip())?;
-        if self.direct == Direct::Deny && !self.allows_name(target) {
-            return Err(DialError::Policy(format!("{address} is outside the tailnet and direct = deny")));
+        if self.allows_name(target) {
+            if self.forms(address).into_iter().all(|form| !is_private(form)) || self.is_ones_own_name(target, address) {
+                return Ok(());
+            }
+            let why =
+                "a private address; a name in allow reaches public and tailnet addresses alone, so add the address too";
+            return Err(DialError::Policy(format!("{target} is at {address}, {why}")));
         }
-        Ok(())
+        match self.direct {
+            Direct::Deny => Err(DialError::Policy(format!("{address} is outside the tailnet and direct = deny"))),
+            Direct::Allow => Ok(()),
+        }
+    }
+
+    /// Whether nobody else can give the name of `target` another address: `localhost`, or this node's own.
+    fn is_ones_own_name(&self, target: &Target, address: IpAddr) -> bool {
+        let Host::Name(name) = &target.host else { return false };
+        let node = self.own_node();
+        (name.as_str() == "localhost" && address.is_loopback()) || (node.is_named(name) && node.has(address))
     }
 
     /// Checks a name that leads through the tailnet to an address that nobody tells, such as one behind a subnet router. It is
@@ -122,9 +143,44 @@ impl Policy {
         Ok(())
     }
 
-    /// Whether `deny` names this address.
+    /// Whether `deny` is about this address, or about one of its other forms.
     pub fn denies(&self, address: IpAddr, port: u16) -> bool {
-        self.deny.iter().any(|rule| rule.covers_address(address, port))
+        self.check_denied(address, port).is_err()
+    }
+
+    fn check_denied(&self, address: IpAddr, port: u16) -> Result<(), DialError> {
+        let is_denied = |form: &IpAddr| self.deny.iter().any(|rule| rule.covers_address(*form, port));
+        match self.forms(address).into_iter().find(is_denied) {
+            None => Ok(()),
+            Some(form) if form == address => Err(DialError::Policy(format!("{address} port {port} is in deny"))),
+            Some(form) => Err(DialError::Policy(format!("{address} leads to {form}; port {port} of it is in deny"))),
+        }
+    }
+
+    fn check_own_listeners(&self, address: IpAddr, port: u16) -> Result<(), DialError> {
+        let is_own = self.forms(address).into_iter().any(|form| self.own_listeners.has(form, port));
+        if is_own && !self.allow.iter().any(|rule| rule.is_endpoint(address, port)) {
+            let hint = "only a rule of allow about just this address and port opens it";
+            return Err(DialError::Policy(format!("{address} port {port} is a listener of tetherd itself; {hint}")));
+        }
+        Ok(())
+    }
+
+    /// Refuses an address that is reserved for one of the reasons that `counts`, unless a rule of `allow` is about nothing
+    /// wider. The tailnet's ranges are opened by a rule about the one address only: a packet for a node that is not there must
+    /// not leave past the tunnel.
+    fn check_reserved(&self, address: IpAddr, port: u16, counts: impl Fn(Reserved) -> bool) -> Result<(), DialError> {
+        for form in self.forms(address) {
+            let Some((network, why)) = reserved_network(form).filter(|(_, why)| counts(*why)) else { continue };
+            let opens = |rule: &Rule| {
+                rule.is_address(address, port)
+                    || (why != Reserved::Tailnet && rule.covers_within(&network, address, port))
+            };
+            if !self.allow.iter().any(opens) {
+                return Err(is_reserved(address, form, why));
+            }
+        }
+        Ok(())
     }
 
     /// Checks a name of a target by the rules that deny.
@@ -139,108 +195,46 @@ impl Policy {
         self.allow.iter().any(|rule| self.covers_name(rule, name.as_str(), target.port))
     }
 
+    /// Whether `allow` is about this address itself; for one of this node's own, also about loopback.
     fn allows_address(&self, address: IpAddr, port: u16) -> bool {
-        self.allow.iter().any(|rule| rule.covers_address(address, port))
+        let covers = |address| self.allow.iter().any(|rule| rule.covers_address(address, port));
+        covers(address) || (self.own_node().has(address) && LOOPBACK.into_iter().any(covers))
     }
+
+    /// Returns the address and every other one that the same packet may reach.
+    fn forms(&self, address: IpAddr) -> Vec<IpAddr> {
+        let mut forms = forms(address);
+        if self.own_node().has(address) {
+            forms.extend(LOOPBACK);
+        }
+        forms
+    }
+}
+
+const LOOPBACK: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
+
+fn forms(address: IpAddr) -> Vec<IpAddr> {
+    let address = canonical_ip(address);
+    let mut forms = vec![address];
+    if let IpAddr::V6(v6) = address {
+        forms.extend(embedded_ipv4(v6).into_iter().map(|inner| canonical_ip(inner.into())));
+    }
+    forms
+}
+
+fn is_reserved(address: IpAddr, form: IpAddr, why: Reserved) -> DialError {
+    DialError::Policy(if form == address {
+        format!("{address} is {why}")
+    } else {
+        format!("{address} leads to {form}, {why}")
+    })
 }
 
 /// Refuses a reserved address. Addresses in the tailnet's ranges come here only once no node was found to have them.
 pub fn check_reserved(address: IpAddr) -> Result<(), DialError> {
-    reserved_range(address).map_or(Ok(()), |why| Err(DialError::Policy(format!("{address} is {why}"))))
+    let found = forms(address).into_iter().find_map(|form| Some((form, reserved_network(form)?.1)));
+    found.map_or(Ok(()), |(form, why)| Err(is_reserved(address, form, why)))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::types::Value;
-
-    fn rules(texts: &[&str]) -> Vec<Rule> {
-        texts.iter().map(|text| Rule::parse(text).expect("a rule")).collect()
-    }
-
-    fn allows(direct: Direct, address: &str) -> bool {
-        let address = SocketAddr::new(address.parse().expect("address"), 80);
-        Policy::new(direct, Vec::new(), Vec::new()).check_direct(&address.into(), address).is_ok()
-    }
-
-    /// Whether a name that resolves to `address`, outside of the tailnet, may be reached.
-    fn allows_name(policy: &Policy, name: &str, address: &str) -> bool {
-        let target = Target::new(name, 80).expect("a target");
-        let address = SocketAddr::new(address.parse().expect("address"), 80);
-        policy.check_target(&target).and_then(|()| policy.check_direct(&target, address)).is_ok()
-    }
-
-    #[test]
-    fn with_an_allow_nothing_else_is_reached_and_deny_wins() {
-        let policy = Policy::new(
-            Direct::Allow,
-            rules(&["web:80", "*.example.com", "10.0.0.0/8"]),
-            rules(&["10.9.0.0/16", "bad.example.com"]),
-        );
-        assert!(allows_name(&policy, "web", "192.0.2.1"));
-        assert!(allows_name(&policy, "a.example.com", "192.0.2.1"));
-        assert!(allows_name(&policy, "other", "10.1.1.1"));
-        assert!(!allows_name(&policy, "other", "192.0.2.1"));
-        assert!(!allows_name(&policy, "bad.example.com", "10.1.1.1"));
-        assert!(!allows_name(&policy, "web", "10.9.1.1"), "a name cannot smuggle in a denied address");
-        assert!(
-            policy.check_target(&Target::new("web", 81).expect("a target")).is_ok(),
-            "its address may yet be in allow"
-        );
-        assert!(
-            policy
-                .check_address(&Target::new("web", 81).expect("a target"), "192.0.2.1".parse().expect("address"))
-                .is_err()
-        );
-    }
-
-    #[test]
-    fn only_a_rule_about_the_address_opens_the_way_to_metadata() {
-        let by_name = Policy::new(Direct::Allow, rules(&["meta"]), Vec::new());
-        assert!(!allows_name(&by_name, "meta", "169.254.169.254"));
-        let by_address = Policy::new(Direct::Deny, rules(&["169.254.169.254:80"]), Vec::new());
-        assert!(allows_name(&by_address, "meta", "169.254.169.254"));
-        assert!(!allows_name(&by_address, "meta", "169.254.170.2"));
-    }
-
-    #[test]
-    fn what_allow_names_is_reached_though_direct_is_denied() {
-        let policy = Policy::new(Direct::Deny, rules(&["api.example.com:80"]), Vec::new());
-        assert!(allows_name(&policy, "api.example.com", "192.0.2.1"));
-        assert!(!allows_name(&Policy::new(Direct::Deny, Vec::new(), Vec::new()), "api.example.com", "192.0.2.1"));
-    }
-
-    #[test]
-    fn metadata_link_local_and_unknown_tailnet_addresses_are_refused_in_every_spelling() {
-        for address in [
-            "169.254.169.254",
-            "169.254.170.2",
-            "::ffff:169.254.169.254",
-            "64:ff9b::a9fe:a9fe",
-            "64:ff9b:1::a9fe:a9fe",
-            "::ffff:0:a9fe:a9fe",
-            "::169.254.169.254",
-            "2002:a9fe:a9fe::1",
-            "fe80::1",
-            "febf::1",
-            "fd00:ec2::254",
-            "fd00:ec2::23",
-            "100.64.0.1",
-            "100.127.255.255",
-            "::ffff:100.100.100.100",
-            "fd7a:115c:a1e0::1",
-        ] {
-            assert!(!allows(Direct::Allow, address), "{address}");
-        }
-    }
-
-    #[test]
-    fn addresses_beside_those_ranges_are_ordinary() {
-        for address in
-            ["100.63.255.255", "100.128.0.0", "169.253.0.1", "10.0.0.1", "127.0.0.1", "fec0::1", "fd00:ec3::1", "::1"]
-        {
-            assert!(allows(Direct::Allow, address), "{address}");
-            assert!(!allows(Direct::Deny, address), "{address}");
-        }
-    }
-}
+mod tests;

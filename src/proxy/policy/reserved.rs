@@ -1,9 +1,11 @@
-//! Reserved addresses, which are reached only where `allow` names them.
-//! They are the metadata and credential addresses of clouds (169.254.0.0/16, fd00:ec2::/32) and, for direct dials, the
-//! ranges of the tailnet (100.64.0.0/10, fd7a:115c:a1e0::/48), in whichever form they are written.
+//! Reserved addresses: metadata and link-local ones, and the tailnet's ranges.
+//!
+//! They are reached only where a rule of `allow` is about them and nothing wider, in whichever form they are written.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 /// Why an address is reserved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,41 +25,65 @@ impl fmt::Display for Reserved {
     }
 }
 
-/// Returns why `address` is reserved; `None` where it is not.
-pub fn reserved_range(address: IpAddr) -> Option<Reserved> {
-    match address.to_canonical() {
-        IpAddr::V4(v4) => reserved_v4(v4),
-        IpAddr::V6(v6) => reserved_v6(v6),
-    }
+const LINK_LOCAL: Reserved = Reserved::Local("a link-local or metadata address");
+const METADATA: Reserved = Reserved::Local("a metadata address");
+
+/// The reserved networks. Metadata and credentials of AWS, Google Cloud, Azure, Oracle Cloud and others are link-local; those
+/// that are not have rows of their own.
+const NETWORKS: [(IpNet, Reserved); 10] = [
+    (v4([169, 254, 0, 0], 16), LINK_LOCAL),
+    (v6([0xfe80, 0, 0, 0, 0, 0, 0, 0], 10), Reserved::Local("a link-local address")),
+    // AWS: metadata at ::254, credentials of ECS and EKS at ::23.
+    (v6([0xfd00, 0xec2, 0, 0, 0, 0, 0, 0], 32), METADATA),
+    // Google Cloud.
+    (v6([0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254], 128), METADATA),
+    // Azure's platform services.
+    (v4([168, 63, 129, 16], 32), METADATA),
+    // Oracle Cloud.
+    (v4([192, 0, 0, 192], 32), METADATA),
+    (v6([0xfd00, 0xc1, 0, 0, 0, 0, 0, 0], 32), METADATA),
+    // Scaleway.
+    (v6([0xfd00, 0x42, 0, 0, 0, 0, 0, 0x42], 128), METADATA),
+    (v4([100, 64, 0, 0], 10), Reserved::Tailnet),
+    (v6([0xfd7a, 0x115c, 0xa1e0, 0, 0, 0, 0, 0], 48), Reserved::Tailnet),
+];
+
+const fn v4([a, b, c, d]: [u8; 4], prefix: u8) -> IpNet {
+    IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(a, b, c, d), prefix))
 }
 
-fn reserved_v4(address: Ipv4Addr) -> Option<Reserved> {
-    let [a, b, ..] = address.octets();
-    if address.is_link_local() {
-        Some(Reserved::Local("a link-local or metadata address"))
-    } else if a == 100 && (64..128).contains(&b) {
-        Some(Reserved::Tailnet)
-    } else {
-        None
-    }
+const fn v6([a, b, c, d, e, f, g, h]: [u16; 8], prefix: u8) -> IpNet {
+    IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::new(a, b, c, d, e, f, g, h), prefix))
 }
 
-fn reserved_v6(address: Ipv6Addr) -> Option<Reserved> {
-    match address.segments() {
-        // NAT64 (RFC 6052) carries an IPv4 address in its last 32 bits.
-        [0x64, 0xff9b, 0, 0, 0, 0, high, low]
-        // Its local-use prefix (RFC 8215), addresses translated without state (RFC 2765), and the oldest form of all.
-        | [0x64, 0xff9b, 1, _, _, _, high, low]
-        | [0, 0, 0, 0, 0xffff, 0, high, low]
-        | [0, 0, 0, 0, 0, 0, high, low]
-        // 6to4 (RFC 3056) carries it behind its prefix.
-        | [0x2002, high, low, ..] => {
-            let [[a, b], [c, d]] = [high.to_be_bytes(), low.to_be_bytes()];
-            reserved_v4(Ipv4Addr::new(a, b, c, d))
+/// Returns the reserved network that `address` is in, and why it is reserved; `None` where it is in none. An address inside the
+/// address does not count.
+pub fn reserved_network(address: IpAddr) -> Option<(IpNet, Reserved)> {
+    let address = address.to_canonical();
+    NETWORKS.into_iter().find(|(network, _)| network.contains(&address))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn neighbours_of_the_reserved_networks_are_ordinary() {
+        for address in [
+            "169.253.255.255",
+            "169.255.0.0",
+            "fec0::",
+            "fd00:ec3::254",
+            "fd20:ce::253",
+            "168.63.129.15",
+            "192.0.0.193",
+            "fd00:c2::1",
+            "fd00:42::43",
+            "100.63.255.255",
+            "100.128.0.0",
+            "fd7a:115c:a1e1::",
+        ] {
+            assert_eq!(reserved_network(address.parse().expect(address)), None, "{address}");
         }
-        [first, ..] if first & 0xffc0 == 0xfe80 => Some(Reserved::Local("a link-local address")),
-        [0xfd00, 0xec2, ..] => Some(Reserved::Local("a metadata address")),
-        [0xfd7a, 0x115c, 0xa1e0, ..] => Some(Reserved::Tailnet),
-        _ => None,
     }
 }

@@ -46,10 +46,10 @@ impl<D: Dial> TargetResolver<'_, D> {
     /// Checks a target as the client gave it. A node has two names, one of them with the tailnet's domain: a rule about either
     /// is about the node.
     pub async fn check_as_given(&self, target: &Target) -> Result<(), DialError> {
-        if matches!(target.host, Host::Name(_)) && self.policy.has_rules_about_names() {
-            let doing = "asking for the tailnet's domain";
-            let domain = self.deadline.retry(doing, || self.dial.domain(), pause_without_tailscaled).await?;
-            self.policy.set_domain(domain);
+        if Policy::needs_own_node(target) {
+            let doing = "asking tailscaled for this node's name and addresses";
+            let node = self.deadline.retry(doing, || self.dial.own_node(), pause_without_tailscaled).await?;
+            self.policy.set_own_node(node);
         }
         self.policy.check_target(target)
     }
@@ -135,13 +135,15 @@ mod tests {
     use crate::config::types::Value;
     use crate::config::types::enums::Direct;
     use crate::config::types::rule::Rule;
+    use crate::proxy::policy::own_listeners::OwnListeners;
 
     fn resolved(address: &str, by_tailnet: bool) -> ResolvedAddress {
         ResolvedAddress { address: address.parse().expect("address"), by_tailnet }
     }
 
     fn check(deny: &str, addresses: &[&str]) -> Result<Vec<ResolvedAddress>, DialError> {
-        let policy = Policy::new(Direct::Allow, Vec::new(), vec![Rule::parse(deny).expect("a rule")]);
+        let deny = vec![Rule::parse(deny).expect("a rule")];
+        let policy = Policy::new(Direct::Allow, Vec::new(), deny, OwnListeners::default());
         let addresses: Vec<ResolvedAddress> = addresses.iter().map(|address| resolved(address, true)).collect();
         allowed(&policy, &Target::new("web", 80).expect("a target"), &addresses)
     }
@@ -164,7 +166,7 @@ mod tests {
 
     #[test]
     fn where_direct_is_denied_what_a_node_leads_to_is_reached_all_the_same() {
-        let policy = Policy::new(Direct::Deny, Vec::new(), Vec::new());
+        let policy = Policy::new(Direct::Deny, Vec::new(), Vec::new(), OwnListeners::default());
         let check = |by_tailnet| {
             allowed(&policy, &Target::new("web", 80).expect("a target"), &[resolved("192.0.2.1", by_tailnet)])
         };

@@ -1,59 +1,27 @@
 //! Names with a stock tailscaled: which are the tailnet's, and their addresses.
 
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
 
-use crate::sync::IgnorePoison;
 use crate::tailscaled::dialer::external_names;
 use crate::tailscaled::dialer::stock::StockDialer;
-use crate::tailscaled::local_api::LocalApi;
 use crate::tailscaled::local_api::types::Node;
+use crate::tailscaled::own_node::OwnNodeCache;
 use crate::target::dial::{DialError, Resolution, ResolvedAddress};
 use crate::target::host::{Host, Target};
 
-/// How long the tailnet's domain is remembered. A tailnet is renamed seldom.
-const DOMAIN_LIFETIME: Duration = Duration::from_secs(60);
-
-/// Resolves names as MagicDNS does, and remembers the tailnet's domain. Clones share what is remembered.
+/// Resolves names as MagicDNS does. Clones share what is remembered.
 #[derive(Clone)]
 pub struct MagicDns {
-    api: LocalApi,
-    domain: Arc<Mutex<Option<Domain>>>,
-}
-
-struct Domain {
-    learned_at: Instant,
-    /// Without dots around it, in lower case.
-    suffix: String,
+    own_node: OwnNodeCache,
 }
 
 impl MagicDns {
-    pub fn new(api: LocalApi) -> Self {
-        Self { api, domain: Arc::default() }
+    /// Resolves names for the tailnet of `own_node`.
+    pub fn new(own_node: OwnNodeCache) -> Self {
+        Self { own_node }
     }
 
-    /// The tailnet's domain, without dots around it; empty where there is none.
-    ///
-    /// # Errors
-    /// [`DialError::Tailscaled`] when tailscaled does not answer.
-    pub async fn domain(&self) -> Result<String, DialError> {
-        if let Some(suffix) = self.remembered() {
-            return Ok(suffix);
-        }
-        let status = self.api.status(false).await.map_err(|error| DialError::Tailscaled(error.to_string()))?;
-        let suffix = status.suffix.trim_matches('.').to_ascii_lowercase();
-        *self.domain.lock().ignore_poison() = Some(Domain { learned_at: Instant::now(), suffix: suffix.clone() });
-        Ok(suffix)
-    }
-
-    fn remembered(&self) -> Option<String> {
-        let domain = self.domain.lock().ignore_poison();
-        let domain = domain.as_ref().filter(|domain| domain.learned_at.elapsed() < DOMAIN_LIFETIME)?;
-        Some(domain.suffix.clone())
-    }
-
-    /// What the host of `target` stands for. Unless `by_address`, names of the tailnet's own are left to tailscaled.
+    /// What the host of `target` stands for. Unless `by_address`, names of other nodes are left to tailscaled.
     ///
     /// # Errors
     /// Those of [`external_names::locate`], and [`DialError::Tailscaled`] when tailscaled does not answer.
@@ -64,8 +32,12 @@ impl MagicDns {
         by_address: bool,
     ) -> Result<Resolution, DialError> {
         let Host::Name(name) = &target.host else { return Ok(Resolution::Name) };
+        let own_node = self.own_node.get().await?;
+        if own_node.is_named(name) {
+            return Ok(Resolution::Addresses { name: None, addresses: all_by_tailnet(own_node.addresses.clone()) });
+        }
         let name = name.as_str();
-        if !self.is_own(name).await? {
+        if !is_own(name, &own_node.domain) {
             return external_names::locate(dialer, name, target).await;
         }
         if !by_address {
@@ -77,21 +49,11 @@ impl MagicDns {
             None => Resolution::Name,
         })
     }
-
-    /// Whether tailscaled knows `name` by itself, if it is a name at all: one label, or within the tailnet's domain.
-    async fn is_own(&self, name: &str) -> Result<bool, DialError> {
-        let name = name.trim_end_matches('.');
-        if !name.contains('.') {
-            return Ok(true);
-        }
-        Ok(is_within(name, &self.domain().await?))
-    }
 }
 
-fn is_within(name: &str, suffix: &str) -> bool {
-    let suffix = suffix.trim_matches('.');
-    let Some(at) = name.len().checked_sub(suffix.len()).filter(|_| !suffix.is_empty()) else { return false };
-    name.get(at..).is_some_and(|end| end.eq_ignore_ascii_case(suffix)) && name[..at].ends_with('.')
+/// Whether tailscaled knows `name` by itself, if it is a name at all: one label, or within the tailnet's domain.
+fn is_own(name: &str, domain: &str) -> bool {
+    !name.contains('.') || (!domain.is_empty() && name.strip_suffix(domain).is_some_and(|labels| labels.ends_with('.')))
 }
 
 /// Whether `node` is the one that MagicDNS knows by `name`, short or whole.
@@ -111,12 +73,11 @@ mod tests {
 
     #[test]
     fn own_names_are_those_within_the_tailnets_domain() {
-        assert!(is_within("web.tail.test", "tail.test"));
-        assert!(is_within("WEB.Tail.Test", "tail.test."));
-        for (name, suffix) in [("eviltail.test", "tail.test"), ("tail.test.evil.com", "tail.test"), ("a.b", "")] {
-            assert!(!is_within(name, suffix), "{name}");
+        assert!(is_own("web.tail.test", "tail.test"));
+        assert!(is_own("web", "tail.test") && is_own("web", ""));
+        for (name, domain) in [("eviltail.test", "tail.test"), ("tail.test.evil.com", "tail.test"), ("a.b", "")] {
+            assert!(!is_own(name, domain), "{name}");
         }
-        assert!(!is_within("\u{e9}.tail", "x.tail"), "no panic within a character");
     }
 
     #[test]

@@ -24,10 +24,12 @@ use crate::tailscaled::dialer::recent_lookups::RecentLookups;
 use crate::tailscaled::dialer::stock::StockDialer;
 use crate::tailscaled::exit_node::rule::ExitRule;
 use crate::tailscaled::local_api::LocalApi;
+use crate::tailscaled::own_node::OwnNodeCache;
 use crate::tailscaled::path::rebind::Rebinder;
 use crate::target::datagrams::Datagrams;
 use crate::target::dial::{Dial, DialError, DialOutcome, Resolution, ResolvedAddress, Tailnet};
 use crate::target::host::{Host, Target};
+use crate::target::own_node::OwnNode;
 use crate::target::ranges::is_of_a_tailnet;
 
 /// Dials through one tailscaled. Cheap to clone.
@@ -37,19 +39,21 @@ pub struct Dialer {
     rebinder: Rebinder,
     stock: StockDialer,
     magic_dns: MagicDns,
+    own_node: OwnNodeCache,
     direct: DirectCache,
     /// Lookups of names, as the client writes them, that led to nothing but addresses in the tailnet.
     tailnet_names: RecentLookups<String, Resolution>,
 }
 
 impl Dialer {
-    pub fn new(api: LocalApi, calls: Calls, rebinder: Rebinder) -> Self {
+    pub fn new(api: LocalApi, calls: Calls, rebinder: Rebinder, own_node: OwnNodeCache) -> Self {
         let direct = DirectCache::default();
         Self {
             calls,
             rebinder,
-            stock: StockDialer::new(api.clone(), direct.clone()),
-            magic_dns: MagicDns::new(api),
+            stock: StockDialer::new(api, direct.clone()),
+            magic_dns: MagicDns::new(own_node.clone()),
+            own_node,
             direct,
             tailnet_names: RecentLookups::default(),
         }
@@ -145,8 +149,8 @@ impl Dial for Dialer {
         }
     }
 
-    async fn domain(&self) -> Result<String, DialError> {
-        self.magic_dns.domain().await
+    async fn own_node(&self) -> Result<Arc<OwnNode>, DialError> {
+        self.own_node.get().await
     }
 
     async fn locate(&self, target: &Target, by_address: bool) -> Result<Resolution, DialError> {

@@ -20,6 +20,7 @@ use crate::tailscaled::calls::Calls;
 use crate::tailscaled::events::EventSender;
 use crate::tailscaled::local_api::ipn_bus::{Notice, TailscaledState};
 use crate::tailscaled::local_api::{LocalApi, LocalApiError};
+use crate::tailscaled::own_node::OwnNodeCache;
 use crate::tailscaled::path::control_probe::ControlProbe;
 use crate::tailscaled::path::health::PathHealth;
 use crate::tailscaled::path::rebind::Rebinder;
@@ -40,6 +41,7 @@ pub struct Session<'a> {
     pub login: &'a LoginOptions,
     pub path: &'a PathHealth,
     pub rebinder: &'a Rebinder,
+    pub own_node: &'a OwnNodeCache,
     pub events: &'a EventSender,
     pub control_probe: &'a ControlProbe,
     /// Told whether a login is under way.
@@ -169,6 +171,7 @@ impl Session<'_> {
         self.progress.was_ready = true;
         self.record.known = true;
         self.record.ever_ready = true;
+        self.own_node.refresh();
         self.events.send(Phase::Ready, "joined the tailnet");
     }
 

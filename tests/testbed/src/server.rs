@@ -60,6 +60,11 @@ impl Server {
         Self::page(port, PAGE)
     }
 
+    /// As [`Server::http`], on all addresses of the namespace.
+    pub fn http_everywhere(port: u16) -> Result<Self> {
+        Self::serve_everywhere(port, move |stream| answer_http(stream, PAGE))
+    }
+
     /// As [`Server::http`], with a page of one's own.
     pub fn page(port: u16, page: &'static str) -> Result<Self> {
         Self::serve(port, move |stream| answer_http(stream, page))

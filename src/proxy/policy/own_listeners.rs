@@ -1,0 +1,52 @@
+//! The daemon's own listeners, which clients must not reach through the proxy.
+//!
+//! Who gets to one of them from the inside comes from loopback: past the password, and into an endless chain of proxies.
+
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::sync::Arc;
+
+/// Addresses that the daemon listens on by TCP. Clones share them.
+#[derive(Clone, Debug, Default)]
+pub struct OwnListeners(Arc<[SocketAddr]>);
+
+impl OwnListeners {
+    /// Takes the addresses as they are bound, with the ports that the kernel has chosen.
+    pub fn new(bound: Vec<SocketAddr>) -> Self {
+        Self(bound.into())
+    }
+
+    /// Whether a connection to `address` and `port` arrives at one of the listeners.
+    pub fn has(&self, address: IpAddr, port: u16) -> bool {
+        let same_port = self.0.iter().filter(|bound| bound.port() == port);
+        same_port
+            .map(|bound| bound.ip().to_canonical())
+            .any(|bound| bound == address || (bound.is_unspecified() && is_of_this_machine(address)))
+    }
+}
+
+/// Whether an interface has `address`. Only such an address can be bound.
+fn is_of_this_machine(address: IpAddr) -> bool {
+    UdpSocket::bind((address, 0)).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_listener_is_found_at_every_address_that_leads_to_it() {
+        let bound = ["127.0.0.1:1055", "0.0.0.0:1056", "[::]:1057"].map(|bound| bound.parse().expect("an address"));
+        let listeners = OwnListeners::new(bound.to_vec());
+        for (address, port, is_own) in [
+            ("127.0.0.1", 1055, true),
+            ("127.0.0.2", 1055, false),
+            ("127.0.0.2", 1056, true),
+            ("127.0.0.1", 1057, true),
+            ("127.0.0.1", 1058, false),
+            ("192.0.2.1", 1055, false),
+            ("192.0.2.1", 1056, false),
+        ] {
+            assert_eq!(listeners.has(address.parse().expect(address), port), is_own, "{address} {port}");
+        }
+    }
+}
