@@ -1,4 +1,6 @@
-//! Why there is no auth key: whether waiting helps, and what to do. Never holds a secret.
+//! The error for a missing auth key: whether waiting helps, and what to do.
+//!
+//! It never holds a secret.
 
 use thiserror::Error;
 

@@ -1,4 +1,4 @@
-//! What every source of auth keys can do.
+//! The trait of every source of auth keys.
 
 use futures_util::future::BoxFuture;
 

@@ -1,7 +1,8 @@
 //! Writes log lines to stderr by a thread: a stalled reader costs lines, not time.
-//! The queue is bounded by bytes and keeps its order; a line tells how many were lost, and the last line comes behind all
-//! others. tracing-appender bounds by lines, tells nobody of the loss, and complains of a stalled reader on stdout, which
-//! belongs to the command of `exec`.
+//!
+//! The queue is bounded by bytes and keeps its order; a line tells how many were lost, and the last line comes behind
+//! all others. tracing-appender bounds by lines, tells nobody of the loss, and complains of a stalled reader on stdout,
+//! which belongs to the command of `exec`.
 
 use std::collections::VecDeque;
 use std::io::{self, Write};

@@ -1,4 +1,5 @@
 //! The command line: reads it, loads the configuration and runs one command.
+//!
 //! The end of the command becomes an exit code and one last line.
 
 pub(crate) mod args;

@@ -1,4 +1,5 @@
 //! Masks secrets in this process's `/proc/PID/environ` and `/proc/PID/cmdline`.
+//!
 //! Both are the memory that the process was started with, and show what stands there for as long as it runs.
 
 use std::fs::{File, OpenOptions};

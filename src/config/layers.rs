@@ -1,5 +1,6 @@
 //! The sources of settings, merged in their order; each value remembers its origin.
-//! Later wins: default, control group, runtime, file, `TS_*`, `TETHERD_*`, command line.
+//!
+//! A later source wins: default, control group, runtime, file, `TS_*`, `TETHERD_*`, command line.
 
 use std::collections::BTreeMap;
 

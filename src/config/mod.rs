@@ -1,4 +1,5 @@
 //! Settings: read once from all their sources into typed values.
+//!
 //! Every fault is reported with its key and origin. The platform is chosen between two steps: [`Sources::runtime`] says
 //! which one is wanted, and [`Sources::load`] takes what it implies.
 

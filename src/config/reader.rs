@@ -1,4 +1,5 @@
 //! Reads single values from the layers, with their faults and what `check` shows.
+//!
 //! Every fault is collected; none ends the reading.
 
 use std::net::SocketAddr;

@@ -1,4 +1,5 @@
 //! The table of settings, the only list of their names.
+//!
 //! Command line, environment, files, `check` and the docs follow it.
 
 /// Stand-in in the help of `runtime` for the names of the platforms, which the table does not know.

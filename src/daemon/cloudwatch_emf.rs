@@ -1,5 +1,6 @@
 //! Metrics as lines on stdout in CloudWatch's embedded metric format (EMF).
-//! For platforms where nobody can scrape `/metrics`; the counts are the same.
+//!
+//! They are for platforms where nobody can scrape `/metrics`; the counts are the same.
 //! <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>
 
 use std::io::Write;

@@ -1,4 +1,5 @@
 //! Runs the daemon once, from its listeners to its end.
+//!
 //! Listeners → tailscaled → join → serve → drain → logout → exit.
 
 pub(crate) mod build;

@@ -1,4 +1,5 @@
 //! Reaps orphaned processes (zombies) where the daemon is process 1.
+//!
 //! Process 1 inherits every process whose parent has ended.
 
 use std::time::Duration;

@@ -1,4 +1,5 @@
 //! Shuts the daemon down (SIGTERM): drains its connections, logs the node out.
+//!
 //! The listeners close first; a second signal or the deadline of a stop ends everything at once.
 
 use std::time::Duration;

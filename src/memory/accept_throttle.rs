@@ -1,6 +1,7 @@
 //! Slows new connections down while memory is short, and leaves it to open ones.
-//! An application that fills its memory for good must not be cut off: each new connection waits for a moment and is then
-//! let in.
+//!
+//! An application that fills its memory for good must not be cut off: each new connection waits for a moment and is
+//! then let in.
 
 use std::sync::Mutex;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! How much of a container's memory tailscaled is told to keep to.
+//! Computes tailscaled's share of the container's memory limit.
 
 use std::fmt;
 

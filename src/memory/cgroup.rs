@@ -1,4 +1,5 @@
 //! Reads memory limits and usage of this process's control groups, v1 or v2.
+//!
 //! <https://docs.kernel.org/admin-guide/cgroup-v2.html>, <https://docs.kernel.org/admin-guide/cgroup-v1/memory.html>
 
 use std::fs;

@@ -1,6 +1,7 @@
 //! Takes the program's code out of resident memory once the start is over.
-//! Most of it, such as TLS and the AWS SDK, is needed only by a start or a login. What is needed again comes from the page
-//! cache, 64 KiB with each first touch.
+//!
+//! Most of it, such as TLS and the AWS SDK, is needed only by a start or a login. What is needed again comes from the
+//! page cache, 64 KiB with each first touch.
 
 use std::ffi::c_void;
 use std::fs;

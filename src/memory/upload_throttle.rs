@@ -1,7 +1,9 @@
 //! Slows uploads while a stock tailscaled is over its memory limit.
+//!
 //! A tailscaled with tetherd's calls does so itself (`parts/tailscaled/calls/memory.go`).
-//! Its garbage collector cannot give back what waits to be sent, which is up to 6 MiB for each connection: pausing lets it
-//! go out first. What targets send is not held up, since reading it is what frees its memory.
+//! The garbage collector of a stock one cannot free what waits to be sent, up to 6 MiB for each connection: a pause of
+//! the uploads lets that data go out first. Downloads are not slowed, since reading what targets send is what frees
+//! tailscaled's memory.
 
 use std::fs;
 use std::sync::Arc;

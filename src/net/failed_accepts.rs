@@ -1,4 +1,5 @@
 //! Pauses a listener that cannot accept, and logs it once a minute.
+//!
 //! Too many open files are one cause. A line for each failure would flood the log.
 
 use std::io;

@@ -1,6 +1,6 @@
-//! Length of a TCP socket's send queue: what the peer has not acknowledged yet.
+//! Reads the length of a TCP socket's send queue (tcp(7), SIOCOUTQ).
 //!
-//! tcp(7), SIOCOUTQ
+//! It is what the peer has not acknowledged yet, in bytes.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};

@@ -1,7 +1,7 @@
 //! Asks the kernel about one TCP socket of this network namespace (sock_diag(7)).
 //!
-//! The socket is named by its two addresses. No capability is needed for that, and the answer is there when the question has
-//! been sent.
+//! The socket is named by its two addresses. No capability is needed for that, and the answer is there when the
+//! question has been sent.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};

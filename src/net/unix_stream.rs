@@ -1,7 +1,7 @@
 //! A connection over a unix socket that wakes this process as rarely as possible.
 //!
-//! It is watched for what comes in, and for room to write only once there was none. The kernel reports room whenever the other
-//! side has read: watched for both, each byte to tailscaled would wake this process once more, for nothing.
+//! It is watched for what comes in, and for room to write only once there was none. The kernel reports room whenever
+//! the other side has read: watched for both, each byte to tailscaled would wake this process once more, for nothing.
 
 use std::io::{self, Read, Write};
 use std::net::Shutdown;

@@ -1,5 +1,6 @@
 //! Amazon ECS: the task gives the node's name and the labels of its metrics.
-//! A metadata endpoint of its own tells each task what it is.
+//!
+//! Each task is told what it is by a metadata endpoint of its own.
 
 use std::time::Duration;
 

@@ -1,5 +1,7 @@
-//! What the daemon asks a platform, the environment in which a container runs.
-//! A method's own body is the answer of a platform that has nothing to say on the subject.
+//! The trait of platforms, the environments in which a container runs.
+//!
+//! It is what the daemon asks a platform. A method's default body is the answer of a platform that has nothing to say
+//! on the subject.
 
 use std::future::ready;
 use std::path::Path;

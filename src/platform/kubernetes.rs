@@ -1,6 +1,7 @@
 //! Kubernetes: the pod gives name and labels, and probes come from the node.
-//! So health listens on every address. Stops last up to 30 s. The reason of a failed end goes to the termination log,
-//! where `kubectl describe pod` shows it.
+//!
+//! Since probes come from the node, health listens on every address. Stops last up to 30 s. The reason of a failed end
+//! goes to the termination log, where `kubectl describe pod` shows it.
 
 use std::future::ready;
 use std::path::Path;

@@ -1,5 +1,6 @@
-//! What a platform hears of the daemon's life, and asks of it.
-//! Most platforms send signals and nothing else: the methods' own bodies are theirs.
+//! The trait by which a platform follows the daemon's lifecycle and ends it.
+//!
+//! Most platforms send signals and nothing else: the default bodies of the methods are for them.
 
 use std::future::{pending, ready};
 use std::pin::Pin;

@@ -1,5 +1,7 @@
 //! Starts and lists the daemon's child processes.
-//! The reaper of orphans leaves them alone, they die with the daemon, and a command of the user starts as if from a shell.
+//!
+//! The reaper of orphans leaves child processes alone, they die with the daemon, and a command of the user starts as if
+//! from a shell.
 
 use std::collections::BTreeSet;
 use std::io;

@@ -1,4 +1,5 @@
 //! Serves one client from accept to end.
+//!
 //! The first byte tells the protocol of a client of a proxy port; a port of `forwards` leads to a fixed target.
 
 use std::time::Duration;

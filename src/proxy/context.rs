@@ -1,4 +1,4 @@
-//! What all protocols share: connecting, relaying, recording failures.
+//! The context of all protocols: connecting, relaying, recording failures.
 
 use std::io;
 use std::sync::Arc;

@@ -1,6 +1,7 @@
 //! The proxy: listener → client (by protocol) → connector → relay.
-//! Each step knows only the input of the next one. A new protocol is a module of its own, a line in the table here, and a
-//! label in `metrics/labels.rs`.
+//!
+//! Each step knows only the input of the next one. A new protocol is a module of its own, a line in the table here, and
+//! a label in `metrics/labels.rs`.
 
 pub mod client;
 pub mod connect;

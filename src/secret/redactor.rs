@@ -1,4 +1,6 @@
-//! Masks secrets in text written by others: those in use, and all that looks like a key.
+//! Masks secrets in text written by others.
+//!
+//! These are the secrets in use, and all that looks like a key.
 
 use std::sync::{Arc, RwLock};
 

@@ -1,4 +1,5 @@
 //! The restart backoff of tailscaled: how long to wait, and when to give up.
+//!
 //! Logins have a backoff of their own (`session/login`).
 
 use std::time::Duration;

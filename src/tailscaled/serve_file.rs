@@ -1,7 +1,7 @@
 //! Keeps tailscaled serving what the file of `serve_config` says.
 //!
-//! It is applied once the node has joined, again when the file has changed, and again when tailscaled or its login is a new one
-//! that has forgotten it.
+//! It is applied once the node has joined, again when the file has changed, and again when tailscaled or its login is a
+//! new one that has forgotten it.
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -1,4 +1,6 @@
-//! The seam between the proxy and tailscaled: what to dial, what comes of it, and why it may fail.
+//! The seam between the proxy and tailscaled: trait `Dial`, outcomes, errors.
+//!
+//! It says what to dial, what comes of it, and why it may fail.
 
 use std::fmt;
 use std::future::Future;

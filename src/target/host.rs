@@ -1,4 +1,6 @@
-//! Hosts as clients name them, in the one form that is judged, logged and dialled.
+//! Hosts as clients name them, in one canonical form.
+//!
+//! It is in this form that a host is judged by the policy, logged and dialled.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};

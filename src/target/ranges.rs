@@ -1,4 +1,4 @@
-//! Addresses and networks in the one form that counts, whichever they are written in.
+//! Addresses and networks in canonical form, in whichever form they are written.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

@@ -1,5 +1,7 @@
-//! A gateway of two containers behind one address, docker/gateway/haproxy.cfg as it is: each is replaced while clients go
-//! on connecting, and none of them notices.
+//! Tests a gateway of two containers, each replaced while clients connect.
+//!
+//! They stand behind one address, with docker/gateway/haproxy.cfg as it is. Clients go on connecting, and none of them
+//! notices.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};

@@ -1,4 +1,6 @@
-//! The pod under test, rendered by helm: an application of busybox, with the chart's sidecar beside it.
+//! The pod under test: a busybox application with the chart's sidecar.
+//!
+//! It is rendered by helm.
 
 use std::fs;
 use std::path::Path;

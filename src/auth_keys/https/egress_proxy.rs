@@ -1,6 +1,7 @@
-//! The HTTP proxy to APIs: `HTTPS_PROXY` and `NO_PROXY`, in either case, as Go reads them.
+//! Finds the HTTP proxy for requests to APIs: `HTTPS_PROXY` and `NO_PROXY`.
 //!
-//! Plain HTTP, which only metadata and credential endpoints speak, never goes through a proxy.
+//! Both are read in either case, as Go reads them. Plain HTTP, which only metadata and credential endpoints speak,
+//! never goes through a proxy.
 
 use std::net::IpAddr;
 

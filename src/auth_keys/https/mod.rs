@@ -1,4 +1,4 @@
-//! The HTTPS client for the APIs that auth keys come from; the AWS SDK uses it, too.
+//! The HTTPS client for the APIs that give auth keys; the AWS SDK uses it, too.
 //!
 //! HTTP/1.1, TLS by rustls with ring, one connection a request.
 

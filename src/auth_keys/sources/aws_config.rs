@@ -1,4 +1,4 @@
-//! Configuration of AWS clients: region and credentials, by the SDK's standard chain.
+//! Configures AWS clients: region and credentials, by the SDK's standard chain.
 //!
 //! The instance metadata service comes last in the chain and is not asked in Lambda and ECS, whose credentials come
 //! another way.

@@ -1,6 +1,7 @@
-//! Headscale's API: makes a pre-auth key with an API key. <https://headscale.net/stable/ref/api/>
+//! Makes a pre-auth key with an API key, by Headscale's API.
 //!
 //! A key with tags belongs to no user; without tags it is for the only user of the server.
+//! <https://headscale.net/stable/ref/api/>
 
 use std::time::{Duration, SystemTime};
 

@@ -1,7 +1,7 @@
-//! Identity tokens for an audience, from GitHub Actions, AWS or Google's metadata server.
+//! Gets an identity token from GitHub Actions, AWS or Google's metadata server.
 //!
-//! The environment tells which platform it is. Where it does not, Google's metadata server is looked up, then AWS asked
-//! (`sts:GetWebIdentityToken`).
+//! The token is for one audience. The environment tells which platform it is. Where it does not, Google's metadata
+//! server is looked up, then AWS asked (`sts:GetWebIdentityToken`).
 
 use std::time::Duration;
 

@@ -1,6 +1,7 @@
-//! A secret of AWS Secrets Manager that holds the auth key: the setting `auth_secret`.
+//! Reads the auth key from a secret of AWS Secrets Manager (`auth_secret`).
 //!
-//! The key is the secret's text, or a field of it when it is JSON. Errors name the ARN and the permission that is missing.
+//! The key is the secret's text, or a field of it when it is JSON. Errors name the ARN and the permission that is
+//! missing.
 
 use aws_sdk_secretsmanager::Client;
 use aws_sdk_secretsmanager::error::{ProvideErrorMetadata, SdkError};

@@ -1,4 +1,4 @@
-//! The auth key as a text or a file: the settings `auth_key` and `auth_key_file`.
+//! Takes the auth key from a text or a file: settings `auth_key`, `auth_key_file`.
 
 use futures_util::future::{BoxFuture, ready};
 

@@ -1,4 +1,5 @@
 //! `TS_EXTRA_ARGS`: flags of `tailscale up` and `tailscale set`, as settings.
+//!
 //! A flag without a setting here is a fault that names it. Values are never repeated in a fault: an auth key may be
 //! among them.
 

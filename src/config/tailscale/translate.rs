@@ -1,4 +1,5 @@
 //! Translates an environment made for Tailscale's image into settings.
+//!
 //! It has the variables that say something in a way of their own, alone or together.
 
 use std::net::SocketAddr;

@@ -1,4 +1,5 @@
 //! Builds the daemon: hands every part just the values that it needs.
+//!
 //! Listeners come first: they are open before tailscaled is even looked for.
 
 pub(crate) mod auth;

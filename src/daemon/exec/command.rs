@@ -1,4 +1,5 @@
 //! The command of `exec`, as a child process of the daemon.
+//!
 //! It starts as if from a shell, gets the daemon's signals, and dies with the daemon.
 
 use std::ffi::OsString;

@@ -1,6 +1,7 @@
 //! Runs the daemon with a command, and ends with the command's exit code.
-//! Listeners → tailscaled → join → the command → drain → logout → exit.
-//! While the command runs, signals are for it, and the daemon serves until it has ended.
+//!
+//! Listeners → tailscaled → join → the command → drain → logout → exit. While the command runs, signals are for it, and
+//! the daemon serves until it has ended.
 
 pub(crate) mod command;
 pub(crate) mod proxy_variables;

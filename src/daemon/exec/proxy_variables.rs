@@ -1,4 +1,5 @@
 //! The variables by which programs find a proxy, and NO_PROXY.
+//!
 //! There is no standard; <https://about.gitlab.com/blog/we-need-to-talk-no-proxy/> compares who understands what.
 
 use std::net::SocketAddr;

@@ -1,4 +1,5 @@
-//! The Extensions API of AWS Lambda: four questions over plain HTTP/1.1.
+//! The client of AWS Lambda's Extensions API: four requests over plain HTTP/1.1.
+//!
 //! They go to an address inside the execution environment.
 //! <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-extensions-api.html>
 

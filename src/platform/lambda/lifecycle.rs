@@ -1,4 +1,5 @@
-//! The life of a Lambda extension, from registration to SHUTDOWN.
+//! The lifecycle of a Lambda extension, from registration to SHUTDOWN.
+//!
 //! Registered → ready, waiting for events → SHUTDOWN, or an error of the phase it is in.
 
 use std::sync::Mutex;

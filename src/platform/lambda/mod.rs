@@ -1,6 +1,7 @@
 //! AWS Lambda: the daemon is an external extension of a function.
-//! It has two seconds to end, its settings follow the function's own, and the runtime and the extensions speak with
-//! Lambda over an address of the environment.
+//!
+//! The daemon has two seconds to end, its settings follow the function's own, and the runtime and the extensions speak
+//! with Lambda over an address inside the execution environment.
 
 pub(crate) mod extension_api;
 pub(crate) mod lifecycle;

@@ -1,5 +1,6 @@
-//! A hedged dial: a second one is made while the first is silent.
-//! The first answer wins, the loser is closed.
+//! Hedges a dial: makes a second one while the first is silent.
+//!
+//! The first answer wins, and the connection of the loser is closed.
 
 use std::pin::pin;
 use std::time::Duration;

@@ -1,5 +1,6 @@
 //! Connects a client to its target, through the tailnet or directly.
-//! It waits until the tailnet is there, looks the name up, dials, and dials again when tailscaled or the path went away
+//!
+//! Waits until the tailnet is ready, looks the name up, dials, and dials again when tailscaled or the path failed
 //! meanwhile. One deadline covers it all.
 
 pub(crate) mod deadline;

@@ -1,4 +1,5 @@
 //! Dials one target through the tailnet.
+//!
 //! It dials again where tailscaled or the path failed meanwhile, and where tailscaled may not know every node yet.
 
 use crate::proxy::connect::deadline::{Deadline, RETRY};

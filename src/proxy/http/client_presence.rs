@@ -1,4 +1,5 @@
 //! Notices that an HTTP client has gone while its target is silent.
+//!
 //! hyper does not read then, and does not notice it: without this such a client would hold its permit for ever.
 
 use std::io;

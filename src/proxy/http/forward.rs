@@ -1,4 +1,5 @@
 //! Forwards absolute-form requests to their targets (RFC 9112, section 3.2.2).
+//!
 //! The connection to the target is kept for the client's next request to it.
 
 use std::io::Cursor;

@@ -1,4 +1,5 @@
 //! Listening sockets, and the loop that accepts clients until told to stop.
+//!
 //! A permit is taken before each accept, once a client is there: beyond the limit clients wait in the backlog, and a
 //! listener without clients holds no permit. An accept error never ends a listener; nothing is awaited between accept
 //! and spawn.

@@ -1,4 +1,5 @@
 //! Counters of the proxy, for the status and for metrics.
+//!
 //! Every label has a handful of values, whatever clients send.
 
 use std::time::Duration;

@@ -1,5 +1,6 @@
 //! The policy: which targets clients may reach.
-//! `allow`, `deny` and `direct` say so, and the ranges that are reserved.
+//!
+//! It follows from the settings `allow`, `deny` and `direct`, and from the ranges that are reserved.
 
 pub(crate) mod reserved;
 pub(crate) mod resolve;

@@ -1,4 +1,5 @@
 //! Reserved addresses, which are reached only where `allow` names them.
+//!
 //! They are the metadata and credential addresses of clouds (169.254.0.0/16, fd00:ec2::/32) and, for direct dials, the
 //! ranges of the tailnet (100.64.0.0/10, fd7a:115c:a1e0::/48), in whichever form they are written.
 

@@ -1,4 +1,5 @@
 //! Resolves a target to addresses and checks them against the policy.
+//!
 //! The addresses that were checked are those that are dialled, so that no second look-up can lead elsewhere.
 
 use std::net::SocketAddr;

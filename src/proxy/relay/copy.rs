@@ -1,6 +1,7 @@
 //! Copies one direction of a connection, from its first byte to its end.
-//! Bytes pass through one buffer that all connections of the thread share: a silent connection holds none, and 10 000 of
-//! them cost nothing for it.
+//!
+//! Bytes pass through one buffer that all connections of a thread share: a silent connection holds no buffer, so that
+//! 10 000 silent connections cost no buffer memory.
 
 use std::cell::RefCell;
 use std::future::poll_fn;

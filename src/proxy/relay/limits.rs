@@ -1,4 +1,4 @@
-//! How long a connection may be silent, measured by the bytes that it carries.
+//! Idle and half-close time limits of a connection, checked by its byte counts.
 
 use std::io;
 use std::pin::pin;

@@ -1,6 +1,7 @@
 //! Decides when a connection may move to another thread.
-//! It may not while one of its directions holds bytes that it has read and not written, nor once a direction has ended,
-//! which no other thread would know.
+//!
+//! It must stay while one of its directions holds bytes that were read and not yet written, and once a direction has
+//! ended: the other thread would know of neither.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 

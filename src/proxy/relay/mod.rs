@@ -1,4 +1,5 @@
 //! Relays bytes between a client and its target until both directions have ended.
+//!
 //! No byte of the response is lost when the client is the first to stop sending.
 
 pub(crate) mod client_end;

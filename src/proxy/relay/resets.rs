@@ -1,4 +1,5 @@
 //! Passes resets on to the other side of a connection.
+//!
 //! Where one side has broken the connection off, the other side gets a reset too, as it would without a proxy.
 
 use std::io;

@@ -1,4 +1,5 @@
 //! Moves bytes between TCP connections inside the kernel (splice(2)).
+//!
 //! They wait in a pipe. A connection has a pipe only while bytes wait, and gives it back when there are none.
 
 use std::cell::RefCell;

@@ -1,7 +1,8 @@
 //! The SOCKS5 handshake: greeting, user and password (RFC 1929), request.
-//! fast-socks5 chooses the method and reads addresses. What its own server answers untruthfully (5 to a name that is not
-//! UTF-8, and to half a request) or not at all (an empty user) is read here; so no password passes through a library that
-//! logs it.
+//!
+//! fast-socks5 chooses the method and reads addresses. What its own server answers untruthfully (5 to a name that is
+//! not UTF-8, and to half a request) or not at all (an empty user) is read here; so no password passes through a
+//! library that logs it.
 
 use std::io;
 

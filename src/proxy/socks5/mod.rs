@@ -1,4 +1,5 @@
 //! Serves SOCKS5 clients (RFC 1928): greeting, method, request, reply.
+//!
 //! The replies tell the truth about what failed.
 
 pub(crate) mod address;

@@ -1,4 +1,4 @@
-//! Channel of a session with tailscaled: messages by their ids, and descriptors.
+//! The channel of a session with tailscaled: messages by id, with descriptors.
 //!
 //! It is a socket of the type SOCK_SEQPACKET that lives as long as tailscaled does.
 

@@ -1,7 +1,7 @@
 //! The messages of a session as they go over its channel.
 //!
-//! The format is that of `parts/tailscaled/calls/message.go`: a kind (1 byte), an id (4), a body; numbers are little-endian,
-//! addresses take 16 bytes (IPv4 as IPv4-mapped IPv6).
+//! The format is that of `parts/tailscaled/calls/message.go`: a kind (1 byte), an id (4), a body; numbers are
+//! little-endian, addresses take 16 bytes (IPv4 as IPv4-mapped IPv6).
 
 use std::net::{Ipv6Addr, SocketAddr};
 use std::time::Duration;

@@ -1,8 +1,7 @@
-//! tetherd's own calls inside tailscaled, in one session.
+//! The client of tetherd's own calls inside tailscaled, in one session.
 //!
-//! Their other side is in `parts/tailscaled/calls`.
-//!
-//! By them connections are dialled and handed over, names looked up, datagrams carried. A user's own tailscaled may lack them.
+//! The calls dial and hand over connections, look names up, and carry datagrams. Their server is
+//! `parts/tailscaled/calls`. A tailscaled that a user brings may lack them.
 
 pub(crate) mod association;
 pub mod channel;

@@ -1,4 +1,4 @@
-//! Addresses outside the tailnet, and whether the proxy may dial them itself.
+//! Caches whether the proxy may dial an address outside the tailnet directly.
 
 use std::net::{IpAddr, SocketAddr};
 

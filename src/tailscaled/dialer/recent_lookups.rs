@@ -1,7 +1,8 @@
 //! Answers of tailscaled that count for one second, by key.
 //!
-//! tailscaled alone knows where an address leads and what a name stands for, and asking it costs as much as all the rest of a
-//! short connection. A new route or name counts one second later, as if the control server had announced it later.
+//! tailscaled alone knows where an address leads and what a name stands for, and asking it costs as much as all the
+//! rest of a short connection. A new route or name counts one second later, as if the control server had announced it
+//! later.
 
 use std::collections::HashMap;
 use std::hash::Hash;

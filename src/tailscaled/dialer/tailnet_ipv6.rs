@@ -1,7 +1,8 @@
 //! IPv6 addresses of the tailnet's range that no node has.
 //!
-//! tailscaled is not asked for them. It (1.102.5) takes the whole range for its own (`UserDialPlan`), and then dials an address
-//! that it knows nobody for by the system (`dialOneUser`): past the tunnel, wherever the container's own network leads.
+//! tailscaled is not asked for them. It (1.102.5) takes the whole range for its own (`UserDialPlan`), and then dials an
+//! address that it knows nobody for by the system (`dialOneUser`): past the tunnel, wherever the container's own
+//! network leads.
 
 use std::net::{IpAddr, Ipv6Addr};
 

@@ -1,7 +1,7 @@
 //! The rule that nothing but loopback may go past an exit node, as in kernel mode.
 //!
-//! tailscaled in userspace mode does not keep to it: it answers `Dial-Self` while its exit node is missing, and sends 127.0.0.1
-//! through the exit node while that is there.
+//! tailscaled in userspace mode does not keep to it: it answers `Dial-Self` while its exit node is missing, and sends
+//! 127.0.0.1 through the exit node while that is there.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 

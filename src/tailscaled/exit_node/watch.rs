@@ -1,7 +1,7 @@
 //! Finds the node that `exit_node` names, and hands its id to tailscaled.
 //!
-//! Tells why it cannot be used while it is not there. tailscaled itself neither knows names nor tells when an exit node comes
-//! or goes.
+//! Tells why it cannot be used while it is not there. tailscaled itself neither knows names nor tells when an exit node
+//! comes or goes.
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};

@@ -1,7 +1,7 @@
 //! The LocalAPI's `dial`: one request as it goes over the wire, and its response.
 //!
-//! The response is a stream, or says why there is none. Written by hand since it is on the way of every connection: an HTTP
-//! client costs a task and three buffers more. <https://pkg.go.dev/tailscale.com/ipn/localapi>
+//! The response is a stream, or says why there is none. Written by hand since it is on the way of every connection: an
+//! HTTP client costs a task and three buffers more. <https://pkg.go.dev/tailscale.com/ipn/localapi>
 
 use std::io;
 

@@ -1,4 +1,4 @@
-//! What the LocalAPI answers: the parts of its JSON documents that are used here.
+//! The parts of the LocalAPI's JSON documents that are used here.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;

@@ -1,6 +1,6 @@
-//! Notices that the process was frozen.
+//! Notices that the process was frozen, by clocks that went on without it.
 //!
-//! Its clocks have gone on without it, as between two invocations of a Lambda function.
+//! A Lambda function, for one, is frozen between two invocations.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};

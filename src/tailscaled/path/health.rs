@@ -1,7 +1,7 @@
 //! Suspects the path through the tailnet from how dials end.
 //!
-//! A node that was deleted at the control server goes on saying Running and Online while no dial is answered; only the dials
-//! tell.
+//! A node that was deleted at the control server goes on saying Running and Online while no dial is answered; only the
+//! dials tell.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};

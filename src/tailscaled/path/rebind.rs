@@ -1,8 +1,8 @@
-//! Has tailscaled make its connections anew where the old ones may be dead.
+//! Has tailscaled make its connections anew (rebind) when the old may be dead.
 //!
-//! That is done before the next dial. After a freeze of the process the old ones are dead without knowing it, and dials over
-//! them fail for 20 s. They may also have died unnoticed, as with a trickle of CPU: a dial is silent, and none was answered of
-//! late.
+//! This is done before the next dial, for two causes. After a freeze of the process the old connections are dead and
+//! tailscaled does not know it: dials over them fail for 20 s. Without a freeze they may have died unnoticed, as with a
+//! trickle of CPU: then a dial is silent, and no other was answered of late.
 
 use std::pin::pin;
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! Suspects that the path through the tailnet has gone stale.
 //!
-//! A dial is silent, and none was answered of late. With a trickle of CPU, as between two requests of Cloud Run, the flows it
-//! is made of die unnoticed, and no clock tells.
+//! The sign of it is a silent dial while no other was answered of late. With a trickle of CPU, as between two requests
+//! of Cloud Run, the flows that make the path die unnoticed, and no clock tells.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};

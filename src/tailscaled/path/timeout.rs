@@ -1,7 +1,7 @@
 //! Waits for tailscaled only as long as it can be expected to answer.
 //!
-//! Without CPU, frozen or throttled, this process and tailscaled stand still together: silence says little then, and a restart
-//! would cost more CPU than the answer.
+//! Without CPU, frozen or throttled, this process and tailscaled stand still together: silence says little then, and a
+//! restart would cost more CPU than the answer.
 
 use std::pin::Pin;
 use std::time::Duration;

@@ -1,7 +1,7 @@
-//! CA certificates that tailscaled trusts beside the system's.
+//! The CA certificates that tailscaled trusts, as one file (a bundle).
 //!
-//! The user's own, those of the platform, and where the system has none, Mozilla's, which are part of this program. tailscaled
-//! itself brings those of Let's Encrypt alone.
+//! They are the user's own, those of the platform, and where the system has none, Mozilla's, which are part of this
+//! program; all are trusted beside the system's. tailscaled itself brings those of Let's Encrypt alone.
 
 use std::fs;
 use std::io;

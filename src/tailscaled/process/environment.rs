@@ -1,6 +1,6 @@
-//! The environment that tailscaled gets.
+//! Makes the environment variables of tailscaled.
 //!
-//! It is the daemon's own, without what bears a secret, with what userspace mode needs.
+//! They are the daemon's own, without those that bear a secret, with what userspace mode needs.
 
 use std::path::{Path, PathBuf};
 

@@ -1,6 +1,6 @@
 //! Path of the LocalAPI's socket: a private one, or where the user wants it.
 //!
-//! There a `tailscale` command, or a container that shares the directory, finds it.
+//! At a path of the user's, a `tailscale` command or a container that shares the directory finds the socket.
 
 use std::fs;
 use std::io;

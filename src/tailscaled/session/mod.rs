@@ -1,6 +1,7 @@
-//! One session with a running tailscaled: joins, then follows what it says.
+//! One session with a running tailscaled: joins, then follows its state.
 //!
-//! The session notices when tailscaled hangs, when a login is needed again, and when the control server has forgotten the node.
+//! The session notices when tailscaled hangs, when a login is needed again, and when the control server has forgotten
+//! the node.
 
 pub(crate) mod login;
 pub(crate) mod preferences;

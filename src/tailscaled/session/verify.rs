@@ -1,7 +1,7 @@
 //! Asks the control server whether it still knows the node.
 //!
-//! Done when no dial is answered, or when tailscaled came back with what it knew before: tailscaled itself would go on saying
-//! Running.
+//! This is done when no dial is answered, or when tailscaled came back with what it knew before: tailscaled itself
+//! would go on reporting the state Running.
 
 use crate::tailscaled::local_api::LocalApiError;
 use crate::tailscaled::session::Session;

@@ -1,4 +1,4 @@
-//! A certificate authority made on the spot, and one server certificate signed by it.
+//! Makes a certificate authority, and one server certificate signed by it.
 
 use std::fs;
 use std::path::Path;

@@ -1,6 +1,7 @@
-//! One execution environment of AWS Lambda: the runtime interface emulator in mount and process namespaces of its own,
-//! with a layer at /opt, a function at /var/task, a writable /tmp and a hosts file. It shares the caller's network
-//! namespace.
+//! One execution environment of AWS Lambda: the runtime interface emulator.
+//!
+//! It has mount and process namespaces of its own, with a layer at /opt, a function at /var/task, a writable /tmp and a
+//! hosts file. It shares the caller's network namespace.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -1,6 +1,8 @@
-//! A second node of the tailnet: tailscaled, joined over its LocalAPI alone, in userspace mode unless it is told to have
-//! a network interface. What arrives for it over the tailnet goes to 127.0.0.1:PORT of the namespace, so a
-//! [`crate::server::Server`] there is reachable as NAME:PORT; with an interface, to its own addresses.
+//! A second node of the tailnet: tailscaled, joined over its LocalAPI alone.
+//!
+//! It is in userspace mode unless it is told to have a network interface. What arrives for it over the tailnet goes to
+//! 127.0.0.1:PORT of the namespace, so a [`crate::server::Server`] there is reachable as NAME:PORT; with an interface,
+//! to its own addresses.
 
 use std::fs::{self, File};
 use std::io::Write;

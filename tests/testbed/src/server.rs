@@ -1,5 +1,6 @@
-//! Targets on the namespace's loopback, IPv4 and IPv6, in threads. Dropping one closes its port and every connection
-//! it has. Port 0 takes a free one.
+//! Target servers on the namespace's loopback, IPv4 and IPv6, in threads.
+//!
+//! Dropping one closes its port and every connection it has. Port 0 takes a free one.
 
 use std::collections::HashMap;
 use std::io::{self, BufRead, BufReader, Read, Write};

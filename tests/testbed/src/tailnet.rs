@@ -1,5 +1,7 @@
-//! A tailnet of its own for each test: headscale with TLS and its embedded DERP server, inside the calling thread's
-//! network namespace. Ports are fixed (the namespace is the test's own); files are in a temporary directory.
+//! A tailnet of its own for each test: headscale with TLS and embedded DERP.
+//!
+//! It is inside the calling thread's network namespace. Ports are fixed (the namespace is the test's own); files are in
+//! a temporary directory.
 
 use std::fs::{self, File};
 use std::net::TcpStream;

@@ -1,5 +1,7 @@
-//! AWS's policy evaluation within one account, for statements as this stack has them. What it does not know makes it
-//! panic: a guess would be worth nothing.
+//! Evaluates IAM policies within one account, for this stack's statements.
+//!
+//! It is AWS's policy evaluation, as far as the statements of this stack need it.
+//! What it does not know makes it panic: a guess would be worth nothing.
 //! <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic.html>
 
 use std::collections::BTreeMap;

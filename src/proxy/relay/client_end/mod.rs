@@ -1,4 +1,5 @@
 //! Tells a client that has closed its socket from one that has half-closed it.
+//!
 //! To the other side of a TCP connection both look the same. The kernel knows it of clients of this network namespace,
 //! since their sockets are its own; of others it knows only when they have reset the connection.
 

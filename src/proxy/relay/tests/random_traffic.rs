@@ -1,4 +1,5 @@
 //! Tests of the relay under random traffic.
+//!
 //! Blocks of any size go both ways, readers have any greed, socket buffers are small and large, ends come in any order.
 //! Bytes are spliced from TCP to TCP, or copied to and from unix sockets. A failure names its seed.
 

@@ -1,5 +1,7 @@
 //! UDP ASSOCIATE (RFC 1928, section 7): carries the datagrams of one client.
-//! tailscaled carries each one that the policy allows. Only the associating client is served; fragments are dropped, as the RFC allows.
+//!
+//! tailscaled carries each one that the policy allows. Only the associating client is served; fragments are dropped, as
+//! the RFC allows.
 
 pub(crate) mod client;
 pub(crate) mod routes;

@@ -1,4 +1,4 @@
-//! The kubelet: what its manifests say it runs, what it says of its pods, and what their containers have written.
+//! The kubelet: its manifests, the status of its pods, the output of containers.
 
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
