@@ -30,7 +30,8 @@ use crate::environment::Environment;
 /// The settings, and what commands need where one of them is at fault.
 #[derive(Debug)]
 pub struct Config {
-    /// Address at which the running daemon can be asked, also when another setting is at fault; `None` when this one is.
+    /// Address at which the running daemon can be asked, also when another setting is at fault; `None` when this one
+    /// is.
     pub health_listen: Option<SocketAddr>,
     /// What happens to a Lambda function whose extension fails, also when another setting is at fault.
     pub lambda_on_failure: OnFailure,

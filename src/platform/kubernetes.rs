@@ -27,7 +27,7 @@ const LABELS: [(&str, &str); 3] = [("namespace", "POD_NAMESPACE"), ("pod", POD_N
 /// <https://kubernetes.io/docs/tasks/debug/debug-application/determine-reason-pod-failure/>
 const TERMINATION_LOG: &str = "/dev/termination-log";
 
-/// A container of a pod.
+/// The platform of a container in a Kubernetes pod.
 pub struct Kubernetes;
 
 impl Platform for Kubernetes {

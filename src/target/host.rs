@@ -19,8 +19,8 @@ const LONGEST_NAME: usize = 253;
 pub struct InvalidHost(String);
 
 /// A host name in its canonical form: ASCII letters in lower case, digits, `-` and `_` between single dots, none at the
-/// end, at most 253 bytes. Whatever else a resolver would take for the same name is refused, so that what a rule judges is
-/// what is dialled.
+/// end, at most 253 bytes. Whatever else a resolver would take for the same name is refused, so that what a rule judges
+/// is what is dialled.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct HostName(String);
 

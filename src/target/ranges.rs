@@ -4,8 +4,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{IpNet, Ipv4Net};
 
-/// The address that is reached in the end, whichever form it is written in: an IPv4 address within an IPv6 one
-/// (RFC 4291, section 2.5.5.2), and the unspecified address, by which Linux reaches the machine itself.
+/// Returns the address that is reached in the end, whichever form it is written in. Other forms are an IPv4 address
+/// within an IPv6 one (RFC 4291, section 2.5.5.2), and the unspecified address, by which Linux reaches the machine
+/// itself.
 pub fn canonical_ip(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(Ipv4Addr::UNSPECIFIED) => Ipv4Addr::LOCALHOST.into(),
@@ -23,7 +24,7 @@ pub fn is_of_a_tailnet(address: IpAddr) -> bool {
     }
 }
 
-/// A network of IPv4 addresses within IPv6 ones as that of the IPv4 addresses.
+/// Returns a network of IPv4-mapped IPv6 addresses as the network of the IPv4 addresses.
 pub fn canonical_net(network: IpNet) -> IpNet {
     let IpNet::V6(v6) = network.trunc() else { return network.trunc() };
     let within = v6.addr().to_ipv4_mapped().zip(v6.prefix_len().checked_sub(96));

@@ -93,7 +93,8 @@ fn exchange() -> Result<(), String> {
     (&answer == b"hello").then_some(()).ok_or_else(|| format!("{answer:?}"))
 }
 
-/// Clients that connect again and again, until `act` is done and at least [`CONNECTIONS`] were made: how many, and the errors.
+/// Clients that connect again and again, until `act` is done and at least [`CONNECTIONS`] were made: how many, and the
+/// errors.
 fn while_clients_connect(act: impl FnOnce()) -> (usize, Vec<String>) {
     let (made, errors, done) = (AtomicUsize::new(0), Mutex::new(Vec::new()), AtomicBool::new(false));
     let namespace = Handle::current().expect("a namespace");

@@ -1,6 +1,6 @@
 //! Tests `exec` among processes: signals, a terminal, process 1.
 //!
-//! And what a program expects of the process that starts it.
+//! It covers, too, what a program expects of the process that starts it.
 
 use std::fs::{self, File};
 use std::io::Write;

@@ -1,6 +1,6 @@
 //! Tests UDP ASSOCIATE as clients use it: large datagrams, many targets.
 //!
-//! With both address families, and a request that says where the datagrams will come from.
+//! It covers both address families, and a request that says where the datagrams will come from.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 

@@ -1,7 +1,7 @@
 //! Tests of auth keys from where they are kept, end to end.
 //!
-//! With moto as AWS, the real headscale, and a stand-in for Tailscale's API that hands out real keys. Each test in a
-//! network namespace of its own.
+//! They use moto as AWS, the real headscale, and a stand-in for Tailscale's API that hands out real keys. Each test in
+//! a network namespace of its own.
 
 mod credentials;
 mod endpoints;

@@ -15,7 +15,8 @@ pub const POD: &str = "shop";
 pub const APP: &str = "app";
 pub const TETHERD: &str = "tetherd";
 
-/// A static pod. `url` is the target's, by its name in the tailnet; `keys` is the directory with auth key and authority.
+/// A static pod. `url` is the target's, by its name in the tailnet; `keys` is the directory with auth key and
+/// authority.
 pub fn pod(tailnet: &Tailnet, url: &str, keys: &Path) -> String {
     let place = TempDir::new().expect("a directory");
     let chart = place.path().join("chart");

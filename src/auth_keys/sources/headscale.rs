@@ -50,7 +50,7 @@ struct Users {
     users: Vec<User>,
 }
 
-/// A user of Headscale. Its id is a text: JSON of protocol buffers has 64-bit numbers so.
+/// A user of Headscale. Its id is a string, as all 64-bit numbers are in the JSON of protocol buffers.
 #[derive(Deserialize)]
 struct User {
     id: String,

@@ -94,7 +94,7 @@ fn hosts(host: &str) -> Option<Hosts> {
     let name = host.strip_prefix("*.").unwrap_or(host).trim_end_matches('.').to_ascii_lowercase();
     let last = name.rsplit('.').next().unwrap_or_default();
     let is_name = name.split('.').all(|label| !label.is_empty())
-        // 010.0.0.1 and 1.2.3 are addresses to some programs, other ones to others, and names to none.
+        // Programs read 010.0.0.1 and 1.2.3 as different addresses, and none of them reads a name.
         && !last.chars().all(|c| c.is_ascii_digit())
         && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'));
     let below = host.starts_with("*.");

@@ -86,7 +86,7 @@ fn dialer(settings: &Settings, tailscaled: &LocalTailscaled) -> Dialer {
     if settings.node.exit_node.is_some() { dialer.only_by_exit_node() } else { dialer }
 }
 
-/// Builds the connector, whose dials tell how the path is.
+/// Builds the connector, whose dials report the health of the path.
 fn connector(settings: &Settings, dialer: Dialer, tailscaled: &LocalTailscaled, state: Watcher) -> Connector<Dialer> {
     let LocalTailscaled { path, rebinder, .. } = tailscaled.clone();
     let observe = move |signal| match signal {

@@ -9,9 +9,9 @@ use crate::environment::Environment;
 use crate::net::connectable::connectable;
 use crate::text::percent_encoded;
 
-/// Hosts that always bypass the proxy: loopback, as address and as network, since not every program reads networks; and the
-/// metadata and credential addresses of EC2, ECS and EKS, which the policy refuses to all clients. tetherd's own requests
-/// heed `NO_PROXY` in `auth_keys/https/egress_proxy`.
+/// Hosts that always bypass the proxy: loopback, as address and as network, since not every program reads networks; and
+/// the metadata and credential addresses of EC2, ECS and EKS, which the policy refuses to all clients. tetherd's own
+/// requests heed `NO_PROXY` in `auth_keys/https/egress_proxy`.
 const ALWAYS_DIRECT: [&str; 9] = [
     "localhost",
     "127.0.0.1",
@@ -59,8 +59,8 @@ impl ProxyVariables {
     }
 }
 
-/// Lists the variables that a command gets: those that its user has set, in either case, are left out, but for `NO_PROXY`,
-/// which was merged.
+/// Lists the variables that a command gets: those that its user has set, in either case, are left out, but for
+/// `NO_PROXY`, which was merged.
 pub fn without_those_set(variables: ProxyVariables, environment: &Environment) -> Vec<(String, String)> {
     let is_set = |name: &str| environment.get(name).is_some_and(|value| !value.is_empty());
     let (kept, new) = variables

@@ -31,7 +31,7 @@ impl Admission {
         self.throttle.wait().await;
         match permit {
             Ok(permit) => permit,
-            // Nobody closes it.
+            // The semaphore is never closed.
             Err(_) => std::future::pending().await,
         }
     }

@@ -15,14 +15,14 @@ use crate::sync::IgnorePoison;
 use crate::target::dial::DialError;
 use crate::target::host::{Host, Target};
 
-/// The rules about targets. `deny` wins over `allow`; with an `allow` nothing else may be reached; an address that `allow`
-/// names is reachable even where it is reserved.
+/// The rules about targets. `deny` wins over `allow`; with an `allow` nothing else may be reached; an address that
+/// `allow` names is reachable even where it is reserved.
 #[derive(Debug)]
 pub struct Policy {
     direct: Direct,
     allow: Vec<Rule>,
     deny: Vec<Rule>,
-    /// The domain of the tailnet's own names; empty until it is known.
+    /// Domain of the tailnet's own names; empty until it is known.
     domain: RwLock<String>,
 }
 
@@ -60,8 +60,8 @@ impl Policy {
         rule.covers_name(name, port) || (other_counts && rule.covers_name(&other, port))
     }
 
-    /// Checks a target as the client gave it, before anything is dialled. A name that no rule names may still be allowed by
-    /// its address.
+    /// Checks a target as the client gave it, before anything is dialled. A name that no rule names may still be
+    /// allowed by its address.
     pub fn check_target(&self, target: &Target) -> Result<(), DialError> {
         match &target.host {
             Host::Ip(address) => self.check_address(target, *address),
@@ -96,7 +96,7 @@ impl Policy {
     /// Checks an address that is about to be dialled directly: the address that a name resolved to, not the name.
     pub fn check_direct(&self, target: &Target, address: SocketAddr) -> Result<(), DialError> {
         self.check_address(target, address.ip())?;
-        // A rule about a network that has tailnet addresses in it does not allow them outside of the tailnet.
+        // A rule about a network that contains tailnet addresses does not allow direct dials to them.
         let is_named = self.allow.iter().any(|rule| rule.is_address(address.ip(), address.port()));
         let is_of_tailnet = reserved_range(address.ip()) == Some(Reserved::Tailnet);
         if is_named || (!is_of_tailnet && self.allows_address(address.ip(), address.port())) {
@@ -110,8 +110,8 @@ impl Policy {
         Ok(())
     }
 
-    /// Checks a name that leads through the tailnet to an address that nobody tells, such as one behind a subnet router. It is
-    /// refused where there are rules about addresses, unless `allow` names the name.
+    /// Checks a name that leads through the tailnet to an address that is not known, such as one behind a subnet
+    /// router. The name is refused where there are rules about addresses, unless `allow` names the name.
     pub fn check_unresolved(&self, target: &Target) -> Result<(), DialError> {
         let Host::Name(_) = target.host else { return Ok(()) };
         let denies_networks = self.deny.iter().any(Rule::is_network);

@@ -47,11 +47,12 @@ fn reserved_v6(address: Ipv6Addr) -> Option<Reserved> {
     match address.segments() {
         // NAT64 (RFC 6052) carries an IPv4 address in its last 32 bits.
         [0x64, 0xff9b, 0, 0, 0, 0, high, low]
-        // Its local-use prefix (RFC 8215), addresses translated without state (RFC 2765), and the oldest form of all.
+        // NAT64's local-use prefix (RFC 8215), IPv4-translated addresses (RFC 2765), and IPv4-compatible ones (RFC
+        // 4291).
         | [0x64, 0xff9b, 1, _, _, _, high, low]
         | [0, 0, 0, 0, 0xffff, 0, high, low]
         | [0, 0, 0, 0, 0, 0, high, low]
-        // 6to4 (RFC 3056) carries it behind its prefix.
+        // 6to4 (RFC 3056) carries an IPv4 address behind its prefix.
         | [0x2002, high, low, ..] => {
             let [[a, b], [c, d]] = [high.to_be_bytes(), low.to_be_bytes()];
             reserved_v4(Ipv4Addr::new(a, b, c, d))

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// Keeps a connection on its thread while that is needed. Shared by both directions of the connection.
 pub struct MigrationGuard<'a> {
-    /// Whether the connection is to move, now that it carries much. `None` where it never moves.
+    /// Tells whether the connection is to move, now that it carries much. `None` for a connection that never moves.
     wants_to_migrate: Option<&'a (dyn Fn() -> bool + Sync)>,
     /// How many [`Hold`]s there are.
     holds: AtomicUsize,

@@ -78,7 +78,7 @@ impl RelayWorker {
         Ok(())
     }
 
-    /// Returns the worker's thread; `None` where there is one core, or no thread to be had.
+    /// Returns the worker's thread; `None` where there is one core, or where no thread can be started.
     fn thread(&self) -> Option<&Handle> {
         self.thread.get_or_init(start_thread).as_ref()
     }

@@ -15,8 +15,8 @@ pub struct DirectCache {
 }
 
 impl DirectCache {
-    /// The outcome for `target`, when it is an address that was dialled directly a moment ago. `None` where everything has to
-    /// go by an exit node: nothing goes past the tailnet on an answer from before.
+    /// Returns the outcome for `target` when it is an address that was dialled directly a moment ago. `None` where
+    /// everything has to go by an exit node: no earlier answer may lead past it.
     pub fn get(&self, target: &Target) -> Option<DialOutcome> {
         let Host::Ip(address) = target.host else { return None };
         let is_direct = self.rule == ExitRule::Open && self.recent.get(&address).is_some();

@@ -26,7 +26,7 @@ pub struct MagicDns {
 
 struct Domain {
     learned_at: Instant,
-    /// Without dots around it, in lower case.
+    /// The tailnet's domain, in lower case and without dots around it.
     suffix: String,
 }
 
@@ -35,7 +35,7 @@ impl MagicDns {
         Self { api, domain: Arc::default() }
     }
 
-    /// The tailnet's domain, without dots around it; empty where there is none.
+    /// Returns the tailnet's domain, without dots around it; empty where there is none.
     ///
     /// # Errors
     /// [`DialError::Tailscaled`] when tailscaled does not answer.
@@ -55,7 +55,7 @@ impl MagicDns {
         Some(domain.suffix.clone())
     }
 
-    /// What the host of `target` stands for. Unless `by_address`, names of the tailnet's own are left to tailscaled.
+    /// Resolves the host of `target`. Unless `by_address` is set, names of the tailnet's own are left to tailscaled.
     ///
     /// # Errors
     /// Those of [`external_names::locate`], and [`DialError::Tailscaled`] when tailscaled does not answer.
@@ -80,7 +80,8 @@ impl MagicDns {
         })
     }
 
-    /// Whether tailscaled knows `name` by itself, if it is a name at all: one label, or within the tailnet's domain.
+    /// Whether `name` has the form of the tailnet's own names, which tailscaled resolves by itself: one label, or a
+    /// name in the tailnet's domain.
     async fn is_own(&self, name: &str) -> Result<bool, DialError> {
         let name = name.trim_end_matches('.');
         if !name.contains('.') {

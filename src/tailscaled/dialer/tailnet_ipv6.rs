@@ -13,7 +13,7 @@ use crate::tailscaled::local_api::types::Node;
 /// The range of all IPv6 addresses and all 4via6 networks of tailnets.
 const RANGE: Ipv6Net = Ipv6Net::new_assert(Ipv6Addr::new(0xfd7a, 0x115c, 0xa1e0, 0, 0, 0, 0, 0), 48);
 
-/// Whether tailscaled has to know a node for `address`.
+/// Whether `address` may be dialled only if tailscaled knows a node for it.
 pub fn needs_a_node(address: IpAddr) -> bool {
     matches!(address, IpAddr::V6(v6) if RANGE.contains(&v6))
 }

@@ -17,7 +17,7 @@ pub enum ExitRule {
 }
 
 impl ExitRule {
-    /// The address of `target` when it is on this machine's loopback and tailscaled must not be asked for it.
+    /// Returns the address of `target` when it is on this machine's loopback and tailscaled must not be asked for it.
     pub fn own_loopback(self, target: &Target) -> Option<SocketAddr> {
         let address = match &target.host {
             Host::Ip(address) => *address,

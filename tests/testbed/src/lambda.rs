@@ -128,7 +128,8 @@ impl Builder {
         self.layer.path()
     }
 
-    /// Returns when the emulator listens, with both of its APIs; extensions and function start with the first invocation.
+    /// Returns when the emulator listens, with both of its APIs; extensions and function start with the first
+    /// invocation.
     pub fn start(self) -> Result<Environment> {
         let mut hosts = NamedTempFile::new()?;
         hosts.write_all(self.hosts.as_bytes())?;

@@ -164,7 +164,8 @@ impl Node {
         Ok(text)
     }
 
-    /// `dns`: the tailnet's DNS configuration is used. With a network interface that would write the machine's resolv.conf.
+    /// `dns`: the tailnet's DNS configuration is used. With a network interface that would write the machine's
+    /// resolv.conf.
     fn log_in(&mut self, tailnet: &Tailnet, hostname: &str, key: &str, dns: bool) -> Result<()> {
         let socket = self.socket();
         let bus = wait_until("tailscaled listens", JOIN, || UnixStream::connect(&socket).ok())?;

@@ -76,8 +76,8 @@ impl Server {
         Self::serve(port, move |stream| answer_slowly(stream, how))
     }
 
-    /// On all addresses of the namespace: reads what comes first, answers by `answer` and resets the connection. Let it fit into one packet: a reset drops
-    /// what the kernel has not sent.
+    /// On all addresses of the namespace: reads what comes first, answers by `answer` and resets the connection. Let it
+    /// fit into one packet: a reset drops what the kernel has not sent.
     pub fn resetting(port: u16, answer: &'static [u8]) -> Result<Self> {
         Self::serve_everywhere(port, move |mut stream| {
             let _ = stream.read(&mut [0; 1024])?;

@@ -69,8 +69,8 @@ impl Tailnet {
         self.directory.path().join("ca.pem")
     }
 
-    /// A certificate of that authority and its key, PEM: for loopback, for every node by its full name, and for AWS Secrets
-    /// Manager.
+    /// A certificate of that authority and its key, PEM: for loopback, for every node by its full name, and for AWS
+    /// Secrets Manager.
     pub fn certificate(&self) -> (PathBuf, PathBuf) {
         (self.directory.path().join("server.pem"), self.directory.path().join("server.key"))
     }

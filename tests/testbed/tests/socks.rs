@@ -1,6 +1,6 @@
 //! Tests the SOCKS5 client against scripted proxies.
 //!
-//! And through the SOCKS5 server of stock tailscaled.
+//! It is tested through the SOCKS5 server of stock tailscaled as well.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};

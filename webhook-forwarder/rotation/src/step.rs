@@ -1,6 +1,6 @@
 //! Parses what Secrets Manager asks of a rotation function, step by step.
 //!
-//! And what the stack's schedule asks besides.
+//! The stack's schedule asks for a step of its own.
 //! <https://docs.aws.amazon.com/secretsmanager/latest/userguide/rotate-secrets_lambda-functions.html>
 
 use std::fmt;

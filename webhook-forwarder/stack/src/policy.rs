@@ -42,8 +42,8 @@ fn names_principal(principal: &Value, request: &Request<'_>) -> bool {
     named.iter().any(|name| name == "*" || name == request.principal)
 }
 
-/// A key that the call does not have fails a positive operator and passes a negated one; of a set there is none, for all
-/// of which anything is true.
+/// A key that the call does not have fails a positive operator and passes a negated one; of a set there is none, for
+/// all of which anything is true.
 fn holds(operator: &str, key: &str, wanted: &[String], request: &Request<'_>) -> bool {
     let principal = [request.principal];
     let key = key.to_ascii_lowercase();

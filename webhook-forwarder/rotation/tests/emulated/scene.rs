@@ -1,6 +1,6 @@
 //! The scene: a secret in moto, and the rotation function.
 //!
-//! With Secrets Manager's part in a rotation.
+//! It plays Secrets Manager's part in a rotation.
 
 use std::fs;
 use std::path::Path;
