@@ -1,7 +1,9 @@
-//! `cargo bench --bench figures`: everything but the starts, each beside what people would use instead, in turn on one
-//! machine; then the whole table with the rows of all benchmarks. `cargo bench --bench figures -- GROUP…` measures some
-//! groups alone: tailnet, outside, connections, memory, sizes, whole; or a part of one: tailnet:times,
-//! connections:idle, memory:ratio. Results also in `target/bench/GROUP.json`.
+//! Benchmarks of throughput, latency, memory and sizes.
+//!
+//! `cargo bench --bench figures`. Everything but the starts is measured, each beside what people would use instead, in
+//! turn on one machine; then the whole table is printed with the rows of all benchmarks. `cargo bench --bench figures
+//! -- GROUP…` measures some groups alone: tailnet, outside, connections, memory, sizes, whole; or a part of one:
+//! tailnet:times, connections:idle, memory:ratio. Results also in `target/bench/GROUP.json`.
 //! `BENCH_ROUNDS` (5) rounds.
 
 mod report;

@@ -1,7 +1,9 @@
-//! `cargo bench --bench lambda`: cold starts in the runtime interface emulator, side by side and in turn: no extension, the
-//! layer as `make layer` built it, and a shell script with tailscaled, curl for the secret and `tailscale up`. Both fetch
-//! the key from moto, under AWS's name. The clock runs from the first invocation, with which the emulator starts
-//! everything, to its answer. A first round does not count. `BENCH_ROUNDS` (7) rounds; results also in
+//! Benchmark of cold starts in AWS Lambda's emulator: `cargo bench --bench lambda`.
+//!
+//! Three functions run in the runtime interface emulator, side by side and in turn: with no extension, with the layer
+//! as `make layer` built it, and with a shell script that has tailscaled, curl for the secret and `tailscale up`. The
+//! latter two fetch the key from moto, under AWS's name. The clock runs from the first invocation, with which the
+//! emulator starts everything, to its answer. A first round does not count. `BENCH_ROUNDS` (7) rounds; results also in
 //! `target/bench/lambda.json`.
 
 mod report;

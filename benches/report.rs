@@ -1,4 +1,4 @@
-//! Medians, verdicts, the printed tables and the file for machines.
+//! Reports a benchmark: medians, verdicts, printed tables and a JSON file.
 
 use std::fmt::{self, Display, Formatter};
 use std::fs;

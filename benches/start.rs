@@ -1,7 +1,9 @@
-//! `cargo bench --bench start`: how long tetherd takes to be ready and to end, and how much it weighs.
-//! Side by side, in turn, on one tailnet: tetherd, bare tailscaled joined over LocalAPI with the same settings, and
-//! `tailscaled &` + `tailscale up`. Each join is by a new node with a new single-use key made before its clock starts;
-//! the node is gone before the next one. A first round warms up and does not count. Goals hold for medians.
+//! Benchmark of starting and stopping, and of size: `cargo bench --bench start`.
+//!
+//! How long tetherd takes to be ready and to end, and how much it weighs. Side by side, in turn, on one tailnet:
+//! tetherd, bare tailscaled joined over LocalAPI with the same settings, and `tailscaled &` + `tailscale up`. Each join
+//! is by a new node with a new single-use key made before its clock starts; the node is gone before the next one. A
+//! first round warms up and does not count. Goals hold for medians.
 //! `BENCH_ROUNDS` (9) rounds; `BENCH_TETHERD` another binary; results also in `target/bench/start.json`.
 
 #[path = "start/daemon.rs"]

@@ -1,5 +1,8 @@
-"""Packs the image's only layer: rootfs.py TAR TETHERD TAILSCALED LICENCE… The same input gives the same bytes: order,
-times, owners and modes are fixed. All of it belongs to root but the one directory that the daemon may write to."""
+"""Packs the image's only layer: rootfs.py TAR TETHERD TAILSCALED LICENCE...
+
+The same input gives the same bytes: order, times, owners and modes are fixed. All of it belongs to root but the one
+directory that the daemon may write to.
+"""
 import io
 import os
 import sys

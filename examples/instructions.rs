@@ -1,8 +1,9 @@
 //! Counts instructions: SOCKS5 clients that connect and have bytes echoed.
-//! tests/instructions.rs runs it under callgrind. Clients go through the daemon's own listener, connector, dialer and relay,
-//! with a tailscaled that answers without delay. Nothing leaves the process.
-//! `instructions CONNECTIONS KIB` makes so many connections to a node, one after the other, and echoes so much over each;
-//! tailscaled is handed each client. With `direct` as a third word the target is past the tailnet, and the daemon relays.
+//!
+//! tests/instructions.rs runs it under callgrind. Clients go through the daemon's own listener, connector, dialer and
+//! relay, with a tailscaled that answers without delay. Nothing leaves the process. `instructions CONNECTIONS KIB`
+//! makes so many connections to a node, one after the other, and echoes so much over each; tailscaled is handed each
+//! client. With `direct` as a third word the target is past the tailnet, and the daemon relays.
 
 use std::env;
 use std::io::{self, IoSliceMut};

@@ -1,5 +1,7 @@
-"""Prints the licences of everything that is linked into tetherd (for the given target) and into tailscaled, each text
-once, with the names of those it covers."""
+"""Prints the licences of everything that is linked into tetherd and tailscaled.
+
+tetherd is taken as built for the given target. Each text is printed once, with the names of those it covers.
+"""
 import glob
 import json
 import os

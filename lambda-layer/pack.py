@@ -1,5 +1,8 @@
-"""Packs a layer: pack.py ZIP TETHERD TAILSCALED LICENCE… The same input gives the same bytes: order, times and modes
-are fixed. Lambda unpacks it to /opt. zopfli (PyPI) deflates to 3 % less than zlib at its best, in a minute and a half."""
+"""Packs the Lambda layer: pack.py ZIP TETHERD TAILSCALED LICENCE...
+
+The same input gives the same bytes: order, times and modes are fixed. Lambda unpacks it to /opt. zopfli (PyPI) deflates
+to 3 % less than zlib at its best, in a minute and a half.
+"""
 import os
 import sys
 import zipfile

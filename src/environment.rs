@@ -1,4 +1,4 @@
-//! The environment variables of the process.
+//! Reads the environment variables of the process.
 
 use std::collections::BTreeMap;
 

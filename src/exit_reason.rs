@@ -1,4 +1,5 @@
 //! The reasons for which the daemon ends with a failure, and their exit codes.
+//!
 //! No other file knows the codes.
 
 use thiserror::Error;

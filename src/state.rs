@@ -99,7 +99,7 @@ impl Publisher {
         self.publish_as(phase, reason, phase == Phase::Ready);
     }
 
-    /// Publishes `phase`, unless it and its reason stand already. Once the daemon is ending, only a further step
+    /// Publishes `phase`, unless phase and reason are published already. Once the daemon is ending, only a further step
     /// towards the end is taken.
     pub fn publish_as(&self, phase: Phase, reason: &str, dialable: bool) {
         let changed = self.sender.send_if_modified(|state| {

@@ -33,7 +33,7 @@ pub struct Connections {
     pub received_bytes: u64,
 }
 
-/// Facts beside the daemon's phase, read anew for each document.
+/// Facts in addition to the daemon's phase, read anew for each document.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Snapshot {
     /// tailscaled's version; absent while it does not answer.

@@ -7,8 +7,9 @@ pub trait IgnorePoison {
     /// What a good lock gives: a guard, or the value itself.
     type Guard;
 
-    /// Returns the guard, also of a poisoned lock. For values that are whole after each step of a holder, such as a time, a
-    /// queue or a cache: then a panic leaves nothing half done, and one connection's panic must not stop the others.
+    /// Returns the guard, also of a poisoned lock. For values that are whole after each step of a holder, such as a
+    /// time, a queue or a cache: then a panic leaves nothing half done, and one connection's panic must not stop the
+    /// others.
     fn ignore_poison(self) -> Self::Guard;
 }
 

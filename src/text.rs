@@ -1,6 +1,7 @@
 //! Escapes text for log lines and for URLs.
-//! A name that a client sends must not forge a log line or colour a terminal, and a value in a URL must not be read as a
-//! part of its syntax.
+//!
+//! A name that a client sends must not forge a log line or colour a terminal, and a value in a URL must not be read as
+//! a part of its syntax.
 
 use std::fmt::Write;
 

@@ -1,4 +1,4 @@
-//! README and `--help` name every setting, and none that does not exist.
+//! Tests that README and `--help` name every setting, and none that does not exist.
 
 use std::collections::BTreeSet;
 use std::process::Command;

@@ -1,5 +1,7 @@
-//! How many instructions a connection and a megabyte take, counted by callgrind in the build that tests have: a number
-//! that other work on the machine does not change. What the figures of `make bench` mean is in docs/performance.md.
+//! Counts the instructions of a connection and of a megabyte, by callgrind.
+//!
+//! It is the build that tests have, and a number that other work on the machine does not change. What the figures of
+//! `make bench` mean is in docs/performance.md.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

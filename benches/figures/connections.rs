@@ -1,5 +1,7 @@
-//! Many connections through the tailnet: what an idle one takes of tetherd and of the whole tree, whether all stay
-//! alive, and what they cost the busy ones.
+//! Benchmark of many connections through the tailnet.
+//!
+//! It measures what an idle one takes of tetherd and of the whole tree, whether all stay alive, and what they cost the
+//! busy ones.
 
 use std::net::TcpStream;
 use std::thread;

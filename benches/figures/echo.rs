@@ -1,4 +1,6 @@
-//! A target that sends back what it gets. On one thread: thousands of them would be a test of the machine.
+//! An echo server: the benchmarks' target, which sends back what it gets.
+//!
+//! It runs on one thread: thousands of them would be a test of the machine.
 
 use std::net::Ipv4Addr;
 use std::ops::RangeInclusive;

@@ -1,5 +1,7 @@
-//! What an idle connection takes of all that a proxy runs: tetherd with its tailscaled, and tailscaled with its own
-//! SOCKS5 server. Each turn has a tailnet of its own: a program does not give back what an earlier turn made it take.
+//! Benchmark of the memory that an idle connection takes.
+//!
+//! It counts all that a proxy runs: tetherd with its tailscaled, and tailscaled with its own SOCKS5 server. Each turn
+//! has a tailnet of its own: a program does not give back what an earlier turn made it take.
 
 use std::thread;
 use std::time::Duration;

@@ -1,4 +1,6 @@
-//! Times of single exchanges, by clients that take turns: what disturbs one disturbs the other.
+//! Measures the latency of single exchanges, by clients that take turns.
+//!
+//! Since they take turns, what disturbs one disturbs the other.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;

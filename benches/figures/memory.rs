@@ -1,5 +1,7 @@
-//! 32 streams at once, each both ways, in control groups of little memory: tetherd with its tailscaled, and tailscaled
-//! alone. Who is killed, what is the peak, and how much comes through compared with memory without bounds.
+//! Benchmark of 32 busy streams under a small memory limit.
+//!
+//! Each stream goes both ways, in control groups of little memory: tetherd with its tailscaled, and tailscaled alone.
+//! It tells who is killed, what the peak is, and how much comes through compared with memory without bounds.
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};

@@ -1,5 +1,7 @@
-//! To targets outside the tailnet, against the SOCKS5 servers that people use there: throughput, processor time,
-//! connections. All on loopback, the worst case for a proxy: nothing but it costs time.
+//! Benchmark of direct connections: throughput, processor time, connection rate.
+//!
+//! The targets lie outside the tailnet, and the rivals are the SOCKS5 servers that people use there. All on loopback,
+//! the worst case for a proxy: nothing but it costs time.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::time::Duration;

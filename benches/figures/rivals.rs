@@ -1,4 +1,6 @@
-//! The SOCKS5 servers that people use where there is no tailnet, each on a port of its own.
+//! Starts the SOCKS5 servers that tetherd is measured against.
+//!
+//! They are those that people use where there is no tailnet, each on a port of its own.
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};

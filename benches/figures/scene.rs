@@ -1,4 +1,6 @@
-//! A tailnet with a node `web`, whose targets are here; tetherd beside a node that has tailscaled's own SOCKS5 server.
+//! The scene of a benchmark: a tailnet with a node `web`, and the proxies.
+//!
+//! The targets of `web` are here; tetherd runs beside a node that has tailscaled's own SOCKS5 server.
 
 use std::env;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};

@@ -1,4 +1,4 @@
-//! Sizes of what people download: the release binary, the layer of AWS Lambda, the container image.
+//! Benchmark of download sizes: release binary, Lambda layer, container image.
 
 use std::fs;
 use std::io::Write;

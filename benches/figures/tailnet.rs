@@ -1,4 +1,6 @@
-//! Through the tailnet, against tailscaled's own SOCKS5 server: throughput, connect to first byte, round trip.
+//! Benchmark through the tailnet, against tailscaled's own SOCKS5 server.
+//!
+//! It measures throughput, connect to first byte, and round trip.
 
 use std::iter::Cycle;
 use std::ops::RangeInclusive;

@@ -1,4 +1,4 @@
-//! What a process and all it has started take: processor time and memory, from /proc.
+//! Reads the processor time and memory of a process tree from /proc.
 
 use std::fs;
 

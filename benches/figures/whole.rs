@@ -1,4 +1,4 @@
-//! The rows of all benchmarks in one table.
+//! Collects the rows of all benchmarks in one table.
 
 use anyhow::Result;
 

@@ -1,4 +1,4 @@
-//! One whole life of tetherd: started, ready, idle, told to end.
+//! Measures one whole life of tetherd: started, ready, idle, told to end.
 
 use std::fs;
 use std::path::Path;

@@ -1,5 +1,6 @@
-//! The shell entry point that Tailscale's guides show and images copy: `tailscaled &`, then `tailscale up`, which
-//! waits for the socket by itself.
+//! Measures the shell entry point that Tailscale's guides show and images copy.
+//!
+//! It is `tailscaled &`, then `tailscale up`, which waits for the socket by itself.
 
 use std::fs;
 use std::io::{BufRead, BufReader};

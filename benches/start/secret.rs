@@ -1,4 +1,6 @@
-//! From exec of tetherd to the auth key of AWS Secrets Manager in hand, with moto on loopback as AWS.
+//! Measures the time until the auth key of AWS Secrets Manager is in hand.
+//!
+//! The clock runs from exec of tetherd, with moto on loopback as AWS.
 
 use std::path::Path;
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! What sources of auth keys need to know besides their own settings.
+//! The values that sources of auth keys need besides their own settings.
 
 use std::path::Path;
 

@@ -1,6 +1,7 @@
-//! Tells an auth key from a credential that one is made from, by its prefix, and reads the suffixes.
+//! Tells auth keys from the credentials that make them, by prefix; reads suffixes.
 //!
-//! The suffixes are those of Tailscale's own client: `tskey-client-…?ephemeral=false&preauthorized=true`.
+//! A credential is one that an auth key is made from. The suffixes are those of Tailscale's own client:
+//! `tskey-client-…?ephemeral=false&preauthorized=true`.
 
 use crate::auth_keys::error::KeyError;
 use crate::config::types::Value;

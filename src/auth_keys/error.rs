@@ -1,4 +1,6 @@
-//! Why there is no auth key: whether waiting helps, and what to do. Never holds a secret.
+//! The error for a missing auth key: whether waiting helps, and what to do.
+//!
+//! It never holds a secret.
 
 use thiserror::Error;
 
@@ -7,7 +9,7 @@ use crate::exit_reason::ExitReason;
 /// An auth key could not be fetched or made. The text says why, and what to do.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum KeyError {
-    /// May pass by itself: the network, throttling, a server with a problem.
+    /// A failure that may pass by itself: the network, throttling, a server with a problem.
     #[error("{0}")]
     Passing(String),
     /// The API refuses the credentials.

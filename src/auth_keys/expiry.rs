@@ -32,8 +32,8 @@ pub fn expiry_of(text: &str) -> Option<SystemTime> {
     humantime::parse_rfc3339_weak(text).ok().filter(|time| *time > SystemTime::UNIX_EPOCH)
 }
 
-/// Warns of an expiry within a week: checks once the node is ready, and every day after that. Never returns while the daemon
-/// runs. `key` is `None` when no source of auth keys is set; `node` returns when the node's own key expires.
+/// Warns of an expiry within a week: checks once the node is ready, and every day after that. Never returns while the
+/// daemon runs. `key` is `None` when no source of auth keys is set; `node` returns when the node's own key expires.
 pub async fn watch_expiry<F>(key: Option<KeyExpiry>, mut state: Watcher, node: impl Fn() -> F)
 where
     F: Future<Output = Option<SystemTime>>,

@@ -5,8 +5,8 @@ use std::time::{Duration, SystemTime};
 use crate::auth_keys::expiry::expiry_of;
 use crate::secret::Secret;
 
-/// Seconds for which a key that is made for one login is asked to be valid. It is used immediately, but a start may take
-/// its time.
+/// Seconds for which a key that is made for one login is asked to be valid. It is used immediately, but a start may
+/// take its time.
 pub const KEY_SECONDS: u64 = 300;
 
 /// A secret as its source gave it, and how long it can be used.
@@ -30,8 +30,8 @@ impl Fetched {
         Self { secret, expires, valid_for: None }
     }
 
-    /// Wraps an auth key that was made for one login. Its expiry, minutes away, is no reason for a warning. Where `times`
-    /// are missing, [`KEY_SECONDS`] counts, which is what was asked for.
+    /// Wraps an auth key that was made for one login. Its expiry, minutes away, is no reason for a warning. Where
+    /// `times` are missing, [`KEY_SECONDS`] counts, which is what was asked for.
     pub fn made(secret: Secret, times: &KeyTimes<'_>) -> Self {
         let [created, expires] = [times.created, times.expires].map(|text| text.and_then(expiry_of));
         let told = created.zip(expires).and_then(|(created, expires)| expires.duration_since(created).ok());

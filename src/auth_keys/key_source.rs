@@ -1,4 +1,4 @@
-//! What every source of auth keys can do.
+//! The trait of every source of auth keys.
 
 use futures_util::future::BoxFuture;
 
@@ -16,8 +16,8 @@ pub trait KeySource: Send + Sync {
     /// Name of the source in logs, for people: the setting that names it, and which secret that is.
     fn origin(&self) -> String;
 
-    /// Whether the source makes its keys itself, with the node's tags. What is made from a fetched credential is told by
-    /// the credential.
+    /// Whether the source makes its keys itself, with the node's tags. What is made from a fetched credential is told
+    /// by the credential.
     fn carries_tags(&self) -> bool {
         false
     }

@@ -35,7 +35,8 @@ use crate::sync::IgnorePoison;
 /// A fetch in a task of its own.
 type FetchTask = JoinHandle<Result<Secret, KeyError>>;
 
-/// Fetches auth keys from the source that the settings name. Cheap to clone; clones share the key that was fetched early.
+/// Fetches auth keys from the source that the settings name. Cheap to clone; clones share the key that was fetched
+/// early.
 #[derive(Clone)]
 pub struct AuthKeys {
     source: Arc<dyn KeySource>,
@@ -45,7 +46,7 @@ pub struct AuthKeys {
     expiry: KeyExpiry,
     /// Whether a fetch needs the network, as far as could be told at the start.
     needs_network: bool,
-    /// Whether the latest key was made here, with the tags.
+    /// Whether the latest auth key was made by this daemon, with the node's tags.
     carries_tags: Arc<AtomicBool>,
     /// Time at which the latest key can no longer be used, if it was made for one login.
     ends: Arc<Mutex<Option<Instant>>>,
@@ -71,8 +72,8 @@ impl AuthKeys {
         }
     }
 
-    /// Begins to fetch a key for the next [`Self::fresh`], where that needs the network. Must be called inside the event
-    /// loop.
+    /// Begins to fetch a key for the next [`Self::fresh`], where that needs the network. Must be called inside the
+    /// event loop.
     pub fn begin(&self) {
         if self.needs_network {
             let keys = self.clone();

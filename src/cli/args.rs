@@ -47,7 +47,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Arguments,
     match definition().try_get_matches_from(arguments) {
         Ok(matches) => Ok(read(&matches)),
         Err(error) => {
-            // A key given in the wrong place is quoted back.
+            // clap's errors quote arguments, one of which may be an auth key in the wrong place.
             let text = mask_secrets(error.render().to_string().trim_end());
             if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
                 say(&text);

@@ -1,5 +1,6 @@
 //! `tetherd check`: shows every setting, its value and where it came from.
-//! Secrets are masked. Says, too, what does not work with the tailscaled that was found.
+//!
+//! Secrets are masked. It says, too, what does not work with the tailscaled that was found.
 
 use std::process::ExitCode;
 

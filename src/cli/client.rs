@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 use crate::net::connectable::connectable;
 use crate::net::http_request;
 
-/// Longest wait for an answer. The daemon answers from memory; this is for a machine under load.
+/// Longest wait for a response. The daemon responds from memory; the limit allows for a machine under load.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Runs `request` to its end, in an event loop of its own.
@@ -21,7 +21,7 @@ pub fn block_on<T>(request: impl Future<Output = anyhow::Result<T>>) -> anyhow::
     event_loop.block_on(request)
 }
 
-/// Asks the daemon whose health port is `health` for `path`. Returns status and body.
+/// Sends a GET for `path` to the daemon whose health port is `health`. Returns status and body of the response.
 pub async fn get(health: SocketAddr, path: &str) -> anyhow::Result<(StatusCode, Bytes)> {
     let address = connectable(health);
     let exchange = async {

@@ -1,5 +1,6 @@
 //! Chooses the platform and reads the settings.
-//! In this order, since the platform implies defaults.
+//!
+//! The platform comes first, since it implies defaults of the settings.
 
 use crate::config::layers::Flags;
 use crate::config::types::implied::{Implied, MemoryDefault};

@@ -1,4 +1,5 @@
 //! `tetherd /path/to/program ARG…`: runs the program with proxy variables set.
+//!
 //! Lambda's `AWS_LAMBDA_EXEC_WRAPPER` calls it, which takes a path and no arguments. The program replaces this process.
 //! <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-modify.html#runtime-wrapper>
 

@@ -1,7 +1,8 @@
 //! Writes log lines to stderr by a thread: a stalled reader costs lines, not time.
-//! The queue is bounded by bytes and keeps its order; a line tells how many were lost, and the last line comes behind all
-//! others. tracing-appender bounds by lines, tells nobody of the loss, and complains of a stalled reader on stdout, which
-//! belongs to the command of `exec`.
+//!
+//! The queue is bounded by bytes and keeps its order; a line tells how many were lost, and the last line comes behind
+//! all others. tracing-appender bounds by lines, tells nobody of the loss, and complains of a stalled reader on stdout,
+//! which belongs to the command of `exec`.
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
@@ -29,7 +30,7 @@ struct Shared {
 
 enum QueuedLine {
     Line(Vec<u8>),
-    /// Number of lines that found no room here.
+    /// Number of lines that were dropped at this place of the queue for lack of room.
     Lost(u64),
 }
 
@@ -42,8 +43,8 @@ struct Queue {
 }
 
 impl LogQueue {
-    /// Starts the thread; `of_loss` makes the line about a number of lost ones. The thread takes no signals, and starts no
-    /// children: they would end with it, not with the daemon.
+    /// Starts the thread; `of_loss` makes the line about a number of lost ones. The thread takes no signals, and starts
+    /// no child processes: those would be killed at its end, not at the daemon's.
     pub fn start(writer: impl Write + Send + 'static, of_loss: fn(u64) -> String) -> io::Result<Self> {
         let queue = Self::default();
         let shared = Arc::clone(&queue.0);
@@ -66,7 +67,8 @@ impl LogQueue {
         self.0.changed.notify_all();
     }
 
-    /// Puts the last line behind all others, even where the queue is full, and waits at most `limit` until all are written.
+    /// Puts the last line behind all others, even where the queue is full, and waits at most `limit` until all are
+    /// written.
     pub fn finish(&self, last: Option<&str>, limit: Duration) {
         let mut queue = self.0.lock();
         queue.entries.extend(last.map(|line| QueuedLine::Line(format!("{line}\n").into_bytes())));
@@ -87,7 +89,7 @@ impl Shared {
                 QueuedLine::Line(line) => line,
                 QueuedLine::Lost(lost) => format!("{}\n", of_loss(lost)).into_bytes(),
             };
-            // A reader that is gone loses what it does not want.
+            // An error means that the reader is gone: nobody is left to report it to.
             let _ = writer.write_all(&line);
             self.lock().writing = false;
             self.changed.notify_all();
@@ -159,7 +161,7 @@ mod tests {
         });
         queue.finish(Some("the reason"), LONGEST_WAIT);
         let (mut number, mut lost) = (0, 0);
-        // Where the thread gets its turn late, room comes and goes, and each gap has its word.
+        // When the thread is scheduled late, the queue fills up several times, and each loss gets a line of its own.
         for line in reading.join().expect("reads") {
             match line.strip_suffix(" lost") {
                 Some(gap) => lost += gap.parse::<u64>().expect("a number"),

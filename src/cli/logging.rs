@@ -35,13 +35,13 @@ pub fn start(level: LogLevel, format: LogFormat) {
         LogFormat::Text => |lost| text_line(&of_loss(lost)),
         LogFormat::Json => |lost| json_line("WARN", &of_loss(lost)),
     };
-    // Without a thread, on a machine that allows no further one, lines are written where they arise.
+    // Where the system allows no further thread, each line is written by the thread that logs it.
     let writer = match LogQueue::start(stderr(), of_loss) {
         Ok(queue) => BoxMakeWriter::new(QUEUE.get_or_init(|| queue).clone()),
         Err(_) => BoxMakeWriter::new(stderr),
     };
     let subscriber = tracing_subscriber::fmt().log_internal_errors(false).with_max_level(level).with_writer(writer);
-    // Libraries that log by `tracing` stay silent as well: the AWS SDK shows requests and answers.
+    // Libraries that log by `tracing` stay silent as well: the AWS SDK logs requests and responses.
     let own = Targets::new().with_target("tetherd", level).with_target("tailscaled", level);
     match format {
         LogFormat::Text => subscriber.finish().with(own).init(),
@@ -56,7 +56,7 @@ pub fn start(level: LogLevel, format: LogFormat) {
     }));
 }
 
-/// Says why the daemon ends, in the form of the other lines and behind them.
+/// Logs why the daemon ends, in the format of the other lines and behind all of them.
 pub fn last_line(format: Option<LogFormat>, line: &str) {
     let line = if format == Some(LogFormat::Json) { json_line("ERROR", line) } else { text_line(line) };
     match QUEUE.get() {

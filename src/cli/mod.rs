@@ -1,4 +1,5 @@
 //! The command line: reads it, loads the configuration and runs one command.
+//!
 //! The end of the command becomes an exit code and one last line.
 
 pub(crate) mod args;
@@ -36,7 +37,7 @@ use crate::memory::cgroup::CgroupMemory;
 use crate::process::child::SoftLimits;
 use crate::tailscaled::process::locate;
 
-/// The whole program.
+/// Runs the whole program: reads arguments and settings, runs one command, and returns its exit code.
 pub fn main() -> ExitCode {
     let inherited: Vec<(OsString, OsString)> = std::env::vars_os().collect();
     let text = |bytes: &OsString| bytes.to_string_lossy().into_owned();
@@ -51,11 +52,11 @@ pub fn main() -> ExitCode {
         Ok(arguments) => arguments,
         Err(end) => return end,
     };
-    // Before anything is read that may take its time, such as a key on a network mount.
+    // Signals are caught before anything is read that may take long, such as a key on a network mount.
     let signals = match arguments.command {
         Command::Run => Signals::to_stop(),
         Command::Exec(_) => Signals::to_pass_on(),
-        // Commands that ask the daemon end by the signal itself.
+        // Commands that only ask the daemon are ended by the signal's default action.
         _ => Signals::none(),
     };
     let memory = memory(&arguments.command);
@@ -76,7 +77,8 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Finds what limits memory, and who else needs of it. `None` where nothing does, and for commands that need not know.
+/// Finds the memory limit, and whether an application shares it. `None` without a limit, and for commands that do not
+/// need it.
 fn memory(command: &Command) -> Option<MemoryBudget> {
     let with_application = match command {
         Command::Exec(_) => true,
@@ -103,7 +105,7 @@ fn run(configured: &Configured, context: &DaemonContext<'_>, signals: Result<Sig
     let failure = result.as_ref().err().cloned();
     let code = end(configured, result.map(|()| 0));
     if let Some(fatal) = failure {
-        // Nothing is left to be said where even this fails.
+        // An event loop that cannot be made is no further error: the failure itself is logged already.
         let _ = client::block_on(async {
             lifecycle.failed(&fatal).await;
             Ok(())
@@ -112,7 +114,7 @@ fn run(configured: &Configured, context: &DaemonContext<'_>, signals: Result<Sig
     code
 }
 
-/// Runs the daemon and the command that `words` are.
+/// Runs the daemon and a command; `words` are the command's program and arguments.
 fn exec(
     configured: &Configured,
     context: &DaemonContext<'_>,
@@ -148,8 +150,8 @@ fn prepared(config: &Config) -> Result<&Settings, ExitReason> {
     Ok(settings)
 }
 
-/// Asks the running daemon. Needs its health port and nothing else of the configuration: a key file that is gone by now
-/// does not make the daemon unhealthy.
+/// Runs a command that asks the running daemon: `wait`, `healthcheck` or `status`. It needs the health port and no
+/// other setting: a key file that is gone by now does not make the daemon unhealthy.
 fn query_daemon(arguments: &Arguments, configured: &Configured) -> ExitCode {
     let Some(health) = configured.config.health_listen else {
         return settings(&configured.config).map_or_else(|fatal| end(configured, Err(fatal)), |_| ExitCode::FAILURE);
@@ -181,7 +183,8 @@ fn version(config: &Config, environment: &Environment) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Limit of the size of core dumps, in bytes. A limit of 0 does not keep the kernel from piping a core dump to a program; 1 does (core(5)).
+/// Limit of the size of core dumps, in bytes. A limit of 0 does not keep the kernel from piping a core dump to a
+/// program; 1 does (core(5)).
 const NO_CORE: u64 = 1;
 
 /// Keeps secrets in memory from core dumps, tailscaled's too, and from other processes of the same user.
@@ -204,7 +207,7 @@ fn end(configured: &Configured, result: Result<u8, ExitReason>) -> ExitCode {
     };
     let line = fatal.to_string().replace('\n', " ");
     if let Some(path) = configured.platform.termination_log() {
-        // Only where a kubelet has put it; elsewhere stderr alone has to do.
+        // The file is there only where a kubelet has put it; elsewhere the reason goes to stderr alone.
         let file = std::fs::OpenOptions::new().write(true).truncate(true).open(path);
         let _ = file.and_then(|mut file| file.write_all(line.as_bytes()));
     }

@@ -1,4 +1,5 @@
 //! Writes lines to stdout and stderr, whether or not anybody reads them.
+//!
 //! `println!` would panic where the reader is gone.
 
 use std::io::{Write, stderr, stdout};

@@ -13,7 +13,7 @@ use crate::cli::client::{block_on, get};
 use crate::cli::output::{complain, say};
 use crate::status::Document;
 
-/// Time between two questions of `wait`: the daemon is a process of its own and may not even be there yet.
+/// Time between two requests of `wait`, which polls: the daemon is another process and may not have started yet.
 const ASK_EVERY: Duration = Duration::from_millis(50);
 
 /// Blocks until the daemon is ready, for `limit` at most.

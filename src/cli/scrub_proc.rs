@@ -1,4 +1,5 @@
 //! Masks secrets in this process's `/proc/PID/environ` and `/proc/PID/cmdline`.
+//!
 //! Both are the memory that the process was started with, and show what stands there for as long as it runs.
 
 use std::fs::{File, OpenOptions};
@@ -48,7 +49,7 @@ fn secrets(arguments: &[String], environment: &Environment) -> Vec<String> {
     found
 }
 
-/// Gives the variable memory of its own, which is not overwritten.
+/// Sets the variable again, so that its value stands in memory that is not overwritten.
 #[allow(unsafe_code)]
 fn keep_a_copy(name: &str, value: &str) {
     // SAFETY: the process has one thread until the event loop is made, long after this.

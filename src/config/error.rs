@@ -5,7 +5,7 @@ use std::fmt;
 /// Fault of one setting. Never holds the value of a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError {
-    /// Name of the setting, or a name that is none.
+    /// Name of the setting, or a given name that is no setting.
     pub key: String,
     /// Source that gave the value, in words.
     pub origin: String,

@@ -1,5 +1,6 @@
 //! The sources of settings, merged in their order; each value remembers its origin.
-//! Later wins: default, control group, runtime, file, `TS_*`, `TETHERD_*`, command line.
+//!
+//! A later source wins: default, control group, runtime, file, `TS_*`, `TETHERD_*`, command line.
 
 use std::collections::BTreeMap;
 
@@ -59,7 +60,7 @@ pub struct Found {
 pub struct Layers {
     /// Value of the latest source, by the name of its setting.
     values: BTreeMap<&'static str, Found>,
-    /// Which of a secret and its `_file` twin a later source set, by the name of the secret.
+    /// For each secret, by its name: which of the two a later source has set, the secret or its `_file` twin.
     winners: BTreeMap<&'static str, &'static str>,
     /// Faults of names and of the file; those of values are found when they are read.
     pub faults: Vec<ConfigError>,
@@ -155,7 +156,8 @@ impl Layers {
                 }
             }
         }
-        // After the plain ones: in the image, too, the extra arguments win over the variables of their own.
+        // Applied after the plain variables: in Tailscale's image, too, TS_EXTRA_ARGS wins over a variable for the same
+        // setting.
         let (given, faults) = translate::translate(environment);
         self.faults.extend(faults);
         for given in given {
@@ -194,8 +196,8 @@ fn both_given(key: &Key, origin: &str) -> ConfigError {
 /// Whether a variable is one of those that Kubernetes adds for a Service; `name` is what follows `TETHERD_`.
 ///
 /// Kubernetes puts `TETHERD_SERVICE_HOST`, `TETHERD_PORT_1055_TCP_ADDR` and the like into every pod beside a Service
-/// named `tetherd`, and `TETHERD_GATEWAY_PORT=tcp://10.0.0.1:1055` beside one named `tetherd-gateway`. They are not meant
-/// for the daemon.
+/// named `tetherd`, and `TETHERD_GATEWAY_PORT=tcp://10.0.0.1:1055` beside one named `tetherd-gateway`. They are not
+/// meant for the daemon.
 /// <https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables>
 fn is_service_link(name: &str, value: &str) -> bool {
     let after_port = |tail: &str| {

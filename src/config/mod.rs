@@ -1,4 +1,5 @@
 //! Settings: read once from all their sources into typed values.
+//!
 //! Every fault is reported with its key and origin. The platform is chosen between two steps: [`Sources::runtime`] says
 //! which one is wanted, and [`Sources::load`] takes what it implies.
 
@@ -29,7 +30,8 @@ use crate::environment::Environment;
 /// The settings, and what commands need where one of them is at fault.
 #[derive(Debug)]
 pub struct Config {
-    /// Address at which the running daemon can be asked, also when another setting is at fault; `None` when this one is.
+    /// Address at which the running daemon can be asked, also when another setting is at fault; `None` when this one
+    /// is.
     pub health_listen: Option<SocketAddr>,
     /// What happens to a Lambda function whose extension fails, also when another setting is at fault.
     pub lambda_on_failure: OnFailure,

@@ -1,4 +1,5 @@
 //! Reads single values from the layers, with their faults and what `check` shows.
+//!
 //! Every fault is collected; none ends the reading.
 
 use std::net::SocketAddr;
@@ -20,7 +21,7 @@ use crate::secret::{MASK, SecretSource};
 #[derive(Clone, Debug)]
 pub struct Shown {
     pub key: &'static str,
-    /// Empty where there is none; a mask where it is secret.
+    /// The value as shown: empty when there is none, a mask when it is secret.
     pub value: String,
     pub origin: Origin,
 }
@@ -37,9 +38,10 @@ pub struct Reader {
     layers: Layers,
     pub faults: Vec<ConfigError>,
     pub shown: Vec<Shown>,
-    /// Kept here too, since commands need it where another setting is at fault.
+    /// Address of the health port, kept here as well since commands need it even when another setting is at fault.
     pub health_listen: Option<SocketAddr>,
-    /// Kept here too, since the platform needs it where another setting is at fault.
+    /// The setting `lambda_on_failure`, kept here as well since the platform needs it even when another setting is at
+    /// fault.
     pub lambda_on_failure: Option<OnFailure>,
 }
 

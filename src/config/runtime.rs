@@ -1,4 +1,6 @@
-//! The setting `runtime`, read before all others since the platform implies defaults.
+//! The setting `runtime`, read before all others.
+//!
+//! It chooses the platform, which implies defaults of the others.
 
 use crate::config::error::ConfigError;
 use crate::config::layers::Layers;

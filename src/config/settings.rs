@@ -39,8 +39,8 @@ impl Credentials {
 pub struct HalfCloseTimeout {
     /// Limit with a tailscaled that carries the end of each direction through.
     pub carried: Duration,
-    /// Limit with a tailscaled that does not, where nobody can tell whether a client that has ended still waits for an
-    /// answer. What the user sets counts for both.
+    /// Limit with a tailscaled that does not, where it cannot be told whether a client that has ended still waits for a
+    /// response. What the user sets counts for both.
     pub held: Duration,
 }
 

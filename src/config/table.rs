@@ -1,4 +1,5 @@
 //! The table of settings, the only list of their names.
+//!
 //! Command line, environment, files, `check` and the docs follow it.
 
 /// Stand-in in the help of `runtime` for the names of the platforms, which the table does not know.
@@ -16,8 +17,8 @@ pub struct Key {
     pub aliases: &'static [&'static str],
     /// Whether the value is never shown.
     pub secret: bool,
-    /// Kind of the secret that the value names, if it names one that holds the auth key. The settings that begin with this
-    /// one's name are options of it, as plain text.
+    /// Kind of the secret that the value names, if it names one that holds the auth key. The settings that begin with
+    /// this one's name are options of it, as plain text.
     pub names_secret: Option<&'static str>,
     /// Text of `--help`; may hold [`PLATFORMS`].
     pub help: &'static str,

@@ -1,5 +1,6 @@
 //! Metrics as lines on stdout in CloudWatch's embedded metric format (EMF).
-//! For platforms where nobody can scrape `/metrics`; the counts are the same.
+//!
+//! They are for platforms where nobody can scrape `/metrics`; the counts are the same.
 //! <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>
 
 use std::io::Write;
@@ -19,10 +20,10 @@ use crate::status::Connections;
 use crate::sync::IgnorePoison;
 use crate::tailscaled::dialer::Dialer;
 
-/// Lines cost money; an environment that serves much writes one a minute.
+/// Time between two lines of an execution environment that serves much: log lines cost money.
 const PERIOD: Duration = Duration::from_secs(60);
 
-/// Longest wait for tailscaled to say how much it has carried: at a stop there are milliseconds.
+/// Longest wait for tailscaled's byte counts: a stop leaves only milliseconds for it.
 const ANSWER_TIMEOUT: Duration = Duration::from_millis(50);
 
 /// Most values that the format allows in the array of one metric.
@@ -31,7 +32,7 @@ const LONGEST_ARRAY: u64 = 100;
 const NAMESPACE: &str = "tetherd";
 const BUCKET: &str = "dial_duration_seconds_bucket{";
 
-/// Writes lines of what happened since the line before. Clones share what was written.
+/// Writes lines with what was counted since the line before. Clones share what was written.
 #[derive(Clone)]
 pub struct EmfWriter(Arc<Inner>);
 
@@ -64,12 +65,12 @@ struct Seen {
 }
 
 impl EmfWriter {
-    /// Writes of what `source` counts.
+    /// Creates a writer of the counts of `source`.
     pub fn new(source: EmfSource) -> Self {
         Self(Arc::new(Inner { source, written: Mutex::default() }))
     }
 
-    /// Writes a line a minute, where there is something to tell. Never ends.
+    /// Writes a line once a minute, if anything is new. Never returns.
     pub async fn write_every_minute(self) {
         loop {
             sleep(PERIOD).await;

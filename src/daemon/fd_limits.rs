@@ -4,9 +4,10 @@ use std::num::NonZeroUsize;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-/// Open files reserved for each connection. A connection through the tailnet takes one until tailscaled has its client's
-/// socket; a direct one two, and its pipes for splice(2) some more; a forwarded HTTP request two; a UDP association three. With
-/// a stock tailscaled a connection takes up to four: a hedged dial and the watch of a full unix socket have a file each.
+/// Open files reserved for each connection. A connection through the tailnet takes one until tailscaled has its
+/// client's socket; a direct one two, and its pipes for splice(2) some more; a forwarded HTTP request two; a UDP
+/// association three. With a stock tailscaled a connection takes up to four: a hedged dial and the watch of a full unix
+/// socket have a file each.
 const FILES_A_CONNECTION: u64 = 4;
 /// Open files for listeners, health port, tailscaled's pipes and the event loop.
 const FILES_OF_ITS_OWN: u64 = 40;

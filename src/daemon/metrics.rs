@@ -22,7 +22,7 @@ struct PhaseLabel {
 pub struct ScrapeFacts {
     /// Starts of tailscaled after the first.
     pub restarts: u64,
-    /// Times that the daemon found itself frozen for a while.
+    /// Number of freezes of the process so far.
     pub freezes: u64,
     pub tailscaled_version: Option<String>,
     pub node_key_expiry: Option<SystemTime>,

@@ -1,4 +1,5 @@
 //! Runs the daemon once, from its listeners to its end.
+//!
 //! Listeners → tailscaled → join → serve → drain → logout → exit.
 
 pub(crate) mod build;
@@ -64,7 +65,8 @@ fn with_daemon<T>(
     run: impl AsyncFnOnce(Daemon) -> Result<T, ExitReason>,
 ) -> Result<T, ExitReason> {
     let temporary = context.environment.get("TMPDIR").map(String::as_str);
-    // Outlives the event loop: dropping that kills tailscaled, and only then its directory can go.
+    // Made before the event loop, and so dropped after it: dropping the event loop kills tailscaled, and only then can
+    // its directory be removed.
     let state_dir = StateDir::open(settings.state_dir.as_deref(), temporary)
         .map_err(|error| ExitReason::Configuration(error.to_string()))?;
     let socket = settings.tailscaled_socket.as_ref().map(|socket| socket.0.as_path());

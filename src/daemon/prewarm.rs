@@ -1,6 +1,7 @@
 //! Dials the targets of `prewarm` once, as soon as the node has joined.
-//! WireGuard's handshake with their nodes is then made, and paths and names are found, before the first real request needs
-//! them. Nothing waits for it.
+//!
+//! WireGuard's handshake with their nodes is then made, and paths and names are found, before the first real request
+//! needs them. Nothing waits for it.
 
 use std::sync::Arc;
 

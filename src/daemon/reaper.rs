@@ -1,4 +1,5 @@
 //! Reaps orphaned processes (zombies) where the daemon is process 1.
+//!
 //! Process 1 inherits every process whose parent has ended.
 
 use std::time::Duration;
@@ -29,7 +30,8 @@ pub fn reap_if_first_process(own: OwnChildren) {
 async fn reap(mut signals: UnixStream, own: OwnChildren) {
     let mut bytes = [0; 64];
     while signals.read(&mut bytes).await.is_ok_and(|read| read > 0) {
-        // Only looks: reaping an own child would lose its status for the task that waits for it.
+        // WNOWAIT only looks: reaping one of the daemon's own children would lose its status for the task that waits
+        // for it.
         let ended = || waitid(Id::All, WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT);
         let mut seen = None;
         while let Ok(WaitStatus::Exited(pid, _) | WaitStatus::Signaled(pid, ..)) = ended() {

@@ -49,7 +49,8 @@ impl Daemon {
         signals: &mut Listening,
         lifecycle: &dyn Lifecycle,
     ) -> Result<StopRequest, ExitReason> {
-        // A platform that goes on without a tailnet is kept waiting for start_timeout, which then ends nothing.
+        // Where the platform goes on without a tailnet, start_timeout is how long it is kept waiting, and does not end
+        // the daemon.
         let longest_wait = if lifecycle.outlasts_failure() { self.start_timeout.take() } else { None };
         let settled = settled(self.state.watch(), longest_wait);
         let stop = async {
@@ -105,7 +106,7 @@ impl KeeperTask {
         keeper_failure((&mut self.task).await)
     }
 
-    /// Has tailscaled log out, where it is to, and end.
+    /// Has tailscaled log the node out, if that is set, and end.
     pub async fn end(&mut self) {
         self.stop.cancel();
         if !self.task.is_finished() {

@@ -1,4 +1,5 @@
 //! Shuts the daemon down (SIGTERM): drains its connections, logs the node out.
+//!
 //! The listeners close first; a second signal or the deadline of a stop ends everything at once.
 
 use std::time::Duration;
@@ -19,8 +20,9 @@ use crate::tailscaled::calls::Calls;
 const LOGOUT: Duration = Duration::from_millis(700);
 
 impl Daemon {
-    /// Refuses new connections, drains and logs out. `asked` says that a stop was asked for already; asked for once
-    /// more, the daemon ends at once and leaves the node in the tailnet. So it does when the deadline of `why` passes.
+    /// Refuses new connections, drains the running ones and logs the node out. At a second request to stop, or at the
+    /// deadline of `why`, the daemon ends at once and leaves the node in the tailnet. `asked` tells whether there was a
+    /// first request already.
     pub async fn shut_down(&mut self, why: Result<&StopRequest, &ExitReason>, signals: &mut Listening, asked: bool) {
         self.accepting.cancel();
         self.state.publish(match why {

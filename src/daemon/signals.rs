@@ -1,6 +1,7 @@
 //! Catches signals and hands them on in the order in which they came.
-//! They are caught from the first line of the program on, since the kernel ignores an unhandled SIGTERM for process 1. The
-//! handler writes one byte for each into a socket.
+//!
+//! They are caught from the first line of the program on, since the kernel ignores an unhandled SIGTERM for process 1.
+//! The handler writes one byte for each into a socket.
 
 use std::io::{self, Write};
 use std::os::unix::net::UnixStream as StdStream;
@@ -12,7 +13,8 @@ use tokio::net::UnixStream;
 
 use crate::exit_reason::ExitReason;
 
-/// Bit of the byte, beside the signal's number: the kernel sent the signal, not a process.
+/// Bit that is set in the byte of a signal, in addition to its number, when the kernel sent the signal and not a
+/// process.
 const BY_KERNEL: u8 = 0x80;
 
 /// Catches signals before there is an event loop. They wait until [`Signals::listen`].
@@ -83,7 +85,8 @@ fn unusable(error: io::Error) -> ExitReason {
 #[derive(Clone, Copy, Debug)]
 pub struct Caught {
     pub signal: Signal,
-    /// Whether the kernel sent it, not a process: a key was pressed at the terminal, which tells the whole foreground group.
+    /// Whether the kernel sent it, not a process: a key was pressed at the terminal, which tells the whole foreground
+    /// group.
     pub by_kernel: bool,
 }
 

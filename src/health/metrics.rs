@@ -1,5 +1,6 @@
 //! Renders the metrics document: tetherd's own metrics, then tailscaled's.
-//! In Prometheus' text format 0.0.4, or in OpenMetrics for clients that ask for it.
+//!
+//! The format is Prometheus' text format 0.0.4, or OpenMetrics for clients that ask for it.
 
 use std::fmt::Write;
 

@@ -1,5 +1,6 @@
 //! Health, status and metrics over HTTP.
-//! GET and HEAD only: nothing is secret, and nothing changes anything.
+//!
+//! Only GET and HEAD are served: nothing that is shown is secret, and no request changes anything.
 
 pub(crate) mod metrics;
 pub(crate) mod page;

@@ -22,7 +22,7 @@ pub trait Inspect: Send + Sync + 'static {
     fn measure(&self, state: &State) -> impl Future<Output = Measured> + Send;
 }
 
-/// Answers requests from the daemon's state, and from a `source` of what else there is to show.
+/// Responds to requests, from the daemon's state and from a `source` of all other facts.
 pub struct Routes<I> {
     state: Watcher,
     source: I,
@@ -33,7 +33,7 @@ impl<I: Inspect> Routes<I> {
         Self { state, source }
     }
 
-    /// Answers one request. HEAD is answered as GET; the server leaves out its body.
+    /// Responds to one request. HEAD gets the same response as GET; the server leaves out its body.
     pub async fn answer(&self, method: &Method, path: &str, headers: &HeaderMap) -> Response<Full<Bytes>> {
         if !matches!(*method, Method::GET | Method::HEAD) {
             let mut answer = text_response(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
@@ -71,7 +71,7 @@ fn metrics_response(measured: &Measured, format: Format) -> Response<Full<Bytes>
     }
 }
 
-/// Answers a probe: 200 when `good`, else 503, with phase and reason as JSON.
+/// Makes the response to a probe: 200 when `good`, else 503, with phase and reason as JSON.
 fn probe_response(state: &State, good: bool) -> Response<Full<Bytes>> {
     let status = if good { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let body = json!({

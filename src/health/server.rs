@@ -1,5 +1,7 @@
 //! The HTTP server of the health port.
-//! It answers one request a connection: probes and people ask seldom, and a slow client cannot hold a connection for long.
+//!
+//! It answers one request a connection: probes and people ask seldom, and a slow client cannot hold a connection for
+//! long.
 
 use std::convert::Infallible;
 use std::sync::Arc;

@@ -1,6 +1,7 @@
 //! Slows new connections down while memory is short, and leaves it to open ones.
-//! An application that fills its memory for good must not be cut off: each new connection waits for a moment and is then
-//! let in.
+//!
+//! An application that fills its memory for good must not be cut off: each new connection waits for a moment and is
+//! then let in.
 
 use std::sync::Mutex;
 use std::time::Duration;
@@ -10,13 +11,14 @@ use tokio::time::{Instant, sleep};
 use crate::memory::cgroup::{CgroupMemory, Usage};
 use crate::sync::IgnorePoison;
 
-/// Part of the limit beyond which memory is short, as a fraction. tailscaled's garbage collector gives some back by then.
+/// Part of the limit beyond which memory is short, as a fraction. tailscaled's garbage collector gives some back by
+/// then.
 const SHORT: (u64, u64) = (9, 10);
 
 /// Time between two looks while memory is short.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
-/// Time for which a look that found enough counts: each look opens several files of the kernel.
+/// How long a look that found enough memory is relied upon: each look opens several files of the kernel.
 const GOOD_FOR: Duration = Duration::from_millis(20);
 
 /// Longest wait of one connection: the pace of a listener's new ones while memory stays short.
@@ -26,7 +28,7 @@ const LONGEST: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub struct AcceptThrottle {
     cgroups: Option<CgroupMemory>,
-    /// Time of the last look that found enough.
+    /// Time of the last look that found enough memory.
     enough: Mutex<Option<Instant>>,
 }
 

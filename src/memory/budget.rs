@@ -1,4 +1,4 @@
-//! How much of a container's memory tailscaled is told to keep to.
+//! Computes tailscaled's share of the container's memory limit.
 
 use std::fmt;
 
@@ -28,8 +28,8 @@ pub enum Sharing {
 }
 
 impl Sharing {
-    /// Returns tailscaled's part in percent. Its heap goes beyond the limit by what the garbage collector cannot keep up
-    /// with, most where there is little: docs/performance.md has the peaks.
+    /// Returns tailscaled's part in percent. Its heap goes beyond the limit by what the garbage collector cannot keep
+    /// up with, most where there is little: docs/performance.md has the peaks.
     fn percent(self) -> u64 {
         match self {
             Self::Alone => 75,
@@ -42,7 +42,7 @@ impl Sharing {
 const LEAST: u64 = 32 << 20;
 
 /// Bytes left to tetherd (4 to 10 MiB) and to what tailscaled takes beyond its limit, where the group is large enough.
-/// With 48 MiB 32 streams both ways were the end of a group of 128 MiB in two of three runs.
+/// With 48 MiB, 32 streams both ways got a group of 128 MiB killed for lack of memory in two of three runs.
 const RESERVE: u64 = 64 << 20;
 
 /// tailscaled's part of what a control group allows.

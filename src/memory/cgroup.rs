@@ -1,4 +1,5 @@
 //! Reads memory limits and usage of this process's control groups, v1 or v2.
+//!
 //! <https://docs.kernel.org/admin-guide/cgroup-v2.html>, <https://docs.kernel.org/admin-guide/cgroup-v1/memory.html>
 
 use std::fs;
@@ -64,7 +65,8 @@ impl CgroupMemory {
         let second = || groups.lines().find_map(|line| line.strip_prefix("0::")).map(|path| (&VERSION_2, path));
         let (files, path) = first.or_else(second)?;
         let (root, point) = mounts.lines().find_map(|line| memory_mount(line, files.inherited.is_some()))?;
-        // Where the mount shows another part of the tree, as without a namespace for groups, its top is what there is.
+        // Where the mount shows another part of the tree, as without a cgroup namespace, only the top of the mount can
+        // be read.
         let below = Path::new(path).strip_prefix(&root).unwrap_or(Path::new(""));
         let own = point.join(below);
         let directories = own.ancestors().take_while(|directory| directory.starts_with(&point));
@@ -90,8 +92,8 @@ impl CgroupMemory {
         limit.is_some() && (limit != of_its_own || limit == least_above)
     }
 
-    /// Returns the usage of the group that has the least left. Cached files do not count: the kernel drops them before it
-    /// kills.
+    /// Returns the usage of the group that has the least left. Cached files do not count: the kernel drops them before
+    /// it kills.
     pub fn tightest(&self) -> Option<Usage> {
         let usages = self.directories.iter().filter_map(|directory| {
             let limit = self.limit_of(directory)?;

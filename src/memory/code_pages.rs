@@ -1,6 +1,7 @@
 //! Takes the program's code out of resident memory once the start is over.
-//! Most of it, such as TLS and the AWS SDK, is needed only by a start or a login. What is needed again comes from the page
-//! cache, 64 KiB with each first touch.
+//!
+//! Most of it, such as TLS and the AWS SDK, is needed only by a start or a login. What is needed again comes from the
+//! page cache, 64 KiB with each first touch.
 
 use std::ffi::c_void;
 use std::fs;
@@ -11,7 +12,8 @@ use nix::sys::mman::{MmapAdvise, madvise};
 
 use crate::state::Watcher;
 
-/// Forgets the code each time that the node becomes ready. Ends with the publisher of `state`.
+/// Drops the code from resident memory each time that the node becomes ready. Returns when the publisher of `state` is
+/// gone.
 pub async fn forget_after_each_start(mut state: Watcher) {
     while state.wait_for(|state| state.is_ready()).await.is_ok() {
         match forget_code() {
@@ -24,7 +26,7 @@ pub async fn forget_after_each_start(mut state: Watcher) {
     }
 }
 
-/// Forgets the code of all mapped files. Returns how much less is resident then, in KiB.
+/// Drops the code of all mapped files from resident memory. Returns how much less is resident then, in KiB.
 fn forget_code() -> io::Result<usize> {
     let before = resident_kib()?;
     let maps = fs::read_to_string("/proc/self/maps")?;
@@ -63,9 +65,9 @@ impl Mapping {
     /// Drops the pages of the mapping from resident memory.
     #[allow(unsafe_code)]
     fn forget(&self) -> io::Result<()> {
-        // SAFETY: the pages are what the file has, since a private mapping without the right to write has no others (but for a
-        // debugger's breakpoints, which it loses), and are read from it again when they are touched next. The mapping is still
-        // there: nothing in this program unloads code.
+        // SAFETY: the pages are what the file has, since a private mapping without the right to write has no others
+        // (but for a debugger's breakpoints, which it loses), and are read from it again when they are touched next.
+        // The mapping is still there: nothing in this program unloads code.
         Ok(unsafe { madvise(self.start, self.length, MmapAdvise::MADV_DONTNEED) }?)
     }
 }

@@ -1,4 +1,5 @@
 //! Notices when the memory limit of the control group changes.
+//!
 //! It may be changed for a running container (`docker update`, in-place resize of pods).
 
 use crate::memory::budget::{MemoryBudget, Share};

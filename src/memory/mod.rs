@@ -1,4 +1,5 @@
 //! Memory: limits, tailscaled's share of them, and throttles while there is little.
+//!
 //! tetherd itself gives back the code that it needs no more.
 
 pub mod accept_throttle;

@@ -1,7 +1,9 @@
 //! Slows uploads while a stock tailscaled is over its memory limit.
+//!
 //! A tailscaled with tetherd's calls does so itself (`parts/tailscaled/calls/memory.go`).
-//! Its garbage collector cannot give back what waits to be sent, which is up to 6 MiB for each connection: pausing lets it
-//! go out first. What targets send is not held up, since reading it is what frees its memory.
+//! The garbage collector of a stock one cannot free what waits to be sent, up to 6 MiB for each connection: a pause of
+//! the uploads lets that data go out first. Downloads are not slowed, since reading what targets send is what frees
+//! tailscaled's memory.
 
 use std::fs;
 use std::sync::Arc;
@@ -10,7 +12,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-/// Percent of its limit that tailscaled may use before clients are held up.
+/// Percent of its memory limit that tailscaled may use before uploads pause.
 const BEYOND: u64 = 115;
 
 /// How long a reading of tailscaled's memory is used. A reading takes 10 µs.
@@ -22,25 +24,25 @@ const LONGEST: Duration = Duration::from_millis(200);
 /// Size of a page in bytes, by which the kernel counts resident memory.
 const PAGE: u64 = 4096;
 
-/// Throttle of what clients send. Clones share it. Without a limit it does nothing.
+/// Pauses uploads while tailscaled is over its memory limit. Clones share the state. Without a limit nothing pauses.
 #[derive(Clone, Debug, Default)]
 pub struct UploadThrottle(Option<Arc<Inner>>);
 
 #[derive(Debug)]
 struct Inner {
-    /// Bytes beyond which clients are held up.
+    /// Memory of tailscaled beyond which uploads pause, in bytes.
     most: u64,
     /// Process id of tailscaled; 0 while none runs.
     pid: AtomicI32,
     since: Instant,
-    /// Time of the last look, in milliseconds after `since`.
+    /// Time of the last reading of tailscaled's memory, in milliseconds after `since`.
     looked: AtomicU64,
-    /// Result of the last look.
+    /// Whether tailscaled used more than `most` at the last reading.
     is_beyond: AtomicBool,
 }
 
 impl UploadThrottle {
-    /// Builds the throttle for a tailscaled with this limit, in bytes.
+    /// Creates the throttle for a tailscaled with this memory limit in bytes; without one it never pauses anything.
     pub fn at(limit: Option<u64>) -> Self {
         Self(limit.map(|limit| {
             Arc::new(Inner {
@@ -53,19 +55,19 @@ impl UploadThrottle {
         }))
     }
 
-    /// Watches process `pid` from now on, which is tailscaled; 0 when it has ended.
+    /// Reads the memory of process `pid`, which is tailscaled, from now on; 0 when tailscaled has ended.
     pub fn watch(&self, pid: i32) {
         if let Some(inner) = &self.0 {
             inner.pid.store(pid, Ordering::Relaxed);
         }
     }
 
-    /// Whether clients are to pause now. To be asked between blocks.
+    /// Whether uploads are to pause now. To be asked between two blocks of data.
     pub fn holds(&self) -> bool {
         self.0.as_ref().is_some_and(|inner| inner.is_beyond())
     }
 
-    /// Waits until there is memory, for 200 ms at most.
+    /// Waits until tailscaled uses less memory, for 200 ms at most.
     pub async fn pause(&self) {
         let Some(inner) = &self.0 else { return };
         let begun = Instant::now();
@@ -76,7 +78,7 @@ impl UploadThrottle {
 }
 
 impl Inner {
-    /// Whether tailscaled uses more than it may, by a look that is 5 ms old at most.
+    /// Whether tailscaled uses more memory than it may, by a reading that is at most 5 ms old.
     fn is_beyond(&self) -> bool {
         let now = u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX);
         let looked = self.looked.load(Ordering::Relaxed);
@@ -118,7 +120,7 @@ mod tests {
         assert_eq!(pause(&tight).await, LONGEST);
         assert_eq!(pause(&wide).await, Duration::ZERO);
         assert_eq!(pause(&UploadThrottle::default()).await, Duration::ZERO);
-        // It has ended.
+        // tailscaled has ended.
         tight.watch(0);
         assert_eq!(pause(&tight).await, Duration::ZERO);
     }

@@ -1,4 +1,5 @@
 //! Pauses a listener that cannot accept, and logs it once a minute.
+//!
 //! Too many open files are one cause. A line for each failure would flood the log.
 
 use std::io;
@@ -16,8 +17,8 @@ const LOG_EVERY: Duration = Duration::from_secs(60);
 pub struct FailedAccepts(Option<Instant>);
 
 impl FailedAccepts {
-    /// Waits for a moment, and logs the error where a line is due. To be called after each failure; `whom` is the kind of
-    /// client.
+    /// Waits for a moment, and logs the error where a line is due. To be called after each failure; `whom` is the kind
+    /// of client.
     pub async fn pause(&mut self, error: &io::Error, whom: &str) {
         if self.is_line_due(Instant::now()) {
             tracing::warn!(%error, "accepting a {whom} failed; it is tried until it works");

@@ -8,10 +8,11 @@ use hyper_util::rt::TokioIo;
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-/// Largest answer in bytes. Answers are small JSON documents; a tailnet of ten thousand nodes lists its peers in a few megabytes.
+/// Largest response in bytes. Responses are small JSON documents; a tailnet of ten thousand nodes lists its peers in a
+/// few megabytes.
 const LARGEST_ANSWER: usize = 64 << 20;
 
-/// Why a request could not be sent, or its answer not be read.
+/// Why a request could not be sent, or its response not be read.
 #[derive(Debug, Error)]
 pub enum HttpError {
     #[error("connection: {0}")]
@@ -22,8 +23,8 @@ pub enum HttpError {
     Body(String),
 }
 
-/// Sends `request` over `stream` and returns the head of the answer. The connection lives as long as its body, or
-/// as the upgraded stream that comes of it.
+/// Sends `request` over `stream` and returns the head of the response. The connection lives as long as its body, or as
+/// the upgraded stream that comes of it.
 pub async fn send<S>(stream: S, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, HttpError>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -37,7 +38,7 @@ where
     Ok(sender.send_request(request).await?)
 }
 
-/// Reads the whole answer, of at most 64 MiB.
+/// Reads the whole response, of at most 64 MiB.
 pub async fn read_answer(response: Response<Incoming>) -> Result<(StatusCode, Bytes), HttpError> {
     let status = response.status();
     Ok((status, read_body(response.into_body(), LARGEST_ANSWER).await?))

@@ -1,4 +1,6 @@
-//! Sockets: addresses, accept errors, unix streams, one HTTP request, queries to the kernel.
+//! Sockets: addresses, accept errors, unix streams, HTTP requests, socket queries.
+//!
+//! The HTTP client sends one request a connection; the queries go to the kernel.
 
 pub(crate) mod connectable;
 pub(crate) mod failed_accepts;

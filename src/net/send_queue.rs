@@ -1,6 +1,6 @@
-//! Length of a TCP socket's send queue: what the peer has not acknowledged yet.
+//! Reads the length of a TCP socket's send queue (tcp(7), SIOCOUTQ).
 //!
-//! tcp(7), SIOCOUTQ
+//! It is what the peer has not acknowledged yet, in bytes.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -11,7 +11,7 @@ mod request {
     nix::ioctl_read_bad!(bytes_in_send_queue, nix::libc::TIOCOUTQ, nix::libc::c_int);
 }
 
-/// Number of bytes that were written to `socket` and that the peer has not acknowledged yet.
+/// Returns the number of bytes that were written to `socket` and that the peer has not acknowledged yet.
 ///
 /// # Errors
 /// When the descriptor is no TCP socket.

@@ -1,7 +1,7 @@
 //! Asks the kernel about one TCP socket of this network namespace (sock_diag(7)).
 //!
-//! The socket is named by its two addresses. No capability is needed for that, and the answer is there when the question has
-//! been sent.
+//! The socket is named by its two addresses. No capability is needed for that, and the response is there as soon as the
+//! request is sent.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -10,7 +10,7 @@ use std::os::fd::AsRawFd;
 use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, send, socket};
 
-/// `SOCK_DIAG_BY_FAMILY` of linux/sock_diag.h: the type of the question and of its answer.
+/// `SOCK_DIAG_BY_FAMILY` of linux/sock_diag.h: the type of a request and of its response.
 const BY_FAMILY: u16 = 20;
 /// `TCP_LISTEN` of linux/tcp_states.h.
 const LISTEN: u8 = 10;
@@ -24,15 +24,16 @@ const QUESTION: usize = HEADER + 56;
 pub struct TcpSocket {
     /// Number that no other socket has had since the machine started.
     pub cookie: u64,
-    /// Whether a process has it open. What the kernel keeps of a closed one, until the connection is over, has no owner.
+    /// Whether a process has it open. What the kernel keeps of a closed one, until the connection is over, has no
+    /// owner.
     pub is_open: bool,
 }
 
-/// The socket whose own address is `local` and whose peer's is `remote`; `None` when this network namespace has none.
-/// A kernel without its part for TCP says so, too.
+/// Returns the socket whose own address is `local` and whose peer's is `remote`; `None` when this network namespace has
+/// none, or when the kernel's sock_diag lacks its part for TCP (tcp_diag).
 ///
 /// # Errors
-/// When the kernel does not let itself be asked: it has no sock_diag, a seccomp filter forbids it, no descriptor is free.
+/// When the kernel cannot be asked: it has no sock_diag, a seccomp filter forbids it, no descriptor is free.
 pub fn tcp_socket(local: SocketAddr, remote: SocketAddr) -> io::Result<Option<TcpSocket>> {
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     let kernel = socket(AddressFamily::Netlink, SockType::Datagram, flags, SockProtocol::NetlinkSockDiag)?;
@@ -43,8 +44,8 @@ pub fn tcp_socket(local: SocketAddr, remote: SocketAddr) -> io::Result<Option<Tc
     read(&answer[..length])
 }
 
-/// The question for one socket. IPv4 within IPv6 is IPv4 to the kernel's table of connections, whichever family the socket is
-/// of.
+/// Builds the request for one socket. The kernel's table of connections has IPv4-mapped IPv6 addresses as IPv4,
+/// whichever family the socket is of.
 fn question(local: SocketAddr, remote: SocketAddr) -> [u8; QUESTION] {
     let (source, destination) = (local.ip().to_canonical(), remote.ip().to_canonical());
     let family = if source.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
@@ -54,7 +55,7 @@ fn question(local: SocketAddr, remote: SocketAddr) -> [u8; QUESTION] {
     put(4, &BY_FAMILY.to_ne_bytes());
     put(6, &(nix::libc::NLM_F_REQUEST as u16).to_ne_bytes());
     put(HEADER, &[family as u8, nix::libc::IPPROTO_TCP as u8]);
-    // Any state.
+    // Sockets in any state.
     put(HEADER + 4, &[0xff; 4]);
     put(HEADER + 8, &local.port().to_be_bytes());
     put(HEADER + 10, &remote.port().to_be_bytes());
@@ -65,12 +66,12 @@ fn question(local: SocketAddr, remote: SocketAddr) -> [u8; QUESTION] {
         }
     }
     put(HEADER + 44, &interface(local).to_ne_bytes());
-    // INET_DIAG_NOCOOKIE
+    // No cookie is known yet (INET_DIAG_NOCOOKIE).
     put(HEADER + 48, &[0xff; 8]);
     bytes
 }
 
-/// The number of a link-local address's interface; 0 for other addresses.
+/// Returns the index of a link-local address's interface; 0 for other addresses.
 fn interface(address: SocketAddr) -> u32 {
     match address {
         SocketAddr::V4(_) => 0,
@@ -78,7 +79,7 @@ fn interface(address: SocketAddr) -> u32 {
     }
 }
 
-/// Reads `struct nlmsghdr`, and after it `struct inet_diag_msg` or an error's number.
+/// Parses a response: `struct nlmsghdr`, and after it `struct inet_diag_msg` or an error's number.
 fn read(answer: &[u8]) -> io::Result<Option<TcpSocket>> {
     let short = || io::Error::from(io::ErrorKind::UnexpectedEof);
     let word = |at: usize| answer.get(at..)?.first_chunk().copied();
@@ -89,7 +90,7 @@ fn read(answer: &[u8]) -> io::Result<Option<TcpSocket>> {
             let cookie = answer.get(HEADER + 44..).and_then(<[u8]>::first_chunk).copied().ok_or_else(short)?;
             let inode = u32::from_ne_bytes(word(HEADER + 68).ok_or_else(short)?);
             let socket = TcpSocket { cookie: u64::from_ne_bytes(cookie), is_open: inode != 0 };
-            // Where no connection is found the kernel goes on to who would take one.
+            // When the kernel finds no connection, it returns the listening socket that would accept one.
             Ok((state != LISTEN).then_some(socket))
         }
         _ => match Errno::from_raw(-i32::from_ne_bytes(word(HEADER).ok_or_else(short)?)) {
@@ -115,7 +116,7 @@ mod tests {
         assert!(found.is_open);
         let other = tcp_socket(there, here).expect("is answered").expect("is found");
         assert_ne!(found.cookie, other.cookie);
-        // The reset by which it closes leaves nothing behind.
+        // Closing a socket with unread bytes resets the connection, and the kernel keeps nothing of it.
         (&server).write_all(b"unread").expect("sent");
         client.peek(&mut [0]).expect("arrives");
         drop(client);

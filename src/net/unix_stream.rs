@@ -1,7 +1,7 @@
 //! A connection over a unix socket that wakes this process as rarely as possible.
 //!
-//! It is watched for what comes in, and for room to write only once there was none. The kernel reports room whenever the other
-//! side has read: watched for both, each byte to tailscaled would wake this process once more, for nothing.
+//! It is watched for what comes in, and for room to write only once there was none. The kernel reports room whenever
+//! the other side has read: watched for both, each byte to tailscaled would wake this process once more, for nothing.
 
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
@@ -25,7 +25,7 @@ const RETRY_PAUSE: Duration = Duration::from_millis(5);
 #[derive(Debug)]
 pub struct LocalStream {
     socket: AsyncFd<Socket>,
-    /// The same socket, watched for room to write; set when there is none for the first time.
+    /// The same socket, watched for room to write; set when a write finds no room for the first time.
     room: OnceLock<AsyncFd<OwnedFd>>,
 }
 
@@ -53,7 +53,7 @@ impl LocalStream {
         Ok((Self::new(here)?, there))
     }
 
-    /// Calls `read` whenever the socket may be read, until it does not want to block.
+    /// Calls `read` whenever the socket may be readable, until the result is no `WouldBlock`.
     pub async fn reading<T>(&self, read: impl FnMut(&Socket) -> io::Result<T>) -> io::Result<T> {
         self.socket.async_io(Interest::READABLE, read).await
     }
@@ -65,7 +65,7 @@ impl LocalStream {
             let room = buffer.initialize_unfilled();
             match ready.try_io(|socket| (&mut socket.get_ref()).read(room)) {
                 Ok(Ok(read)) => {
-                    // That was all: saves the call that would say so.
+                    // A short read has emptied the socket: this saves the call that would find nothing.
                     if (1..room.len()).contains(&read) {
                         ready.clear_ready();
                     }
@@ -87,7 +87,7 @@ impl LocalStream {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 result => return Poll::Ready(result),
             }
-            // Room that came since then is reported still.
+            // Room that came after the failed write is still reported.
             let Ok(room) = self.room() else { return wake_later(context) };
             ready!(room.poll_write_ready(context))?.clear_ready();
         }
@@ -108,8 +108,8 @@ impl LocalStream {
     }
 }
 
-/// Wakes the task after [`RETRY_PAUSE`]: no file is left to watch for room with, and that is no reason to end a connection,
-/// which would lose what it carries.
+/// Wakes the task after [`RETRY_PAUSE`]: no file is left to watch for room with, and that is no reason to end a
+/// connection, which would lose what it carries.
 fn wake_later<T>(context: &Context<'_>) -> Poll<T> {
     let waker = context.waker().clone();
     tokio::spawn(async move {
@@ -142,7 +142,7 @@ impl AsyncWrite for LocalStream {
         Self::poll_write(self.get_mut(), context, bytes)
     }
 
-    /// Does nothing: sockets keep nothing back.
+    /// Does nothing: a socket has no buffer to flush.
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }
@@ -157,7 +157,7 @@ mod tests {
     use super::*;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-    /// More than the kernel holds for both sides.
+    /// More bytes than the kernel buffers for both sides.
     const MUCH: usize = 4 << 20;
 
     fn pair() -> (LocalStream, LocalStream) {

@@ -1,5 +1,6 @@
 //! Amazon ECS: the task gives the node's name and the labels of its metrics.
-//! A metadata endpoint of its own tells each task what it is.
+//!
+//! Each task is told what it is by a metadata endpoint of its own.
 
 use std::time::Duration;
 
@@ -23,8 +24,8 @@ use crate::platform::lifecycle::BoxFuture;
 /// <https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-metadata-endpoint-v4-fargate.html>
 const METADATA: &str = "ECS_CONTAINER_METADATA_URI_V4";
 
-/// Longest wait for an answer. The endpoint is on the same host. It limits how often it answers, so a second attempt is
-/// worth while.
+/// Longest wait for a response. The endpoint is on the same host. It limits the rate of requests, so a second attempt
+/// is worth while.
 const ANSWER: Duration = Duration::from_millis(800);
 const ATTEMPTS: u32 = 2;
 const PAUSE: Duration = Duration::from_millis(200);
@@ -36,7 +37,7 @@ const ID_DIGITS: usize = 8;
 /// (`stopTimeout`): draining and logging out, which takes 6 s at most, end before.
 const DRAIN_TIMEOUT: &str = "20s";
 
-/// A container of a task.
+/// The platform of a container in an ECS task.
 pub struct Ecs;
 
 impl Platform for Ecs {
@@ -56,7 +57,7 @@ impl Platform for Ecs {
         Box::pin(identity(environment))
     }
 
-    /// No: the task's role has an endpoint of its own.
+    /// Returns `false`: credentials of the task's role come from an endpoint of their own.
     fn has_instance_metadata(&self) -> bool {
         false
     }
@@ -76,7 +77,7 @@ struct Task {
     launch_type: String,
 }
 
-/// Asks the endpoint what this task is; nothing, with a warning, where it does not answer.
+/// Asks the metadata endpoint what this task is. Without a response the identity is empty, and a warning is logged.
 async fn identity(environment: &Environment) -> Identity {
     let endpoint = environment.get(METADATA).map_or("", String::as_str);
     for attempt in 1..=ATTEMPTS {
@@ -140,7 +141,7 @@ mod tests {
     use super::*;
     use crate::environment::environment;
 
-    /// AWS's own example of an answer: the fields that matter and one that does not.
+    /// AWS's own example of a response: the fields that matter and one that does not.
     const TASK: &str = r#"{
         "Cluster": "arn:aws:ecs:us-west-2:111122223333:cluster/default",
         "TaskARN": "arn:aws:ecs:us-west-2:111122223333:task/default/e9028f8d5d8e4f258373e7b93ce9a3c3",

@@ -1,5 +1,7 @@
-//! What the daemon asks a platform, the environment in which a container runs.
-//! A method's own body is the answer of a platform that has nothing to say on the subject.
+//! The trait of platforms, the environments in which a container runs.
+//!
+//! It has all that the daemon asks a platform. A method's default body is for platforms that have nothing special in
+//! that respect.
 
 use std::future::ready;
 use std::path::Path;
@@ -17,7 +19,7 @@ pub struct Identity {
     pub labels: Vec<(&'static str, String)>,
 }
 
-/// One platform. Everything that differs between platforms is here.
+/// One platform, with everything that differs between platforms.
 pub trait Platform: Sync {
     /// Value of the setting `runtime` that means this platform.
     fn name(&self) -> &'static str;
@@ -45,12 +47,13 @@ pub trait Platform: Sync {
         None
     }
 
-    /// File that takes the reason of a failed end, beside stderr; used where the platform has put one.
+    /// File that takes the reason of a failed end, in addition to stderr; used where the platform has put one.
     fn termination_log(&self) -> Option<&'static Path> {
         None
     }
 
-    /// Whether AWS's instance metadata may be asked for credentials; not where the platform has another way to get them.
+    /// Whether AWS's instance metadata may be asked for credentials; not where the platform has another way to get
+    /// them.
     fn has_instance_metadata(&self) -> bool {
         true
     }
@@ -60,9 +63,9 @@ pub trait Platform: Sync {
         None
     }
 
-    /// Starts the daemon's life as this platform takes part in it. `program` is the path that this process was started
-    /// as. With `outlasts_failure` the program that the daemon serves is to go on without it, where the platform can
-    /// do that.
+    /// Creates the lifecycle by which this platform takes part in the daemon's life. `program` is the path that this
+    /// process was started as. With `outlasts_failure` the program that the daemon serves is to go on without it, where
+    /// the platform can do that.
     fn lifecycle(&self, _environment: &Environment, _program: &str, _outlasts_failure: bool) -> Box<dyn Lifecycle> {
         Box::new(SignalsOnly)
     }

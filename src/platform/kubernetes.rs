@@ -1,6 +1,7 @@
 //! Kubernetes: the pod gives name and labels, and probes come from the node.
-//! So health listens on every address. Stops last up to 30 s. The reason of a failed end goes to the termination log,
-//! where `kubectl describe pod` shows it.
+//!
+//! Since probes come from the node, health listens on every address. Stops last up to 30 s. The reason of a failed end
+//! goes to the termination log, where `kubectl describe pod` shows it.
 
 use std::future::ready;
 use std::path::Path;
@@ -26,7 +27,7 @@ const LABELS: [(&str, &str); 3] = [("namespace", "POD_NAMESPACE"), ("pod", POD_N
 /// <https://kubernetes.io/docs/tasks/debug/debug-application/determine-reason-pod-failure/>
 const TERMINATION_LOG: &str = "/dev/termination-log";
 
-/// A container of a pod.
+/// The platform of a container in a Kubernetes pod.
 pub struct Kubernetes;
 
 impl Platform for Kubernetes {

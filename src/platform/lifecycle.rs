@@ -1,5 +1,6 @@
-//! What a platform hears of the daemon's life, and asks of it.
-//! Most platforms send signals and nothing else: the methods' own bodies are theirs.
+//! The trait by which a platform follows the daemon's lifecycle and ends it.
+//!
+//! Most platforms send signals and nothing else: the default bodies of the methods are for them.
 
 use std::future::{pending, ready};
 use std::pin::Pin;
@@ -19,16 +20,16 @@ pub struct StopRequest {
     pub deadline: Option<Instant>,
 }
 
-/// The daemon's life as one platform takes part in it.
+/// How one platform takes part in the daemon's lifecycle.
 pub trait Lifecycle {
-    /// Whether the program that the daemon serves goes on when the daemon has failed. Then the platform is not told of
-    /// a failure, but that the daemon is done starting.
+    /// Whether the program that the daemon serves goes on without it when the daemon has failed. If so, the platform is
+    /// told that the daemon is done starting, and not that it has failed.
     fn outlasts_failure(&self) -> bool {
         false
     }
 
-    /// Tells the platform that the daemon has started, once; the platform then starts what comes next. An error means
-    /// that it does not accept the daemon.
+    /// Tells the platform, once, that the daemon has started; the platform then starts what comes next. An error means
+    /// that the platform does not accept the daemon.
     fn register(&self) -> BoxFuture<'_, Result<(), ExitReason>> {
         Box::pin(ready(Ok(())))
     }
@@ -45,7 +46,7 @@ pub trait Lifecycle {
     }
 }
 
-/// The life of a daemon that only signals stop.
+/// The lifecycle on a platform that takes no part in it: only signals stop the daemon.
 pub struct SignalsOnly;
 
 impl Lifecycle for SignalsOnly {}

@@ -1,5 +1,6 @@
 //! The platforms that the daemon knows, and how each is detected.
-//! A new one needs a file beside this one, and here its `mod` line and its entry in [`PLATFORMS`].
+//!
+//! A new platform needs a file beside this one, and here its `mod` line and its entry in [`PLATFORMS`].
 
 pub(crate) mod ecs;
 pub(crate) mod interface;

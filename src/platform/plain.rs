@@ -1,4 +1,4 @@
-//! Any other container or machine: the built-in defaults hold.
+//! The plain platform: any other container or machine, with built-in defaults.
 
 use crate::environment::Environment;
 use crate::platform::interface::Platform;

@@ -1,5 +1,7 @@
 //! Starts and lists the daemon's child processes.
-//! The reaper of orphans leaves them alone, they die with the daemon, and a command of the user starts as if from a shell.
+//!
+//! The reaper of orphans leaves child processes alone, they die with the daemon, and a command of the user starts as if
+//! from a shell.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -17,12 +19,14 @@ use crate::sync::IgnorePoison;
 pub struct OwnChildren(Arc<Mutex<BTreeSet<i32>>>);
 
 impl OwnChildren {
-    /// Adds a child. To be called before the event loop runs on, or the reaper could be faster.
+    /// Adds a child process. Must be called before the event loop runs again, since the reaper could otherwise reap the
+    /// child first.
     pub fn add(&self, pid: Pid) {
         self.0.lock().ignore_poison().insert(pid.as_raw());
     }
 
-    /// Removes a child. To be called as soon as it was waited for: its number may be given to another process.
+    /// Removes a child process. Must be called as soon as it was waited for: its process id may be given to another
+    /// process.
     pub fn remove(&self, pid: Pid) {
         self.0.lock().ignore_poison().remove(&pid.as_raw());
     }
@@ -54,7 +58,7 @@ impl SoftLimits {
     }
 }
 
-/// Has the kernel kill the child when the thread that starts it ends. That thread is to be one that stays.
+/// Has the kernel kill the child when the thread that starts it ends. That thread must live as long as the daemon.
 #[allow(unsafe_code)]
 pub fn die_with_parent(command: &mut Command) {
     let parent = nix::unistd::getpid();
@@ -63,7 +67,7 @@ pub fn die_with_parent(command: &mut Command) {
     unsafe {
         command.pre_exec(move || {
             nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
-            // The parent may have ended before the call above.
+            // The parent may have ended before the call of prctl(2) above.
             if nix::unistd::getppid() != parent {
                 return Err(nix::errno::Errno::ESRCH.into());
             }

@@ -3,7 +3,8 @@
 use crate::config::table::KEYS;
 use crate::secret::redactor::Redactor;
 
-/// Variables that are kept from children beside the secret settings: they bear secrets, or point at them.
+/// Variables that are kept from child processes in addition to the secret settings: they bear secrets, or point at
+/// them.
 const SECRET_BEARING: [&str; 10] = [
     "ACTIONS_ID_TOKEN_REQUEST_TOKEN",
     "AWS_ACCESS_KEY_ID",

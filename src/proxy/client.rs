@@ -1,4 +1,5 @@
 //! Serves one client from accept to end.
+//!
 //! The first byte tells the protocol of a client of a proxy port; a port of `forwards` leads to a fixed target.
 
 use std::time::Duration;
@@ -13,8 +14,8 @@ use crate::proxy::{NO_PROTOCOL, ProxyProtocol};
 use crate::target::dial::Dial;
 use crate::target::host::Target;
 
-/// How long a client may take for its first byte once the daemon drains: it may come by way of a balancer and over a slow
-/// network.
+/// How long a client may take for its first byte once the daemon drains: it may come by way of a balancer and over a
+/// slow network.
 const FIRST_BYTE_WHILE_DRAINING: Duration = Duration::from_millis(500);
 
 /// Serves one client of a proxy port to the end. `from` says in logs where it comes from.
@@ -23,11 +24,13 @@ pub async fn serve_client<D: Dial>(context: &ClientContext<D>, client: Stream, f
     let first_byte = async {
         tokio::select! {
             byte = timeout(context.handshake_timeout, client.first_byte()) => byte,
-            // A client that has sent nothing yet is no running connection, unless it has come just now.
+            // While the daemon drains, a client that has sent nothing yet is not waited for, unless it has connected
+            // just now.
             () = first_byte_overdue(&context.limits.draining) => Ok(Ok(None)),
         }
     };
-    // In a box of its own, as what serves the client: a connection takes no more than its part of that needs.
+    // Heap-allocated (`Box::pin`), like the futures that serve the client below, so that the state of a connection is
+    // only as large as its present step needs.
     let (outcome, reason) = match Box::pin(first_byte).await {
         Ok(Ok(Some(byte))) => match ProxyProtocol::beginning_with(byte) {
             Some(protocol) => return (protocol.serve)(context, client, from).await,

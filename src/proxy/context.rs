@@ -1,4 +1,4 @@
-//! What all protocols share: connecting, relaying, recording failures.
+//! The context of all protocols: connecting, relaying, recording failures.
 
 use std::io;
 use std::sync::Arc;
@@ -38,7 +38,7 @@ pub struct ClientContext<D> {
 /// The target's end of a connection that this process relays.
 struct RelayTarget {
     stream: Stream,
-    /// Bytes of the target that came with the answer to the dial.
+    /// Bytes of the target that came with tailscaled's response to the dial.
     early: Bytes,
     half_close: HalfClose,
 }
@@ -47,7 +47,7 @@ impl<D: Dial> ClientContext<D> {
     /// Connects to `target`, and counts how long that took.
     pub async fn connect(&self, target: &Target) -> Result<Connection, DialError> {
         let started = Instant::now();
-        // In a box of its own: 15 KiB that a connection needs no more once it is there.
+        // Heap-allocated: 15 KiB of state, which are freed once the connection is there.
         let connection = Box::pin(self.connector.connect(target)).await?;
         let path = match &connection {
             Connection::Tailnet(..) => Path::Tailnet,
@@ -79,7 +79,7 @@ impl<D: Dial> ClientContext<D> {
         Box::pin(self.relay_here(client, target, sent)).await;
     }
 
-    /// Has tailscaled relay: it gets the client's own socket.
+    /// Has tailscaled relay the connection, by handing it the client's own socket.
     async fn hand_over(&self, client: Stream, waiting: Box<dyn WaitingConnection>, sent: Vec<u8>) {
         let relayed = match client.into_socket() {
             Ok(client) => waiting.hand_over(client, sent, self.limits.terms()).await,
@@ -99,7 +99,7 @@ impl<D: Dial> ClientContext<D> {
         self.counters.add_traffic(self.connector.traffic().await);
     }
 
-    /// Relays in this process, once each side has what the other one has sent already.
+    /// Relays in this process, once each side was sent what had come from the other one before.
     async fn relay_here(&self, mut client: Stream, target: RelayTarget, sent: Vec<u8>) {
         let traffic = Arc::new(Traffic::within(&self.counters));
         let RelayTarget { stream: mut target, early, half_close } = target;
@@ -110,7 +110,7 @@ impl<D: Dial> ClientContext<D> {
             traffic.received.add(early.len());
             Ok(())
         };
-        // In a box, freed with what it sends: the relay lasts.
+        // Heap-allocated, and freed together with the bytes that it sends, since the relay may last long.
         let written = Box::pin(self.within_handshake_timeout(first_bytes)).await;
         drop((sent, early));
         let result = match written {
@@ -138,8 +138,8 @@ impl<D: Dial> ClientContext<D> {
         timeout(self.handshake_timeout, step).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
     }
 
-    /// Lets a refused client read its reply, for `handshake_timeout` at most and until the daemon drains: closing a socket
-    /// with unread bytes resets the connection, and the reset would overtake the reply.
+    /// Lets a refused client read its reply, for `handshake_timeout` at most and until the daemon drains: closing a
+    /// socket with unread bytes resets the connection, and the reset would overtake the reply.
     pub async fn linger(&self, mut client: Stream) {
         let _ = client.shutdown().await;
         let mut discarded = tokio::io::sink();

@@ -1,6 +1,7 @@
 //! The proxy: listener → client (by protocol) → connector → relay.
-//! Each step knows only the input of the next one. A new protocol is a module of its own, a line in the table here, and a
-//! label in `metrics/labels.rs`.
+//!
+//! Each step knows only the input of the next one. A new protocol is a module of its own, a line in the table here, and
+//! a label in `metrics/labels.rs`.
 
 pub mod client;
 pub mod connect;
@@ -29,14 +30,14 @@ pub(crate) const NO_PROTOCOL: &str = "neither SOCKS5 nor HTTP";
 pub(crate) struct ProxyProtocol<D: 'static> {
     /// The bytes that a client of this protocol can begin with.
     first_bytes: &'static [RangeInclusive<u8>],
-    /// Serves a client to the end; its last argument says where the client comes from. The future is in a box: what a
-    /// connection takes while its client is silent is no more than its part of that needs.
+    /// Serves a client to the end; its last argument says where the client comes from. The future is heap-allocated
+    /// (`Box::pin`), so that the state of a silent connection is only as large as its protocol needs.
     pub serve: for<'a> fn(&'a ClientContext<D>, Stream, &'a str) -> BoxFuture<'a, ()>,
 }
 
 impl<D: Dial> ProxyProtocol<D> {
     const TABLE: &'static [Self] = &[
-        // The version (RFC 1928, section 3).
+        // A SOCKS5 client begins with the version (RFC 1928, section 3).
         Self { first_bytes: &[5..=5], serve: |context, client, from| Box::pin(serve_socks5(context, client, from)) },
         // Every HTTP method begins with a letter.
         Self {

@@ -19,7 +19,8 @@ use zeroize::{Zeroize, Zeroizing};
 /// Text that every output has instead of a secret.
 pub const MASK: &str = "***";
 
-/// Bytes reserved for the text of a JSON document. Moved to make room, the text would leave a copy behind.
+/// Bytes reserved for the text of a JSON document: growing would move the text and leave a copy of the secret in freed
+/// memory.
 const RESERVED_LENGTH: usize = 4096;
 
 /// Longest file of a secret that is read, in bytes.
@@ -73,7 +74,7 @@ impl SecretJson {
     /// The document's text, zeroed when it has been sent.
     pub fn to_bytes(&self) -> Bytes {
         let mut text = Vec::with_capacity(RESERVED_LENGTH);
-        // A value can always be written, and to memory.
+        // Writing a JSON value to memory does not fail.
         let _ = serde_json::to_writer(&mut text, &self.0);
         zeroed_when_sent(text)
     }
@@ -159,7 +160,7 @@ impl SecretSource {
 
 /// Reads at most one byte more than [`LONGEST_FILE`], since there are files without an end.
 fn read_bounded(path: &Path) -> std::io::Result<Zeroizing<String>> {
-    // Written in one piece: moved to make room, it would leave a copy behind.
+    // Allocated once at its full size: growing would move the text and leave a copy of the secret in freed memory.
     let mut text = Zeroizing::new(String::with_capacity(LONGEST_FILE + 1));
     File::open(path)?.take(LONGEST_FILE as u64 + 1).read_to_string(&mut text)?;
     Ok(text)

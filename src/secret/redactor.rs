@@ -1,4 +1,6 @@
-//! Masks secrets in text written by others: those in use, and all that looks like a key.
+//! Masks secrets in text written by others.
+//!
+//! These are the secrets in use, and all that looks like a key.
 
 use std::sync::{Arc, RwLock};
 
@@ -68,7 +70,8 @@ pub fn looks_like_a_key(text: &str) -> bool {
     KEY_PREFIXES.iter().any(|prefix| text.starts_with(prefix))
 }
 
-/// Characters that end the authority of an address, which holds user and password (RFC 3986, section 3.2), or the address.
+/// Characters that end the authority of an address, which holds user and password (RFC 3986, section 3.2), or the
+/// address.
 const AFTER_AUTHORITY: [char; 9] = ['/', '?', '#', '"', '\'', '<', '>', '{', '}'];
 
 /// Masks user and password in addresses, as tailscaled writes that of its proxy.

@@ -1,4 +1,5 @@
 //! The restart backoff of tailscaled: how long to wait, and when to give up.
+//!
 //! Logins have a backoff of their own (`session/login`).
 
 use std::time::Duration;
@@ -17,7 +18,8 @@ const STABLE_RUN: Duration = Duration::from_secs(10);
 /// Number of failed starts in a row after which tailscaled cannot run here: about 7 s of trying.
 const MOST_FAILED_STARTS: u32 = 8;
 
-/// The same for a daemon that was ready before: an upgrade, or memory that is short for a while, may take half a minute.
+/// Number of failed starts in a row after which tailscaled cannot run here any more, for a daemon that was ready
+/// before: an upgrade, or memory that is short for a while, may take half a minute.
 const MOST_FAILED_STARTS_ONCE_READY: u32 = 10;
 
 /// How one run of tailscaled went.
@@ -35,8 +37,8 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// Pause before the start that follows `run`; `None` when a start is pointless. A daemon that was `ever_ready` is given
-    /// more time.
+    /// Returns the pause before the start that follows `run`; `None` when a start is pointless. A daemon that was
+    /// `ever_ready` is given more time.
     pub fn after(&mut self, run: Run, ever_ready: bool) -> Option<Duration> {
         let failed = !run.was_ready && run.lasted < LONG_RUN;
         self.failed_starts = if failed { self.failed_starts + 1 } else { 0 };
@@ -51,7 +53,8 @@ impl Backoff {
     }
 }
 
-/// `pause` and up to a quarter more, so that the daemons of one host do not all start tailscaled at the same moment.
+/// Returns `pause` and up to a quarter more, so that the daemons of one host do not all start tailscaled at the same
+/// moment.
 pub fn jittered(pause: Duration) -> Duration {
     pause.mul_f64(1.0 + fastrand::f64() / 4.0)
 }

@@ -1,4 +1,4 @@
-//! Events of tailscaled's life, for the one who publishes the state.
+//! Events of tailscaled's life, which the publisher of the daemon's state reads.
 
 use tokio::sync::mpsc;
 

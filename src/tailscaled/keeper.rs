@@ -39,7 +39,7 @@ pub enum NodeAtShutdown {
     KeepNode,
 }
 
-/// What a keeper works with.
+/// The parts that a keeper works with.
 pub struct KeeperParts {
     pub launch: Launch,
     pub api: LocalApi,
@@ -75,7 +75,7 @@ struct FailedRun {
 }
 
 impl Keeper {
-    /// A keeper, and the receiver of its events.
+    /// Creates a keeper, and the receiver of its events.
     pub fn new(parts: KeeperParts) -> (Self, mpsc::UnboundedReceiver<KeeperEvent>) {
         let (sender, events) = mpsc::unbounded_channel();
         (Self { parts, events: EventSender::new(sender), login_pending: watch::Sender::new(false) }, events)
@@ -100,7 +100,8 @@ impl Keeper {
                     }
                     (RunEnd::Exited(status), was_ready) => FailedRun { reason: why_ended(status, &process), was_ready },
                 },
-                // Once it has run, a full table of processes or an upgrade that takes a moment passes.
+                // Where tailscaled has run before, a failed start may pass by itself: a full process table, an upgrade
+                // that takes a moment.
                 Err(error) if record.ever_ready => FailedRun { reason: error.to_string(), was_ready: false },
                 Err(error) => return Err(cannot_start(&error)),
             };
@@ -138,8 +139,8 @@ impl Keeper {
         (end, session.progress.was_ready)
     }
 
-    /// Waits for `stop`, and then for a login under way, since breaking it off leaves a node in the tailnet that nobody logs
-    /// out.
+    /// Waits for `stop`, and then for a login under way, since breaking it off leaves a node in the tailnet that nobody
+    /// logs out.
     async fn stopped(&self, stop: &CancellationToken) {
         stop.cancelled().await;
         let mut pending = self.login_pending.subscribe();
@@ -155,7 +156,7 @@ impl Keeper {
     ) -> Result<(), ExitReason> {
         if at_shutdown == NodeAtShutdown::LogOut && record.may_be_in_the_tailnet() {
             let outcome = self.logout().through_running().await;
-            // Nothing is left to be saved.
+            // After a logout tailscaled has no state to save.
             process.kill().await;
             if outcome == LogoutOutcome::TailscaledGone {
                 return self.finish_without_process(record, at_shutdown).await;
@@ -166,7 +167,7 @@ impl Keeper {
         Ok(())
     }
 
-    /// Logs the node out, if that is wanted, by a new tailscaled: the one of before ended just before the stop, as when both
+    /// Logs the node out, if that is wanted, by a new tailscaled: the last one ended just before the stop, as when both
     /// got a signal.
     async fn finish_without_process(&self, record: &NodeRecord, at_shutdown: NodeAtShutdown) -> Result<(), ExitReason> {
         if at_shutdown == NodeAtShutdown::LogOut
@@ -193,7 +194,7 @@ pub fn is_known(state: &Path) -> bool {
 
 fn why_ended(status: std::io::Result<ExitStatus>, process: &Process) -> String {
     let status = status.map_or_else(|error| error.to_string(), |status| status.to_string());
-    // After a signal the last line is no cause.
+    // When a signal ended tailscaled, its last line does not tell the cause.
     let last = || process.last_lines.last().filter(|_| !status.contains("signal"));
     match process.last_lines.error().or_else(last) {
         Some(cause) => format!("tailscaled ended ({status}): {cause}"),

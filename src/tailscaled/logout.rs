@@ -5,7 +5,8 @@ use std::time::Duration;
 use crate::tailscaled::local_api::{LocalApi, LocalApiError};
 use crate::tailscaled::session::preferences::LoginOptions;
 
-/// How long a logout may take in all. It is one exchange with the control server; the node is not worth more waiting at a stop.
+/// How long a logout may take in all. It is one exchange with the control server; the node is not worth more waiting at
+/// a stop.
 const LOGOUT_TIMEOUT: Duration = Duration::from_millis(1500);
 
 /// How long the control server may take to confirm the logout; one that is there answers within one round trip or two.
@@ -41,8 +42,8 @@ impl Logout<'_> {
         log_outcome(exchange).await
     }
 
-    /// After a pause of the whole container the connection to the control server may be dead without tailscaled's
-    /// knowing: without an answer it is told to start again, which makes a new one.
+    /// Asks the running tailscaled to log out. After a freeze of the container its connection to the control server may
+    /// be dead unnoticed: without a response, tailscaled is told to start again, which makes a new connection.
     async fn ask_running(&self) -> Result<(), LocalApiError> {
         if let Ok(result) = tokio::time::timeout(CONFIRM_TIMEOUT, self.api.logout()).await {
             return result;

@@ -1,7 +1,7 @@
 //! Keeps tailscaled serving what the file of `serve_config` says.
 //!
-//! It is applied once the node has joined, again when the file has changed, and again when tailscaled or its login is a new one
-//! that has forgotten it.
+//! It is applied once the node has joined, again when the file has changed, and again when tailscaled or its login is a
+//! new one that has forgotten it.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -41,7 +41,7 @@ impl ServeFile {
         }
     }
 
-    /// Applies the file as often as needed, as long as there is a state to watch.
+    /// Applies the file as often as needed, until the publisher of `state` is gone.
     pub async fn keep_serving(mut self, mut state: Watcher) {
         loop {
             self.read();
@@ -49,7 +49,7 @@ impl ServeFile {
             if !self.applied {
                 match self.apply().await {
                     Ok(()) => self.applied = true,
-                    // Before the node has joined, tailscaled takes nothing.
+                    // Before the node has joined, tailscaled accepts no serve configuration.
                     Err(error) if !ready => tracing::debug!(%error, "serve_config is not applied yet"),
                     Err(error) => warn_once(&mut self.refusal_warning, &format!("cannot be applied: {error}")),
                 }

@@ -61,7 +61,7 @@ impl Datagrams {
     }
 }
 
-/// An address with its port as it goes over the wire: 16 bytes (IPv4 as IPv4-mapped IPv6), and 2, little-endian.
+/// Encodes an address with its port for the wire: 16 bytes (IPv4 as IPv4-mapped IPv6), and 2, little-endian.
 pub fn address_bytes(address: SocketAddr) -> [u8; ADDRESS_LENGTH] {
     let ip = match address.ip() {
         IpAddr::V4(v4) => v4.to_ipv6_mapped(),

@@ -1,4 +1,6 @@
-//! The seam between the proxy and tailscaled: what to dial, what comes of it, and why it may fail.
+//! The seam between the proxy and tailscaled: trait `Dial`, outcomes, errors.
+//!
+//! It says what to dial, what comes of it, and why it may fail.
 
 use std::fmt;
 use std::future::Future;
@@ -30,14 +32,14 @@ pub enum DialOutcome {
 pub enum Tailnet {
     /// A connection that tailscaled holds until it gets the client's socket. Half-closes and resets are passed on.
     Waiting(Box<dyn WaitingConnection>),
-    /// A stream to a tailscaled without our calls, and the bytes of it that came with the answer. tailscaled ends both
-    /// directions as soon as one ends.
+    /// A stream to a tailscaled without tetherd's calls, and its first bytes, which came with the response to the dial.
+    /// tailscaled ends both directions as soon as one ends.
     Stream(LocalStream, Bytes),
 }
 
-/// A connection that waits in tailscaled for its client. Dropped, it ends.
+/// A connection that waits in tailscaled for the socket of its client. Dropping it ends the connection.
 pub trait WaitingConnection: Send {
-    /// This node's own end of the connection.
+    /// Returns the address of this node's own end of the connection.
     fn own_address(&self) -> SocketAddr;
 
     /// Hands the client's socket over, and `ahead`, which the client has sent already. Returns when the connection
@@ -62,11 +64,11 @@ impl fmt::Debug for Tailnet {
 /// Time limits and accounting of a connection that tailscaled relays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RelayTerms {
-    /// How long it may be silent once one side has ended.
+    /// Longest silence of the connection once one side has ended.
     pub half_closed: Duration,
-    /// How long it may be silent at all.
+    /// Longest silence of the connection at all; `None` for no limit.
     pub idle: Option<Duration>,
-    /// Whether its bytes count in reports of traffic.
+    /// Whether the connection's bytes count in reports of traffic.
     pub counts_traffic: bool,
 }
 
@@ -75,17 +77,17 @@ pub struct RelayTerms {
 pub struct Relayed {
     pub sent: u64,
     pub received: u64,
-    /// What this and other connections have sent and received since traffic was counted last.
+    /// Bytes that this and all other connections have sent and received since traffic was counted last.
     pub uncounted: (u64, u64),
 }
 
-/// What a name stands for.
+/// The result of a look-up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Resolution {
     /// A name that is left to tailscaled to resolve.
     Name,
-    /// Any of these addresses, which are those of `name`: a name that was searched for in a domain is another than the
-    /// client's.
+    /// The addresses of the host, any of which may be dialled. `name` is the full name that was found, which with a
+    /// search domain is another than the client's.
     Addresses { name: Option<HostName>, addresses: Vec<ResolvedAddress> },
 }
 
@@ -126,12 +128,13 @@ pub enum DialError {
 
 /// Dials through the tailnet.
 pub trait Dial: Send + Sync + 'static {
+    /// Dials `target` through the tailnet, or returns the address to dial directly.
     fn dial(&self, target: &Target) -> impl Future<Output = Result<DialOutcome, DialError>> + Send;
 
     /// Returns this node's names and addresses.
     fn own_node(&self) -> impl Future<Output = Result<Arc<OwnNode>, DialError>> + Send;
 
-    /// What the host of `target` stands for. Unless `by_address`, names of the tailnet's own may be left to tailscaled.
+    /// Looks up the host of `target`. Unless `by_address` is set, names of the tailnet's own may be left to tailscaled.
     fn locate(&self, target: &Target, by_address: bool) -> impl Future<Output = Result<Resolution, DialError>> + Send;
 
     /// Opens an association for datagrams.
@@ -140,6 +143,6 @@ pub trait Dial: Send + Sync + 'static {
     /// Whether datagrams can be carried, as far as is known.
     fn carries_datagrams(&self) -> bool;
 
-    /// Bytes that connections in tailscaled's hands have sent and received since this was asked last.
+    /// Returns the bytes that connections relayed by tailscaled have sent and received since the last call.
     fn traffic(&self) -> impl Future<Output = (u64, u64)> + Send;
 }

@@ -1,4 +1,6 @@
-//! Hosts as clients name them, in the one form that is judged, logged and dialled.
+//! Hosts as clients name them, in one canonical form.
+//!
+//! It is in this form that a host is judged by the policy, logged and dialled.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -17,8 +19,8 @@ const LONGEST_NAME: usize = 253;
 pub struct InvalidHost(String);
 
 /// A host name in its canonical form: ASCII letters in lower case, digits, `-` and `_` between single dots, none at the
-/// end, at most 253 bytes. Whatever else a resolver would take for the same name is refused, so that what a rule judges is
-/// what is dialled.
+/// end, at most 253 bytes. Whatever else a resolver would take for the same name is refused, so that what a rule judges
+/// is what is dialled.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct HostName(String);
 

@@ -1,11 +1,12 @@
-//! Addresses and networks in the one form that counts, whichever they are written in.
+//! Addresses and networks in canonical form, in whichever form they are written.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{IpNet, Ipv4Net};
 
-/// The address that is reached in the end, whichever form it is written in: an IPv4 address within an IPv6 one
-/// (RFC 4291, section 2.5.5.2), and the unspecified address, by which Linux reaches the machine itself.
+/// Returns the address that is reached in the end, whichever form it is written in. Other forms are an IPv4 address
+/// within an IPv6 one (RFC 4291, section 2.5.5.2), and the unspecified address, by which Linux reaches the machine
+/// itself.
 pub fn canonical_ip(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(Ipv4Addr::UNSPECIFIED) => Ipv4Addr::LOCALHOST.into(),

@@ -1,4 +1,4 @@
-//! curl, over each of its ways to a proxy.
+//! Tests curl, over each of its ways to a proxy.
 
 use crate::documented;
 use crate::scene::{Scene, assert_printed, page, report};

@@ -1,6 +1,8 @@
-//! DNS questions of dig to dnsmasq on the second node. dig speaks no SOCKS: over TCP it goes through a forward, over
-//! UDP through the small relay of docs/clients.md, whose SOCKS side is PySocks. So a client that others wrote makes
-//! the association, and tetherd is not tested with our own reading of RFC 1928.
+//! Tests DNS queries of dig to dnsmasq on the second node.
+//!
+//! dig speaks no SOCKS: over TCP it goes through a forward, over UDP through the small relay of docs/clients.md, whose
+//! SOCKS side is PySocks. So a client that others wrote makes the association, and tetherd is not tested with our own
+//! reading of RFC 1928.
 
 use std::process::Command;
 

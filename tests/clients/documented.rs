@@ -1,5 +1,6 @@
-//! The blocks of docs/clients.md. The second word after the backquotes names a block for the tests; what a reader sees
-//! is what runs.
+//! Reads the blocks of docs/clients.md, so that tests run what a reader sees.
+//!
+//! The second word after the backquotes names a block for the tests.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! Go's net/http, which finds the proxy by the variables.
+//! Tests Go's net/http, which finds the proxy by the variables.
 
 use crate::scene::{Scene, assert_printed, page, report};
 

@@ -1,4 +1,4 @@
-//! Java, whose sockets take `-DsocksProxyHost`.
+//! Tests Java, whose sockets take `-DsocksProxyHost`.
 
 use crate::scene::{Scene, assert_printed, page, report};
 

@@ -1,5 +1,7 @@
-//! Programs that people use, each against a server on a second node of a real tailnet, with the very lines that
-//! docs/clients.md gives. Targets are named by tailnet names and addresses alone, which lead nowhere past the proxy.
+//! Tests of programs that people use, with the very lines of docs/clients.md.
+//!
+//! Each runs against a server on a second node of a real tailnet. Targets are named by tailnet names and addresses
+//! alone, which lead nowhere past the proxy.
 
 mod curl;
 mod dig;

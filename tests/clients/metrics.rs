@@ -1,4 +1,4 @@
-//! The metrics document, read by Prometheus' own parsers: both of its formats.
+//! Tests the metrics document with Prometheus' own parsers, in both of its formats.
 
 use crate::scene::Scene;
 

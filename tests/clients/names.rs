@@ -1,5 +1,6 @@
-//! Who resolves the name, as the table of docs/clients.md says: the name `web` exists in the tailnet alone, so a
-//! client that resolves it itself does not get there.
+//! Tests which clients resolve names themselves, as docs/clients.md says.
+//!
+//! The name `web` exists in the tailnet alone, so a client that resolves it itself does not get there.
 
 use crate::scene::{Scene, assert_printed, page};
 

@@ -1,4 +1,4 @@
-//! Node.js: undici, and socks-proxy-agent under node:http and node:https.
+//! Tests Node.js: undici, and socks-proxy-agent under node:http and node:https.
 
 use crate::documented;
 use crate::scene::{Scene, assert_printed, page, report};

@@ -1,4 +1,4 @@
-//! psql through a forward to PostgreSQL on the second node.
+//! Tests psql through a forward to PostgreSQL on the second node.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

@@ -1,4 +1,4 @@
-//! Python: requests and httpx.
+//! Tests Python's requests and httpx.
 
 use crate::scene::{Scene, assert_printed, page, report};
 

@@ -1,5 +1,7 @@
-//! A tailnet with a second node that serves a page, the daemon, and a directory in which clients run. The page and the
-//! report are a megabyte each: a client that gets or sends less is noticed.
+//! The scene of client tests: a tailnet, a node with a page, and the daemon.
+//!
+//! Clients run in a directory of their own. The page that the second node serves and the report are a megabyte each: a
+//! client that gets or sends less is noticed.
 
 use std::fs;
 use std::net::TcpStream;

@@ -1,4 +1,4 @@
-//! OpenSSH through `nc -X 5` to an sshd on the second node.
+//! Tests OpenSSH through `nc -X 5` to an sshd on the second node.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

@@ -1,5 +1,6 @@
-//! docker/compose.yaml as it is, but for the network: an application beside tetherd, and a command and its tailnet in one
-//! container.
+//! Tests docker/compose.yaml as it is, but for the network.
+//!
+//! It shows an application beside tetherd, and a command and its tailnet in one container.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

@@ -1,5 +1,8 @@
-"""Deploys a template, given as a file, in moto's AWS: what it needs of a VPC is made, its parameters get values. Prints the
-service and the task definition that come of it."""
+"""Deploys a template, given as a file, in moto's AWS.
+
+What the template needs of a VPC is made, its parameters get values. Prints the service and the task definition that
+come of it.
+"""
 import ast
 import json
 import os

@@ -1,5 +1,7 @@
-//! Amazon ECS: the task's metadata endpoint, imitated, names the node and its metrics; a stop keeps within stopTimeout; the
-//! task definition is what AWS takes.
+//! Tests Amazon ECS: metadata endpoint, stop timeout, task definition.
+//!
+//! The task's metadata endpoint, imitated, names the node and its metrics; a stop keeps within stopTimeout; the task
+//! definition is what AWS takes.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener};

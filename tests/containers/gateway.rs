@@ -1,5 +1,7 @@
-//! A gateway of two containers behind one address, docker/gateway/haproxy.cfg as it is: each is replaced while clients go
-//! on connecting, and none of them notices.
+//! Tests a gateway of two containers, each replaced while clients connect.
+//!
+//! They stand behind one address, with docker/gateway/haproxy.cfg as it is. Clients go on connecting, and none of them
+//! notices.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -91,7 +93,8 @@ fn exchange() -> Result<(), String> {
     (&answer == b"hello").then_some(()).ok_or_else(|| format!("{answer:?}"))
 }
 
-/// Clients that connect again and again, until `act` is done and at least [`CONNECTIONS`] were made: how many, and the errors.
+/// Clients that connect again and again, until `act` is done and at least [`CONNECTIONS`] were made: how many, and the
+/// errors.
 fn while_clients_connect(act: impl FnOnce()) -> (usize, Vec<String>) {
     let (made, errors, done) = (AtomicUsize::new(0), Mutex::new(Vec::new()), AtomicBool::new(false));
     let namespace = Handle::current().expect("a namespace");

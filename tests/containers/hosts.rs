@@ -1,4 +1,6 @@
-//! What hosts/ has for other hosts of containers, checked by the tools of those hosts as far as they run here.
+//! Tests what hosts/ has for other hosts of containers.
+//!
+//! It is checked by the tools of those hosts, as far as they run here.
 
 use std::collections::BTreeSet;
 use std::fs;

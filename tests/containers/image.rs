@@ -1,4 +1,4 @@
-//! What is in the image, and what is not.
+//! Tests what is in the container image, and what is not.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -1,5 +1,7 @@
-//! The container image and what is deployed with it: a real Docker engine, real headscale, each test in a network
-//! namespace of its own. `make image-layer` builds what is tested here.
+//! Tests of the container image and of what is deployed with it.
+//!
+//! A real Docker engine, real headscale, each test in a network namespace of its own. `make image-layer` builds what is
+//! tested here.
 
 mod compose;
 mod ecs;

@@ -1,5 +1,7 @@
-//! A static program finds names in an image without /etc/nsswitch.conf and its libraries: in /etc/hosts and by the servers
-//! of /etc/resolv.conf. Names that lead into the tailnet are resolved by tetherd itself, others by tailscaled.
+//! Tests DNS in an image without /etc/nsswitch.conf and its libraries.
+//!
+//! A static program finds names there: in /etc/hosts and by the servers of /etc/resolv.conf. Names that lead into the
+//! tailnet are resolved by tetherd itself, others by tailscaled.
 
 use testbed::daemon::SOCKS;
 use testbed::names::NoNames;

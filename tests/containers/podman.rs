@@ -1,4 +1,6 @@
-//! hosts/podman/pod.yaml as it is, but for the network and where the key lies: `podman kube play` against a real tailnet.
+//! Tests hosts/podman/pod.yaml by `podman kube play` against a real tailnet.
+//!
+//! It is used as it is, but for the network and where the key lies.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

@@ -1,5 +1,7 @@
-"""Registers a task definition, given as a file, with moto's ECS by the AWS SDK: first the SDK checks it against the model of
-the API. Prints what comes back."""
+"""Registers a task definition, given as a file, with moto's ECS by the AWS SDK.
+
+First the SDK checks it against the model of the API. Prints what comes back.
+"""
 import json
 import os
 import sys

@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
-"""runc for podman where a test may not raise limits of resources, which podman always asks for: it takes them out of the
-container's configuration, and leaves the rest as it is."""
+"""runc for podman where a test may not raise limits of resources (rlimits).
+
+podman always asks for them: this takes them out of the container's configuration, and leaves the rest as it is.
+"""
 import json
 import os
 import sys

@@ -1,4 +1,6 @@
-//! The image as users are told to run it: read-only, without capabilities, as an ordinary user, in 256 MB.
+//! Tests the image as users are told to run it.
+//!
+//! That is read-only, without capabilities, as an ordinary user, in 256 MB.
 
 use std::fs;
 use std::io::{Read, Write};

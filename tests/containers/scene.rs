@@ -1,4 +1,6 @@
-//! A tailnet with a node `web`, and an engine that has the image, in one namespace.
+//! The scene of container tests: a tailnet with a node `web`, and a Docker engine.
+//!
+//! The engine has the image, and both are in one network namespace.
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What users and their surroundings do wrong, and what must not come of it.
+//! Tests what users and their surroundings do wrong, and what must not come of it.
 
 use std::fs;
 use std::io::{Read, Write};

@@ -1,4 +1,6 @@
-//! UDP in tests: a target that sends everything back, and a client's association (RFC 1928, section 7).
+//! The two ends of UDP tests: an echoing target, and a client's association.
+//!
+//! The target sends everything back. The association is that of RFC 1928, section 7.
 
 use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream, UdpSocket};

@@ -1,4 +1,4 @@
-//! The commands beside `run`.
+//! Tests the commands besides `run`.
 
 use std::process::Output;
 use std::time::{Duration, Instant};

@@ -1,5 +1,6 @@
-//! The ways into the daemon that carry a connection as it is. How connections end is tested through all of them, to
-//! targets in the tailnet and to direct ones.
+//! The ways into the daemon that carry a connection as it is.
+//!
+//! How connections end is tested through all of them, to targets in the tailnet and to direct ones.
 
 use std::fmt;
 use std::io::Write;

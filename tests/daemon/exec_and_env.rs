@@ -1,4 +1,6 @@
-//! `exec`: the daemon and a command in one process tree. `env`: the variables by which programs find the proxy.
+//! Tests `exec` and `env`.
+//!
+//! `exec` is the daemon and a command in one process tree, `env` the variables by which programs find the proxy.
 
 use std::collections::BTreeMap;
 use std::fs;

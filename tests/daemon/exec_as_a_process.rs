@@ -1,4 +1,6 @@
-//! `exec` among processes: signals, a terminal, process 1, and what a program expects of the one that starts it.
+//! Tests `exec` among processes: signals, a terminal, process 1.
+//!
+//! It covers, too, what a program expects of the process that starts it.
 
 use std::fs::{self, File};
 use std::io::Write;

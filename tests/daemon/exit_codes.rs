@@ -1,4 +1,6 @@
-//! Exit codes as in the README, each with one last line that says why and what to do.
+//! Tests the exit codes of the README.
+//!
+//! Each comes with one last line that says why and what to do.
 
 use std::net::TcpListener;
 use std::process::Output;

@@ -1,5 +1,7 @@
-//! Frozen and thawed, as between two invocations of a Lambda function: the flows to control server and relay have
-//! died meanwhile, and nobody told tailscaled. The first connection works all the same.
+//! Tests that the first connection after a freeze of the processes works.
+//!
+//! They are frozen and thawed, as between two invocations of a Lambda function: the flows to control server and relay
+//! have died meanwhile, and nobody told tailscaled.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};

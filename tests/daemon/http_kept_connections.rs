@@ -1,4 +1,6 @@
-//! HTTP over connections to targets that are kept: what becomes of a request when such a connection ends.
+//! Tests requests over kept (keep-alive) connections to HTTP targets.
+//!
+//! It is about what becomes of a request when such a connection ends.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};

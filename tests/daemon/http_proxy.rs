@@ -1,4 +1,4 @@
-//! HTTP proxying on the same listener as SOCKS5: CONNECT, and absolute-form requests.
+//! Tests the HTTP proxy on the listener of SOCKS5: CONNECT, absolute-form requests.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};

@@ -1,5 +1,7 @@
-//! No packet leaves for the metadata and link-local addresses, or for tailnet addresses that no node has, outside the
-//! tunnel: the kernel counts them.
+//! Tests that no packet for reserved addresses leaves outside the tunnel.
+//!
+//! These are the metadata and link-local addresses, and tailnet addresses that no node has. The kernel counts the
+//! packets.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};

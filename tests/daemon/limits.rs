@@ -1,4 +1,6 @@
-//! Many connections at once, and clients, targets and readers that go away or stall: nobody else pays for them.
+//! Tests many connections at once, and peers that go away or stall.
+//!
+//! The peers are clients, targets and readers: nobody else pays for them.
 
 use std::fs::File;
 use std::io::{Read, Write};

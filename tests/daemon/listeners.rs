@@ -1,4 +1,4 @@
-//! Where the proxy listens, how many it serves at once, and for how long.
+//! Tests where the proxy listens, how many it serves at once, and for how long.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;

@@ -1,5 +1,7 @@
-//! The daemon on a real tailnet: real tailscaled, real headscale, each test in a network namespace of its own. A
-//! module for each promise of the daemon, and for its exit codes, commands and settings.
+//! Tests of the daemon on a real tailnet, with real tailscaled and headscale.
+//!
+//! Each test is in a network namespace of its own. There is a module for each promise of the daemon, and for its exit
+//! codes, commands and settings.
 
 mod adversity;
 mod associations;

@@ -1,5 +1,6 @@
-//! What clients get wrong over SOCKS5, or try on purpose: each gets the one correct reply or a close, is counted, and
-//! harms nobody.
+//! Tests malformed SOCKS5 input, by mistake or on purpose.
+//!
+//! Each gets the one correct reply or a close, is counted, and harms nobody.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};

@@ -1,5 +1,6 @@
-//! What clients get wrong over HTTP, or try on purpose: each gets an honest status or a close, is counted, harms
-//! nobody, and smuggles nothing past the proxy.
+//! Tests malformed HTTP requests, by mistake or on purpose.
+//!
+//! Each gets an honest status or a close, is counted, harms nobody, and smuggles nothing past the proxy.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};

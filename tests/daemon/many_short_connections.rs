@@ -1,6 +1,8 @@
-//! Thousands of short connections whose clients close first, one after the other: all work, none waits. The receiving
-//! tailscaled registers the loopback port of each connection it hands on; were finished ones kept open, the kernel would
-//! give such a port again for another target, and the new connection would be refused or hang.
+//! Tests thousands of short connections whose clients close first.
+//!
+//! They come one after the other: all work, none waits. The receiving tailscaled registers the loopback port of each
+//! connection it hands on; were finished ones kept open, the kernel would give such a port again for another target,
+//! and the new connection would be refused or hang.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;

@@ -1,4 +1,6 @@
-//! `/metrics`: each count is there, moves when what it counts happens, and no client can add labels.
+//! Tests `/metrics`: each count moves when what it counts happens.
+//!
+//! Each count is there, and no client can add labels.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};

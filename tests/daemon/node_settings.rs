@@ -1,5 +1,6 @@
-//! What the node is and offers in its tailnet: serve_config, shields, tags, routes, the exit node. Tailscale's own
-//! names for all of it are in `tailscale_names`.
+//! Tests the node's settings: serve_config, shields, tags, routes, exit node.
+//!
+//! They say what the node is and offers in its tailnet. Tailscale's own names for all of it are in `tailscale_names`.
 
 use std::fs;
 use std::io::{Read, Write};

@@ -1,5 +1,6 @@
-//! Nothing of the daemon's listens but what the settings name and WireGuard's UDP port: what is on loopback, everyone in
-//! the pod reaches, past password and policy.
+//! Tests that nothing listens but what the settings name and WireGuard's UDP port.
+//!
+//! A port on loopback would be reached by everyone in the pod, past password and policy.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;

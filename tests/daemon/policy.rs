@@ -1,4 +1,4 @@
-//! `allow` and `deny`: judged by the name as given, and by the address behind it.
+//! Tests `allow` and `deny`, which judge the name as given and its addresses.
 
 use testbed::server::Server;
 

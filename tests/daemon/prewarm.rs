@@ -1,4 +1,6 @@
-//! `prewarm`: the targets are dialled once at the start, through the tailnet and by its rules, and no client is counted.
+//! Tests `prewarm`: its targets are dialled once, at the start.
+//!
+//! They are dialled through the tailnet and by its rules, and no client is counted.
 
 use std::io::{Read, Write};
 use std::net::TcpListener;

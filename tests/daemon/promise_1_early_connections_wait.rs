@@ -1,5 +1,7 @@
-//! Promise 1: listeners open in the first milliseconds; a connection that comes before the tailnet is ready, or while
-//! tailscaled restarts, waits and is not refused.
+//! Tests promise 1: early connections wait and are not refused.
+//!
+//! Listeners open in the first milliseconds; early is a connection that comes before the tailnet is ready, or while
+//! tailscaled restarts.
 
 use std::thread;
 use std::time::{Duration, Instant};

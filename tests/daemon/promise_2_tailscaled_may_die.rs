@@ -1,5 +1,7 @@
-//! Promise 2: tailscaled may crash, be killed or hang: it is restarted as the same node, and the daemon stays. And
-//! where the control server has removed or expired the node, the daemon notices and joins anew.
+//! Tests promise 2: tailscaled may crash, be killed or hang.
+//!
+//! It is restarted as the same node, and the daemon stays. And where the control server has removed or expired the
+//! node, the daemon notices and joins anew.
 
 use std::io::{Read, Write};
 use std::sync::atomic::{AtomicBool, Ordering};

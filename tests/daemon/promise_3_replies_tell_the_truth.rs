@@ -1,5 +1,7 @@
-//! Promise 3: SOCKS replies tell the truth: 2 policy, 3 network, 4 host or name, 5 refused, 6 timed out, 7 command,
-//! 8 address type. And what can be reached is reached, by every kind of address.
+//! Tests promise 3: SOCKS replies tell the truth.
+//!
+//! 2 policy, 3 network, 4 host or name, 5 refused, 6 timed out, 7 command, 8 address type. And what can be reached is
+//! reached, by every kind of address.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;

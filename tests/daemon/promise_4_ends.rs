@@ -1,4 +1,6 @@
-//! Promise 4: a client's end reaches the target within a round trip, and the target's the client, through every door.
+//! Tests promise 4: an end (EOF) passes through the proxy within a round trip.
+//!
+//! A client's end reaches the target, and the target's the client, through every door.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};

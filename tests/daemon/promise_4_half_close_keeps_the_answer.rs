@@ -1,4 +1,4 @@
-//! Promise 4: a client that half-closes still gets its whole answer.
+//! Tests promise 4: a client that half-closes still gets its whole response.
 
 use std::io::{Read, Write};
 use std::net::Shutdown;

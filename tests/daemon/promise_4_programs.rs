@@ -1,4 +1,6 @@
-//! Promise 4, seen by ordinary programs: nc and curl, outside of `exec` and as its command.
+//! Tests promise 4 with ordinary programs: nc and curl.
+//!
+//! They run outside of `exec` and as its command.
 
 use std::fs::{self, File};
 use std::path::Path;

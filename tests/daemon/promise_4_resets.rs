@@ -1,5 +1,7 @@
-//! Promise 4: a reset stays a reset, both ways. A target in userspace mode is told by its own tailscaled, which makes an
-//! end of it; one with a network interface sees what the proxy sends.
+//! Tests promise 4: a reset (RST) stays a reset, both ways.
+//!
+//! A target in userspace mode is told by its own tailscaled, which makes an end of it; one with a network interface
+//! sees what the proxy sends.
 
 use std::io::{ErrorKind, Read, Write};
 

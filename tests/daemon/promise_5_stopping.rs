@@ -1,5 +1,7 @@
-//! Promise 5: at SIGTERM the daemon is not ready at once, refuses new connections, lets running ones finish, logs the
-//! node out and exits with 0. A second signal ends it at once. As process 1 it reaps orphans.
+//! Tests promise 5: SIGTERM drains connections, logs the node out, exits with 0.
+//!
+//! The daemon is not ready at once, refuses new connections, and lets running ones finish. A second signal ends it at
+//! once. As process 1 it reaps orphans.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;

@@ -1,4 +1,6 @@
-//! Promise 6: the whole tree stays inside its control group's memory under any load.
+//! Tests promise 6: memory stays within the control group under any load.
+//!
+//! That is the memory of the whole process tree.
 
 use std::io::Read;
 use std::net::TcpStream;

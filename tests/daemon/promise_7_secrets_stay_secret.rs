@@ -1,4 +1,6 @@
-//! Promise 7: a secret is in no log, no error, no page, no argument list, no environment of a child.
+//! Tests promise 7: no secret is ever shown.
+//!
+//! A secret is in no log, no error, no page, no argument list, no environment of a child.
 
 use std::fs;
 

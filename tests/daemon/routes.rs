@@ -1,4 +1,6 @@
-//! Where connections go whose targets lie outside the tailnet, until a route to them comes.
+//! Tests targets outside the tailnet, before and after a route to them exists.
+//!
+//! It is about where connections to them go until a route comes.
 
 use std::time::Duration;
 

@@ -1,4 +1,6 @@
-//! What nearly every test needs: a tailnet with a second node `web`, and the daemon under test.
+//! The scene of daemon tests: a tailnet with a node `web`, and the daemon.
+//!
+//! Nearly every test needs it.
 
 use std::io::Write;
 use std::net::{TcpListener, TcpStream};

@@ -1,5 +1,6 @@
-//! A tailscaled that users bring, without the calls of our own: connections work and end in time, UDP is refused, and the
-//! log says so.
+//! Tests a stock tailscaled, which users bring and which lacks tetherd's calls.
+//!
+//! Connections work and end in time, UDP is refused, and the log says so.
 
 use std::io::Write;
 use std::time::Duration;

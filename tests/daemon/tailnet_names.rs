@@ -1,5 +1,7 @@
-//! Promise 10: names are those of the tailnet. Zones with a name server of their own, search domains, and names that say
-//! another thing in the container resolve as on a machine that has Tailscale.
+//! Tests promise 10: names resolve as on a machine that has Tailscale.
+//!
+//! Names are those of the tailnet: zones with a name server of their own, search domains, and names that say another
+//! thing in the container.
 
 use std::io::{Read, Write};
 use std::process::{Command, Stdio};

@@ -1,4 +1,4 @@
-//! The names of Tailscale's image alone make a working daemon.
+//! Tests that the variables of Tailscale's image alone make a working daemon.
 
 use std::path::Path;
 use std::process::Command;

@@ -1,4 +1,4 @@
-//! The calls of ours inside tailscaled that are asked by themselves, as a person may with curl.
+//! Tests tetherd's calls inside tailscaled, asked directly as with curl.
 
 use serde_json::Value;
 use testbed::node::Node;

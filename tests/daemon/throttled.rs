@@ -1,5 +1,8 @@
-//! Next to no CPU, as in a container of Cloud Run or App Runner between requests. The first connection of the next request
-//! works at once, and soon where the flows to control server and relay have died meanwhile. Where nothing runs at all: `frozen`.
+//! Tests the first connection after a time with next to no CPU.
+//!
+//! So it is in a container of Cloud Run or App Runner between requests. The first connection of the next request works
+//! at once, and soon where the flows to control server and relay have died meanwhile. Where nothing runs at all:
+//! `frozen`.
 
 use std::time::{Duration, Instant};
 

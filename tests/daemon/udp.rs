@@ -1,5 +1,7 @@
-//! UDP ASSOCIATE: datagrams keep their boundaries, only the associating client is served, and no datagram goes where no
-//! connection may.
+//! Tests UDP ASSOCIATE: boundaries of datagrams, who is served, and the policy.
+//!
+//! Datagrams keep their boundaries, only the associating client is served, and no datagram goes where no connection
+//! may.
 
 use std::io::Write;
 

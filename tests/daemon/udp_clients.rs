@@ -1,5 +1,6 @@
-//! UDP ASSOCIATE as clients meet it: large datagrams, many targets, both address families, and a request that says
-//! where the datagrams will come from.
+//! Tests UDP ASSOCIATE as clients use it: large datagrams, many targets.
+//!
+//! It covers both address families, and a request that says where the datagrams will come from.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 

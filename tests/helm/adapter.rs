@@ -1,5 +1,6 @@
-//! The daemon in Kubernetes: named after its pod, probed at the pod's address, with the reason of a failed end in the
-//! termination log.
+//! Tests the daemon in Kubernetes: its name, its probes, its termination log.
+//!
+//! It is named after its pod, probed at the pod's address, and the reason of a failed end is in the termination log.
 
 use std::net::TcpStream;
 use std::process::Command;

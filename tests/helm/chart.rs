@@ -1,4 +1,4 @@
-//! Renders the chart, and the example that depends on it, and asks the judges.
+//! Renders the chart and the example that depends on it, and validates both.
 
 use std::fs;
 use std::io::Write;

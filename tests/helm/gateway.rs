@@ -1,4 +1,7 @@
-//! The gateway: never without a password, never fewer pods than asked for while others are replaced, and time to end in order.
+//! Tests the gateway of the chart: password, replacement of pods, time to end.
+//!
+//! It is never without a password, has never fewer pods than asked for while others are replaced, and time to end in
+//! order.
 
 use serde_json::{Value, json};
 use tetherd::config::table;

@@ -1,4 +1,6 @@
-//! Injection, evaluated by the API server's own code: a pod that asks for it gets the very sidecar that other charts include.
+//! Tests sidecar injection, evaluated by the API server's own code.
+//!
+//! A pod that asks for it gets the very sidecar that other charts include.
 
 use std::process::Command;
 

@@ -1,4 +1,6 @@
-//! Where the auth key comes from: each source gives the daemon one, and two are refused.
+//! Tests where the chart takes the auth key from.
+//!
+//! Each source gives the daemon one, and two are refused.
 
 use serde_json::{Value, json};
 

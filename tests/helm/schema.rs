@@ -1,4 +1,6 @@
-//! The schema of the chart's values knows every setting and refuses what it does not know.
+//! Tests the schema of the chart's values: it knows every setting and nothing else.
+//!
+//! What it does not know it refuses.
 
 use std::collections::BTreeSet;
 use std::fs;

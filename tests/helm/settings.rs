@@ -1,5 +1,6 @@
-//! Every setting can be given through the chart, and arrives: `tetherd check`, run with the environment of the rendered
-//! container, shows each value as given.
+//! Tests that every setting can be given through the chart, and arrives.
+//!
+//! `tetherd check`, run with the environment of the rendered container, shows each value as given.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -1,4 +1,6 @@
-//! The templates for other charts: a native sidecar within the restricted standard, and the variables that `tetherd env` gives.
+//! Tests the templates for other charts: a native sidecar and proxy variables.
+//!
+//! The sidecar is within the restricted standard, and the variables are those that `tetherd env` gives.
 
 use std::collections::BTreeMap;
 use std::process::Command;

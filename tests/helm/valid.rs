@@ -1,5 +1,7 @@
-//! Everything that the chart can render is what Kubernetes takes: by the schemas of its versions, strictly; custom resources
-//! by models made of their operators' definitions.
+//! Tests that all the chart can render is valid for Kubernetes.
+//!
+//! It is judged by the schemas of its versions, strictly; custom resources by models made of their operators'
+//! definitions.
 
 use std::process::{Command, Output};
 

@@ -1,4 +1,6 @@
-//! The credentials of AWS by which a secret is read, from each place that gives them: who gets the right ones joins.
+//! Tests the AWS credentials by which a secret is read, from each of their places.
+//!
+//! Who gets the right ones joins.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;

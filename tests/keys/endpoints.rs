@@ -1,4 +1,6 @@
-//! Which of AWS's hosts is asked: a proxy on the way sees it, and lets nobody through.
+//! Tests which of AWS's hosts is asked.
+//!
+//! A proxy on the way sees it, and lets nobody through.
 
 use testbed::api::Api;
 use testbed::wait::wait_until;

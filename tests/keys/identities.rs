@@ -1,4 +1,6 @@
-//! Workload identity: the platform's token is exchanged for a key, and no secret is stored anywhere.
+//! Tests workload identity: the platform's token is exchanged for a key.
+//!
+//! No secret is stored anywhere.
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};

@@ -1,4 +1,4 @@
-//! Each source joins the real headscale.
+//! Tests that a key of each source joins the real headscale.
 
 use serde_json::json;
 use testbed::moto::Moto;

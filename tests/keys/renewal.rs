@@ -1,4 +1,6 @@
-//! When a key or a node is about to end, and what happens then: the source is asked again at each login.
+//! Tests what happens when a key or a node is about to expire.
+//!
+//! The source is asked again at each login.
 
 use std::fs;
 use std::time::{Duration, SystemTime};

@@ -1,4 +1,6 @@
-//! A tailnet in a namespace, and daemons that get their key from somewhere.
+//! The scene of key tests: a tailnet in a namespace, and daemons.
+//!
+//! The daemons get their key from somewhere.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

@@ -1,5 +1,7 @@
-//! At `trace` level through every source: no secret in any output, any page, `/proc/PID/{cmdline,environ}` of both
-//! processes, or a core dump that is forced.
+//! Tests that no secret shows at `trace` level, through every source.
+//!
+//! No secret is in any output, any page, `/proc/PID/{cmdline,environ}` of both processes, or a core dump that is
+//! forced.
 
 use std::fs;
 use std::path::Path;

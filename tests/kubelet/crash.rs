@@ -1,4 +1,4 @@
-//! tetherd dies, the application does not.
+//! Tests that the application outlives a crash of tetherd.
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;

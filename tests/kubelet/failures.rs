@@ -1,4 +1,4 @@
-//! Why a pod does not start is what `kubectl describe pod` shows.
+//! Tests that `kubectl describe pod` shows why a pod does not start.
 
 use crate::manifest::{APP, TETHERD};
 use crate::scene::{Scene, state};

@@ -1,4 +1,6 @@
-//! The pod under test, rendered by helm: an application of busybox, with the chart's sidecar beside it.
+//! The pod under test: a busybox application with the chart's sidecar.
+//!
+//! It is rendered by helm.
 
 use std::fs;
 use std::path::Path;
@@ -13,7 +15,8 @@ pub const POD: &str = "shop";
 pub const APP: &str = "app";
 pub const TETHERD: &str = "tetherd";
 
-/// A static pod. `url` is the target's, by its name in the tailnet; `keys` is the directory with auth key and authority.
+/// A static pod. `url` is the target's, by its name in the tailnet; `keys` is the directory with auth key and
+/// authority.
 pub fn pod(tailnet: &Tailnet, url: &str, keys: &Path) -> String {
     let place = TempDir::new().expect("a directory");
     let chart = place.path().join("chart");

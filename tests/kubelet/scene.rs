@@ -1,4 +1,6 @@
-//! A tailnet with a node `web`, whose server keeps what it is asked, and a kubelet that has the images.
+//! The scene of kubelet tests: a tailnet with a node `web`, and a kubelet.
+//!
+//! The server of `web` keeps what it is asked, and the kubelet has the images.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

@@ -1,4 +1,6 @@
-//! The application starts after tetherd's startup probe has passed, and its first request finds the tailnet.
+//! Tests that the application starts once tetherd's startup probe has passed.
+//!
+//! The application's first request finds the tailnet.
 
 use std::fs;
 

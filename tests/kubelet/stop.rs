@@ -1,4 +1,4 @@
-//! The pod is deleted: the application ends first, with the tailnet still there.
+//! Tests the deletion of a pod: the application ends first, with the tailnet there.
 
 use std::thread;
 use std::time::Instant;

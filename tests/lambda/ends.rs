@@ -1,4 +1,6 @@
-//! Promise 4 in Lambda: a function's connections end at their target when the function closes them.
+//! Tests promise 4 in Lambda: connections end at their target, too.
+//!
+//! A function's connections end there when the function closes them.
 
 use std::time::Duration;
 

@@ -1,5 +1,7 @@
-//! The functions of lambda-layer/examples, each run as its runtime in Lambda runs it, with the layer as `make layer` built
-//! it and the variables that the template sets, reach a host of the tailnet by name.
+//! Tests the functions of lambda-layer/examples.
+//!
+//! Each is run as its runtime in Lambda runs it, with the layer as `make layer` built it and the variables that the
+//! template sets, and reaches a host of the tailnet by name.
 
 use std::path::{Path, PathBuf};
 

@@ -1,5 +1,6 @@
-//! A start that fails: the function's log names the cause and the mend, and Lambda is told. The emulator does not show
-//! the error type; `src/platform/lambda/lifecycle.rs` has a test of it.
+//! Tests starts that fail: the function's log names cause and fix; Lambda is told.
+//!
+//! The emulator does not show the error type; `src/platform/lambda/lifecycle.rs` has a test of it.
 
 use std::time::Duration;
 

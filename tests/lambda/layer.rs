@@ -1,4 +1,6 @@
-//! The layer as `make layer` has built it: what is in it, that it runs where Lambda runs, and in what size.
+//! Tests the layer as `make layer` has built it.
+//!
+//! What is in it, that it runs where Lambda runs, and in what size.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! Init, invocation, shutdown.
+//! Tests the phases of Lambda: init, invocation, shutdown.
 
 use std::time::Duration;
 

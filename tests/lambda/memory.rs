@@ -1,4 +1,6 @@
-//! A function with 256 MB in all: emulator, runtime, function, extension and tailscaled together.
+//! Tests a function with 256 MB of memory in all.
+//!
+//! That is for emulator, runtime, function, extension and tailscaled together.
 
 use std::fs;
 

@@ -1,4 +1,4 @@
-//! Metrics in the function's log.
+//! Tests metrics in the function's log.
 
 use std::time::SystemTime;
 

@@ -1,4 +1,6 @@
-//! A tailnet with a web server `web:8000`, and functions with the extension beside them.
+//! The scene of Lambda tests: a tailnet, and functions with the extension.
+//!
+//! The tailnet has a web server `web:8000`.
 
 use std::path::{Path, PathBuf};
 

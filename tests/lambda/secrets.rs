@@ -1,5 +1,7 @@
-//! The auth key from Secrets Manager: asked at the address that AWS has, by the function's own credentials, over TLS that
-//! is trusted for the sake of `/opt/ssl` alone.
+//! Tests the auth key from Secrets Manager in a function.
+//!
+//! It is asked at the address that AWS has, by the function's own credentials, over TLS that is trusted for the sake of
+//! `/opt/ssl` alone.
 
 use serde_json::json;
 use testbed::KeyOptions;

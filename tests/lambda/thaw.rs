@@ -1,4 +1,6 @@
-//! Frozen between invocations: whatever the pause did to the flows of before, the first connection after it works.
+//! Tests the first connection after a freeze between invocations.
+//!
+//! It works whatever the pause did to the flows of before.
 
 use std::thread::sleep;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-"""Shows imports.py failing on made-up crates, and passing what is fine."""
+"""Tests of imports.py: it fails on made-up crates, and passes what is fine."""
 
 import tempfile
 import unittest

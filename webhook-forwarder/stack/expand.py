@@ -1,5 +1,8 @@
 #!/usr/bin/env python3
-"""The template as CloudFormation gets it: what the transform of AWS SAM makes of it, as JSON. Arguments: template, output."""
+"""Expands the template by the transform of AWS SAM, as CloudFormation does.
+
+The output is JSON. Arguments: template, output.
+"""
 
 import json
 import os

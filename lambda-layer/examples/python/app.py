@@ -1,4 +1,7 @@
-"""Fetches a page from a host of the tailnet, by name. urllib, requests and boto3 all heed the proxy variables."""
+"""Fetches a page from a host of the tailnet, by name.
+
+urllib, requests and boto3 all heed the proxy variables.
+"""
 import os
 import urllib.request
 

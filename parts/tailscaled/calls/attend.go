@@ -1,3 +1,5 @@
+// Attends a session's connections: ends unnoticed resets, gives memory back.
+
 package calls
 
 import (

@@ -1,3 +1,5 @@
+// Buffers of relays, which are taken only while bytes are on their way.
+
 package calls
 
 import (

@@ -1,5 +1,7 @@
-// Package calls adds LocalAPI calls to tailscaled, for tetherd: connections that end as they would without a proxy,
-// datagrams, names as the tailnet knows them, and a memory limit that can be changed. README.md says why.
+// Package calls adds LocalAPI calls to tailscaled, for tetherd.
+//
+// They are for connections that end as they would without a proxy, datagrams, names as the tailnet knows them, and a
+// memory limit that can be changed. README.md says why.
 package calls
 
 import (

@@ -1,3 +1,5 @@
+// Accepts the channel of a session, a SOCK_SEQPACKET socket, after the upgrade.
+
 package calls
 
 import (

@@ -1,3 +1,5 @@
+// Dials addresses through the tailnet, by TCP or UDP, and never past it.
+
 package calls
 
 import (

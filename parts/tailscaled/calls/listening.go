@@ -1,3 +1,5 @@
+// Keeps tailscaled in userspace mode from listening on all addresses.
+
 package calls
 
 import (

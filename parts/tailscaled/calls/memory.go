@@ -1,3 +1,5 @@
+// Sets the memory limit of the Go runtime, and holds uploads up beyond it.
+
 package calls
 
 import (

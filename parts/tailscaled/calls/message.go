@@ -1,3 +1,5 @@
+// Messages between tetherd and tailscaled: kinds, bodies, and their encoding.
+
 package calls
 
 import (

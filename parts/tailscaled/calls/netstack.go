@@ -1,3 +1,5 @@
+// Reaches the gVisor endpoint behind a connection, to wait for it and to reset it.
+
 package calls
 
 import (

@@ -1,3 +1,5 @@
+// Serves the node call: this node or a peer, its path and its round trip.
+
 package calls
 
 import (

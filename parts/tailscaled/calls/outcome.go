@@ -1,3 +1,5 @@
+// Outcomes of dials and look-ups, made of the errors of gVisor and the kernel.
+
 package calls
 
 import (

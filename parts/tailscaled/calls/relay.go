@@ -1,3 +1,5 @@
+// Relays between a client's socket and its connection through the tailnet.
+
 package calls
 
 import (

@@ -1,3 +1,5 @@
+// A connection through the tailnet: how it is read, half-closed and flushed.
+
 package calls
 
 import (

@@ -1,3 +1,5 @@
+// Resolves names as the tailnet knows them: MagicDNS, search domains, records.
+
 package calls
 
 import (

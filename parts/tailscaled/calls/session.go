@@ -1,3 +1,5 @@
+// Serves a session: the dials, connections and look-ups of one tetherd.
+
 package calls
 
 import (

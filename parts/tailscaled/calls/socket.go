@@ -1,3 +1,5 @@
+// A socket of the kernel that tetherd has handed over.
+
 package calls
 
 import (

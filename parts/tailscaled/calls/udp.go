@@ -1,3 +1,5 @@
+// Carries the datagrams of one client's association through the tailnet.
+
 package calls
 
 import (

@@ -87,8 +87,8 @@ fn is_for_metadata(request: &HttpRequest) -> bool {
     request.method() == "PUT" && path.is_ok_and(|uri| uri.path() == METADATA_TOKEN)
 }
 
-/// An error after which the SDK does not try again: the metadata service answers within milliseconds where it exists, and
-/// never in a container behind a hop limit.
+/// An error after which the SDK does not try again: the metadata service answers within milliseconds where it exists,
+/// and never in a container behind a hop limit.
 fn final_failure(error: impl std::error::Error + Send + Sync + 'static) -> ConnectorError {
     ConnectorError::user(error.into())
 }

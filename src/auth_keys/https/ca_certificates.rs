@@ -13,18 +13,20 @@ use tokio_rustls::rustls::pki_types::CertificateDer;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::{ClientConfig, Error, RootCertStore};
 
-/// Makes a TLS connector that trusts the bundled CA certificates, the system's, those in `ca_file` (PEM) and those in every
-/// file of `ca_directory`.
+/// Makes a TLS connector that trusts the bundled CA certificates, the system's, those in `ca_file` (PEM) and those in
+/// every file of `ca_directory`.
 pub fn tls_connector(ca_file: Option<&Path>, ca_directory: Option<&Path>) -> Result<TlsConnector, Error> {
     let mut trusted = RootCertStore::empty();
-    // The set that tailscaled gets where the system has none: a second one, ready to use, would be 70 KB more.
+    // The same CA certificates that tailscaled gets where the system has none: a second set, already parsed, would make
+    // the program 70 KB larger.
     trusted.add_parsable_certificates(webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter().cloned());
     let system = rustls_native_certs::load_native_certs();
     for error in &system.errors {
         tracing::debug!(%error, "some of the system's CA certificates cannot be read");
     }
     trusted.add_parsable_certificates(system.certs);
-    // Checked when the settings were read; what cannot be used now leads to a connection that is not trusted.
+    // The files were checked when the settings were read. One that cannot be used any more is left out, and a
+    // connection that needs it fails as untrusted.
     for file in ca_file.map(Path::to_owned).into_iter().chain(ca_directory.map(files_in).unwrap_or_default()) {
         if let Ok(more) = CertificateDer::pem_file_iter(file) {
             trusted.add_parsable_certificates(more.flatten());

@@ -1,6 +1,7 @@
-//! The HTTP proxy to APIs: `HTTPS_PROXY` and `NO_PROXY`, in either case, as Go reads them.
+//! Finds the HTTP proxy for requests to APIs: `HTTPS_PROXY` and `NO_PROXY`.
 //!
-//! Plain HTTP, which only metadata and credential endpoints speak, never goes through a proxy.
+//! Both are read in either case, as Go reads them. Plain HTTP, which only metadata and credential endpoints speak,
+//! never goes through a proxy.
 
 use std::net::IpAddr;
 
@@ -27,7 +28,8 @@ const NO_ADDRESS: &str =
 pub struct EgressProxy {
     /// Host and port of the proxy; `None` without one.
     address: Option<(String, u16)>,
-    /// Why the proxy cannot be used. Connections fail then, since going without it is not what was asked for.
+    /// Why the proxy cannot be used; `None` when it can. Connections fail then, and do not bypass a proxy that the user
+    /// asked for.
     unusable: Option<&'static str>,
     /// The header line Proxy-Authorization, its end of line included.
     authorization: Option<Secret>,
@@ -36,7 +38,7 @@ pub struct EgressProxy {
 }
 
 impl EgressProxy {
-    /// Reads `HTTPS_PROXY` and `NO_PROXY`. A value that cannot be used is told by [`Self::connect`].
+    /// Reads `HTTPS_PROXY` and `NO_PROXY`. A value that cannot be used makes [`Self::connect`] fail.
     pub fn from(environment: &Environment) -> Self {
         let get = |names: [&str; 2]| {
             names.iter().find_map(|name| environment.get(*name)).filter(|value| !value.is_empty()).cloned()
@@ -61,7 +63,7 @@ impl EgressProxy {
         }
     }
 
-    /// Opens a connection to `host`, through the proxy unless `NO_PROXY` or loopback says otherwise.
+    /// Opens a TCP connection to `host`: through the proxy, but directly to loopback and to what `NO_PROXY` names.
     pub async fn connect(&self, host: &str, port: u16) -> std::io::Result<TcpStream> {
         let is_direct = self.is_direct(host);
         if let Some(problem) = self.unusable.filter(|_| !is_direct) {
@@ -77,7 +79,7 @@ impl EgressProxy {
         let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
         let authorization = self.authorization.as_ref().map_or("", Secret::expose);
         let head = format!("CONNECT {host}:{port} HTTP/1.1\r\nHost: {host}:{port}\r\n");
-        // In one piece: moved to make room, it would leave a copy behind.
+        // Allocated once at its full size: growing would move the text and leave a copy of the secret in freed memory.
         let mut request = Zeroizing::new(String::with_capacity(head.len() + authorization.len() + 2));
         [&head, authorization, "\r\n"].iter().for_each(|part| request.push_str(part));
         stream.write_all(request.as_bytes()).await?;
@@ -100,17 +102,18 @@ impl EgressProxy {
     }
 }
 
-/// Whether user and password, if the text has them, were found where they belong: a `#` or `/` in a password ends the part of an
+/// Whether `uri` has a user and a password exactly if `text` has them. A `#` or `/` in a password ends the part of an
 /// address in which they stand, and the user would be taken for the host.
 fn has_its_userinfo(uri: &Uri, text: &str) -> bool {
     uri.authority().is_some_and(|authority| authority.as_str().contains('@')) == text.contains('@')
 }
 
-/// The header line for user and password as an address has them (RFC 3986, section 3.2.1), where an `@` is `%40`.
+/// Makes the header line Proxy-Authorization from user and password as they stand in an address (RFC 3986, section
+/// 3.2.1), where an `@` is written as `%40`.
 fn proxy_authorization(credentials: &str) -> Secret {
     const SCHEME: &str = "Proxy-Authorization: Basic ";
     let (user, password) = credentials.split_once(':').unwrap_or((credentials, ""));
-    // In one piece: moved to make room, it would leave a copy behind.
+    // Allocated once at its full size: growing would move the text and leave a copy of the secret in freed memory.
     let mut plain = Zeroizing::new(Vec::with_capacity(credentials.len() + 1));
     plain.extend(percent_decode_str(user).chain([b':']).chain(percent_decode_str(password)));
     let mut line = String::with_capacity(SCHEME.len() + 4 * plain.len().div_ceil(3) + 2);
@@ -120,7 +123,7 @@ fn proxy_authorization(credentials: &str) -> Secret {
     Secret::new(line)
 }
 
-/// A host without the brackets of an IPv6 address.
+/// Returns a host without the brackets of an IPv6 address.
 pub fn without_brackets(host: &str) -> &str {
     host.trim_matches(['[', ']'])
 }

@@ -31,7 +31,7 @@ pub struct ApiRequest {
 pub enum RequestBody {
     None,
     Json(Value),
-    /// `application/x-www-form-urlencoded`, not yet escaped.
+    /// A form (`application/x-www-form-urlencoded`): names and values, not yet escaped.
     Form(Vec<(&'static str, Secret)>),
 }
 
@@ -49,7 +49,7 @@ impl ApiRequest {
         Self { bearer: Some(token.clone()), ..self }
     }
 
-    /// The request for HTTP; `None` when address or token cannot be sent.
+    /// Returns the HTTP request; `None` when address or token cannot be sent.
     fn http_request(&self) -> Option<Request<Full<Bytes>>> {
         let (kind, body) = match &self.body {
             RequestBody::None => (None, Bytes::new()),
@@ -76,8 +76,8 @@ impl ApiRequest {
     }
 }
 
-/// Sends a request and returns the body of a successful response, which may hold a secret. `whom` names the API in errors;
-/// `explain` says what an error status means there.
+/// Sends a request and returns the body of a successful response, which may hold a secret. `whom` names the API in
+/// errors; `explain` says what an error status means there.
 pub async fn call_api(
     https: &Https,
     request: ApiRequest,
@@ -113,7 +113,7 @@ pub fn parse_response<T: DeserializeOwned>(body: &[u8], whom: &str) -> Result<T,
     })
 }
 
-/// The message of an error response: printable, of bounded length, never empty.
+/// Returns the message of an error response: printable, of bounded length, never empty.
 fn error_message(body: &[u8]) -> String {
     let object: Option<Value> = serde_json::from_slice(body).ok();
     let field = |name: &str| Some(object.as_ref()?.get(name)?.as_str()?.to_owned());
@@ -123,8 +123,8 @@ fn error_message(body: &[u8]) -> String {
     if text.is_empty() { "no message".into() } else { printable(&text) }
 }
 
-/// Escapes the fields as `application/x-www-form-urlencoded`. Written in one piece: moved to make room, the text would
-/// leave a copy behind.
+/// Escapes the fields as `application/x-www-form-urlencoded`. Allocated once at its full size: growing would move the
+/// text and leave a copy of the secrets in freed memory.
 fn encoded_form(fields: &[(&'static str, Secret)]) -> String {
     let escaped = |text: &str| 3 * text.len();
     let room = fields.iter().map(|(name, value)| name.len() + escaped(value.expose()) + "&=".len()).sum();

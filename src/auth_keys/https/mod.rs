@@ -1,4 +1,4 @@
-//! The HTTPS client for the APIs that auth keys come from; the AWS SDK uses it, too.
+//! The HTTPS client for the APIs that give auth keys; the AWS SDK uses it, too.
 //!
 //! HTTP/1.1, TLS by rustls with ring, one connection a request.
 
@@ -136,7 +136,7 @@ fn handshake_error(error: std::io::Error) -> HttpsError {
     }
 }
 
-/// Path and query of an address, which is what HTTP/1.1 sends (RFC 9112, section 3.2.1).
+/// Returns path and query of an address, which is what HTTP/1.1 sends (RFC 9112, section 3.2.1).
 fn origin_form(uri: &Uri) -> Uri {
     let path = uri.path_and_query().map_or("/", |path| path.as_str());
     path.parse().unwrap_or_default()

@@ -1,4 +1,4 @@
-//! Configuration of AWS clients: region and credentials, by the SDK's standard chain.
+//! Configures AWS clients: region and credentials, by the SDK's standard chain.
 //!
 //! The instance metadata service comes last in the chain and is not asked in Lambda and ECS, whose credentials come
 //! another way.
@@ -43,7 +43,7 @@ impl AwsConfig {
     }
 
     /// Finds what a client needs: region, current credentials, and endpoints as environment and profile set them. The
-    /// region of an ARN, if there is one, goes before all others: a secret is nowhere else.
+    /// region of an ARN, if there is one, wins over all others, since the secret is in that region alone.
     pub async fn config(&self, arn_region: Option<&str>) -> Result<SdkConfig, KeyError> {
         timeout(CREDENTIALS_TIMEOUT, self.load(arn_region)).await.unwrap_or_else(|_| {
             let seconds = CREDENTIALS_TIMEOUT.as_secs();
@@ -55,7 +55,7 @@ impl AwsConfig {
         let timeouts = TimeoutConfig::builder().operation_timeout(OPERATION_TIMEOUT).build();
         let loader = aws_config::defaults(BehaviorVersion::latest())
             .http_client(AwsHttp { https: self.https.clone(), imds: self.imds })
-            // The daemon tries again itself, and says so meanwhile.
+            // The daemon retries by itself, and reports each failure.
             .retry_config(RetryConfig::disabled())
             .timeout_config(timeouts);
         let loader = match arn_region {
@@ -107,7 +107,7 @@ fn credentials_refused(error: &CredentialsError) -> KeyError {
     }
 }
 
-/// The error for a request that AWS did not answer; `what` says which one.
+/// Makes the error for a request that got no response from AWS; `what` names the request.
 pub fn unanswered<E: Error + 'static>(error: &SdkError<E, HttpResponse>, what: &str) -> KeyError {
     let not_sent = match error {
         SdkError::ConstructionFailure(_) => true,

@@ -1,6 +1,7 @@
-//! Headscale's API: makes a pre-auth key with an API key. <https://headscale.net/stable/ref/api/>
+//! Makes a pre-auth key with an API key, by Headscale's API.
 //!
 //! A key with tags belongs to no user; without tags it is for the only user of the server.
+//! <https://headscale.net/stable/ref/api/>
 
 use std::time::{Duration, SystemTime};
 
@@ -49,7 +50,7 @@ struct Users {
     users: Vec<User>,
 }
 
-/// A user of Headscale. Its id is a text: JSON of protocol buffers has 64-bit numbers so.
+/// A user of Headscale. Its id is a string, as all 64-bit numbers are in the JSON of protocol buffers.
 #[derive(Deserialize)]
 struct User {
     id: String,

@@ -1,4 +1,4 @@
-//! An OAuth client of Tailscale that makes auth keys: the setting `oauth_client_secret`.
+//! Makes auth keys by an OAuth client of Tailscale (`oauth_client_secret`).
 
 use futures_util::future::BoxFuture;
 

@@ -1,7 +1,7 @@
-//! Identity tokens for an audience, from GitHub Actions, AWS or Google's metadata server.
+//! Gets an identity token from GitHub Actions, AWS or Google's metadata server.
 //!
-//! The environment tells which platform it is. Where it does not, Google's metadata server is looked up, then AWS asked
-//! (`sts:GetWebIdentityToken`).
+//! The token is for one audience. The environment tells which platform it is. Where it does not, Google's metadata
+//! server is looked up, then AWS asked (`sts:GetWebIdentityToken`).
 
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
 /// Seconds for which an identity token of AWS is valid. It is exchanged immediately.
 const AWS_TOKEN_SECONDS: i32 = 300;
 
-/// Variables of which any means that AWS gives credentials to this process.
+/// Environment variables, each of which shows that AWS gives credentials to this process.
 const AWS_SIGNS: [&str; 6] = [
     "AWS_LAMBDA_RUNTIME_API",
     "ECS_CONTAINER_METADATA_URI_V4",
@@ -48,7 +48,7 @@ enum Issuer {
     Aws,
     /// Google's metadata server, by its host.
     Google(String),
-    /// Unknown: the environment does not tell.
+    /// Not known from the environment.
     Unknown,
 }
 
@@ -166,8 +166,8 @@ fn refused_by_sts(error: &SdkError<GetWebIdentityTokenError>) -> KeyError {
     ))
 }
 
-/// Whether a look-up failed because there is no such name, rather than because no name server answered. Only the text of
-/// the resolver's error tells.
+/// Whether a look-up failed because there is no such name, rather than because no name server answered. Only the text
+/// of the resolver's error tells.
 fn is_unknown_name(error: &std::io::Error) -> bool {
     !error.to_string().contains("Temporary failure")
 }

@@ -1,6 +1,7 @@
-//! A secret of AWS Secrets Manager that holds the auth key: the setting `auth_secret`.
+//! Reads the auth key from a secret of AWS Secrets Manager (`auth_secret`).
 //!
-//! The key is the secret's text, or a field of it when it is JSON. Errors name the ARN and the permission that is missing.
+//! The key is the secret's text, or a field of it when it is JSON. Errors name the ARN and the permission that is
+//! missing.
 
 use aws_sdk_secretsmanager::Client;
 use aws_sdk_secretsmanager::error::{ProvideErrorMetadata, SdkError};
@@ -77,7 +78,7 @@ impl KeySource for SecretsManager {
     }
 }
 
-/// The region in an ARN: `arn:aws:secretsmanager:REGION:…`.
+/// Returns the region in an ARN: `arn:aws:secretsmanager:REGION:…`.
 fn arn_region(id: &str) -> Option<&str> {
     let mut parts = id.split(':');
     (parts.next() == Some("arn")).then(|| parts.nth(2)).flatten().filter(|region| !region.is_empty())
@@ -116,7 +117,7 @@ fn key_in(response: GetSecretValueOutput, secret: &SecretVersion) -> Result<Fetc
     }
 }
 
-/// The names of the fields, for people. Their values are secret.
+/// Lists the names of the fields for an error message, without their values, which are secret.
 fn field_names(object: &Value) -> String {
     let names: Vec<String> = object.as_object().into_iter().flatten().map(|(name, _)| format!("\"{name}\"")).collect();
     if names.is_empty() { "no fields".into() } else { names.join(", ") }

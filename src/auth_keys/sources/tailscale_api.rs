@@ -1,6 +1,7 @@
-//! Tailscale's API, as far as auth keys need it. <https://tailscale.com/api>
+//! Makes an auth key by Tailscale's API, as far as auth keys need that API.
 //!
 //! An OAuth client's secret or an identity token gets an access token, and that one auth key, valid for minutes.
+//! <https://tailscale.com/api>
 
 use hyper::StatusCode;
 use serde::Deserialize;

@@ -1,4 +1,4 @@
-//! The auth key as a text or a file: the settings `auth_key` and `auth_key_file`.
+//! Takes the auth key from a text or a file: settings `auth_key`, `auth_key_file`.
 
 use futures_util::future::{BoxFuture, ready};
 
@@ -25,8 +25,7 @@ impl KeySource for TextSource {
         Box::pin(ready(secret.map(|secret| Fetched::kept(secret, None))))
     }
 
-    /// Whether the text is, as things are now, a credential that an API makes keys from. A file may hold another kind of
-    /// key later.
+    /// Whether the text is now a credential from which an API makes auth keys. A file may hold another kind later.
     fn needs_network(&self) -> bool {
         let prefixes = [CLIENT_SECRET_PREFIX, HEADSCALE_API_KEY_PREFIX];
         self.text.read().is_ok_and(|secret| prefixes.iter().any(|prefix| secret.expose().starts_with(prefix)))

@@ -1,4 +1,6 @@
-//! A federated identity of Tailscale that makes auth keys: `oauth_client_id` with an identity token of the workload.
+//! Makes auth keys by workload identity federation (`oauth_client_id`).
+//!
+//! The federated identity of Tailscale is proven with an identity token of the workload.
 
 use futures_util::future::BoxFuture;
 

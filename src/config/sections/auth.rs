@@ -44,7 +44,8 @@ pub enum IdentityToken {
 }
 
 impl Reader {
-    /// Reads the source of auth keys. A fault is noted when several are given, or when one lacks a setting that it needs.
+    /// Reads the source of auth keys. A fault is noted when several are given, or when one lacks a setting that it
+    /// needs.
     pub fn auth(&mut self, has_tags: bool) -> Option<AuthSource> {
         let key = self.secret("auth_key");
         let stored = self.stored_secret();

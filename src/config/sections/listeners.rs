@@ -1,4 +1,5 @@
 //! Checks of the listeners: addresses, and the clients' user and password.
+//!
 //! No address twice, none that others can reach without a password, and a user and password that every protocol can
 //! carry.
 

@@ -132,8 +132,8 @@ impl Reader {
         Some(path)
     }
 
-    /// Reads `shields_up`. Up by default, unless something is offered to the tailnet. In userspace mode everything that comes in reaches the
-    /// container's loopback.
+    /// Reads `shields_up`. Up by default, unless something is offered to the tailnet. In userspace mode everything that
+    /// comes in reaches the container's loopback.
     fn shields_up(&mut self, serves: bool, routes: bool) -> bool {
         if let Some(up) = self.value("shields_up") {
             return up;

@@ -1,5 +1,7 @@
 //! The form of a serve configuration: what the node offers to its tailnet.
-//! It is Tailscale's own (`ipn.ServeConfig`), read strictly, so that a misspelt name is a fault and not a port that stays closed.
+//!
+//! It is Tailscale's own (`ipn.ServeConfig`), read strictly, so that a misspelt name is a fault and not a port that
+//! stays closed.
 //! <https://tailscale.com/kb/1282/docker#ts_serve_config>
 
 use std::collections::BTreeMap;

@@ -1,4 +1,5 @@
 //! `TS_EXTRA_ARGS`: flags of `tailscale up` and `tailscale set`, as settings.
+//!
 //! A flag without a setting here is a fault that names it. Values are never repeated in a fault: an auth key may be
 //! among them.
 
@@ -40,7 +41,7 @@ const FLAGS: [(&str, &str); 14] = [
     ("audience", "id_token_audience"),
 ];
 
-/// Go's flags of truth values take no word of their own: `--accept-dns false` means true, and a stray word.
+/// Boolean flags. Go's parser takes their value only behind a `=`: `--accept-dns false` means true, and a stray word.
 const SWITCHES: [&str; 3] = ["accept_routes", "accept_dns", "shields_up"];
 
 /// Advice for flags that people give to the image and that have no setting, because something else does their job.
@@ -68,7 +69,7 @@ pub fn parse_flags(text: &str) -> (Vec<Given>, Vec<ConfigError>) {
         };
         let mut following = || words.next_if(|word| !word.starts_with('-'));
         match value.or_else(|| if SWITCHES.contains(&key) { Some("true") } else { following() }) {
-            // As for `tailscale up`, an empty value is none.
+            // An empty value means none, as for `tailscale up`.
             Some("") if !matches!(key, "tags" | "advertise_routes") => {}
             Some(value) => given.push(Given::new(key, &format!("TS_EXTRA_ARGS --{flag}"), value)),
             None => faults.push(fault(&format!("has --{flag} without a value; write --{flag}=value"))),

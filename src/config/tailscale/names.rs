@@ -1,4 +1,5 @@
 //! The variables of Tailscale's container image: what they set, or why they fail.
+//!
 //! Those that are simply another name of a setting are in the table of settings. A refused one has the reason and the
 //! way out. `docs/tailscale-names.md` shows them all.
 //! <https://tailscale.com/kb/1282/docker>

@@ -1,4 +1,5 @@
 //! Translates an environment made for Tailscale's image into settings.
+//!
 //! It has the variables that say something in a way of their own, alone or together.
 
 use std::net::SocketAddr;
@@ -25,7 +26,8 @@ pub fn translate(environment: &Environment) -> (Vec<Given>, Vec<ConfigError>) {
     (given, faults)
 }
 
-/// Returns the one setting of both proxy variables. One listener speaks SOCKS5 and HTTP, so the two addresses are one list, and equal ones one listener.
+/// Returns the one setting of both proxy variables. One listener speaks SOCKS5 and HTTP, so the two addresses are one
+/// list, and equal ones one listener.
 fn listeners(socks: Option<&str>, http: Option<&str>) -> Option<Given> {
     let http = http?;
     let same =

@@ -10,14 +10,14 @@ const LONGEST_LABEL: usize = 63;
 pub struct Hostname(pub String);
 
 impl Hostname {
-    /// Returns the label nearest to `name`, which may be longer and have dots and underscores. `None` where nothing usable
-    /// is left.
+    /// Returns the label nearest to `name`, which may be longer and have dots and underscores. `None` where nothing
+    /// usable is left.
     pub fn near(name: &str) -> Option<Self> {
         Self::parse(&trimmed(name, LONGEST_LABEL))
     }
 
-    /// Returns the label nearest to `name` with `end` behind a dash. `end` stays whole, since it tells nodes of one name
-    /// apart.
+    /// Returns the label nearest to `name` with `end` behind a dash. `end` stays whole, since it tells nodes of one
+    /// name apart.
     pub fn near_with(name: &str, end: &str) -> Option<Self> {
         let room = LONGEST_LABEL.saturating_sub(end.len() + 1);
         Self::parse(format!("{}-{end}", trimmed(name, room)).trim_matches('-'))

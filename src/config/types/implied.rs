@@ -1,4 +1,5 @@
 //! Defaults that come from where the daemon runs: platform and control group.
+//!
 //! Plain data, so that the settings are read without knowing either.
 
 use std::path::PathBuf;

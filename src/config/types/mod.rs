@@ -1,4 +1,5 @@
 //! Types of settings: how text becomes a value.
+//!
 //! Each type says what it expects, for the message of a fault.
 
 pub(crate) mod address;

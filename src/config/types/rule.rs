@@ -1,5 +1,6 @@
-//! A rule of `allow` and `deny`.
-//! `host`, `*.suffix`, an address or a CIDR, each with an optional `:port` or `:port-port`.
+//! A rule of `allow` and `deny`: a host, a suffix, an address or a network.
+//!
+//! The forms are `host`, `*.suffix`, an address or a CIDR, each with an optional `:port` or `:port-port`.
 
 use std::net::IpAddr;
 use std::ops::RangeInclusive;

@@ -48,7 +48,8 @@ pub struct Memory(pub u64);
 const UNITS: [(&str, u64); 6] =
     [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30), ("kB", 1_000), ("MB", 1_000_000), ("GB", 1_000_000_000)];
 
-/// Least amount that can be set, in bytes. Less is a slip, such as `64KiB`: tailscaled has more than that when idle, and would do nothing but collect garbage.
+/// Least amount that can be set, in bytes. Less is a slip, such as `64KiB`: tailscaled has more than that when idle,
+/// and would do nothing but collect garbage.
 const LEAST: u64 = 16 << 20;
 
 impl Value for Memory {

@@ -1,4 +1,5 @@
 //! Builds the daemon: hands every part just the values that it needs.
+//!
 //! Listeners come first: they are open before tailscaled is even looked for.
 
 pub(crate) mod auth;
@@ -34,8 +35,8 @@ use crate::proxy::policy::own_listeners::OwnListeners;
 use crate::secret::redactor::Redactor;
 use crate::tailscaled::exit_node::watch::ChosenExitNode;
 
-/// Builds and starts every part of the daemon. Needs the event loop. Fails where a listener cannot be opened, tailscaled
-/// is not found, or the CA certificates for it cannot be written.
+/// Builds and starts every part of the daemon. Needs the event loop. Fails where a listener cannot be opened,
+/// tailscaled is not found, or the CA certificates for it cannot be written.
 pub async fn build_daemon(inputs: BuildInputs<'_>) -> Result<Daemon, ExitReason> {
     let settings = inputs.settings;
     let listeners = ProxyListeners::open(settings).await?;
@@ -77,7 +78,7 @@ struct DaemonParts {
     keys: Option<AuthKeys>,
     /// Starts of tailscaled after the first.
     restarts: Arc<AtomicU64>,
-    /// Set once the platform has answered.
+    /// Name and labels of this container; set once the platform has answered.
     identity: Arc<OnceLock<Identity>>,
     redactor: Redactor,
     children: OwnChildren,
@@ -153,7 +154,7 @@ impl DaemonParts {
         reaper::reap_if_first_process(self.children.clone());
         let exit_node = ChosenExitNode::default();
         let problem = configure_node(settings, &self.tailscaled.api, &exit_node, &self.state);
-        // The listeners are open: who asks meanwhile is heard.
+        // The listeners are open already: clients that connect while the platform is asked wait and are not refused.
         let found = context.platform.identity(context.environment).await;
         let identity = self.identity.get_or_init(|| found);
         let login = login(settings, identity, exit_node, self.keys.clone(), self.redactor.clone());

@@ -13,8 +13,8 @@ use crate::tailscaled::local_api::LocalApi;
 use crate::tailscaled::serve_file::ServeFile;
 use crate::tailscaled::session::preferences::{LoginOptions, Preferences};
 
-/// Starts the tasks that keep the serve file and the exit node in force. Returns what stands in the way of an exit node
-/// that is required; without one nothing ever does.
+/// Starts the tasks that keep the serve file and the exit node in force. Returns a receiver of the problem that keeps a
+/// required exit node from being used; without such a setting there never is a problem.
 pub fn configure_node(
     settings: &Settings,
     api: &LocalApi,

@@ -77,7 +77,8 @@ fn ca_directories(
     })
 }
 
-/// Teaches `redactor` the secrets of the settings, before tailscaled's first line, so that no line can hold one of them.
+/// Teaches `redactor` the secrets of the settings, before tailscaled's first line, so that no line can hold one of
+/// them.
 fn learn_secrets(settings: &Settings, redactor: &Redactor) {
     if let Some(AuthSource::Key(source) | AuthSource::Client { secret: source, .. }) = &settings.auth
         && let Ok(key) = source.read()

@@ -1,4 +1,5 @@
 //! The command of `exec`, as a child process of the daemon.
+//!
 //! It starts as if from a shell, gets the daemon's signals, and dies with the daemon.
 
 use std::ffi::OsString;
@@ -24,7 +25,7 @@ pub struct CommandSpec {
     pub arguments: Vec<OsString>,
     /// The daemon's own environment, byte for byte.
     pub environment: Vec<(OsString, OsString)>,
-    /// Hosts that programs on this platform reach without a proxy, beside those that are direct everywhere.
+    /// Hosts that programs on this platform reach without a proxy, in addition to those that are direct everywhere.
     pub direct: Vec<String>,
     /// Limits that the daemon was started with.
     pub limits: SoftLimits,
@@ -64,8 +65,8 @@ impl ExecCommand {
         let mut command = Command::new(&spec.program);
         command.args(&spec.arguments).env_clear().envs(spec.inherited(redactor)).envs(more).kill_on_drop(true);
         if !has_terminal() {
-            // Who signals the daemon's whole group does not reach the command twice. With a terminal they share one,
-            // so that keys reach both and a shell can stop and continue both.
+            // In a group of its own the command does not get a signal twice that is sent to the daemon's whole group.
+            // With a terminal both share one group, so that keys reach both and a shell can stop and continue both.
             command.process_group(0);
         }
         die_with_parent(&mut command);
@@ -84,10 +85,10 @@ impl ExecCommand {
         status
     }
 
-    /// Passes a signal on to the command, unless the terminal has told it already.
+    /// Passes a signal on to the command, unless the command has got it from the terminal already.
     pub fn pass_on(&self, caught: Caught) {
         let shared = getpgid(Some(self.pid)) == Ok(getpgrp());
-        // A hangup also comes to the leader of the session alone.
+        // A hangup (SIGHUP) may come to the leader of the session alone, so it is always passed on.
         if caught.by_kernel && shared && caught.signal != Signal::SIGHUP {
             tracing::debug!(signal = caught.signal.as_str(), "the terminal has told the command");
         } else {
@@ -122,7 +123,7 @@ impl ExecCommand {
     }
 
     fn signal(&self, signal: Signal) {
-        // Once the command was waited for, its number may be another process's.
+        // After wait(2) the process id may belong to another process.
         if self.child.id().is_some() {
             let _ = kill(self.pid, signal);
         }

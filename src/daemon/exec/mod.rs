@@ -1,6 +1,7 @@
 //! Runs the daemon with a command, and ends with the command's exit code.
-//! Listeners → tailscaled → join → the command → drain → logout → exit.
-//! While the command runs, signals are for it, and the daemon serves until it has ended.
+//!
+//! Listeners → tailscaled → join → the command → drain → logout → exit. While the command runs, signals are for it, and
+//! the daemon serves until it has ended.
 
 pub(crate) mod command;
 pub(crate) mod proxy_variables;
@@ -21,7 +22,7 @@ use crate::exit_reason::ExitReason;
 use crate::platform::lifecycle::StopRequest;
 use crate::state::State;
 
-/// What shells add to a signal's number.
+/// What shells add to a signal's number to make an exit code.
 const KILLED_BY: i32 = 128;
 
 /// How the command ended, or that it was never started.
@@ -59,7 +60,7 @@ pub async fn run_with_command(
 /// Waits until the daemon is ready. `Some` when it was asked to stop before; fails when it cannot become ready.
 async fn until_ready(daemon: &mut Daemon, signals: &mut Listening) -> Result<Option<Signal>, ExitReason> {
     let mut state = daemon.state.watch();
-    // One for the whole loop: start_timeout counts from the start, not from the latest signal.
+    // One future for the whole loop: start_timeout counts from the start, not from the latest signal.
     let failure = daemon.failure();
     tokio::pin!(failure);
     loop {
@@ -74,7 +75,7 @@ async fn until_ready(daemon: &mut Daemon, signals: &mut Listening) -> Result<Opt
     }
 }
 
-/// The end of a command that was not started: not a success.
+/// Makes the end of a command that was not started, which is no success.
 fn stopped_before(signal: Signal) -> CommandEnd {
     let why = format!("{signal} was received before the command was started");
     CommandEnd { code: code_of(KILLED_BY + signal as i32), why, asked: true }

@@ -1,4 +1,5 @@
 //! The variables by which programs find a proxy, and NO_PROXY.
+//!
 //! There is no standard; <https://about.gitlab.com/blog/we-need-to-talk-no-proxy/> compares who understands what.
 
 use std::net::SocketAddr;
@@ -64,8 +65,8 @@ impl ProxyVariables {
     }
 }
 
-/// Lists the variables that a command gets: those that its user has set, in either case, are left out, but for `NO_PROXY`,
-/// which was merged.
+/// Lists the variables that a command gets: those that its user has set, in either case, are left out, but for
+/// `NO_PROXY`, which was merged.
 pub fn without_those_set(variables: ProxyVariables, environment: &Environment) -> Vec<(String, String)> {
     let is_set = |name: &str| environment.get(name).is_some_and(|value| !value.is_empty());
     let (kept, new) = variables

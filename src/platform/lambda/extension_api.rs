@@ -1,4 +1,5 @@
-//! The Extensions API of AWS Lambda: four questions over plain HTTP/1.1.
+//! The client of AWS Lambda's Extensions API: four requests over plain HTTP/1.1.
+//!
 //! They go to an address inside the execution environment.
 //! <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-extensions-api.html>
 
@@ -18,8 +19,8 @@ use crate::net::http_request::HttpError;
 const BASE: &str = "/2020-01-01/extension";
 const IDENTIFIER: &str = "Lambda-Extension-Identifier";
 
-/// Longest wait for an answer. It comes from the same machine; this is for a machine under load. `next` may take for
-/// ever.
+/// Longest wait for a response. It comes from the same machine; the limit allows for a machine under load. `next` has
+/// no limit.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Client of the API. Lambda knows an extension by the name of its file in `/opt/extensions`.
@@ -29,11 +30,11 @@ pub struct ExtensionApi {
     pub name: String,
 }
 
-/// Identifier that Lambda gives at registration; every further question names it.
+/// Identifier that Lambda gives at registration; every further request carries it.
 #[derive(Clone, Debug)]
 pub struct Identifier(String);
 
-/// Answer to `next`. Unknown fields and reasons, which Lambda may add, are no fault.
+/// Response to `next`. Unknown fields and reasons, which Lambda may add, are no fault.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Event {
@@ -54,7 +55,7 @@ pub enum Stage {
     Exit,
 }
 
-/// Failure of one question.
+/// Failure of one request.
 #[derive(Debug, Error)]
 pub enum ApiError {
     #[error("{0}")]

@@ -1,4 +1,5 @@
-//! The life of a Lambda extension, from registration to SHUTDOWN.
+//! The lifecycle of a Lambda extension, from registration to SHUTDOWN.
+//!
 //! Registered → ready, waiting for events → SHUTDOWN, or an error of the phase it is in.
 
 use std::sync::Mutex;
@@ -17,13 +18,13 @@ const MARGIN: Duration = Duration::from_millis(150);
 /// Longest time that Lambda gives extensions to end.
 const SHUTDOWN_TIME: Duration = Duration::from_secs(2);
 
-/// Shortest time that is worth trying, whatever the event says: the wall clock may be off after a thaw.
+/// Shortest time that a shutdown gets, whatever the event says: the wall clock may be off after a thaw.
 const SHORTEST: Duration = Duration::from_millis(300);
 
-/// Pause before a question is asked again that Lambda did not answer.
+/// Pause before a request is repeated that Lambda did not respond to.
 const RETRY: Duration = Duration::from_millis(200);
 
-/// The daemon's life as an external extension.
+/// The lifecycle of the daemon as an external extension.
 pub struct ExtensionLifecycle {
     api: ExtensionApi,
     /// Whether the function goes on when the extension has failed.
@@ -31,12 +32,12 @@ pub struct ExtensionLifecycle {
     registration: Mutex<RegistrationState>,
 }
 
-/// How far the registration has come.
+/// The progress of the registration.
 #[derive(Clone, Default)]
 struct RegistrationState {
-    /// Given by Lambda once registered.
+    /// Identifier that Lambda gives at the registration; `None` before.
     identifier: Option<Identifier>,
-    /// Whether `next` was asked for, which ends the init phase.
+    /// Whether `next` was called, which ends the init phase.
     initialised: bool,
 }
 
@@ -53,8 +54,8 @@ impl Lifecycle for ExtensionLifecycle {
         Box::pin(self.shutdown())
     }
 
-    /// Where the function goes on, returns when its environment ends: Lambda takes down an environment in which an
-    /// extension has exited.
+    /// Reports the failure. Where the function is to go on, this returns only when the execution environment ends,
+    /// since Lambda takes down an environment in which an extension has exited.
     fn failed<'a>(&'a self, reason: &'a ExitReason) -> BoxFuture<'a, ()> {
         Box::pin(async {
             if self.register_once().await.is_err() {
@@ -70,12 +71,12 @@ impl Lifecycle for ExtensionLifecycle {
 }
 
 impl ExtensionLifecycle {
-    /// `address` is that of the Extensions API, `name` the name of this extension's file.
+    /// Creates the lifecycle. `address` is that of the Extensions API, `name` the name of this extension's file.
     pub fn new(address: String, name: String, outlasts_failure: bool) -> Self {
         Self { api: ExtensionApi { address, name }, outlasts_failure, registration: Mutex::default() }
     }
 
-    /// Registers, unless that was done.
+    /// Registers the extension, unless it is registered already.
     async fn register_once(&self) -> Result<(), ExitReason> {
         if self.registration().identifier.is_none() {
             let identifier = self.api.register().await.map_err(|error| self.not_registered(&error))?;
@@ -100,7 +101,8 @@ impl ExtensionLifecycle {
         }
     }
 
-    /// Reports the end that is coming because of `reason`, in the phase it comes in.
+    /// Reports to Lambda that the extension is about to exit because of `reason`: as an error of the init phase or,
+    /// later, of the exit.
     async fn fail(&self, reason: &ExitReason) {
         let registration = self.registration();
         let Some(identifier) = &registration.identifier else { return };
@@ -134,7 +136,8 @@ fn stop_request(event: &Event) -> StopRequest {
     StopRequest { reason, deadline: Some(Instant::now() + left) }
 }
 
-/// Returns the time left until `deadline`, within reason; both are Unix times.
+/// Returns the time for a shutdown: what is left until `deadline` less [`MARGIN`], at least [`SHORTEST`], at most
+/// [`SHUTDOWN_TIME`] less [`MARGIN`]. Both parameters are Unix times.
 fn time_left(deadline: Duration, now: Duration) -> Duration {
     deadline.saturating_sub(now).clamp(SHORTEST + MARGIN, SHUTDOWN_TIME) - MARGIN
 }
@@ -156,7 +159,7 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
 
-    /// Answers one request with `answer` and returns its text.
+    /// Responds to one request with `answer` and returns the request's text.
     async fn exchange(listener: &TcpListener, answer: &str) -> String {
         let (mut stream, _) = listener.accept().await.expect("a client");
         let (mut request, mut buffer) = (String::new(), [0; 4096]);

@@ -1,6 +1,7 @@
 //! AWS Lambda: the daemon is an external extension of a function.
-//! It has two seconds to end, its settings follow the function's own, and the runtime and the extensions speak with
-//! Lambda over an address of the environment.
+//!
+//! The daemon has two seconds to end, its settings follow the function's own, and the runtime and the extensions speak
+//! with Lambda over an address inside the execution environment.
 
 pub(crate) mod extension_api;
 pub(crate) mod lifecycle;
@@ -22,14 +23,15 @@ const API: &str = "AWS_LAMBDA_RUNTIME_API";
 /// Variable with the name of the function.
 const FUNCTION: &str = "AWS_LAMBDA_FUNCTION_NAME";
 
-/// Default of `start_timeout`. Lambda ends an init of 10 s without a word; giving up before lets the log say why.
+/// Default of `start_timeout`. Lambda ends an init of 10 s without a reason in the log; giving up before lets the
+/// daemon log why.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html>
 const START_TIMEOUT: &str = "8s";
 
 /// Directory into which a layer of the user's puts CA certificates.
 const CA_DIR: &str = "/opt/ssl";
 
-/// An execution environment of a function.
+/// The platform of an execution environment of a Lambda function.
 pub struct Lambda;
 
 impl Platform for Lambda {
@@ -50,7 +52,7 @@ impl Platform for Lambda {
             ("drain_timeout", "300ms".to_owned()),
             ("start_timeout", START_TIMEOUT.to_owned()),
         ];
-        // Up to 64 letters, digits, dashes and underscores.
+        // A function's name has up to 64 letters, digits, dashes and underscores.
         let name = variable(FUNCTION).and_then(Hostname::near);
         defaults.extend(name.map(|name| ("hostname", name.0)));
         defaults.extend(variable("AWS_LAMBDA_LOG_LEVEL").and_then(log_level).map(|level| ("log_level", level)));
@@ -72,7 +74,7 @@ impl Platform for Lambda {
         Some(Path::new(CA_DIR))
     }
 
-    /// No: the function's role is in variables.
+    /// Returns `false`: credentials of the function's role are in environment variables.
     fn has_instance_metadata(&self) -> bool {
         false
     }
@@ -88,8 +90,8 @@ impl Platform for Lambda {
     }
 }
 
-/// Returns tailscaled's share of a function's memory. 16 streams of 100 MB through a function of 256 MB peak some 40 MiB
-/// above the limit; without one they end in the function's death.
+/// Returns tailscaled's share of a function's memory. 16 streams of 100 MB through a function of 256 MB peak some 40
+/// MiB above the limit; without a limit the function is killed for lack of memory.
 fn memory_limit(size_mb: &str) -> Option<String> {
     let size: u64 = size_mb.parse().ok()?;
     Some(format!("{}MiB", (size * 2 / 5).max(32)))

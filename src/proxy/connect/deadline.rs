@@ -7,14 +7,14 @@ use tokio::time::{Instant, sleep, timeout_at};
 use crate::state::{Phase, Watcher};
 use crate::target::dial::DialError;
 
-/// Pause before another try. A tailscaled that has just ended is noticed within milliseconds; until then its socket is
-/// tried again at this pace.
+/// Pause before another attempt. The end of tailscaled is noticed within milliseconds; until then its socket is tried
+/// again at this pace.
 pub const RETRY: Duration = Duration::from_millis(20);
 
 /// How long after its start tailscaled may not know every node.
 const KNOWS_NODES_AFTER: Duration = Duration::from_secs(1);
 
-/// When a client's waiting ends, and the state of the daemon that it waits for.
+/// The time at which a client's wait ends, and the state of the daemon that it waits for.
 #[derive(Clone, Copy)]
 pub struct Deadline<'a> {
     state: &'a Watcher,
@@ -38,8 +38,8 @@ impl<'a> Deadline<'a> {
         self.time_in_phase() < KNOWS_NODES_AFTER
     }
 
-    /// Makes `attempt` as soon as the tailnet can be dialled, and again while `pause_after` says after which pause, at the
-    /// latest until the deadline. The error of an attempt that the deadline ends says `doing`.
+    /// Makes `attempt` as soon as the tailnet can be dialled, and repeats it as long as `pause_after` returns a pause,
+    /// until the deadline at the latest. `doing` says in the error what was under way when the deadline passed.
     pub async fn retry<T, F: Future<Output = Result<T, DialError>>>(
         &self,
         doing: &str,
@@ -56,12 +56,12 @@ impl<'a> Deadline<'a> {
         }
     }
 
-    /// Lets `step` finish by the deadline; the error of one that does not says `doing`.
+    /// Waits for `step` until the deadline; `doing` says in the error what did not finish.
     pub async fn by<T>(&self, doing: &str, step: impl Future<Output = Result<T, DialError>>) -> Result<T, DialError> {
         timeout_at(self.at, step).await.unwrap_or_else(|_| Err(self.too_late(doing)))
     }
 
-    /// Ends when a dial makes sense, or with the reason why none does by the deadline.
+    /// Returns when a dial makes sense, or at the deadline with the reason why none does.
     async fn ready(&self) -> Result<(), DialError> {
         let ready = timeout_at(self.at, wait_until_dialable(self.state)).await;
         ready.unwrap_or_else(|_| Err(self.too_late(&why_waiting(self.state))))
@@ -82,7 +82,8 @@ pub fn pause_without_tailscaled<T>(result: &Result<T, DialError>) -> Option<Dura
     matches!(result, Err(DialError::Tailscaled(_))).then_some(RETRY)
 }
 
-/// Ends when a dial makes sense. A draining daemon's tailscaled still works for connections that were there before.
+/// Returns when a dial makes sense. While the daemon drains, its tailscaled still works for clients that connected
+/// before, unless the daemon never was ready.
 async fn wait_until_dialable(state: &Watcher) -> Result<(), DialError> {
     let stopping = || DialError::Network("tetherd is stopping".into());
     let mut state = state.clone();

@@ -19,7 +19,7 @@ pub async fn dial_directly(address: SocketAddr) -> Result<TcpStream, DialError> 
         ErrorKind::HostUnreachable => DialError::Host(text(&error)),
         _ => DialError::Other(text(&error)),
     })?;
-    // Small messages must not wait for the next ones.
+    // Small messages must not wait for the next ones (Nagle's algorithm).
     let _ = stream.set_nodelay(true);
     Ok(stream)
 }

@@ -1,5 +1,6 @@
-//! A hedged dial: a second one is made while the first is silent.
-//! The first answer wins, the loser is closed.
+//! Hedges a dial: makes a second one while the first is silent.
+//!
+//! The first answer wins, and the connection of the loser is closed.
 
 use std::pin::pin;
 use std::time::Duration;
@@ -8,15 +9,16 @@ use tokio::time::sleep;
 
 use crate::target::dial::{DialError, DialOutcome};
 
-/// How long a dial may be silent before a second one is made: one that was made while the path was being built dies with
-/// it, 5 s later, while a younger one is answered without delay.
+/// How long a dial may be silent before a second one is made. A dial that was made while the path was being set up may
+/// be lost, and fails 5 s later, while a younger one is answered without delay.
 const SECOND_AFTER: Duration = Duration::from_secs(1);
 
-/// How long the second dial may be silent before a younger one takes its place.
+/// How long the second dial may be silent before a new one replaces it.
 const YOUNGER_AFTER: Duration = Duration::from_secs(2);
 
-/// How long after `Ready` a path is young. The first packet to a peer is often lost then, and nothing but a new dial sends
-/// another one before a second has passed: dials are repeated sooner, and their silence says nothing.
+/// How long after `Ready` a path is young. The first packet to a peer is often lost then, and nothing but a new dial
+/// sends another one before a second has passed: within this time dials are repeated sooner, and silence says nothing
+/// about the path.
 const YOUNG: Duration = Duration::from_secs(5);
 const NEXT_AFTER_WHILE_YOUNG: Duration = Duration::from_millis(200);
 
@@ -34,8 +36,8 @@ pub enum DialSignal {
 /// Takes the signals of dials through the tailnet.
 pub type SignalObserver = dyn Fn(DialSignal) + Send + Sync;
 
-/// Dials, and while there is no answer a second time, and again in place of the second one. `age` is how long the path has
-/// been there; `observe` gets a signal for each silence before the next dial is made.
+/// Dials, adds a second dial while there is no answer, and replaces the second one again and again. `age` is the time
+/// since the path was ready; `observe` gets a signal for each silence before the next dial is made.
 pub async fn dial_hedged<F>(
     dial: impl Fn() -> F,
     age: impl Fn() -> Duration,
@@ -71,8 +73,8 @@ mod tests {
     use std::cell::Cell;
     use tokio::time::{Instant, timeout};
 
-    /// Dials a target that never answers its first `unanswered` dials and refuses the next, on a path of this age. Returns
-    /// how long that took in tenths of a second, and how many `Slow` and `NoAnswer` signals there were.
+    /// Dials a target that never answers its first `unanswered` dials and refuses the next, on a path of this age.
+    /// Returns how long that took in tenths of a second, and how many `Slow` and `NoAnswer` signals there were.
     async fn dial(unanswered: u32, age: Duration) -> (Option<u128>, u32, u32) {
         let (left, slow, no_answer) = (Cell::new(unanswered), Cell::new(0), Cell::new(0));
         let started = Instant::now();

@@ -1,5 +1,6 @@
 //! Connects a client to its target, through the tailnet or directly.
-//! It waits until the tailnet is there, looks the name up, dials, and dials again when tailscaled or the path went away
+//!
+//! Waits until the tailnet is ready, looks the name up, dials, and dials again when tailscaled or the path failed
 //! meanwhile. One deadline covers it all.
 
 pub(crate) mod deadline;
@@ -46,8 +47,8 @@ pub struct Connector<D> {
 }
 
 impl<D: Dial> Connector<D> {
-    /// Creates a connector. `timeout` covers waiting and dialling together; `observe` gets the signals of dials through the
-    /// tailnet.
+    /// Creates a connector. `timeout` covers waiting and dialling together; `observe` gets the signals of dials through
+    /// the tailnet.
     pub fn new(
         dial: D,
         policy: Policy,
@@ -75,7 +76,7 @@ impl<D: Dial> Connector<D> {
         }
     }
 
-    /// Opens an association for datagrams, as soon as the tailnet is there.
+    /// Opens an association for datagrams, as soon as the tailnet is ready.
     pub async fn associate(&self) -> Result<Datagrams, DialError> {
         let attempt = || self.dial.associate();
         self.deadline().retry("opening a UDP association", attempt, pause_without_tailscaled).await
@@ -91,7 +92,8 @@ impl<D: Dial> Connector<D> {
         self.dial.traffic().await
     }
 
-    /// Checks the target of a datagram, and returns which way and to which address to send it: the one that was checked.
+    /// Checks the target of a datagram against the policy. Returns the network and the address to send it to, which is
+    /// the address that was checked.
     pub async fn resolve_datagram(&self, target: &Target) -> Result<(NetworkKind, SocketAddr), DialError> {
         let resolver = self.resolver(self.deadline());
         resolver.check_as_given(target).await?;
@@ -104,7 +106,8 @@ impl<D: Dial> Connector<D> {
         Ok((network, (first.address, target.port).into()))
     }
 
-    /// Connects to one address after the other: to the next one when one fails, or beside it when it is silent for a while.
+    /// Connects to one address after the other: the next one is tried when one fails, and at the same time when one is
+    /// silent for a while.
     async fn connect_to_first_of(
         &self,
         target: &Target,

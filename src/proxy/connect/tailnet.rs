@@ -1,4 +1,5 @@
 //! Dials one target through the tailnet.
+//!
 //! It dials again where tailscaled or the path failed meanwhile, and where tailscaled may not know every node yet.
 
 use crate::proxy::connect::deadline::{Deadline, RETRY};
@@ -35,12 +36,12 @@ impl<D: Dial> TailnetDialer<'_, D> {
         }
     }
 
-    /// Whether another dial may have another outcome: tailscaled or the path failed, or tailscaled has just started and may
-    /// not know all nodes yet.
+    /// Whether another dial may have another outcome: tailscaled or the path failed, or tailscaled has just started and
+    /// may not know all nodes yet.
     fn is_worth_a_retry(&self, target: &Target, result: &Result<DialOutcome, DialError>) -> bool {
         match result {
             Ok(DialOutcome::Tailnet(_)) => false,
-            // No node has the address yet, or none at all.
+            // tailscaled knows no node with this tailnet address, which may not exist or not be known yet.
             Ok(DialOutcome::Direct(address)) => self.deadline.is_early() && is_of_a_tailnet(address.ip()),
             Err(error) => {
                 let is_of_the_path = matches!(error, DialError::TimedOut(_) | DialError::Tailscaled(_));
@@ -54,8 +55,8 @@ impl<D: Dial> TailnetDialer<'_, D> {
     }
 }
 
-/// Turns the error of a tailnet address that no node has, and that tailscaled finds no way to, into the policy's refusal:
-/// the policy refuses such addresses wherever they turn up.
+/// Turns the error of a tailnet address that no node has, and that tailscaled finds no way to, into the policy's
+/// refusal: the policy refuses such addresses wherever they turn up.
 fn refused_if_reserved(target: &Target, error: DialError) -> DialError {
     match &target.host {
         Host::Ip(address) if is_unknown(target, &error) => check_reserved(*address).err().unwrap_or(error),

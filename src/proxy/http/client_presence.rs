@@ -1,4 +1,5 @@
 //! Notices that an HTTP client has gone while its target is silent.
+//!
 //! hyper does not read then, and does not notice it: without this such a client would hold its permit for ever.
 
 use std::io;
@@ -16,18 +17,18 @@ use crate::proxy::relay::limits::{RelayLimits, SILENCE_AT_THE_END};
 use crate::proxy::relay::traffic::Traffic;
 use crate::sync::IgnorePoison;
 
-/// How often a client is looked at. It is looked at more often while it waits for a response: its target is to be
-/// told soon that nobody does.
+/// Time between two checks whether a client is still there. Checks are more frequent while the client waits for a
+/// response, so that its target is told soon when nobody waits any more.
 const STEP: Duration = Duration::from_secs(1);
 const STEP_WHILE_WAITING: Duration = Duration::from_millis(250);
-/// How long nothing must have been carried before a closed client ends an exchange: what it sent before may be on its way to a
-/// target that is slow to read.
+/// How long nothing must have been carried before a closed client ends an exchange: what it sent before may be on its
+/// way to a target that is slow to read.
 const IN_FLIGHT: Duration = Duration::from_millis(750);
 
-/// A client's stream for hyper to use, which [`ClientPresence`] looks at meanwhile.
+/// A client's stream for hyper to use, while a [`ClientPresence`] observes the same stream.
 pub struct ObservedStream(ClientPresence);
 
-/// Tells whether the client of an [`ObservedStream`] is still there. Clones look at the same client.
+/// Tells whether the client of an [`ObservedStream`] is still there. Clones observe the same client.
 #[derive(Clone)]
 pub struct ClientPresence {
     stream: Arc<Mutex<Stream>>,
@@ -40,7 +41,7 @@ impl ObservedStream {
         Self(ClientPresence { stream: Arc::new(Mutex::new(stream)), traffic: Arc::default() })
     }
 
-    /// Returns what tells whether the client is still there.
+    /// Returns an observer that tells whether the client is still there.
     pub fn presence(&self) -> ClientPresence {
         self.0.clone()
     }
@@ -58,8 +59,9 @@ impl ClientPresence {
         &self.traffic
     }
 
-    /// Ends when nobody waits for a response any more: the client has closed its socket while a request that was sent whole
-    /// waits for its response (`waits`), or has ended its side and nothing was carried for as long as `limits` allow.
+    /// Returns when nobody waits for a response any more: the client has closed its socket while a request that was
+    /// sent whole waits for its response (`waits`), or has ended its side and nothing was carried for as long as
+    /// `limits` allow.
     pub async fn gone(&self, limits: &RelayLimits, waits: impl Fn() -> bool) {
         let socket = ClientSocket::find(&self.stream());
         let (mut silent, mut before) = (Duration::ZERO, 0);

@@ -33,7 +33,7 @@ impl Tunnel {
     }
 }
 
-/// Returns the target of a CONNECT; `None` where its port is missing or its host is none.
+/// Returns the target of a CONNECT; `None` where its port is missing or its host is invalid.
 pub fn authority_target(request: &Request<Incoming>) -> Option<Target> {
     let authority = request.uri().authority()?;
     Target::new(authority.host(), authority.port_u16()?).ok()

@@ -1,4 +1,5 @@
 //! Forwards absolute-form requests to their targets (RFC 9112, section 3.2.2).
+//!
 //! The connection to the target is kept for the client's next request to it.
 
 use std::io::Cursor;
@@ -56,7 +57,7 @@ impl ForwardError {
     }
 }
 
-/// What is wrong with an address whose host is none.
+/// Error of an address whose host is invalid.
 const NO_HOST: &str = "the host of the address is no name: it has letters, digits, - and _ between dots";
 
 /// Returns the target of an absolute-form request, or what is wrong with its address.
@@ -68,7 +69,7 @@ pub fn absolute_target(uri: &Uri) -> Result<Target, &'static str> {
         Some("http") => match without_user(authority.as_str()).strip_prefix(authority.host()) {
             // `http://host:/` names no port (RFC 9110, section 4.2.3).
             Some("" | ":") => Target::new(authority.host(), HTTP_PORT).map_err(|_| NO_HOST),
-            // What is no number must not become another port than the client meant.
+            // A port that is no number must not become another port than the client meant.
             _ => match authority.port_u16() {
                 Some(port) => Target::new(authority.host(), port).map_err(|_| NO_HOST),
                 None => Err("the port of the address is no number up to 65535"),
@@ -112,8 +113,8 @@ impl Upstream {
         };
         let mut response = match sender.try_send_request(request).await {
             Ok(response) => response,
-            // The target had closed the connection that was kept. The request was not sent, or may be sent twice; not where
-            // the target has responded, however badly.
+            // The target has closed the kept connection. The request is sent again when it was not sent at all or may
+            // be sent twice, but not when the target has responded, however badly.
             Err(mut failure) => match failure.take_message().or(repeated.filter(|_| !failure.error().is_parse())) {
                 Some(request) => {
                     sender = open(context, target).await?;
@@ -191,7 +192,7 @@ async fn open<D: Dial>(context: &ClientContext<D>, target: &Target) -> Result<Se
     })
 }
 
-/// Puts the bytes back before the stream that came with tailscaled's answer to the dial.
+/// Returns the stream with `early` in front of it, the bytes that came with tailscaled's response to the dial.
 fn with_early(stream: impl AsyncRead + AsyncWrite, early: Bytes) -> impl AsyncRead + AsyncWrite {
     let (reads, writes) = tokio::io::split(stream);
     tokio::io::join(Cursor::new(early).chain(reads), writes)

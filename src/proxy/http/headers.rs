@@ -8,11 +8,11 @@ use hyper::header::{
 
 use crate::config::settings::Credentials;
 
-/// Bytes of the longest head of a message, and of a body as much as is held at a time: what Squid allows. hyper's 400 KiB
-/// would be 1 GB with 3 000 clients.
+/// Longest head of a message, and most of a body that is buffered at a time, in bytes: as much as Squid allows. hyper's
+/// 400 KiB would be 1 GB with 3 000 clients.
 pub const MAX_HEAD: usize = 64 << 10;
 
-/// Hop-by-hop headers (RFC 9110, section 7.6.1) beside those that `Connection` names.
+/// Hop-by-hop headers (RFC 9110, section 7.6.1), in addition to those that `Connection` names.
 const HOP_BY_HOP: [&str; 9] = [
     "connection",
     "keep-alive",

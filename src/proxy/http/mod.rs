@@ -1,4 +1,5 @@
 //! Serves HTTP proxy clients: CONNECT, and absolute-form requests.
+//!
 //! The protocol is hyper's; the statuses tell the truth about what failed.
 
 pub(crate) mod client_presence;

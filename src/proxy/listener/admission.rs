@@ -1,5 +1,7 @@
 //! Limits how many clients are connected, by a permit for each.
-//! Permits are given out while there is memory. One is taken before accept, so that clients wait in the backlog and are not refused.
+//!
+//! Permits are given out while there is memory. One is taken before accept, so that clients wait in the backlog and are
+//! not refused.
 
 use std::sync::Arc;
 
@@ -29,7 +31,7 @@ impl Admission {
         self.throttle.wait().await;
         match permit {
             Ok(permit) => permit,
-            // Nobody closes it.
+            // The semaphore is never closed.
             Err(_) => std::future::pending().await,
         }
     }

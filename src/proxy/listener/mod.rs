@@ -1,4 +1,5 @@
 //! Listening sockets, and the loop that accepts clients until told to stop.
+//!
 //! A permit is taken before each accept, once a client is there: beyond the limit clients wait in the backlog, and a
 //! listener without clients holds no permit. An accept error never ends a listener; nothing is awaited between accept
 //! and spawn.
@@ -45,7 +46,7 @@ pub struct SocketFile {
 impl Listener {
     /// Takes a socket that listens already.
     pub fn tcp(listener: TcpListener) -> io::Result<Self> {
-        // Small messages must not wait for the next ones. Accepted connections inherit it.
+        // Small messages must not wait for the next ones (Nagle's algorithm). Accepted connections inherit it.
         setsockopt(&listener, sockopt::TcpNoDelay, &true)?;
         Ok(Self::Tcp(with_long_backlog(listener)?))
     }
@@ -57,7 +58,8 @@ impl Listener {
             if !metadata.file_type().is_socket() {
                 return Err(io::Error::new(io::ErrorKind::AlreadyExists, "a file that is not a socket is there"));
             }
-            // Any other answer, such as that of a socket for datagrams or a lack of permission, comes from a socket that is in use.
+            // Any other result, such as that of a socket for datagrams or a lack of permission, comes from a socket
+            // that is in use.
             match UnixStream::connect(path).await {
                 Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path)?,
                 _ => return Err(io::ErrorKind::AddrInUse.into()),
@@ -128,7 +130,7 @@ async fn accept<L: AsRawFd, C>(
         let permit = admission.permit().await;
         match ready.map(|mut ready| ready.try_io(|_| take())) {
             Ok(Ok(accepted)) => return (accepted, permit),
-            // The client is gone again.
+            // The client has gone meanwhile.
             Ok(Err(_)) => {}
             Err(error) => return (Err(error), permit),
         }
@@ -143,9 +145,9 @@ impl Drop for SocketFile {
     }
 }
 
-/// Serves clients of `listener` until `stop`; then its socket closes, so that new clients are refused. Clients that wait
-/// already are served still: each would be a connection lost. Connections run on in `connections`; each keeps its
-/// permit until it ends. (A task around `client` that did so would hold its future twice.)
+/// Serves clients of `listener` until `stop`; then its socket closes, so that new clients are refused. Clients in the
+/// backlog are still served, since each would be a lost connection. Connections run on in `connections`; each keeps its
+/// permit until it ends. (A task around the future of `client` that held the permit would store that future twice.)
 pub async fn serve_clients<F: Future<Output = ()> + Send + 'static>(
     listener: Listener,
     admission: Admission,

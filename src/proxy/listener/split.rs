@@ -72,7 +72,7 @@ impl AsyncWrite for WriteHalf<'_> {
         }
     }
 
-    /// Does nothing: sockets keep nothing back.
+    /// Does nothing: a socket has no buffer to flush.
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }

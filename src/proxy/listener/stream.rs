@@ -67,7 +67,8 @@ impl Stream {
         !matches!(recv(socket, &mut [0], MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT), Ok(1..) | Err(Errno::EAGAIN))
     }
 
-    /// Waits for the first byte that the client sends, and leaves it there to be read; `None` when it sends nothing and ends.
+    /// Waits for the first byte that the client sends, and leaves it there to be read; `None` when it sends nothing and
+    /// ends.
     pub async fn first_byte(&self) -> io::Result<Option<u8>> {
         let mut byte = [0];
         let read = match self {

@@ -1,4 +1,5 @@
 //! Counters of the proxy, for the status and for metrics.
+//!
 //! Every label has a handful of values, whatever clients send.
 
 use std::time::Duration;
@@ -13,7 +14,8 @@ use prometheus_client::registry::{Registry, Unit};
 use crate::proxy::metrics::labels::{Direction, Outcome, Path, Protocol, Refuser};
 use crate::status::Connections;
 
-/// Upper bounds of the buckets of dial times, in seconds. A connection through a warm path takes 1-2 ms; `connect_timeout` is 15 s.
+/// Upper bounds of the buckets of dial times, in seconds. A connection through a warm path takes 1-2 ms;
+/// `connect_timeout` is 15 s.
 const DIAL_BUCKETS: [f64; 13] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0];
 
 /// Counts connections, bytes and dials. Clones share the counts.

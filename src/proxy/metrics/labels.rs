@@ -53,7 +53,7 @@ label!(
         /// The target refused.
         Refused = "refused",
         TimedOut = "timed_out",
-        /// tailscaled, or the target in the midst of an answer, failed.
+        /// tailscaled failed, or the target in the middle of a response.
         Failed = "failed",
 );
 

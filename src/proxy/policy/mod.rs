@@ -67,8 +67,8 @@ impl Policy {
             || self.own_node().other_name(name).is_some_and(|other| rule.covers_name(&other, port))
     }
 
-    /// Checks a target as the client gave it, before anything is dialled. A name that no rule names may still be allowed by
-    /// its address.
+    /// Checks a target as the client gave it, before anything is dialled. A name that no rule names may still be
+    /// allowed by its address.
     pub fn check_target(&self, target: &Target) -> Result<(), DialError> {
         match &target.host {
             Host::Ip(address) => self.check_address(target, *address),
@@ -130,8 +130,8 @@ impl Policy {
         (name.as_str() == "localhost" && address.is_loopback()) || (node.is_named(name) && node.has(address))
     }
 
-    /// Checks a name that leads through the tailnet to an address that nobody tells, such as one behind a subnet router. It is
-    /// refused where there are rules about addresses, unless `allow` names the name.
+    /// Checks a name that leads through the tailnet to an address that is not known, such as one behind a subnet
+    /// router. The name is refused where there are rules about addresses, unless `allow` names the name.
     pub fn check_unresolved(&self, target: &Target) -> Result<(), DialError> {
         let Host::Name(_) = target.host else { return Ok(()) };
         let denies_networks = self.deny.iter().any(Rule::is_network);

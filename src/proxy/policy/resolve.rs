@@ -1,4 +1,5 @@
 //! Resolves a target to addresses and checks them against the policy.
+//!
 //! The addresses that were checked are those that are dialled, so that no second look-up can lead elsewhere.
 
 use std::net::SocketAddr;
@@ -12,10 +13,11 @@ use crate::proxy::policy::Policy;
 use crate::target::dial::{Dial, DialError, Resolution, ResolvedAddress};
 use crate::target::host::{Host, Target};
 
-/// Pause before a name is looked up again that nobody knows yet: it may be one for the container's own name server.
+/// Pause before a name that is not known yet is looked up again. It may be a name for the container's own name server,
+/// which must not be asked too often.
 const LOOK_UP_AGAIN: Duration = Duration::from_millis(200);
 
-/// How long a look-up may take right after a start, until it is made anew.
+/// How long a look-up may take right after a start of tailscaled before it is made anew.
 const LOOK_UP_EARLY: Duration = Duration::from_secs(1);
 
 /// Resolves and checks the target of one client.
@@ -23,15 +25,15 @@ pub struct TargetResolver<'a, D> {
     pub dial: &'a D,
     pub policy: &'a Policy,
     pub deadline: Deadline<'a>,
-    /// Gets a signal for each look-up without an answer.
+    /// Gets [`DialSignal::NoAnswer`] for each look-up that gets no answer.
     pub observe: &'a SignalObserver,
 }
 
 /// What to dial for a target.
 pub enum Resolved {
-    /// The target as the client gave it: tailscaled knows what it stands for.
+    /// The target as the client gave it: tailscaled resolves it.
     AsGiven,
-    /// Any of these addresses, of which there is at least one. All of them are allowed.
+    /// Addresses that the policy allows, at least one; any of them may be dialled.
     Addresses(Vec<ResolvedAddress>),
 }
 
@@ -43,8 +45,8 @@ enum LookUp {
 }
 
 impl<D: Dial> TargetResolver<'_, D> {
-    /// Checks a target as the client gave it. A node has two names, one of them with the tailnet's domain: a rule about either
-    /// is about the node.
+    /// Checks a target as the client gave it. A node has two names, with and without the tailnet's domain: a rule about
+    /// one of them covers the node.
     pub async fn check_as_given(&self, target: &Target) -> Result<(), DialError> {
         if Policy::needs_own_node(target) {
             let doing = "asking tailscaled for this node's name and addresses";
@@ -54,8 +56,8 @@ impl<D: Dial> TargetResolver<'_, D> {
         self.policy.check_target(target)
     }
 
-    /// Resolves a target that is a name; one that is an address stays as it is. A name of others may stand for several
-    /// addresses, and for other ones the next time it is asked for.
+    /// Resolves a target that is a name; an address stays as it is. A name outside the tailnet may have several
+    /// addresses, and other ones at the next look-up.
     pub async fn resolve_name(&self, target: &Target) -> Result<Resolved, DialError> {
         match target.host {
             Host::Name(_) => self.resolve(target).await,
@@ -63,12 +65,12 @@ impl<D: Dial> TargetResolver<'_, D> {
         }
     }
 
-    /// Resolves a target. For one that is an address this tells whether a node of the tailnet leads there.
+    /// Resolves a target. For an address the result tells whether a node of the tailnet leads there.
     pub async fn resolve(&self, target: &Target) -> Result<Resolved, DialError> {
         match self.look_up(target).await? {
             Resolution::Name => Ok(Resolved::AsGiven),
             Resolution::Addresses { name, addresses } => {
-                // A rule about the name that answered is about this one.
+                // `name` is the full name that was found. Rules about it hold for the client's name, too.
                 if let (Some(name), Host::Name(_)) = (name, &target.host) {
                     self.policy.check_name(&Target { host: Host::Name(name), port: target.port })?;
                 }
@@ -102,13 +104,14 @@ impl<D: Dial> TargetResolver<'_, D> {
         match timeout(LOOK_UP_EARLY, look_up).await {
             Ok(Err(DialError::Host(reason))) => Ok(LookUp::UnknownYet(reason)),
             Ok(result) => result.map(LookUp::Found),
-            // The name of a node that is not known yet may be asked of a name server that is silent.
+            // Before tailscaled knows a node, it may look the node's name up at a name server that does not answer.
             Err(_) => Ok(LookUp::UnknownYet(format!("{target} is not known yet"))),
         }
     }
 }
 
-/// Returns those of the addresses that may be reached, at least one; the reason where there is none, or one is denied.
+/// Returns those of the addresses that may be reached, at least one. Fails with the reason when there is none, or when
+/// one of them is denied.
 fn allowed(policy: &Policy, target: &Target, addresses: &[ResolvedAddress]) -> Result<Vec<ResolvedAddress>, DialError> {
     let mut refusal = DialError::Host(format!("{target} has no address"));
     let mut allowed = Vec::new();
@@ -121,7 +124,7 @@ fn allowed(policy: &Policy, target: &Target, addresses: &[ResolvedAddress]) -> R
         };
         match checked {
             Ok(()) => allowed.push(*resolved),
-            // Another address of a host that is denied is no way around it.
+            // A host with a denied address must not be reached by another of its addresses.
             Err(error) if policy.denies(address, target.port) => return Err(error),
             Err(error) => refusal = error,
         }

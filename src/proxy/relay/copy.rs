@@ -1,6 +1,7 @@
 //! Copies one direction of a connection, from its first byte to its end.
-//! Bytes pass through one buffer that all connections of the thread share: a silent connection holds none, and 10 000 of
-//! them cost nothing for it.
+//!
+//! Bytes pass through one buffer that all connections of a thread share: a silent connection holds no buffer, so that
+//! 10 000 silent connections cost no buffer memory.
 
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -17,10 +18,10 @@ use crate::proxy::relay::migration::MigrationGuard;
 use crate::proxy::relay::splice::{Spliced, limit_socket_buffers, splice};
 use crate::proxy::relay::traffic::ByteCounter;
 
-/// Bytes of the shared buffer. tailscaled writes at most 32 KiB at a time; between TCP connections more waits.
+/// Size of the shared buffer, in bytes. tailscaled writes at most 32 KiB at a time; on a TCP connection more may wait.
 const BUFFER: usize = 64 << 10;
 
-/// Reads up to this many bytes are no load, and are not throttled.
+/// Longest read, in bytes, that is never throttled: small ones are no load.
 const SMALL: usize = 4 << 10;
 
 thread_local! {
@@ -30,24 +31,26 @@ thread_local! {
 /// How a direction ended on this thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Copied {
-    /// All its bytes were carried.
+    /// The direction has ended, and all its bytes were carried.
     All,
-    /// The direction carries much, and its connection is to go on on another thread. No byte of it is held here.
+    /// The direction carries much, and its connection is to move to another thread. This thread holds none of its
+    /// bytes.
     Migrates,
 }
 
-/// What became of the bytes that were ready to be read.
+/// The result of one read and one write.
 enum Step {
-    /// There were none, and none will come.
+    /// The stream has ended: no byte was read.
     Ended,
-    /// All were written: how many.
+    /// All bytes that were read were written; their number.
     Passed(usize),
-    /// The other end takes no more for now: the bytes that were not written, and how many were read.
+    /// The other end takes no more for now: the bytes that were read and not written, and the number of all that were
+    /// read.
     Left(Vec<u8>, usize),
 }
 
-/// Carries bytes until `from` ends or the connection migrates, slowed down by `throttle`. All but waiting for bytes is in
-/// boxes of its own: a silent connection has none.
+/// Copies bytes until `from` ends or the connection migrates, slowed down by `throttle`. Every step but the wait for
+/// bytes is a heap-allocated future (`Box::pin`), so that the state of a silent connection stays small.
 pub async fn copy(
     from: &mut ReadHalf<'_>,
     to: &mut WriteHalf<'_>,
@@ -82,7 +85,7 @@ pub async fn copy(
     }
 }
 
-/// Writes what is ready to be read and returns how many bytes that were; `None` at the end.
+/// Waits until bytes can be read, writes them, and returns their number; `None` at the end of the stream.
 async fn pass(
     from: &mut ReadHalf<'_>,
     to: &mut WriteHalf<'_>,
@@ -104,7 +107,7 @@ async fn pass(
     }
 }
 
-/// Writes `bytes`, and counts each part as it goes: a reader that is slow is not silent.
+/// Writes `bytes`, and counts each part once it is written: a slow reader must not seem silent.
 async fn write_all(to: &mut WriteHalf<'_>, mut bytes: &[u8], counter: &ByteCounter) -> io::Result<()> {
     while !bytes.is_empty() {
         match to.write(bytes).await? {

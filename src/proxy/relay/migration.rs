@@ -1,12 +1,13 @@
 //! Decides when a connection may move to another thread.
-//! It may not while one of its directions holds bytes that it has read and not written, nor once a direction has ended,
-//! which no other thread would know.
+//!
+//! It must stay while one of its directions holds bytes that were read and not yet written, and once a direction has
+//! ended: the other thread would know of neither.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// Keeps a connection on its thread while that is needed. Shared by both directions of the connection.
 pub struct MigrationGuard<'a> {
-    /// Whether the connection is to move, now that it carries much. `None` where it never moves.
+    /// Tells whether the connection is to move, now that it carries much. `None` for a connection that never moves.
     wants_to_migrate: Option<&'a (dyn Fn() -> bool + Sync)>,
     /// How many [`Hold`]s there are.
     holds: AtomicUsize,

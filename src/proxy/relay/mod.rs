@@ -1,4 +1,5 @@
 //! Relays bytes between a client and its target until both directions have ended.
+//!
 //! No byte of the response is lost when the client is the first to stop sending.
 
 pub(crate) mod client_end;
@@ -32,13 +33,14 @@ use crate::proxy::relay::traffic::Traffic;
 /// Whether the target is told that the client has stopped sending.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HalfClose {
-    /// It is told: it can still respond.
+    /// The target is told, and can still respond.
     PassOn,
-    /// It is not told: the way to the target ends both directions as soon as one ends.
+    /// The target is not told, since the connection to it ends in both directions as soon as one direction ends. So it
+    /// is through a stock tailscaled.
     Hold,
 }
 
-/// What both directions of a connection share.
+/// The limits, counters and guard that both directions of a connection share.
 #[derive(Clone, Copy)]
 pub struct RelayContext<'a> {
     pub half_close: HalfClose,
@@ -47,9 +49,9 @@ pub struct RelayContext<'a> {
     pub guard: &'a MigrationGuard<'a>,
 }
 
-/// Relays until both directions have ended. Once one side has ended, the other may go on as long as it is not silent for
-/// longer than `limits` say. Where the client's end is not passed on to the target, a client that has closed its socket
-/// ends the connection.
+/// Relays between `client` and `target` until both directions have ended. Once one side has ended, the other may go on
+/// as long as it is not silent for longer than `limits` say. Where the client's end is not passed on to the target, a
+/// client that has closed its socket ends the connection.
 pub async fn relay(
     mut client: Stream,
     mut target: Stream,
@@ -61,8 +63,8 @@ pub async fn relay(
     relay_until(&mut client, &mut target, context).await.map(drop)
 }
 
-/// Relays until both directions have ended, or until the connection migrates: then no byte of it is held here. Where one
-/// side has broken the connection off, the other one's socket resets it when it is dropped.
+/// Relays until both directions have ended, or until the connection migrates: then this thread holds none of its bytes.
+/// When one side has reset the connection, the socket of the other side sends a reset, too, once it is dropped.
 pub async fn relay_until(client: &mut Stream, target: &mut Stream, context: RelayContext<'_>) -> io::Result<Copied> {
     let resets = Resets::default();
     let result = tokio::select! {
@@ -108,7 +110,8 @@ async fn relay_both(
     }
 }
 
-/// Lets the response come to a client that has ended its side. With the client's `socket`, only while it is not closed.
+/// Relays the rest of the response to a client that has ended its side. With the client's `socket` given, this ends
+/// once that socket is closed.
 async fn rest_of_response(
     response: impl Future<Output = io::Result<Copied>>,
     client: &ReadHalf<'_>,
@@ -140,20 +143,21 @@ async fn relay_response(
     match copy(&mut target, &mut client, &traffic.received, &UploadThrottle::default(), guard).await {
         Ok(Copied::Migrates) => return Ok(Copied::Migrates),
         Ok(Copied::All) => {}
-        // tailscaled closes its socket with bytes of ours unread when the target has ended: the kernel then reports
-        // a reset, after the last byte of the response.
+        // When the target has ended, tailscaled closes its socket, perhaps with unread bytes of the client: the kernel
+        // then reports a reset, after the last byte of the response.
         Err(CopyError::Read(_)) if half_close == HalfClose::Hold => {}
         Err(CopyError::Read(error)) => return Err(resets.record_target(error)),
         Err(CopyError::Write(error)) => return Err(resets.record_client(error)),
     }
-    // The kernel tells of a reset once: the other direction has seen it.
+    // The kernel reports a reset only once. The other direction has got it, and to this one the stream has merely
+    // ended.
     if resets.by_target() {
         return Err(io::ErrorKind::ConnectionReset.into());
     }
     end_direction(&mut client, guard).await
 }
 
-/// Relays from the client to the target. Returns the half that it has read to the end.
+/// Relays from the client to the target. Returns the client's half, which was read to its end.
 async fn relay_request<'a>(
     mut client: ReadHalf<'a>,
     mut target: WriteHalf<'_>,
@@ -161,7 +165,7 @@ async fn relay_request<'a>(
     resets: &Resets,
 ) -> io::Result<(Copied, ReadHalf<'a>)> {
     let RelayContext { half_close, limits, traffic, guard } = context;
-    // tailscaled holds what waits to be sent through the tailnet, and nothing of what goes past it.
+    // Uploads through the tailnet wait in the memory of tailscaled, direct ones do not: only the former are throttled.
     let throttle =
         if half_close == HalfClose::Hold { limits.upload_throttle.clone() } else { UploadThrottle::default() };
     let copied = match copy(&mut client, &mut target, &traffic.sent, &throttle, guard).await {
@@ -182,7 +186,7 @@ async fn relay_request<'a>(
     Ok((copied, client))
 }
 
-/// Tells `to` that nothing more comes; the last direction leaves that to the closing of the socket.
+/// Shuts down the sending side of `to`, unless the other direction has ended already: then closing the socket does so.
 async fn end_direction(to: &mut WriteHalf<'_>, guard: &MigrationGuard<'_>) -> io::Result<Copied> {
     if !guard.has_ended_direction() {
         to.shutdown().await?;

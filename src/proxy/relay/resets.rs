@@ -1,5 +1,6 @@
 //! Passes resets on to the other side of a connection.
-//! Where one side has broken the connection off, the other side gets a reset too, as it would without a proxy.
+//!
+//! When one side has reset the connection, the other side gets a reset too, as it would without a proxy.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -13,13 +14,15 @@ use tokio::time::{Instant, sleep};
 use crate::net::send_queue;
 use crate::proxy::listener::stream::Stream;
 
-/// How long a reset waits for the client to take in what the target said before it. A reset overtakes that.
+/// How long a reset waits for the client to take in what the target has sent before it, since a reset overtakes those
+/// bytes.
 const DRAIN: Duration = Duration::from_secs(5);
-/// Pause before the send queue is looked at again: within one machine it is empty soon, unless the client does not read.
+/// Pause before the send queue is looked at again: within one machine it is empty soon, unless the client does not
+/// read.
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
 const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 
-/// Which sides of one connection have broken it off. Shared by both directions of the connection.
+/// Which sides of one connection have reset it. Shared by both directions of the connection.
 #[derive(Debug, Default)]
 pub struct Resets {
     by_client: AtomicBool,
@@ -39,12 +42,12 @@ impl Resets {
         error
     }
 
-    /// Whether the target has broken the connection off.
+    /// Whether the target has reset the connection.
     pub fn by_target(&self) -> bool {
         self.by_target.load(Ordering::Relaxed)
     }
 
-    /// Whether either side has broken the connection off.
+    /// Whether either side has reset the connection.
     pub fn any(&self) -> bool {
         self.by_target() || self.by_client.load(Ordering::Relaxed)
     }
@@ -61,7 +64,7 @@ impl Resets {
     }
 }
 
-/// Ends when the other side has taken in all that was written, at the latest after [`DRAIN`].
+/// Returns when the other side has taken in all that was written, at the latest after [`DRAIN`].
 async fn drained(stream: &Stream) {
     let Stream::Tcp(socket) = stream else { return };
     let (started, mut pause) = (Instant::now(), FIRST_PAUSE);

@@ -1,5 +1,6 @@
 //! Moves bytes between TCP connections inside the kernel (splice(2)).
-//! They wait in a pipe. A connection has a pipe only while bytes wait, and gives it back when there are none.
+//!
+//! The bytes wait in a pipe. A connection has a pipe only while bytes wait, and gives it back when there are none.
 
 use std::cell::RefCell;
 use std::io;
@@ -19,8 +20,8 @@ use tokio::task::coop::consume_budget;
 use crate::proxy::relay::error::CopyError;
 use crate::proxy::relay::traffic::ByteCounter;
 
-/// Bytes that a pipe holds. More than the default of 64 KiB, since a large message of the loopback alone fills that. A user without privileges has
-/// 64 MiB for all pipes, beyond which a pipe keeps the default.
+/// Bytes that a pipe holds. More than the default of 64 KiB, since a large message of the loopback alone fills that. A
+/// user without privileges has 64 MiB for all pipes, beyond which a pipe keeps the default.
 const CAPACITY: usize = 256 << 10;
 
 /// A turn that moves fewer bytes is not worth a pipe: one copy costs less than the calls that splicing takes.
@@ -60,7 +61,7 @@ impl PipeEnds {
     fn open(max: usize) -> Option<Self> {
         let (reads, writes) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK).ok()?;
         let before = OPEN.fetch_add(1, Ordering::Relaxed);
-        // Dropped, it is no longer counted.
+        // Made before the check, so that dropping it corrects the count.
         let ends = Self { reads, writes };
         (before < max).then(|| {
             let _ = fcntl(&ends.writes, FcntlArg::F_SETPIPE_SZ(i32::try_from(CAPACITY).unwrap_or(i32::MAX)));
@@ -108,7 +109,8 @@ impl Pipe {
         Ok(bytes)
     }
 
-    /// Moves all that is in the pipe to `to`, and counts each part as it goes: a reader that is slow is not silent.
+    /// Moves all that is in the pipe to `to`, and counts each part once it is written: a slow reader must not seem
+    /// silent.
     async fn drain(&mut self, to: &TcpStream, counter: &ByteCounter) -> io::Result<()> {
         let Some(ends) = &self.ends else { return Ok(()) };
         while self.waiting > 0 {
@@ -172,7 +174,8 @@ fn is_local(stream: &TcpStream) -> bool {
 /// Moves bytes from `from` to `to` for as long as many wait at a time.
 pub async fn splice(from: &TcpStream, to: &TcpStream, counter: &ByteCounter) -> Result<Spliced, CopyError> {
     loop {
-        // Another connection may give its pipe back meanwhile.
+        // Without a pipe the bytes are copied, and splicing is tried again: another connection may have given its pipe
+        // back by then.
         let Some(mut pipe) = Pipe::take() else { return Ok(Spliced::TooLittle) };
         let mut moved = 0;
         loop {
@@ -181,7 +184,7 @@ pub async fn splice(from: &TcpStream, to: &TcpStream, counter: &ByteCounter) -> 
                 Ok(bytes) => {
                     pipe.drain(to, counter).await.map_err(CopyError::Write)?;
                     moved += bytes;
-                    // Others have their turn, too.
+                    // Lets other tasks of this thread have their turn.
                     consume_budget().await;
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,

@@ -7,7 +7,7 @@ use crate::target::host::{InvalidHost, Target};
 /// Returns the target that `address`, as fast-socks5 has parsed it, names.
 ///
 /// # Errors
-/// Where its name is none.
+/// When the name in `address` is not valid.
 pub fn target_at(address: TargetAddr) -> Result<Target, InvalidHost> {
     match address {
         TargetAddr::Ip(address) => Ok(address.into()),

@@ -1,7 +1,8 @@
 //! The SOCKS5 handshake: greeting, user and password (RFC 1929), request.
-//! fast-socks5 chooses the method and reads addresses. What its own server answers untruthfully (5 to a name that is not
-//! UTF-8, and to half a request) or not at all (an empty user) is read here; so no password passes through a library that
-//! logs it.
+//!
+//! fast-socks5 chooses the method and reads addresses. What its own server answers untruthfully (5 to a name that is
+//! not UTF-8, and to half a request) or not at all (an empty user) is read here; so no password passes through a
+//! library that logs it.
 
 use std::io;
 
@@ -69,7 +70,7 @@ impl<T> AuthMethod<T> for Method {
     }
 }
 
-/// Reads a client's request, and answers all that comes before it.
+/// Reads a client's request, and replies to all that comes before it.
 pub async fn read_request<S>(client: &mut S, credentials: Option<&Credentials>) -> Result<Request, HandshakeError>
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -86,7 +87,7 @@ where
     read_command(client).await
 }
 
-/// Reads user and password, and answers whether they are right.
+/// Reads user and password, and replies whether they are right.
 async fn authenticate<S>(client: &mut S, credentials: &Credentials) -> Result<(), HandshakeError>
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -132,7 +133,7 @@ where
             let reply = match &error {
                 AddrError::IncorrectAddressType => Some(ReplyError::AddressTypeNotSupported),
                 AddrError::Utf8(_) => Some(ReplyError::HostUnreachable),
-                // Half a request: there is nobody left to tell.
+                // The client has gone in the middle of its request: nobody is left to reply to.
                 _ => None,
             };
             if let Some(reply) = reply {

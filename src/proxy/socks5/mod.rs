@@ -1,4 +1,5 @@
 //! Serves SOCKS5 clients (RFC 1928): greeting, method, request, reply.
+//!
 //! The replies tell the truth about what failed.
 
 pub(crate) mod address;
@@ -25,7 +26,8 @@ use crate::proxy::socks5::udp::{UdpSession, open_session, serve_association};
 use crate::target::dial::{Dial, DialError, Tailnet};
 use crate::target::host::Target;
 
-/// Bytes of the buffer of a handshake, which greeting and request fit in: each is mostly read in one piece.
+/// Size of the buffer of a handshake, in bytes. Greeting and request fit in, and each is mostly read by one system
+/// call.
 const HANDSHAKE: usize = 512;
 
 /// Why a client was not served.
@@ -64,7 +66,7 @@ impl Refusal {
     }
 }
 
-/// What a client gets.
+/// What a client is served with.
 enum Served {
     /// A connection, and what the client has sent behind its request.
     Connection(Connection, Vec<u8>),
@@ -90,11 +92,11 @@ impl Answer {
 
 /// Serves one client to the end. `from` says in logs where it comes from.
 pub async fn serve_socks5<D: Dial>(context: &ClientContext<D>, mut client: Stream, from: &str) {
-    // In a box that is freed once the client has its reply.
+    // Heap-allocated (`Box::pin`), and freed once the client has its reply.
     let served = Box::pin(shake_hands(context, &mut client)).await;
     match served {
         Ok(Served::Connection(connection, sent)) => context.relay(client, connection, sent).await,
-        // In a box of its own: few are associations, and they need three times what a connection does.
+        // Heap-allocated: few clients open associations, whose state is three times as large as that of a connection.
         Ok(Served::Association(session)) => Box::pin(serve_association(context, client, session)).await,
         Err(error) => {
             context.record_failure(from, error.protocol(), error.outcome(), &error.to_string());
@@ -106,7 +108,7 @@ pub async fn serve_socks5<D: Dial>(context: &ClientContext<D>, mut client: Strea
 /// Reads a client's request, does what it asks for, and replies.
 async fn shake_hands<D: Dial>(context: &ClientContext<D>, client: &mut Stream) -> Result<Served, Refusal> {
     let credentials = context.credentials.as_ref();
-    // No password stays in a buffer: reads of more than its one byte go past it.
+    // Keeps passwords out of the buffer: reads of more than its one byte bypass it.
     let capacity = if credentials.is_some() { 1 } else { HANDSHAKE };
     let mut buffered = BufReader::with_capacity(capacity, &mut *client);
     let request = timeout(context.handshake_timeout, read_request(&mut buffered, credentials)).await;

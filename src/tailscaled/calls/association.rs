@@ -1,4 +1,6 @@
-//! Datagrams through the tailnet: a socket to tailscaled, one datagram a message.
+//! Carries datagrams through the tailnet, over a socket to tailscaled.
+//!
+//! One message is one datagram.
 
 use std::os::fd::AsFd;
 

@@ -1,4 +1,4 @@
-//! Channel of a session with tailscaled: messages by their ids, and descriptors.
+//! The channel of a session with tailscaled: messages by id, with descriptors.
 //!
 //! It is a socket of the type SOCK_SEQPACKET that lives as long as tailscaled does.
 
@@ -27,11 +27,11 @@ const LONGEST_MESSAGE: usize = 4 << 10;
 /// The daemon's end of a channel, which lasts as long as tailscaled's end does.
 pub struct Channel {
     socket: AsyncFd<OwnedFd>,
-    /// Receivers of the next message about an id.
+    /// For each id, where the next message about it is to go.
     waiting: Mutex<HashMap<u32, oneshot::Sender<Vec<u8>>>>,
     next_id: AtomicU32,
     ended: AtomicBool,
-    /// The same socket, watched for room to write; set when there is none for the first time.
+    /// The same socket, watched for room to write; set when a message finds no room for the first time.
     room: OnceLock<AsyncFd<OwnedFd>>,
     /// Posted messages that found no room, in their order.
     unsent: Mutex<VecDeque<Vec<u8>>>,
@@ -64,7 +64,8 @@ impl Channel {
 
     fn over(socket: OwnedFd) -> io::Result<Self> {
         Ok(Self {
-            // Watched for reading alone: told of room as well, this process would wake each time that tailscaled reads.
+            // Watched for reading alone: watched for room as well, it would wake this process each time that tailscaled
+            // reads.
             socket: watched(socket, Interest::READABLE)?,
             waiting: Mutex::default(),
             next_id: AtomicU32::new(1),
@@ -80,7 +81,7 @@ impl Channel {
         !self.ended.load(Ordering::Acquire)
     }
 
-    /// A new id for [`Self::expect`], never 0: that is the id of messages without an answer.
+    /// Returns a new id for [`Self::expect`]; never 0, which is the id of messages without a response.
     pub fn new_id(&self) -> u32 {
         loop {
             let id = self.next_id.fetch_add(1, Ordering::Relaxed);
@@ -90,8 +91,8 @@ impl Channel {
         }
     }
 
-    /// Counts the bytes of `session`, all of the session so far, and returns those that were not counted before. Figures that
-    /// come out of order count for nothing.
+    /// Takes the byte counts of the whole session so far, and returns the bytes that were not counted before. Counts
+    /// that come out of order add nothing.
     pub fn uncounted(&self, session: ByteCounts) -> ByteCounts {
         let mut counted = lock(&self.counted);
         let new = ByteCounts {
@@ -102,7 +103,8 @@ impl Channel {
         new
     }
 
-    /// Receives the next message about `id`, or an error when the session ends. To be called before the request is sent.
+    /// Returns a receiver of the next message about `id`; it fails when the session ends. To be called before the
+    /// request is sent.
     pub fn expect(&self, id: u32) -> oneshot::Receiver<Vec<u8>> {
         let (sender, receiver) = oneshot::channel();
         lock(&self.waiting).insert(id, sender);
@@ -112,13 +114,13 @@ impl Channel {
         receiver
     }
 
-    /// Drops messages about `id` from now on.
+    /// Discards messages about `id` from now on.
     pub fn forget(&self, id: u32) {
         lock(&self.waiting).remove(&id);
     }
 
-    /// Sends one message, with a descriptor where there is one. Waits for room: the channel holds some 300 messages that
-    /// tailscaled has not read.
+    /// Sends one message, with a descriptor where there is one. Waits for room: the channel holds some 300 messages
+    /// that tailscaled has not read.
     ///
     /// # Errors
     /// When the session has ended.
@@ -126,7 +128,7 @@ impl Channel {
         loop {
             match send_message(self.socket.as_raw_fd(), message, descriptor) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    // Room that came since then is reported still.
+                    // Room that came after the failed attempt is still reported.
                     self.room()?.writable().await?.clear_ready();
                 }
                 result => return result,
@@ -134,7 +136,7 @@ impl Channel {
         }
     }
 
-    /// Sends one message, in a task when there is no room now. There is no error: the caller does not wait for the message.
+    /// Sends one message without waiting, by a task when there is no room now. Failures are not reported.
     pub fn post(self: &Arc<Self>, message: Vec<u8>) {
         let mut unsent = lock(&self.unsent);
         if unsent.is_empty() && !is_full(&send_message(self.socket.as_raw_fd(), &message, None)) {
@@ -157,7 +159,7 @@ impl Channel {
             if sent.is_err() {
                 unsent.clear();
             }
-            // Whoever posts the next one begins anew.
+            // The next message that finds no room starts a new task.
             if unsent.is_empty() {
                 return;
             }
@@ -172,7 +174,7 @@ impl Channel {
         Ok(self.room.get_or_init(|| room))
     }
 
-    /// Receives one message and hands it to who waits for it. `false` at the end of the session.
+    /// Receives one message and hands it to the receiver that waits for it. Returns `false` at the end of the session.
     async fn receive(&self, buffer: &mut [u8]) -> bool {
         let received = self
             .socket
@@ -180,7 +182,7 @@ impl Channel {
         match received.await {
             Ok(0) | Err(_) => {
                 self.ended.store(true, Ordering::Release);
-                // Whoever waits hears of the end.
+                // Dropping the senders tells all receivers that the session has ended.
                 lock(&self.waiting).clear();
                 false
             }

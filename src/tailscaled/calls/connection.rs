@@ -1,6 +1,6 @@
 //! A connection through the tailnet, by tetherd's calls, from its dial to its end.
 //!
-//! tailscaled dials, gets the client's socket, and says when the connection has ended.
+//! tailscaled dials, gets the client's socket, and tells when the connection has ended.
 
 use std::io;
 use std::net::SocketAddr;

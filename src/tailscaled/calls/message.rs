@@ -1,7 +1,7 @@
 //! The messages of a session as they go over its channel.
 //!
-//! The format is that of `parts/tailscaled/calls/message.go`: a kind (1 byte), an id (4), a body; numbers are little-endian,
-//! addresses take 16 bytes (IPv4 as IPv4-mapped IPv6).
+//! The format is that of `parts/tailscaled/calls/message.go`: a kind (1 byte), an id (4), a body; numbers are
+//! little-endian, addresses take 16 bytes (IPv4 as IPv4-mapped IPv6).
 
 use std::net::{Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -26,7 +26,7 @@ pub mod request {
     pub const TRAFFIC: u8 = b'T';
 }
 
-/// Results of dials and lookups, by the numbers of `outcome.go`.
+/// Results of dials and look-ups, by the numbers of `outcome.go`.
 mod outcome {
     pub const CONNECTED: u8 = 0;
     pub const DIRECT: u8 = 1;
@@ -38,7 +38,7 @@ mod outcome {
     pub const NOT_READY: u8 = 8;
 }
 
-/// The answer to a dial that did not fail.
+/// The response to a dial that did not fail.
 #[derive(Debug, PartialEq, Eq)]
 pub enum DialReply {
     /// Connected through the tailnet; this node's own end of the connection.
@@ -47,7 +47,7 @@ pub enum DialReply {
     Direct,
 }
 
-/// The message of `kind` about `id`.
+/// Builds a message of `kind` about `id`.
 pub fn message(kind: u8, id: u32, body: &[u8]) -> Vec<u8> {
     let mut message = Vec::with_capacity(HEAD + body.len());
     message.push(kind);
@@ -56,7 +56,8 @@ pub fn message(kind: u8, id: u32, body: &[u8]) -> Vec<u8> {
     message
 }
 
-/// Id and body of a message from tailscaled; `None` when it is too short. The kind follows from what was asked.
+/// Splits a message from tailscaled into id and body; `None` when it is too short. Its kind follows from the request
+/// with this id.
 pub fn split(message: &[u8]) -> Option<(u32, &[u8])> {
     let (head, body) = message.split_at_checked(HEAD)?;
     Some((u32::from_le_bytes(head[1..].try_into().ok()?), body))
@@ -65,7 +66,7 @@ pub fn split(message: &[u8]) -> Option<(u32, &[u8])> {
 /// The longest message that tailscaled takes, in bytes.
 pub const LARGEST: usize = 128 << 10;
 
-/// The body of a hand-over: what the connection keeps to, then `ahead`, the bytes that the client has sent already.
+/// Builds the body of a hand-over: the terms of the relay, then `ahead`, the bytes that the client has sent already.
 pub fn hand_over(terms: RelayTerms, ahead: &[u8]) -> Vec<u8> {
     let mut body = Vec::with_capacity(9 + ahead.len());
     body.extend(milliseconds(terms.half_closed).to_le_bytes());
@@ -75,12 +76,12 @@ pub fn hand_over(terms: RelayTerms, ahead: &[u8]) -> Vec<u8> {
     body
 }
 
-/// `time` in milliseconds, at least 1: 0 stands for no limit.
+/// Returns `time` in milliseconds, at least 1, since 0 stands for no limit.
 pub fn milliseconds(time: Duration) -> u32 {
     u32::try_from(time.as_millis()).unwrap_or(u32::MAX).max(1)
 }
 
-/// Reads the answer to a dial.
+/// Parses the response to a dial.
 ///
 /// # Errors
 /// Why the dial failed.
@@ -95,10 +96,10 @@ pub fn dial_reply(body: &[u8]) -> Result<DialReply, DialError> {
     }
 }
 
-/// Reads the answer to a lookup: the full name that answered, and its addresses.
+/// Parses the response to a look-up: the full name that was found, and its addresses.
 ///
 /// # Errors
-/// Why the lookup failed.
+/// Why the look-up failed.
 pub fn resolved_addresses(body: &[u8]) -> Result<(Option<HostName>, Vec<ResolvedAddress>), DialError> {
     let (&code, rest) = body.split_first().ok_or_else(malformed)?;
     if code != outcome::CONNECTED {
@@ -123,7 +124,7 @@ pub struct ByteCounts {
     pub received: u64,
 }
 
-/// What tailscaled tells when a connection has ended.
+/// The report of tailscaled at the end of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ConnectionEnd {
     /// Bytes of the connection.

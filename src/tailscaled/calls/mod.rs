@@ -1,8 +1,7 @@
-//! tetherd's own calls inside tailscaled, in one session.
+//! The client of tetherd's own calls inside tailscaled, in one session.
 //!
-//! Their other side is in `parts/tailscaled/calls`.
-//!
-//! By them connections are dialled and handed over, names looked up, datagrams carried. A user's own tailscaled may lack them.
+//! The calls dial and hand over connections, look names up, and carry datagrams. Their server is
+//! `parts/tailscaled/calls`. A tailscaled that a user brings may lack them.
 
 pub(crate) mod association;
 pub mod channel;
@@ -37,17 +36,17 @@ pub const WITHOUT_CALLS: &str = "this tailscaled has no calls of tetherd's: no U
     the end of a client's connection reaches its target when the client has closed, not when it half-closes; the one that \
     comes with tetherd has them";
 
-/// How long cutting all connections may take: some µs for each.
+/// How long cutting all connections may take; each one takes some µs.
 const CUT_TIMEOUT: Duration = Duration::from_millis(200);
 
-/// The session with the tailscaled that runs now, and what every session is told. Clones share it.
+/// The session with the running tailscaled, and the limits that every new session is told. Clones share both.
 #[derive(Clone)]
 pub struct Calls(Arc<Inner>);
 
 struct Inner {
     socket: PathBuf,
     state: Mutex<KnownSession>,
-    /// Held while a session is opened: one at a time.
+    /// Held while a session is opened, so that only one is opened at a time.
     opening: AsyncMutex<()>,
     /// Limit of tailscaled's memory, in bytes; 0 where tailscaled keeps what its environment says.
     memory_limit: AtomicU64,
@@ -78,7 +77,8 @@ impl Calls {
         }))
     }
 
-    /// Finds out whether tailscaled has the calls, and opens the session. To be called when tailscaled was started and listens.
+    /// Finds out whether tailscaled has the calls, and opens the session. To be called when tailscaled was started and
+    /// listens.
     pub async fn begin(&self) {
         self.forget_unless_open();
         if let Ok(None) = self.channel().await
@@ -101,12 +101,12 @@ impl Calls {
         matches!(*self.state(), KnownSession::Stock)
     }
 
-    /// The open session, opened where there is none; `None` where tailscaled has no calls.
+    /// Returns the open session, or opens one; `None` when tailscaled has no calls.
     pub async fn channel(&self) -> io::Result<Option<Arc<Channel>>> {
         if let Some(known) = self.known() {
             return Ok(known);
         }
-        // In a box: few dials open a session.
+        // Heap-allocated (`Box::pin`), since few dials open a session.
         Box::pin(self.open()).await
     }
 
@@ -126,7 +126,7 @@ impl Calls {
         let opened = within(ANSWER_TIMEOUT, pin!(Channel::open(&self.0.socket))).await;
         match opened.unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into()))? {
             Some(channel) => {
-                // Open first: what is set from now on is told by whoever sets it.
+                // Published before the limits are sent: a limit that is set from now on is sent by its setter.
                 *self.state() = KnownSession::Open(Arc::clone(&channel));
                 self.send_limits(&channel).await?;
                 Ok(Some(channel))
@@ -166,19 +166,20 @@ impl Calls {
     pub async fn cut_all(&self) {
         let Some(Some(channel)) = self.known() else { return };
         channel.post(message::message(request::CUT_ALL, 0, &[]));
-        // Messages are served in their order: with the answer to the next one this one is done.
+        // tailscaled handles messages in their order: the response to the next one shows that this one is done.
         let id = channel.new_id();
         let _ = timeout(CUT_TIMEOUT, ask(&channel, id, request::TRAFFIC, &[])).await;
     }
 
-    /// Tells the open session the limits. One that breaks meanwhile is followed by one that is told at its start.
+    /// Tells the open session the limits. If it breaks meanwhile, the next session is told them at its start.
     async fn send_limits_now(&self) {
         if let Some(Some(channel)) = self.known() {
             let _ = self.send_limits(&channel).await;
         }
     }
 
-    /// Bytes that handed-over connections have sent and received since this was asked last; `None` without a session.
+    /// Returns the bytes that handed-over connections have sent and received since the last call; `None` without a
+    /// session.
     pub async fn traffic(&self) -> Option<ByteCounts> {
         let channel = self.known()??;
         let id = channel.new_id();
@@ -191,17 +192,17 @@ impl Calls {
     }
 }
 
-/// Looks up a name, or an address: the full name that answered, and all its addresses, as the tailnet knows them.
+/// Looks up a name or an address, as the tailnet knows it. Returns the full name that was found, and all its addresses.
 ///
 /// # Errors
-/// Why the lookup failed; [`DialError::Tailscaled`] when the session ended first.
+/// Why the look-up failed; [`DialError::Tailscaled`] when the session ended first.
 pub async fn resolve(channel: &Channel, name: &str) -> Result<(Option<HostName>, Vec<ResolvedAddress>), DialError> {
     let id = channel.new_id();
     let answer = ask(channel, id, request::RESOLVE, name.as_bytes()).await.map_err(session_ended)?;
     message::resolved_addresses(&answer)
 }
 
-/// Sends one request and waits for its answer. Dropped before, the answer is forgotten.
+/// Sends one request and waits for its response. Dropping the future discards the response.
 async fn ask(channel: &Channel, id: u32, kind: u8, body: &[u8]) -> io::Result<Vec<u8>> {
     let answer = channel.expect(id);
     let _forget = ForgetOnDrop { channel, id };
@@ -220,7 +221,7 @@ impl Drop for ForgetOnDrop<'_> {
     }
 }
 
-/// The error of a dial whose session has ended.
+/// Makes the error of a dial whose session has ended.
 pub fn session_ended(error: io::Error) -> DialError {
     DialError::Tailscaled(format!("session: {error}"))
 }

@@ -11,8 +11,8 @@ const REQUEST: &[u8] = b"POST /localapi/v0/tetherd-v1-session HTTP/1.1\r\nHost: 
 /// Longest head of a response that is read, in bytes.
 const LONGEST_HEAD: usize = 4 << 10;
 
-/// Asks the tailscaled whose LocalAPI listens on `socket` for a session. The session's socket is to be sent over the returned
-/// connection; `None` when tailscaled does not know the call.
+/// Asks the tailscaled whose LocalAPI listens on `socket` for a session. The session's socket is to be sent over the
+/// returned connection; `None` when tailscaled does not know the call.
 ///
 /// # Errors
 /// When tailscaled cannot be asked, or refuses.

@@ -1,4 +1,4 @@
-//! Addresses outside the tailnet, and whether the proxy may dial them itself.
+//! Caches whether the proxy may dial an address outside the tailnet directly.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -15,8 +15,8 @@ pub struct DirectCache {
 }
 
 impl DirectCache {
-    /// The outcome for `target`, when it is an address that was dialled directly a moment ago. `None` where everything has to
-    /// go by an exit node: nothing goes past the tailnet on an answer from before.
+    /// Returns the outcome for `target` when it is an address that was dialled directly a moment ago. `None` where
+    /// everything has to go by an exit node: no earlier answer may lead past it.
     pub fn get(&self, target: &Target) -> Option<DialOutcome> {
         let Host::Ip(address) = target.host else { return None };
         let is_direct = self.rule == ExitRule::Open && self.recent.get(&address).is_some();

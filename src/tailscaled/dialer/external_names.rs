@@ -13,8 +13,8 @@ use crate::target::host::{Host, Target};
 /// Number of a name's addresses that are tried at most.
 const MOST_ADDRESSES: usize = 16;
 
-/// Finds the addresses of `name`, the host of `target`: one outside the tailnet, or those that tailscaled reaches through the
-/// tailnet. Asks tailscaled by associations for datagrams, which cost nothing.
+/// Finds the addresses of `name`, the host of `target`: one outside the tailnet, or those that tailscaled reaches
+/// through the tailnet. tailscaled is asked by dials over UDP, which cost nothing.
 ///
 /// # Errors
 /// [`DialError::Host`] when the name leads into the tailnet, but to no address that is known; those of a dial.
@@ -23,7 +23,7 @@ pub async fn locate(dialer: &StockDialer, name: &str, target: &Target) -> Result
         return Ok(addresses(vec![address.ip()], false));
     }
     let mut reachable = Vec::new();
-    // By an exit node everything leads into the tailnet, and nothing may be asked past it.
+    // With an exit node every address leads into the tailnet, and no name server may be asked past it.
     if dialer.direct.rule == ExitRule::Open {
         let resolved = tokio::net::lookup_host((name, target.port)).await;
         let resolved = resolved.map(|found| found.map(|address| address.ip()).collect()).unwrap_or_default();
@@ -44,7 +44,7 @@ fn addresses(addresses: Vec<IpAddr>, by_tailnet: bool) -> Resolution {
     Resolution::Addresses { name: None, addresses }
 }
 
-/// Those of `addresses` that tailscaled reaches through the tailnet.
+/// Returns those of `addresses` that tailscaled reaches through the tailnet.
 async fn reachable_by_tailnet(
     dialer: &StockDialer,
     addresses: Vec<IpAddr>,

@@ -1,4 +1,6 @@
-//! Names with a stock tailscaled: which are the tailnet's, and their addresses.
+//! Resolves tailnet names (MagicDNS) with a stock tailscaled.
+//!
+//! Tells which names are the tailnet's, and their addresses.
 
 use std::net::IpAddr;
 

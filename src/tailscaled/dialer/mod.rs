@@ -41,7 +41,7 @@ pub struct Dialer {
     magic_dns: MagicDns,
     own_node: OwnNodeCache,
     direct: DirectCache,
-    /// Lookups of names, as the client writes them, that led to nothing but addresses in the tailnet.
+    /// Look-ups of names, as the client writes them, that led to nothing but addresses in the tailnet.
     tailnet_names: RecentLookups<String, Resolution>,
 }
 
@@ -59,14 +59,14 @@ impl Dialer {
         }
     }
 
-    /// Sends nothing past an exit node from now on.
+    /// Returns the dialer with the rule that nothing goes past the exit node.
     pub fn only_by_exit_node(mut self) -> Self {
         self.direct.rule = ExitRule::OnlyByExitNode;
         self.stock.direct = self.direct.clone();
         self
     }
 
-    /// The session with tailscaled, after a rebind that is due; `None` where tailscaled has no calls.
+    /// Returns the session with tailscaled, after a rebind if one is due; `None` where tailscaled has no calls.
     async fn channel(&self) -> Result<Option<Arc<Channel>>, DialError> {
         self.rebinder.rebind_if_due().await;
         self.calls.channel().await.map_err(connection_failed)
@@ -74,7 +74,8 @@ impl Dialer {
 
     async fn dial_by_calls(&self, channel: Arc<Channel>, target: &Target) -> Result<DialOutcome, DialError> {
         let Host::Ip(address) = target.host else {
-            // It was looked up by another tailscaled, which had no calls.
+            // The target is still a name since the tailscaled that looked it up had no calls, and was replaced by one
+            // that has them.
             return Err(DialError::Tailscaled("it was started again meanwhile".into()));
         };
         let address = SocketAddr::new(address, target.port);
@@ -102,7 +103,7 @@ impl Dialer {
         Ok(resolution)
     }
 
-    /// Those of `addresses` that the rule for the exit node permits.
+    /// Returns those of `addresses` that the rule for the exit node permits.
     ///
     /// # Errors
     /// The last refusal, when none is permitted.
@@ -125,8 +126,8 @@ impl Dialer {
         }
     }
 
-    /// Remembers that `address` is dialled directly; not for an address of the tailnet's ranges, which a node may have a
-    /// moment later.
+    /// Remembers that `address` is dialled directly; not for an address of the tailnet's ranges, which a node may have
+    /// a moment later.
     fn remember_direct(&self, address: IpAddr) {
         if !is_of_a_tailnet(address) {
             self.direct.insert(address);
@@ -144,7 +145,7 @@ impl Dial for Dialer {
         }
         match self.channel().await? {
             Some(channel) => self.dial_by_calls(channel, target).await,
-            // In a box: what a dial takes is to be no more than its own way needs.
+            // Heap-allocated (`Box::pin`), so that a dial by the calls does not carry the state of one by LocalAPI.
             None => Box::pin(self.stock.dial("tcp", target)).await,
         }
     }

@@ -1,7 +1,8 @@
-//! Answers of tailscaled that count for one second, by key.
+//! Caches answers of tailscaled by key, for one second.
 //!
-//! tailscaled alone knows where an address leads and what a name stands for, and asking it costs as much as all the rest of a
-//! short connection. A new route or name counts one second later, as if the control server had announced it later.
+//! tailscaled alone knows where an address leads and what a name stands for, and asking it costs as much as all the
+//! rest of a short connection. A new route or name counts one second later, as if the control server had announced it
+//! later.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -12,7 +13,7 @@ use tokio::time::Instant;
 
 use crate::sync::IgnorePoison;
 
-/// How long an answer counts.
+/// How long an answer is used.
 const LIFETIME: Duration = Duration::from_secs(1);
 
 /// Number of answers that are kept at most.
@@ -35,7 +36,7 @@ impl<K, V> Default for RecentLookups<K, V> {
 }
 
 impl<K: Eq + Hash, V: Clone> RecentLookups<K, V> {
-    /// The answer for `key`; `None` when there is none, or when it is older than one second.
+    /// Returns the answer for `key`; `None` when there is none, or when it is older than one second.
     pub fn get(&self, key: &K) -> Option<V> {
         self.with_map(|known| {
             known.get(key).filter(|(learned_at, _)| is_recent(*learned_at)).map(|(_, value)| value.clone())

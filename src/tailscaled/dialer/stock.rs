@@ -28,7 +28,7 @@ impl StockDialer {
         Self { pool: ConnectionPool::new(api.socket().to_owned()), api, direct }
     }
 
-    /// This node and all others of the tailnet.
+    /// Lists this node and all others of the tailnet.
     ///
     /// # Errors
     /// [`DialError::Tailscaled`] when tailscaled does not answer.
@@ -37,13 +37,13 @@ impl StockDialer {
         Ok(status.node.into_iter().chain(status.peer.unwrap_or_default().into_values()).collect())
     }
 
-    /// The addresses of `name` by tailscaled's own resolver; none for what cannot be a host name.
+    /// Looks the addresses of `name` up with tailscaled's own resolver; none for a text that cannot be a host name.
     ///
     /// # Errors
     /// [`DialError::Tailscaled`] when tailscaled does not answer.
     pub async fn dns_records(&self, name: &str) -> Result<Vec<IpAddr>, DialError> {
         let mut found = Vec::new();
-        // Anything else has no place in the question's address.
+        // No other character may stand in the path of the request.
         if name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte)) {
             for kind in ["A", "AAAA"] {
                 found.extend(self.api.query_dns(name, kind).await.map_err(no_answer)?);
@@ -92,8 +92,8 @@ impl StockDialer {
         Err(DialError::Network(format!("no node has {address}")))
     }
 
-    /// Sends `request` over a connection that was opened ahead. That may be one of a tailscaled which has ended: then over a
-    /// new one.
+    /// Sends `request` over a connection that was opened ahead. If that is a connection to a tailscaled which has
+    /// ended, the request is sent over a new one.
     async fn exchange(&self, request: &str) -> io::Result<(LocalStream, DialResponse)> {
         if let Some(mut connection) = self.pool.take() {
             match dial::exchange(&mut connection, request).await {
@@ -112,11 +112,12 @@ fn no_answer(error: LocalApiError) -> DialError {
     DialError::Tailscaled(error.to_string())
 }
 
-/// What tailscaled's error text means. The texts are those of Go's `net` package and of gVisor's network stack.
+/// Returns the error that tailscaled's text means. The texts are those of Go's `net` package and of gVisor's network
+/// stack.
 fn classify(text: &str) -> DialError {
     let says = |parts: &[&str]| parts.iter().any(|part| text.contains(part));
     if text.starts_with("resolve failure") {
-        // Also when the name server was silent: it is the name that is not known.
+        // This holds also when the name server was silent: the name is not known.
         DialError::Host(text.to_owned())
     } else if says(&["connection refused", "connection was refused"]) {
         DialError::Refused

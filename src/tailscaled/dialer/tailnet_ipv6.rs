@@ -1,7 +1,8 @@
 //! IPv6 addresses of the tailnet's range that no node has.
 //!
-//! tailscaled is not asked for them. It (1.102.5) takes the whole range for its own (`UserDialPlan`), and then dials an address
-//! that it knows nobody for by the system (`dialOneUser`): past the tunnel, wherever the container's own network leads.
+//! tailscaled is not asked for them. It (1.102.5) takes the whole range for its own (`UserDialPlan`), and then dials an
+//! address that it knows nobody for by the system (`dialOneUser`): past the tunnel, wherever the container's own
+//! network leads.
 
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -12,7 +13,7 @@ use crate::tailscaled::local_api::types::Node;
 /// The range of all IPv6 addresses and all 4via6 networks of tailnets.
 const RANGE: Ipv6Net = Ipv6Net::new_assert(Ipv6Addr::new(0xfd7a, 0x115c, 0xa1e0, 0, 0, 0, 0, 0), 48);
 
-/// Whether tailscaled has to know a node for `address`.
+/// Whether `address` may be dialled only if tailscaled knows a node for it.
 pub fn needs_a_node(address: IpAddr) -> bool {
     matches!(address, IpAddr::V6(v6) if RANGE.contains(&v6))
 }

@@ -1,7 +1,7 @@
 //! The rule that nothing but loopback may go past an exit node, as in kernel mode.
 //!
-//! tailscaled in userspace mode does not keep to it: it answers `Dial-Self` while its exit node is missing, and sends 127.0.0.1
-//! through the exit node while that is there.
+//! tailscaled in userspace mode does not keep to it: it answers `Dial-Self` while its exit node is missing, and sends
+//! 127.0.0.1 through the exit node while that is there.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -17,7 +17,7 @@ pub enum ExitRule {
 }
 
 impl ExitRule {
-    /// The address of `target` when it is on this machine's loopback and tailscaled must not be asked for it.
+    /// Returns the address of `target` when it is on this machine's loopback and tailscaled must not be asked for it.
     pub fn own_loopback(self, target: &Target) -> Option<SocketAddr> {
         let address = match &target.host {
             Host::Ip(address) => *address,

@@ -1,7 +1,7 @@
 //! Finds the node that `exit_node` names, and hands its id to tailscaled.
 //!
-//! Tells why it cannot be used while it is not there. tailscaled itself neither knows names nor tells when an exit node comes
-//! or goes.
+//! While that node cannot be used, publishes the reason. tailscaled itself neither knows names nor tells when an exit
+//! node comes or goes.
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
@@ -16,17 +16,18 @@ use crate::sync::IgnorePoison;
 use crate::tailscaled::local_api::types::Node;
 use crate::tailscaled::local_api::{LocalApi, LocalApiError};
 
-/// How often the exit node is looked up: one small answer.
+/// Time between two look-ups of the chosen exit node, each of which is one small response.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// How often all nodes are searched while the exit node is missing: that takes megabytes in a large tailnet.
+/// Time between two searches of all nodes while the exit node is missing: a search is megabytes in a large tailnet.
 const SEARCH_EVERY: Duration = Duration::from_secs(2);
 
-/// The id of the exit node that was found last, part of the preferences at every start. Clones share it.
+/// The id of the exit node that was found last, which every start of tailscaled has in its preferences. Clones share
+/// it.
 #[derive(Clone, Debug, Default)]
 pub struct ChosenExitNode(Arc<Mutex<String>>);
 
 impl ChosenExitNode {
-    /// The id; empty before a node was found.
+    /// Returns the id; empty before a node was found.
     pub fn id(&self) -> String {
         self.0.lock().ignore_poison().clone()
     }
@@ -58,25 +59,25 @@ impl ExitNodeWatch {
         Self { api, wanted, chosen, problem, address: None, searched_at: None }
     }
 
-    /// Why the exit node cannot be used, from now on.
+    /// Returns a receiver of the problem that keeps the exit node from being used.
     pub fn problem(&self) -> watch::Receiver<ExitNodeProblem> {
         self.problem.subscribe()
     }
 
-    /// Watches as long as there is a state to watch.
+    /// Watches the exit node until the publisher of `state` is gone.
     pub async fn follow(mut self, mut state: Watcher) {
         loop {
             tokio::select! {
                 () = sleep(LOOK_EVERY) => {}
                 changed = state.changed() => match changed {
-                    // A new start of tailscaled, or a join: everything may be different.
+                    // tailscaled was started anew, or has joined: what was found before may not hold any more.
                     Ok(()) => (self.searched_at, self.address) = (None, None),
                     Err(_) => return,
                 },
             }
             match self.look().await {
                 Ok(problem) => self.publish(problem),
-                // tailscaled starts or restarts: nothing is known.
+                // While tailscaled starts or restarts, nothing is known of the exit node.
                 Err(error) => {
                     tracing::debug!(%error, "the exit node cannot be looked for");
                     self.problem.send_replace(Some(not_looked_for(&self.wanted)));
@@ -85,7 +86,7 @@ impl ExitNodeWatch {
         }
     }
 
-    /// Publishes and logs what has changed.
+    /// Publishes and logs the problem, if it has changed.
     fn publish(&self, problem: ExitNodeProblem) {
         if *self.problem.borrow() == problem {
             return;
@@ -97,7 +98,7 @@ impl ExitNodeWatch {
         self.problem.send_replace(problem);
     }
 
-    /// Looks up the chosen node, or searches for the wanted one.
+    /// Looks up the chosen node, or searches for the wanted one. Returns the problem with it.
     async fn look(&mut self) -> Result<ExitNodeProblem, LocalApiError> {
         if let Some(address) = self.address {
             let peer = self.api.whois(address).await?;
@@ -112,7 +113,7 @@ impl ExitNodeWatch {
         self.search().await
     }
 
-    /// Searches all nodes, and selects the wanted one.
+    /// Searches all nodes, and tells tailscaled to use the wanted one. Returns the problem with it.
     async fn search(&mut self) -> Result<ExitNodeProblem, LocalApiError> {
         let wanted = &self.wanted;
         let status = self.api.status(true).await?;

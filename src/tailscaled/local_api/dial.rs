@@ -1,7 +1,7 @@
 //! The LocalAPI's `dial`: one request as it goes over the wire, and its response.
 //!
-//! The response is a stream, or says why there is none. Written by hand since it is on the way of every connection: an HTTP
-//! client costs a task and three buffers more. <https://pkg.go.dev/tailscale.com/ipn/localapi>
+//! The response is a stream, or says why there is none. Written by hand since it is on the way of every connection: an
+//! HTTP client costs a task and three buffers more. <https://pkg.go.dev/tailscale.com/ipn/localapi>
 
 use std::io;
 
@@ -25,11 +25,12 @@ const MOST_HEADERS: usize = 32;
 pub enum DialResponse {
     /// The connection is the stream now; these are its first bytes.
     Stream(Bytes),
-    /// There is no stream; the connection may serve again. `dial_address` is an address and port for the caller to dial.
+    /// There is no stream; the connection may be used for another request. `dial_address` is an address and port for
+    /// the caller to dial.
     Document { status: u16, dial_address: Option<String>, text: String },
 }
 
-/// The request for `target` over `network`, `tcp` or `udp`.
+/// Builds the request for `target` over `network`, `tcp` or `udp`.
 pub fn request_text(network: &str, Target { host, port }: &Target) -> String {
     format!("{HEAD}Dial-Network: {network}\r\nDial-Host: {host}\r\nDial-Port: {port}\r\n\r\n")
 }
@@ -54,7 +55,7 @@ pub async fn exchange(connection: &mut LocalStream, request: &str) -> io::Result
     }
 }
 
-/// The response in `read`; `None` as long as something is missing.
+/// Parses the response in `read`; `None` while it is incomplete.
 fn parse(read: &[u8]) -> io::Result<Option<DialResponse>> {
     let mut headers = [httparse::EMPTY_HEADER; MOST_HEADERS];
     let mut response = httparse::Response::new(&mut headers);

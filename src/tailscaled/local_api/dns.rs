@@ -11,8 +11,8 @@ use crate::tailscaled::local_api::types::DnsQueryResponse;
 use crate::tailscaled::local_api::{LocalApi, LocalApiError};
 
 impl LocalApi {
-    /// The addresses in the records of `kind`, `A` or `AAAA`, that `name` has; none where the resolver has no answer. `name`
-    /// goes into the request's path as it is.
+    /// Looks up the addresses in the records of `kind`, `A` or `AAAA`, that `name` has; none where the resolver has no
+    /// answer. `name` goes into the request's path as it is.
     pub async fn query_dns(&self, name: &str, kind: &str) -> Result<Vec<IpAddr>, LocalApiError> {
         let path = format!("/localapi/v0/dns-query?name={name}&type={kind}");
         match self.get::<DnsQueryResponse>(path).await {

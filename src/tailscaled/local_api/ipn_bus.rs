@@ -62,17 +62,18 @@ struct Warning {
 }
 
 impl Notice {
-    /// The state that tailscaled has entered; `None` when the notice does not say.
+    /// Returns the state that tailscaled has entered; `None` when the notice does not say.
     pub fn state(&self) -> Option<TailscaledState> {
         self.state.map(TailscaledState::from)
     }
 
-    /// The address at which a person is to log the node in, since the control server does not know the node and got no key.
+    /// Returns the address at which a person is to log the node in, since the control server does not know the node and
+    /// got no key.
     pub fn login_address(&self) -> Option<&str> {
         self.browse_to_url.as_deref().filter(|address| !address.is_empty())
     }
 
-    /// The texts of what impairs connections now; `None` when the notice says nothing of health.
+    /// Returns the texts of what impairs connections now; `None` when the notice says nothing of health.
     pub fn impairments(&self) -> Option<String> {
         let warnings = self.health.as_ref()?.warnings.iter().flatten();
         let impairs = |(code, warning): &(&String, &Warning)| {
@@ -96,7 +97,7 @@ impl IpnBus {
         Self { body, pending: Vec::new() }
     }
 
-    /// The next notice; `None` when the stream has ended. Safe to drop and call again: no byte is lost.
+    /// Returns the next notice; `None` when the stream has ended. Safe to drop and call again: no byte is lost.
     pub async fn next(&mut self) -> Option<Notice> {
         loop {
             if let Some(end) = self.pending.iter().position(|byte| *byte == b'\n') {

@@ -31,7 +31,8 @@ use crate::tailscaled::local_api::ipn_bus::IpnBus;
 use crate::tailscaled::local_api::types::Status;
 use crate::tailscaled::path::timeout::within;
 
-/// How long a request may stay without its response, while the daemon gets its CPU time; after that tailscaled hangs.
+/// How long a request may stay without its response, while the daemon gets its CPU time; after that tailscaled is taken
+/// to hang.
 pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long `start` may take, which waits until the old control client has ended.
@@ -66,12 +67,12 @@ pub enum LocalApiError {
 }
 
 impl LocalApi {
-    /// The LocalAPI that listens, or will listen, on `socket`.
+    /// Creates a client of the LocalAPI that listens, or will listen, on `socket`.
     pub fn new(socket: PathBuf) -> Self {
         Self { socket }
     }
 
-    /// Path of the socket that the LocalAPI listens on.
+    /// Returns the path of the socket that the LocalAPI listens on.
     pub fn socket(&self) -> &Path {
         &self.socket
     }
@@ -113,7 +114,8 @@ impl LocalApi {
         self.ask(Method::POST, "/localapi/v0/logout", Bytes::new()).await.map(drop)
     }
 
-    /// State of tailscaled and of this node, with all other nodes when `peers` is set: megabytes in a large tailnet.
+    /// Reads the state of tailscaled and of this node, with all other nodes when `peers` is set: megabytes in a large
+    /// tailnet.
     pub async fn status(&self, peers: bool) -> Result<Status, LocalApiError> {
         self.get(format!("/localapi/v0/status?peers={peers}")).await
     }
@@ -123,7 +125,7 @@ impl LocalApi {
         self.ask(Method::POST, "/localapi/v0/debug?action=rebind", Bytes::new()).await.map(drop)
     }
 
-    /// tailscaled's own metrics, in Prometheus' text format.
+    /// Reads tailscaled's own metrics, in Prometheus' text format.
     pub async fn metrics(&self) -> Result<String, LocalApiError> {
         let body = self.ask(Method::GET, "/localapi/v0/usermetrics", Bytes::new()).await?;
         Ok(String::from_utf8_lossy(&body).into_owned())
@@ -180,7 +182,7 @@ impl LocalApi {
     }
 }
 
-/// A request with the host name that tailscaled expects: it answers 403 to any other.
+/// Builds a request with the host name that tailscaled expects: it answers 403 to any other.
 pub fn request(method: Method, path: &str, body: Bytes) -> hyper::http::Result<Request<Full<Bytes>>> {
     Request::builder().method(method).uri(path).header("Host", "local-tailscaled.sock").body(Full::new(body))
 }

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use crate::net::unix_stream::LocalStream;
 use crate::sync::IgnorePoison;
 
-/// Number of idle connections. Clients that come at the same moment are few; one more connects by itself.
+/// Number of idle connections. Few clients come at the same moment; a further one opens a connection by itself.
 const SIZE: usize = 4;
 
 /// A few open connections to one LocalAPI. Clones share them.
@@ -26,28 +26,28 @@ struct Inner {
 }
 
 impl ConnectionPool {
-    /// An empty pool of connections to the LocalAPI on `socket`.
+    /// Creates an empty pool of connections to the LocalAPI on `socket`.
     pub fn new(socket: PathBuf) -> Self {
         Self(Arc::new(Inner { socket, idle: Mutex::default(), opening: AtomicBool::new(false) }))
     }
 
-    /// Takes a connection that was opened before, if there is one. It may have died with its tailscaled: then the caller clears
-    /// the pool and connects anew.
+    /// Takes a connection that was opened before, if there is one. It may have died with its tailscaled: then the
+    /// caller clears the pool and connects anew.
     pub fn take(&self) -> Option<LocalStream> {
         self.with_idle(Vec::pop)
     }
 
-    /// Drops all connections: with one that has died, so have the others.
+    /// Drops all connections: when one of them is dead, so are the others.
     pub fn clear(&self) {
         self.with_idle(Vec::clear);
     }
 
-    /// Opens a connection that is not the pool's.
+    /// Opens a connection outside the pool.
     pub async fn connect(&self) -> io::Result<LocalStream> {
         LocalStream::connect(&self.0.socket).await
     }
 
-    /// Takes back a connection that has had its response and may serve again.
+    /// Takes back a connection that has had its response and may be used again.
     pub fn put_back(&self, stream: LocalStream) {
         self.with_idle(|idle| {
             if idle.len() < SIZE {

@@ -9,7 +9,7 @@ use crate::tailscaled::local_api::types::{Peer, WhoIs};
 use crate::tailscaled::local_api::{LocalApi, LocalApiError};
 
 impl LocalApi {
-    /// The node that has `address`; `None` when there is none.
+    /// Finds the node that has `address`; `None` when there is none.
     pub async fn whois(&self, address: IpAddr) -> Result<Option<Peer>, LocalApiError> {
         match self.get::<WhoIs>(format!("/localapi/v0/whois?addr={address}")).await {
             Ok(found) => Ok(Some(found.node)),
@@ -25,7 +25,7 @@ impl LocalApi {
     }
 }
 
-/// The change of preferences (`ipn.MaskedPrefs`).
+/// Builds the change of preferences that sets the exit node (`ipn.MaskedPrefs`).
 fn exit_node_preference(id: &str) -> Value {
     json!({ "ExitNodeIDSet": true, "ExitNodeID": id })
 }

@@ -1,4 +1,4 @@
-//! What the LocalAPI answers: the parts of its JSON documents that are used here.
+//! The parts of the LocalAPI's JSON documents that are used here.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -46,8 +46,8 @@ pub struct Node {
     pub key_expiry: Option<String>,
 }
 
-/// Another node, as tailscaled sees it now (`tailcfg.Node`). [`Status`] is as old as the last whole network map: an exit node
-/// that goes offline or is deleted stays online there.
+/// Another node, as tailscaled sees it now (`tailcfg.Node`). [`Status`] is as old as the last whole network map: an
+/// exit node that goes offline or is deleted stays online there.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Peer {
@@ -66,14 +66,14 @@ impl Peer {
     }
 }
 
-/// The answer to `whois` (`apitype.WhoIsResponse`).
+/// The response to `whois` (`apitype.WhoIsResponse`).
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct WhoIs {
     pub node: Peer,
 }
 
-/// The answer to `dns-query` (`apitype.DNSQueryResponse`).
+/// The response to `dns-query` (`apitype.DNSQueryResponse`).
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct DnsQueryResponse {

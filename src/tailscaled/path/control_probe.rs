@@ -1,6 +1,7 @@
 //! Checks whether the control server can be reached at all.
 //!
-//! Done before tailscaled is told to connect to it anew, since that takes the node's connection to it down first.
+//! This is done before tailscaled is told to connect to the control server anew, which first closes the node's
+//! connection to it.
 
 use std::time::Duration;
 
@@ -24,8 +25,8 @@ pub struct ControlProbe {
 }
 
 impl ControlProbe {
-    /// Probes the control server at `url`, which is empty for Tailscale's own. `has_variable` tells whether an environment
-    /// variable is set.
+    /// Probes the control server at `url`, which is empty for Tailscale's own. `has_variable` tells whether an
+    /// environment variable is set.
     pub fn new(url: &str, has_variable: impl Fn(&str) -> bool) -> Self {
         let proxied = PROXY_VARIABLES.iter().any(|name| has_variable(name));
         let uri: Option<hyper::Uri> = if url.is_empty() { TAILSCALE_CONTROL_URL } else { url }.parse().ok();

@@ -1,6 +1,6 @@
-//! Notices that the process was frozen.
+//! Notices that the process was frozen, by clocks that went on without it.
 //!
-//! Its clocks have gone on without it, as between two invocations of a Lambda function.
+//! A Lambda function, for one, is frozen between two invocations.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,10 +10,10 @@ use crate::sync::IgnorePoison;
 
 /// How often the clocks are to be checked.
 pub const TICK: Duration = Duration::from_secs(1);
-/// How late a tick is after a freeze, at least; on a busy machine it is late by some hundred milliseconds.
+/// Least delay of a tick that counts as a freeze. On a busy machine ticks are late by some hundred milliseconds.
 const LATENESS: Duration = Duration::from_secs(3);
 
-/// A reading of both clocks: where a whole machine is frozen, one of them may stand still.
+/// A reading of two clocks: while a whole machine is frozen, one of them may stand still.
 #[derive(Clone, Copy)]
 pub struct ClockReading {
     monotonic: Instant,
@@ -25,7 +25,7 @@ impl ClockReading {
         Self { monotonic: Instant::now(), wall: SystemTime::now() }
     }
 
-    /// Time since `earlier` by the clock that has gone on further.
+    /// Returns the time since `earlier`, by the clock that has gone on further.
     fn since(self, earlier: Self) -> Duration {
         let wall = self.wall.duration_since(earlier.wall).unwrap_or_default();
         self.monotonic.saturating_duration_since(earlier.monotonic).max(wall)
@@ -51,12 +51,13 @@ impl Default for FreezeDetector {
 }
 
 impl FreezeDetector {
-    /// Number of freezes so far.
+    /// Returns the number of freezes so far.
     pub fn count(&self) -> u64 {
         self.count.load(Ordering::Acquire)
     }
 
-    /// Compares `now` with the last tick. After a freeze it calls `on_freeze` with the time since that tick, and then counts.
+    /// Compares `now` with the last tick. After a freeze it calls `on_freeze` with the time since that tick, and then
+    /// counts the freeze.
     pub fn check(&self, now: ClockReading, on_freeze: impl FnOnce(Duration)) {
         let mut last = self.last.lock().ignore_poison();
         let gap = now.since(*last);

@@ -1,7 +1,7 @@
 //! Suspects the path through the tailnet from how dials end.
 //!
-//! A node that was deleted at the control server goes on saying Running and Online while no dial is answered; only the dials
-//! tell.
+//! A node that was deleted at the control server still has the state Running and Online while no dial is answered: only
+//! the dials show it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -15,7 +15,7 @@ use crate::sync::IgnorePoison;
 /// Number of silent dials in a row, with no answer between them, that make the path suspect.
 const SUSPECT_AFTER: u32 = 2;
 
-/// Health of the path. The connector reports how dials end, the session asks. Clones share it.
+/// Health of the path. The connector reports how dials end, and the session reads the result. Clones share it.
 #[derive(Clone, Default)]
 pub struct PathHealth(Arc<Inner>);
 

@@ -1,8 +1,8 @@
-//! Has tailscaled make its connections anew where the old ones may be dead.
+//! Has tailscaled make its connections anew (rebind) when the old may be dead.
 //!
-//! That is done before the next dial. After a freeze of the process the old ones are dead without knowing it, and dials over
-//! them fail for 20 s. They may also have died unnoticed, as with a trickle of CPU: a dial is silent, and none was answered of
-//! late.
+//! This is done before the next dial, for two causes. After a freeze of the process the old connections are dead and
+//! tailscaled does not know it: dials over them fail for 20 s. Without a freeze they may have died unnoticed, as with a
+//! trickle of CPU: then a dial is silent, and no other was answered of late.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -18,10 +18,11 @@ use crate::tailscaled::path::health::PathHealth;
 use crate::tailscaled::path::stale::StalePath;
 use crate::tailscaled::path::timeout::within;
 
-/// How long tailscaled may take to answer; it takes 3 ms. One that takes longer is restarted, which helps as well.
+/// How long tailscaled may take to respond to a rebind, which takes 3 ms. One that takes longer is restarted, which
+/// also makes new connections.
 const REBIND_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Rebinds one tailscaled when that is due. Clones share what they know.
+/// Rebinds one tailscaled when that is due. Clones share the state.
 #[derive(Clone)]
 pub struct Rebinder(Arc<Inner>);
 
@@ -32,7 +33,7 @@ struct Inner {
     /// Number of freezes that a rebind has followed.
     handled_freezes: AtomicU64,
     stale: StalePath,
-    /// Held during a rebind: one at a time.
+    /// Held during a rebind, so that only one is made at a time.
     rebinding: Mutex<()>,
     failures: watch::Sender<()>,
 }
@@ -59,24 +60,24 @@ impl Rebinder {
         }
     }
 
-    /// Reports a silent dial: when none was answered for a while, a rebind is due before the next one.
+    /// Reports a silent dial. When no dial was answered for a while, a rebind is due before the next one.
     pub fn dial_is_silent(&self) {
         self.0.stale.dial_is_silent(&self.0.path);
     }
 
-    /// Rebinds tailscaled if the process was frozen, or the path is suspect, since the last rebind. To be called before each
-    /// dial.
+    /// Rebinds tailscaled if the process was frozen, or the path is suspect, since the last rebind. To be called before
+    /// each dial.
     pub async fn rebind_if_due(&self) {
         self.check_clocks(ClockReading::now());
         if self.is_due() {
-            // What every dial carries with it stays small.
+            // Heap-allocated, so that the state of every dial stays small.
             Box::pin(self.rebind_until_done()).await;
         }
     }
 
     async fn rebind_until_done(&self) {
         let guard = self.0.rebinding.lock().await;
-        // Frozen once more meanwhile, it is to rebind once more.
+        // When the process is frozen again during the rebind, another rebind is due.
         while self.is_due() {
             let freezes = self.freeze_count();
             let was_frozen = self.0.handled_freezes.load(Ordering::Acquire) != freezes;
@@ -92,12 +93,12 @@ impl Rebinder {
         self.0.handled_freezes.load(Ordering::Acquire) != self.freeze_count() || self.0.stale.is_suspect()
     }
 
-    /// Changes when a rebind after a freeze fails from now on: then tailscaled is to be restarted.
+    /// Returns a receiver that is notified when a rebind after a freeze fails: then tailscaled is to be restarted.
     pub fn failures(&self) -> watch::Receiver<()> {
         self.0.failures.subscribe()
     }
 
-    /// Number of freezes of the process so far.
+    /// Returns the number of freezes of the process so far.
     pub fn freeze_count(&self) -> u64 {
         self.0.freezes.count()
     }
@@ -109,7 +110,8 @@ impl Rebinder {
         });
     }
 
-    /// Tells tailscaled to rebind. One that cannot be told has to be restarted after a freeze; a suspicion alone is no reason.
+    /// Tells tailscaled to rebind. If that fails after a freeze, tailscaled has to be restarted; without a freeze it
+    /// goes on running.
     async fn rebind(&self, was_frozen: bool) {
         let error = match within(REBIND_TIMEOUT, pin!(self.0.api.rebind())).await {
             // A tailscaled that does not run has no connections.
@@ -131,7 +133,7 @@ mod tests {
     use super::*;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-    /// tailscaled's LocalAPI that answers every question in the same way, and counts them.
+    /// Serves a LocalAPI that gives the same response to every request, and counts the requests.
     fn answering(name: &str, answer: &'static [u8]) -> (std::path::PathBuf, Arc<AtomicU64>) {
         let socket = std::env::temp_dir().join(format!("tetherd-thaw-{name}-{}", std::process::id()));
         let _ = std::fs::remove_file(&socket);

@@ -1,7 +1,7 @@
 //! Suspects that the path through the tailnet has gone stale.
 //!
-//! A dial is silent, and none was answered of late. With a trickle of CPU, as between two requests of Cloud Run, the flows it
-//! is made of die unnoticed, and no clock tells.
+//! The sign of it is a silent dial while no other was answered of late. With a trickle of CPU, as between two requests
+//! of Cloud Run, the flows that make the path die unnoticed, and no clock tells.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,15 +12,15 @@ use tokio::time::Instant;
 use crate::sync::IgnorePoison;
 use crate::tailscaled::path::health::PathHealth;
 
-/// How long a path has to be without an answer to be suspected. One that answered more recently is fine: the target itself is
-/// silent.
+/// How long no dial must have been answered before a silent one makes the path suspect. When a dial was answered more
+/// recently, it is the target that is silent.
 const QUIET: Duration = Duration::from_secs(10);
 
-/// Pause between two suspicions, longer than the usual deadline of a dial: new connections stall for a moment what runs over
-/// the path, and a target that is down for good must not do that over and over.
+/// Pause between two suspicions, longer than the usual deadline of a dial: a rebind stalls for a moment what runs over
+/// the path, and a target that is down for good must not cause that over and over.
 const PAUSE: Duration = Duration::from_secs(30);
 
-/// Whether the path is suspected of having gone stale.
+/// The suspicion that the path has gone stale.
 #[derive(Default)]
 pub struct StalePath {
     is_suspect: AtomicBool,
@@ -28,7 +28,7 @@ pub struct StalePath {
 }
 
 impl StalePath {
-    /// Reports a silent dial, which makes the path suspect unless `path` was healthy or suspect of late.
+    /// Reports a silent dial, which makes the path suspect unless a dial was answered, or the path suspected, of late.
     pub fn dial_is_silent(&self, path: &PathHealth) {
         let mut last = self.last_suspicion.lock().ignore_poison();
         if !path.is_quiet_for(QUIET) || last.is_some_and(|last| last.elapsed() < PAUSE) {
@@ -39,7 +39,7 @@ impl StalePath {
         tracing::info!("a dial is silent, and none was answered of late; tailscaled makes its connections anew");
     }
 
-    /// Whether the path is suspect.
+    /// Whether the path is suspect now.
     pub fn is_suspect(&self) -> bool {
         self.is_suspect.load(Ordering::Acquire)
     }

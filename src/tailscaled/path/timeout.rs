@@ -1,7 +1,7 @@
 //! Waits for tailscaled only as long as it can be expected to answer.
 //!
-//! Without CPU, frozen or throttled, this process and tailscaled stand still together: silence says little then, and a restart
-//! would cost more CPU than the answer.
+//! Without CPU, frozen or throttled, this process and tailscaled stand still together: silence says little then, and a
+//! restart would cost more CPU than the response.
 
 use std::pin::Pin;
 use std::time::Duration;
@@ -16,14 +16,14 @@ const LONGEST_PIECE: Duration = Duration::from_millis(250);
 /// Number of pieces without CPU that count as one, so that the wait ends whatever happens.
 const PIECES_WITHOUT_CPU: u32 = 10;
 
-/// Waits for `answer`; `None` when it does not come while this process runs for `limit`. (Taken by value, it would be held
-/// twice.)
+/// Waits for `answer`; `None` when it does not come while this process runs for `limit`. (By value, the future would be
+/// stored twice.)
 pub async fn within<T>(limit: Duration, mut answer: Pin<&mut impl Future<Output = T>>) -> Option<T> {
     let mut left = limit;
     while !left.is_zero() {
         let began = Instant::now();
         tokio::select! {
-            // What has come is taken, however late.
+            // A response that has come is taken, however late it is.
             biased;
             answer = answer.as_mut() => return Some(answer),
             () = sleep(PIECE.min(left)) => {}

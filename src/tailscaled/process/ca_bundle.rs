@@ -1,7 +1,7 @@
-//! CA certificates that tailscaled trusts beside the system's.
+//! The CA certificates that tailscaled trusts, as one file (a bundle).
 //!
-//! The user's own, those of the platform, and where the system has none, Mozilla's, which are part of this program. tailscaled
-//! itself brings those of Let's Encrypt alone.
+//! They are the user's own, those of the platform, and where the system has none, Mozilla's, which are part of this
+//! program; all are trusted in addition to the system's. tailscaled itself brings those of Let's Encrypt alone.
 
 use std::fs;
 use std::io;
@@ -24,7 +24,8 @@ const BUNDLES: [&str; 6] = [
 ];
 const DIRECTORIES: [&str; 2] = ["/etc/ssl/certs", "/etc/pki/tls/certs"];
 
-/// Directories of CA certificates, for Go's `SSL_CERT_DIR`. `ca_file` is the user's file, `platform` the platform's directory.
+/// Returns the directories of CA certificates for Go's `SSL_CERT_DIR`. `ca_file` is the user's file, `platform` the
+/// platform's directory.
 ///
 /// # Errors
 /// When a directory cannot be written.
@@ -57,7 +58,7 @@ fn write_mozillas(private: &Path) -> io::Result<PathBuf> {
     Ok(directory)
 }
 
-/// Mozilla's CA certificates as PEM.
+/// Returns Mozilla's CA certificates as PEM.
 fn pem() -> String {
     let mut pem = String::new();
     for certificate in webpki_root_certs::TLS_SERVER_ROOT_CERTS {

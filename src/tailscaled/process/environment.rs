@@ -1,6 +1,6 @@
-//! The environment that tailscaled gets.
+//! Makes the environment variables of tailscaled.
 //!
-//! It is the daemon's own, without what bears a secret, with what userspace mode needs.
+//! They are the daemon's own, without those that bear a secret, with what userspace mode needs.
 
 use std::path::{Path, PathBuf};
 
@@ -8,11 +8,12 @@ use crate::environment::Environment;
 use crate::process::inherited::bears_secret;
 use crate::secret::redactor::Redactor;
 
-/// Where Go looks for CA certificates beside the bundle file, unless `SSL_CERT_DIR` is set (crypto/x509/root_linux.go).
+/// Where Go looks for CA certificates in addition to the bundle file, unless `SSL_CERT_DIR` is set
+/// (crypto/x509/root_linux.go).
 const GO_CA_DIRECTORIES: &str = "/etc/ssl/certs:/etc/pki/tls/certs";
 
-/// Value of `GOGC`. Garbage is collected twice as often as usual: lower peaks at the same throughput, docs/performance.md has
-/// the numbers.
+/// Value of `GOGC`. Garbage is collected twice as often as usual: lower peaks at the same throughput,
+/// docs/performance.md has the numbers.
 const GOGC: &str = "50";
 
 /// Builds tailscaled's environment from the daemon's `own`. `logs` is a directory for tailscaled's log buffers;
@@ -31,7 +32,7 @@ pub fn for_tailscaled(
     // Otherwise tailscaled writes to /var/lib/tailscale, wherever its state is.
     environment.entry("TS_LOGS_DIR".into()).or_insert_with(|| logs.display().to_string());
     if !ca_directories.is_empty() {
-        // Adds to the system's. SSL_CERT_FILE would replace them.
+        // SSL_CERT_DIR adds to the system's CA certificates; SSL_CERT_FILE would replace them.
         let others = own.get("SSL_CERT_DIR").map_or(GO_CA_DIRECTORIES, String::as_str).to_owned();
         let all = ca_directories.iter().fold(others, |all, more| format!("{all}:{}", more.display()));
         environment.insert("SSL_CERT_DIR".into(), all);
@@ -42,8 +43,8 @@ pub fn for_tailscaled(
     environment
 }
 
-/// Bounds Go's heap to `limit` bytes. What the environment has is an application's, in Lambda and with `exec`: a heap
-/// of that size would be the container's end.
+/// Bounds Go's heap to `limit` bytes. A limit that is in the environment is meant for an application, in Lambda and
+/// with `exec`: a heap of that size would get the container killed.
 fn limit_memory(environment: &mut Environment, limit: u64) {
     for (name, value) in [("GOMEMLIMIT", limit.to_string()), ("GOGC", GOGC.to_owned())] {
         if let Some(other) = environment.insert(name.into(), value.clone()).filter(|other| *other != value) {

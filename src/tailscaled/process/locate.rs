@@ -20,7 +20,8 @@ const BLOCK: usize = 1 << 20;
 /// tailscaled in `bin`.
 const SIBLING_DIRECTORIES: [&str; 2] = [".", "../bin"];
 
-/// Path of the configured tailscaled, or of the first one that is beside this program or on `search` (a PATH).
+/// Returns the path of the configured tailscaled, or of the first one that is beside this program or on `search` (a
+/// PATH).
 ///
 /// # Errors
 /// When there is none.
@@ -44,7 +45,7 @@ pub fn find_tailscaled(configured: Option<&Path>, search: Option<&str>) -> Resul
     })
 }
 
-/// The first line of `tailscaled --version`; `None` when it cannot be had.
+/// Returns the first line of `tailscaled --version`; `None` when it cannot be run.
 pub fn version(path: &Path) -> Option<String> {
     let output = Command::new(path).arg("--version").output().ok()?;
     let text = String::from_utf8_lossy(&output.stdout).lines().next()?.trim().to_owned();

@@ -1,6 +1,6 @@
 //! Logs tailscaled's own lines again, with a level.
 //!
-//! What tailscaled says all day is debug; what a person must see is not.
+//! tailscaled's routine lines get the level debug, those that a person must see a higher one.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -14,7 +14,7 @@ use crate::text::printable;
 /// Number of last lines that are kept to explain a crash.
 const LINES_KEPT: usize = 12;
 
-/// Longest line, in bytes. A longer one is cut: a line without end must not become memory without end.
+/// Longest line, in bytes. A longer one is cut, since a line without end must not take memory without end.
 const LONGEST_LINE: usize = 4096;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,12 +46,12 @@ impl LastLines {
         lines.last.push_back(line.to_owned());
     }
 
-    /// The line that names the panic or fatal error, if there is one.
+    /// Returns the line that names the panic or fatal error, if there is one.
     pub fn error(&self) -> Option<String> {
         self.0.lock().ignore_poison().error.clone()
     }
 
-    /// The last line, if there is one.
+    /// Returns the last line, if there is one.
     pub fn last(&self) -> Option<String> {
         self.0.lock().ignore_poison().last.back().cloned()
     }
@@ -95,7 +95,7 @@ async fn read_line(reader: &mut BufReader<impl AsyncRead + Unpin>, line: &mut Ve
     }
 }
 
-/// `line` without the `2026/11/23 19:00:00 ` that Go's logger puts first.
+/// Returns `line` without the `2026/11/23 19:00:00 ` that Go's logger puts first.
 fn without_time(line: &str) -> &str {
     let is_time =
         |text: &str| text.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'/' | b':' | b'.' | b' '));
@@ -105,7 +105,7 @@ fn without_time(line: &str) -> &str {
     }
 }
 
-/// The level at which `line` is logged.
+/// Returns the level at which `line` is logged.
 fn level(line: &str) -> Level {
     if line.starts_with("panic:")
         || line.starts_with("fatal error:")

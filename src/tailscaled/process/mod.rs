@@ -83,8 +83,8 @@ impl Launch {
         Self { upload_throttle, ..self }
     }
 
-    /// Starts tailscaled. To be called on a thread that lives as long as the daemon: the kernel's parent-death signal fires
-    /// when the thread that forked ends.
+    /// Starts tailscaled. To be called on a thread that lives as long as the daemon: the kernel's parent-death signal
+    /// fires when the thread that forked ends.
     ///
     /// # Errors
     /// When the program cannot be executed.
@@ -158,7 +158,7 @@ impl Process {
     }
 
     fn signal(&self, signal: Signal) {
-        // Once it was waited for, the number may be another's.
+        // After wait(2) the process id may belong to another process.
         if self.child.id().is_some() {
             let _ = killpg(self.group, signal);
         }
@@ -171,7 +171,7 @@ impl Drop for Process {
     }
 }
 
-/// A UDP port that is free now.
+/// Finds a UDP port that is free now.
 fn free_udp_port() -> Option<u16> {
     let socket = UdpSocket::bind("[::]:0").or_else(|_| UdpSocket::bind("0.0.0.0:0")).ok()?;
     Some(socket.local_addr().ok()?.port())

@@ -1,6 +1,6 @@
 //! Path of the LocalAPI's socket: a private one, or where the user wants it.
 //!
-//! There a `tailscale` command, or a container that shares the directory, finds it.
+//! At a path of the user's, a `tailscale` command or a container that shares the directory finds the socket.
 
 use std::fs;
 use std::io;
@@ -12,8 +12,8 @@ use thiserror::Error;
 
 use crate::tailscaled::process::state_dir::StateDir;
 
-/// The path of the socket. Dropped, it removes a socket that is where the user wants it; the private directory is removed with
-/// all its files.
+/// The path of the socket. Dropped, it removes a socket that is where the user wants it; the private directory is
+/// removed with all its files.
 #[derive(Debug)]
 pub struct SocketPath {
     path: PathBuf,
@@ -55,7 +55,7 @@ impl SocketPath {
         Ok(Self { path: path.to_owned(), is_given: true })
     }
 
-    /// The path itself.
+    /// Returns the path of the socket.
     pub fn path(&self) -> &Path {
         &self.path
     }

@@ -10,14 +10,16 @@ use nix::fcntl::{Flock, FlockArg};
 use nix::unistd::mkdtemp;
 use thiserror::Error;
 
-/// Directories in which the private directory is made. `/dev/shm` is writable even when the root file system is read-only.
+/// Directories in which the private directory is made. `/dev/shm` is writable even when the root file system is
+/// read-only.
 const PARENTS: [&str; 3] = ["/tmp", "/dev/shm", "/run"];
 
 /// How often removing the private directory is tried again, and the pause between two tries.
 const REMOVALS: u32 = 20;
 const REMOVAL_PAUSE: Duration = Duration::from_millis(5);
 
-/// Longest path of a parent directory, in bytes. A longer one leaves no room for a socket's name in the 107 bytes of its path.
+/// Longest path of a parent directory, in bytes. A longer one leaves no room for a socket's name in the 107 bytes of
+/// its path.
 const LONGEST_PARENT: usize = 70;
 
 /// Why the directories cannot be used.
@@ -47,7 +49,8 @@ struct LockedDir {
 }
 
 impl StateDir {
-    /// Makes the private directory, in `temporary`, the user's TMPDIR, if that is set. Locks `given`, the user's `state_dir`.
+    /// Makes the private directory, in `temporary`, the user's TMPDIR, if that is set. Locks `given`, the user's
+    /// `state_dir`.
     ///
     /// # Errors
     /// When a directory cannot be made, or another daemon uses `given`.
@@ -61,17 +64,18 @@ impl StateDir {
         self.kept.is_none()
     }
 
-    /// The directory in which tailscaled keeps the node's identity.
+    /// Returns the directory in which tailscaled keeps the node's identity.
     pub fn state(&self) -> &Path {
         self.kept.as_ref().map_or(&self.private, |kept| &kept.path)
     }
 
-    /// The directory for files that are removed when the daemon ends.
+    /// Returns the directory for files that are removed when the daemon ends.
     pub fn private(&self) -> &Path {
         &self.private
     }
 
-    /// Path of the LocalAPI's socket, always in the private directory: a socket's path may not exceed 107 bytes.
+    /// Returns the path of the LocalAPI's socket, always in the private directory: a socket's path may not exceed 107
+    /// bytes.
     pub fn socket(&self) -> PathBuf {
         self.private.join("tailscaled.sock")
     }
@@ -88,7 +92,7 @@ impl StateDir {
 
 impl Drop for StateDir {
     fn drop(&mut self) {
-        // A tailscaled that was killed a moment ago may still make a file in it.
+        // A tailscaled that was killed a moment ago may still make a file in the directory.
         let mut removed = fs::remove_dir_all(&self.private);
         for _ in 0..REMOVALS {
             if removed.is_ok() {

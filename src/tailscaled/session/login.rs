@@ -13,7 +13,8 @@ use crate::tailscaled::session::state::SessionEnd;
 
 /// The first pause after a login that failed; each further one doubles it.
 const LOGIN_RETRY: Duration = Duration::from_secs(2);
-/// The first pause where the key's source is in trouble: a function that starts has few seconds in all.
+/// The first pause after a failure of the key's source that may pass; it is short, since a Lambda function has few
+/// seconds for its start.
 const KEY_RETRY: Duration = Duration::from_millis(250);
 /// The longest pause between two logins.
 const LONGEST_LOGIN_RETRY: Duration = Duration::from_secs(60);
@@ -41,7 +42,8 @@ impl Session<'_> {
                 self.api.start(&options).await?;
                 self.api.login_interactive().await?;
                 if was_running {
-                    // `Running` is of the node before: the new one has joined once the control server has it online.
+                    // The state `Running` is still that of the old node: the new one has joined once the control server
+                    // has it online.
                     self.progress.verification.begin();
                 }
             }
@@ -50,8 +52,8 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// Ends the daemon at its start when waiting does not fix the failure; later it may be fixed where the key is kept, and the
-    /// login is tried again.
+    /// Handles a failure to get an auth key. Before the daemon was ever ready, a failure that waiting does not fix ends
+    /// the daemon; later the login is tried again, since the failure may be fixed where the key is kept.
     fn handle_key_error(&mut self, failure: &KeyError) -> Result<(), SessionEnd> {
         if let Some(fatal) = failure.fatal().filter(|_| !self.record.ever_ready) {
             return Err(fatal.into());
@@ -73,7 +75,8 @@ impl Session<'_> {
         self.login_pending.send_replace(false);
         self.needs_login(reason);
         if self.progress.retry_at.is_some() {
-            // tailscaled goes on asking with the old key: each of its refusals would put the next login off.
+            // A retry is due already. Meanwhile tailscaled goes on asking with the old key, and each refusal would put
+            // the retry off.
             return;
         }
         let pause = jittered((first * 2_u32.pow(self.progress.failed_logins.min(10))).min(LONGEST_LOGIN_RETRY));

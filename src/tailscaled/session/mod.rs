@@ -1,6 +1,7 @@
-//! One session with a running tailscaled: joins, then follows what it says.
+//! One session with a running tailscaled: joins, then follows its state.
 //!
-//! The session notices when tailscaled hangs, when a login is needed again, and when the control server has forgotten the node.
+//! The session notices when tailscaled hangs, when a login is needed again, and when the control server has forgotten
+//! the node.
 
 pub(crate) mod login;
 pub(crate) mod preferences;
@@ -28,13 +29,14 @@ use crate::tailscaled::path::timeout::within;
 use crate::tailscaled::session::preferences::LoginOptions;
 use crate::tailscaled::session::state::{LISTEN_TIMEOUT, NodeRecord, Progress, SessionEnd};
 
-/// How often tailscaled is asked whether it still answers.
+/// Time between two checks whether tailscaled still responds.
 const ALIVE_EVERY: Duration = Duration::from_secs(2);
-/// How long tailscaled may be joining before it is to rebind. From its login to its relay it takes less than 1 s. Where it
-/// loses its relay in a login again (seen once in 40 on a busy machine), it does not look for one by itself.
+/// How long tailscaled may be joining before it is told to rebind. From the login to its DERP relay it takes less than
+/// 1 s. When it loses the relay again during a login (seen once in 40 on a busy machine), it does not look for one by
+/// itself.
 const JOIN_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A session, and what it works with.
+/// A session, and the parts that it works with.
 pub struct Session<'a> {
     pub api: &'a LocalApi,
     pub calls: &'a Calls,
@@ -44,7 +46,7 @@ pub struct Session<'a> {
     pub own_node: &'a OwnNodeCache,
     pub events: &'a EventSender,
     pub control_probe: &'a ControlProbe,
-    /// Told whether a login is under way.
+    /// Gets whether a login is under way.
     pub login_pending: &'a watch::Sender<bool>,
     pub record: &'a mut NodeRecord,
     pub progress: Progress,
@@ -116,12 +118,12 @@ impl Session<'_> {
         self.progress.running = state == TailscaledState::Running;
         self.progress.rebind_at = (state == TailscaledState::Starting).then(|| Instant::now() + JOIN_TIMEOUT);
         self.progress.rebinds = 0;
-        // While a verification is under way tailscaled repeats the states of before.
+        // During a verification tailscaled repeats earlier states.
         let settled = !self.progress.verification.is_under_way();
         match state {
             TailscaledState::Running if settled && self.progress.resumed => self.verify_resumed_node(),
             TailscaledState::Running if settled => self.ready(),
-            // A login under way has come to its end with it, good or not yet known.
+            // This state ends a login that is under way, with success or with a result that is not known yet.
             TailscaledState::Starting if settled => {
                 self.progress.ready = false;
                 self.progress.needs_login = false;
@@ -145,14 +147,14 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// Has tailscaled rebind while it is joining. The pauses double: where the network is slow, a rebind undoes what was
-    /// reached.
+    /// Has tailscaled rebind while it is joining. The pauses double, since on a slow network a rebind undoes the
+    /// progress of the join.
     async fn rebind_while_joining(&mut self) -> Result<(), SessionEnd> {
         tracing::debug!("tailscaled is still joining: it is to look for its relay anew");
         self.progress.rebinds += 1;
         self.progress.rebind_at = Some(Instant::now() + JOIN_TIMEOUT * 2_u32.pow(self.progress.rebinds.min(5)));
         match self.api.rebind().await {
-            // A tailscaled that was built without this call joins without it.
+            // A tailscaled that was built without this call has to join without it.
             Err(LocalApiError::Refused { .. }) => Ok(()),
             result => Ok(result?),
         }

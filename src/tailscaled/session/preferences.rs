@@ -37,28 +37,31 @@ pub struct LoginOptions {
 }
 
 impl LoginOptions {
-    /// Options with `preferences`, and for logins with keys of `keys`. `redactor` knows what must not be logged.
+    /// Creates the options with `preferences`, and for logins with keys of `keys`. `redactor` knows what must not be
+    /// logged.
     pub fn new(preferences: Preferences, keys: Option<AuthKeys>, redactor: Redactor) -> Self {
         Self { preferences, keys, redactor }
     }
 
-    /// Options for a node that the control server knows.
+    /// Returns the options for a node that the control server knows.
     pub fn without_key(&self) -> SecretJson {
         SecretJson::new(self.update())
     }
 
-    /// Options for a new login, with a new key of the source. Where no source is set tailscaled asks for a login in a browser.
+    /// Returns the options for a new login, with a new key of the source. Where no source is set tailscaled asks for a
+    /// login in a browser.
     ///
     /// # Errors
     /// When the source has no key now.
     pub async fn with_new_key(&self) -> Result<SecretJson, KeyError> {
         let Some(keys) = &self.keys else { return Ok(self.without_key()) };
         let key = keys.fresh().await?;
-        // After the key is there: whether it carries the tags decides what the node asks for.
+        // Made after the key was fetched: whether the key carries the tags decides what the node asks for.
         let mut options = self.update();
         options["AuthKey"] = key.expose().into();
-        // Otherwise a node that was known registers twice: with its old key as soon as it is started, and with a new one
-        // when it is told to log in. At times the first comes last, and the control server knows the node by the old one.
+        // Otherwise a node that was known registers twice: with its old key as soon as it is started, and with a new
+        // one when it is told to log in. At times the first comes last, and the control server knows the node by the
+        // old one.
         options["UpdatePrefs"]["LoggedOut"] = true.into();
         Ok(SecretJson::new(options))
     }
@@ -68,17 +71,17 @@ impl LoginOptions {
         self.keys.is_some()
     }
 
-    /// Description of the key's source, when getting a key takes time.
+    /// Describes the key's source, when getting a key takes time.
     pub fn remote_key_origin(&self) -> Option<String> {
         self.keys.as_ref().filter(|keys| keys.is_remote()).map(AuthKeys::origin)
     }
 
-    /// When the key of the login under way expires, where it was made for this login alone.
+    /// Returns when the key of the login under way expires; `None` unless it was made for this login alone.
     pub fn key_expires_at(&self) -> Option<Instant> {
         self.keys.as_ref().and_then(AuthKeys::ends)
     }
 
-    /// Description of the place where a new key is to be put.
+    /// Describes the place where a new key is to be put.
     pub fn key_origin(&self) -> String {
         self.keys.as_ref().map_or_else(|| "auth_key".to_owned(), AuthKeys::origin)
     }
@@ -96,7 +99,7 @@ impl LoginOptions {
         let wanted = &self.preferences;
         // Headscale refuses a node that asks for tags with a key; a key that was made with tags has them anyway.
         let tags = if self.keys.as_ref().is_some_and(AuthKeys::carry_tags) { &[][..] } else { &wanted.tags };
-        // These replace all preferences of before: what is not here gets its zero value.
+        // These replace all earlier preferences: one that is not listed here gets its zero value.
         json!({
             "ControlURL": wanted.control_url,
             "Hostname": wanted.hostname,

@@ -8,7 +8,7 @@ use crate::exit_reason::ExitReason;
 use crate::tailscaled::local_api::{ANSWER_TIMEOUT, LocalApiError};
 use crate::tailscaled::session::verification::Verification;
 
-/// How long tailscaled may take until it listens; after that it hangs.
+/// How long tailscaled may take until it listens; after that it is taken to hang.
 pub const LISTEN_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What the keeper remembers of the node from one run of tailscaled to the next.

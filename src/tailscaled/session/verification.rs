@@ -12,11 +12,11 @@ const OVERDUE_AFTER: Duration = Duration::from_secs(3);
 const CHECK_EVERY: Duration = Duration::from_millis(50);
 /// Pause between two checks once the verification is overdue.
 const CHECK_EVERY_OVERDUE: Duration = Duration::from_secs(1);
-/// Pause between two verifications: a target that is gone makes the path suspect again and again, and asking costs the control
-/// server something.
+/// Pause between two verifications: a target that is gone makes the path suspect again and again, and each verification
+/// is load for the control server.
 const PAUSE: Duration = Duration::from_secs(10);
 
-/// Result of a check.
+/// Result of a check whether the control server has the node online.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// The control server has the node online.
@@ -66,7 +66,8 @@ impl Verification {
         self.next_check = None;
     }
 
-    /// Takes the result of a check: whether the control server has the node `online` now. Ends the verification if it has.
+    /// Takes the result of a check: whether the control server has the node `online` now. Ends the verification if it
+    /// has.
     pub fn check(&mut self, online: bool) -> Verdict {
         let Some(began_at) = self.began_at else { return Verdict::Pending };
         if online {

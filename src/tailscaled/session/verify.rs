@@ -1,7 +1,7 @@
 //! Asks the control server whether it still knows the node.
 //!
-//! Done when no dial is answered, or when tailscaled came back with what it knew before: tailscaled itself would go on saying
-//! Running.
+//! This is done when no dial is answered, or when tailscaled came back with what it knew before: tailscaled itself
+//! would go on reporting the state Running.
 
 use crate::tailscaled::local_api::LocalApiError;
 use crate::tailscaled::session::Session;
@@ -9,15 +9,15 @@ use crate::tailscaled::session::state::SessionEnd;
 use crate::tailscaled::session::verification::Verdict;
 
 impl Session<'_> {
-    /// Begins to verify a node that is running with the network map of before. Dials make sense; readiness waits for the
-    /// control server.
+    /// Begins to verify a node that is running with an earlier network map. Dials make sense meanwhile; readiness waits
+    /// for the control server.
     pub fn verify_resumed_node(&mut self) {
         self.progress.verification.begin();
         self.events.send_unverified("back as the same node; waiting for the control server's word");
     }
 
-    /// Begins to verify the node when no dial is answered. Told to start again, tailscaled asks the control server about the
-    /// node. A known node is online again within 0.3 s, and its connections live on.
+    /// Begins to verify the node when no dial is answered. For that tailscaled is told to start again, which makes it
+    /// ask the control server about the node. A known node is online again within 0.3 s, and its connections live on.
     ///
     /// # Errors
     /// When tailscaled does not answer, or refuses.
@@ -28,14 +28,14 @@ impl Session<'_> {
         tracing::debug!("no dial is answered: asking the control server where this node stands");
         let online = self.is_online().await?;
         self.progress.verification.begin();
-        // Where it cannot be reached, asking would cost the connections that still work.
+        // When the control server cannot be reached, asking it would break the connections that still work.
         if online && self.control_probe.is_reachable().await {
             self.api.start(&self.login.without_key()).await?;
         }
         Ok(())
     }
 
-    /// Makes the check that is due.
+    /// Checks whether the control server has the node online, and acts on the verdict.
     ///
     /// # Errors
     /// [`SessionEnd::OfflineAfterFreeze`] when tailscaled has to be restarted; those of LocalAPI.
@@ -43,7 +43,7 @@ impl Session<'_> {
         let online = self.is_online().await?;
         match self.progress.verification.check(online) {
             Verdict::Online if self.progress.running => self.ready(),
-            // The control server is there, and tailscaled does not get through to it.
+            // The control server can be reached, but tailscaled does not get through to it.
             Verdict::Overdue if self.path.take_unproven() && self.control_probe.is_reachable().await => {
                 return Err(SessionEnd::OfflineAfterFreeze);
             }

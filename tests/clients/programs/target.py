@@ -1,5 +1,7 @@
-"""What stands on the second node: GET answers the page, POST answers what was sent. HTTP on 80 (IPv4 and IPv6),
-HTTPS on 443. Arguments: the page's file, and the certificate and its key."""
+"""The web server on the second node: GET answers the page, POST what was sent.
+
+HTTP on 80 (IPv4 and IPv6), HTTPS on 443. Arguments: the page's file, and the certificate and its key.
+"""
 
 import socket
 import ssl

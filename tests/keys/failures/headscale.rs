@@ -1,4 +1,4 @@
-//! The API of a real headscale, and of what is none.
+//! Tests failures of a real headscale's API, and of a server that is none.
 
 use testbed::tailnet::Tailnet;
 

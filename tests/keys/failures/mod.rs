@@ -1,4 +1,6 @@
-//! Every failure: what the user reads, the exit code, how long it took, and that no secret is among it.
+//! Tests every failure to get an auth key.
+//!
+//! It is about what the user reads, the exit code, how long it took, and that no secret is among it.
 
 mod headscale;
 mod platform;

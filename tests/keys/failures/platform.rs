@@ -1,4 +1,4 @@
-//! The platform gives no identity token.
+//! Tests a platform that gives no identity token.
 
 use testbed::names::NoNames;
 

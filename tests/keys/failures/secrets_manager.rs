@@ -1,4 +1,4 @@
-//! AWS Secrets Manager, and the credentials and the region that it takes.
+//! Tests failures of AWS Secrets Manager, and of the credentials and region for it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,4 +1,4 @@
-//! Settings of sources that do not fit together.
+//! Tests settings of sources that do not fit together.
 
 use testbed::tailscale_api::{CLIENT_SECRET, ID_TOKEN, TAG};
 

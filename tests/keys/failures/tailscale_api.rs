@@ -1,4 +1,6 @@
-//! Tailscale's API: each of its endpoints says no, is in trouble, or says nothing.
+//! Tests failures of Tailscale's API: an endpoint refuses, breaks or is silent.
+//!
+//! Each of its endpoints is tried.
 
 use serde_json::json;
 use testbed::Server;

@@ -1,4 +1,6 @@
-//! A certificate of an authority that is not trusted: the setting that mends it is named, and waiting would not.
+//! Tests the certificate of an authority that is not trusted.
+//!
+//! The setting that fixes it is named, and waiting would not help.
 
 use testbed::moto::Moto;
 use testbed::tailscale_api::{CLIENT_SECRET, TAG};

@@ -1,4 +1,7 @@
-"""A function and its runtime loop in one: does what the event says, with the standard library alone."""
+"""A Lambda function and its runtime loop in one, which does what the event says.
+
+It uses the standard library alone.
+"""
 import json, os, socket, threading, time, urllib.error, urllib.request
 
 API = "http://" + os.environ["AWS_LAMBDA_RUNTIME_API"] + "/2018-06-01/runtime/invocation/"

@@ -1,4 +1,4 @@
-"""AWS's own runtime client for Python, which calls the handler that _HANDLER names."""
+"""Runs AWS's own runtime client for Python, which calls the handler of _HANDLER."""
 import os
 
 from awslambdaric import __main__ as client

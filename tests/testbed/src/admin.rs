@@ -1,5 +1,6 @@
-//! What an administrator does at the control server, by headscale's own command line:
-//! 30 ms a question, 110 ms a new key, which it hashes.
+//! Acts as administrator of the control server, by headscale's command line.
+//!
+//! 30 ms a request, 110 ms a new key, which it hashes.
 
 use std::net::IpAddr;
 

@@ -1,4 +1,6 @@
-//! An HTTP/1.1 server for what an API is to answer: each request, whole, goes to a handler, and every one is kept.
+//! An HTTP/1.1 server that stands in for an API.
+//!
+//! Each request, whole, goes to a handler that answers it, and every one is kept.
 
 use std::io::{self, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};

@@ -1,5 +1,7 @@
-//! Stands in for what gives out AWS credentials (STS, containers' and instances' endpoints) and for a Secrets Manager
-//! that wants to know who asks: strict about every request. Where nobody's identity matters, moto is the AWS.
+//! Stands in for AWS's credential endpoints and for a strict Secrets Manager.
+//!
+//! It imitates what gives out credentials (STS, containers' and instances' endpoints) and a Secrets Manager that wants
+//! to know who asks: strict about every request. Where nobody's identity matters, moto is the AWS.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -1,5 +1,6 @@
-//! Ways that are cut for a whole namespace: past the relay, or to the control server. [`crate::flows`] cuts those of one
-//! process.
+//! Cuts network paths of a whole namespace: past the relay, to the control server.
+//!
+//! A path past the relay (DERP) is a direct one between nodes. [`crate::flows`] cuts the paths of one process.
 
 use anyhow::Result;
 

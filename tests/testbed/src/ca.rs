@@ -1,4 +1,4 @@
-//! A certificate authority made on the spot, and one server certificate signed by it.
+//! Makes a certificate authority, and one server certificate signed by it.
 
 use std::fs;
 use std::path::Path;
@@ -8,7 +8,8 @@ use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
 };
 
-/// Writes `ca.pem`, `server.pem` and `server.key` into `directory`. The server certificate is for loopback and for `names`.
+/// Writes `ca.pem`, `server.pem` and `server.key` into `directory`. The server certificate is for loopback and for
+/// `names`.
 pub fn write(directory: &Path, names: &[String]) -> Result<()> {
     let ca_key = KeyPair::generate()?;
     let mut ca = CertificateParams::default();

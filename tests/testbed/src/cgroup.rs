@@ -1,4 +1,6 @@
-//! A memory limit for a process and all it starts: a group of its own, in version 1 or 2 of control groups.
+//! Sets a memory limit for a process and all it starts, by a control group.
+//!
+//! The group is its own, in version 1 or 2 of control groups.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,6 @@
-//! The tetherd binary under test, as a child in the calling thread's namespace, with everything it prints.
+//! The tetherd binary under test, as a child process with all its output kept.
+//!
+//! It runs in the calling thread's namespace.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};

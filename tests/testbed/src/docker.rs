@@ -1,5 +1,7 @@
-//! A Docker engine of the test's own: its data in a temporary directory, without a bridge, inside the calling thread's
-//! network namespace. Containers with `--network host` are in that namespace, too.
+//! A Docker engine of the test's own.
+//!
+//! Its data is in a temporary directory, it has no bridge, and it is inside the calling thread's network namespace.
+//! Containers with `--network host` are in that namespace, too.
 
 use std::fs::File;
 use std::process::{Command, Stdio};

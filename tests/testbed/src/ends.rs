@@ -1,5 +1,7 @@
-//! A target that notes how and when each of its connections ends, and keeps its own side open until then. It listens
-//! on all addresses of the namespace, those of nodes with a network interface too.
+//! A target that notes how and when each of its connections ends.
+//!
+//! It keeps its own side open until then. It listens on all addresses of the namespace, those of nodes with a network
+//! interface too.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};

@@ -1,5 +1,6 @@
-//! TCP flows that die without a word, as those behind a NAT gateway do whose entry has expired: their packets vanish in
-//! both directions, while new flows of the same processes work.
+//! Kills TCP flows silently, as a NAT gateway does whose entry has expired.
+//!
+//! The packets of such flows vanish in both directions, while new flows of the same processes work.
 
 use std::io::Write;
 use std::process::{Command, Stdio};

@@ -1,5 +1,6 @@
-//! One HTTP request over any stream, blocking. HTTP/1.0, so that the answer ends with the connection and is never
-//! chunked; only an upgrade needs HTTP/1.1.
+//! Sends one HTTP request over any stream, blocking.
+//!
+//! HTTP/1.0, so that the response ends with the connection and is never chunked; only an upgrade needs HTTP/1.1.
 
 use std::io::{Read, Write};
 

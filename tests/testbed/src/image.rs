@@ -1,5 +1,7 @@
-//! The container image, built by an engine of the test's own from the layer that `make image-layer` has packed, and an
-//! image of Debian's busybox for what runs beside it.
+//! The container image, built by a Docker engine of the test's own.
+//!
+//! It is built from the layer that `make image-layer` has packed, with an image of Debian's busybox for what runs
+//! beside it.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,6 +1,7 @@
-//! One execution environment of AWS Lambda: the runtime interface emulator in mount and process namespaces of its own,
-//! with a layer at /opt, a function at /var/task, a writable /tmp and a hosts file. It shares the caller's network
-//! namespace.
+//! One execution environment of AWS Lambda: the runtime interface emulator.
+//!
+//! It has mount and process namespaces of its own, with a layer at /opt, a function at /var/task, a writable /tmp and a
+//! hosts file. It shares the caller's network namespace.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -127,7 +128,8 @@ impl Builder {
         self.layer.path()
     }
 
-    /// Returns when the emulator listens, with both of its APIs; extensions and function start with the first invocation.
+    /// Returns when the emulator listens, with both of its APIs; extensions and function start with the first
+    /// invocation.
     pub fn start(self) -> Result<Environment> {
         let mut hosts = NamedTempFile::new()?;
         hosts.write_all(self.hosts.as_bytes())?;

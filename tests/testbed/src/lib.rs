@@ -1,5 +1,7 @@
-//! A tailnet made of real parts (headscale, tailscaled) inside a network namespace that no packet can leave,
-//! and what tests need around it: target servers, a SOCKS5 client, and the daemon under test as a child process.
+//! A test bed: a tailnet made of real parts inside a network namespace.
+//!
+//! The parts are headscale and tailscaled, and no packet can leave the namespace. Around it is what tests need: target
+//! servers, a SOCKS5 client, and the daemon under test as a child process.
 
 pub mod admin;
 pub mod api;

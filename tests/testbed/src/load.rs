@@ -1,5 +1,6 @@
-//! Streams that carry as much as they can for a while: a target that sends, reads or does both without end, and the
-//! clients that measure how much came through.
+//! Streams that carry as much as they can for a while, to measure throughput.
+//!
+//! A target sends, reads or does both without end, and the clients measure how much came through.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};

@@ -1,4 +1,6 @@
-//! AWS on loopback: moto's server with TLS by the tailnet's certificate authority, asked by `curl`.
+//! Runs moto, which is AWS on loopback.
+//!
+//! Its server has TLS by the tailnet's certificate authority, and is asked by `curl`.
 
 use std::fs::File;
 use std::process::{Command, Stdio};

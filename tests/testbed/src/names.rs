@@ -1,6 +1,7 @@
-//! A name server inside the namespace that knows no name: what a container's resolver says of a name nobody has. Only
-//! names that begin with an address in dashes, such as 169-254-169-254.example.com, have that address, or several:
-//! 192-0-2-1--169-254-169-254.example.com.
+//! A name server inside the namespace that answers NXDOMAIN to nearly every name.
+//!
+//! It is what a container's resolver says of a name nobody has. Only names that begin with an address in dashes, such
+//! as 169-254-169-254.example.com, have that address, or several: 192-0-2-1--169-254-169-254.example.com.
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};

@@ -1,6 +1,7 @@
-//! Network namespaces: tailscaled inside one believes it has a network, and no packet can leave the machine.
-//! Loopback is up (IPv4 and IPv6), and one half of a veth pair has an address and the default route; behind the
-//! other half there is nobody.
+//! Makes network namespaces that no packet can leave.
+//!
+//! tailscaled inside one believes it has a network. Loopback is up (IPv4 and IPv6), and one half of a veth pair has an
+//! address and the default route; behind the other half there is nobody.
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};

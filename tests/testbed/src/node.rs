@@ -1,6 +1,8 @@
-//! A second node of the tailnet: tailscaled, joined over its LocalAPI alone, in userspace mode unless it is told to have
-//! a network interface. What arrives for it over the tailnet goes to 127.0.0.1:PORT of the namespace, so a
-//! [`crate::server::Server`] there is reachable as NAME:PORT; with an interface, to its own addresses.
+//! A second node of the tailnet: tailscaled, joined over its LocalAPI alone.
+//!
+//! It is in userspace mode unless it is told to have a network interface. What arrives for it over the tailnet goes to
+//! 127.0.0.1:PORT of the namespace, so a [`crate::server::Server`] there is reachable as NAME:PORT; with an interface,
+//! to its own addresses.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -162,7 +164,8 @@ impl Node {
         Ok(text)
     }
 
-    /// `dns`: the tailnet's DNS configuration is used. With a network interface that would write the machine's resolv.conf.
+    /// `dns`: the tailnet's DNS configuration is used. With a network interface that would write the machine's
+    /// resolv.conf.
     fn log_in(&mut self, tailnet: &Tailnet, hostname: &str, key: &str, dns: bool) -> Result<()> {
         let socket = self.socket();
         let bus = wait_until("tailscaled listens", JOIN, || UnixStream::connect(&socket).ok())?;

@@ -1,4 +1,6 @@
-//! Finds the real parts, built by `make parts` into `parts/bin` of the repository or where `TETHERD_PARTS` points.
+//! Finds the real parts, which `make parts` has built.
+//!
+//! They are in `parts/bin` of the repository or where `TETHERD_PARTS` points.
 
 use std::env;
 use std::path::{Path, PathBuf};

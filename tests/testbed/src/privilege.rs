@@ -1,4 +1,6 @@
-//! The right to make network namespaces: root has it; anyone else becomes root of a user namespace first.
+//! Gets the privilege to make network namespaces.
+//!
+//! root has it; anyone else becomes root of a user namespace first.
 
 use std::env;
 use std::io::ErrorKind;

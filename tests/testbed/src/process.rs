@@ -1,5 +1,7 @@
-//! A child process that leaves nothing behind: its own process group, killed and reaped on drop, and killed by the
-//! kernel when the thread that started it ends. Start long-lived ones from a thread that stays.
+//! A child process that leaves nothing behind.
+//!
+//! It has its own process group, is killed and reaped on drop, and killed by the kernel when the thread that started it
+//! ends. Start long-lived ones from a thread that stays.
 
 use std::io;
 use std::os::unix::process::CommandExt;

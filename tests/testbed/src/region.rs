@@ -1,4 +1,4 @@
-//! The region of AWS that the test bed stands in for, and the name of its Secrets Manager.
+//! The AWS region of the test bed, and the name of its Secrets Manager.
 
 /// Region of every AWS service that the test bed answers for.
 pub const REGION: &str = "eu-west-1";

@@ -1,4 +1,6 @@
-//! Makes a port of a namespace reachable from outside it: accepts here, connects there, copies both ways.
+//! Makes a port of a namespace reachable from outside it, by a TCP relay.
+//!
+//! It accepts here, connects there, and copies both ways.
 
 use std::io;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};

@@ -1,5 +1,6 @@
-//! Targets on the namespace's loopback, IPv4 and IPv6, in threads. Dropping one closes its port and every connection
-//! it has. Port 0 takes a free one.
+//! Target servers on the namespace's loopback, IPv4 and IPv6, in threads.
+//!
+//! Dropping one closes its port and every connection it has. Port 0 takes a free one.
 
 use std::collections::HashMap;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -80,8 +81,8 @@ impl Server {
         Self::serve(port, move |stream| answer_slowly(stream, how))
     }
 
-    /// On all addresses of the namespace: reads what comes first, answers by `answer` and resets the connection. Let it fit into one packet: a reset drops
-    /// what the kernel has not sent.
+    /// On all addresses of the namespace: reads what comes first, answers by `answer` and resets the connection. Let it
+    /// fit into one packet: a reset drops what the kernel has not sent.
     pub fn resetting(port: u16, answer: &'static [u8]) -> Result<Self> {
         Self::serve_everywhere(port, move |mut stream| {
             let _ = stream.read(&mut [0; 1024])?;

@@ -1,5 +1,6 @@
-//! A small SOCKS5 client (RFC 1928, RFC 1929), blocking, that keeps the proxy's reply code. [`open`] gives the bare
-//! stream to tests that send malformed input.
+//! A small SOCKS5 client (RFC 1928, RFC 1929) that keeps the proxy's reply code.
+//!
+//! It is blocking. [`open`] gives the bare stream to tests that send malformed input.
 
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};

@@ -1,5 +1,7 @@
-//! A tailnet of its own for each test: headscale with TLS and its embedded DERP server, inside the calling thread's
-//! network namespace. Ports are fixed (the namespace is the test's own); files are in a temporary directory.
+//! A tailnet of its own for each test: headscale with TLS and embedded DERP.
+//!
+//! It is inside the calling thread's network namespace. Ports are fixed (the namespace is the test's own); files are in
+//! a temporary directory.
 
 use std::fs::{self, File};
 use std::net::TcpStream;
@@ -67,8 +69,8 @@ impl Tailnet {
         self.directory.path().join("ca.pem")
     }
 
-    /// A certificate of that authority and its key, PEM: for loopback, for every node by its full name, and for AWS Secrets
-    /// Manager.
+    /// A certificate of that authority and its key, PEM: for loopback, for every node by its full name, and for AWS
+    /// Secrets Manager.
     pub fn certificate(&self) -> (PathBuf, PathBuf) {
         (self.directory.path().join("server.pem"), self.directory.path().join("server.key"))
     }

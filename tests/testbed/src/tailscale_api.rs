@@ -1,5 +1,7 @@
-//! Stands in for Tailscale's cloud API, which cannot be had: written from its published description, strict about
-//! every request, and handing out real keys of a headscale. <https://tailscale.com/api>
+//! Stands in for Tailscale's cloud API, which cannot be had.
+//!
+//! It is written from its published description, strict about every request, and hands out real keys of a headscale.
+//! <https://tailscale.com/api>
 
 use std::sync::{Arc, Mutex, PoisonError};
 

@@ -1,5 +1,6 @@
-//! Next to no CPU for some processes, as in a container of Cloud Run between requests: a control group of its own, in
-//! version 1 or 2.
+//! Leaves next to no CPU to some processes, by a control group.
+//!
+//! So it is in a container of Cloud Run between requests. The group is its own, in version 1 or 2.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,6 @@
-//! Everything a child writes to stdout and stderr, collected by two threads as it comes.
+//! Collects all that a child process writes to stdout and stderr.
+//!
+//! Two threads take it as it comes.
 
 use std::io::Read;
 use std::process::Child;

@@ -1,4 +1,6 @@
-//! Waiting for a condition with a deadline: the only place of the test bed that sleeps.
+//! Waits for a condition with a deadline.
+//!
+//! It is the only place of the test bed that sleeps.
 
 use std::thread::sleep;
 use std::time::{Duration, Instant};

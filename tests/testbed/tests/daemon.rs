@@ -1,4 +1,6 @@
-//! [`testbed::Daemon`] with a shell in the daemon's place: output, exit, signals, and nothing left after a drop.
+//! Tests [`testbed::Daemon`] with a shell in the daemon's place.
+//!
+//! Output, exit, signals, and nothing left after a drop.
 
 use std::os::unix::process::ExitStatusExt;
 use std::time::Duration;

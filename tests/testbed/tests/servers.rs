@@ -1,4 +1,4 @@
-//! The targets behave as their documentation says, each in a namespace of its own.
+//! Tests that targets behave as documented, each in a namespace of its own.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};

@@ -1,4 +1,6 @@
-//! The SOCKS5 client against scripted proxies, and through the SOCKS5 server of stock tailscaled.
+//! Tests the SOCKS5 client against scripted proxies.
+//!
+//! It is tested through the SOCKS5 server of stock tailscaled as well.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};

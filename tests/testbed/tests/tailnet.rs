@@ -1,4 +1,6 @@
-//! The test bed itself: two nodes of a tailnet reach each other by name, and the control server does as told.
+//! Tests the tailnet of the test bed.
+//!
+//! Two nodes reach each other by name, and the control server does as told.
 
 use std::net::IpAddr;
 use std::time::{Duration, Instant};

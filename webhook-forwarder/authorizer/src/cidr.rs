@@ -1,5 +1,7 @@
-//! `AUTHD_SOURCE_CIDR`: a list of IPv4 and IPv6 networks, separated by commas or white space. One bad entry makes the whole
-//! list unusable: nobody can tell what it was meant to admit.
+//! Parses `AUTHD_SOURCE_CIDR`: a list of IPv4 and IPv6 networks.
+//!
+//! They are separated by commas or white space. One bad entry makes the whole list unusable: nobody can tell what it
+//! was meant to admit.
 
 use std::net::IpAddr;
 

@@ -1,4 +1,6 @@
-//! Lambda authorizer of an HTTP or REST API: reads its one setting, and answers every question by it.
+//! Lambda authorizer of an HTTP or REST API.
+//!
+//! It reads its one setting, and answers every request by it.
 
 use std::env;
 

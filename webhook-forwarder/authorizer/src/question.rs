@@ -1,5 +1,7 @@
-//! What API Gateway asks and is answered: HTTP APIs (payload format 2.0, simple response) and REST APIs, which take a
-//! policy. Only the request context counts: the gateway writes it, while every header comes from the caller.
+//! The authorizer's request and response: what API Gateway asks and is answered.
+//!
+//! HTTP APIs have payload format 2.0 and the simple response; REST APIs take a policy. Only the request context counts:
+//! the gateway writes it, while every header comes from the caller.
 
 use std::net::IpAddr;
 

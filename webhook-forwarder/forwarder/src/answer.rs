@@ -1,4 +1,6 @@
-//! What the caller gets, in the payload format of its request: the target's answer or a part of it, or a failure.
+//! Makes the response to the caller, in the payload format of its request.
+//!
+//! It is the target's response or a part of it, or a failure.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! Answers in both formats and all four modes.
+//! Tests of responses in both formats and all four modes.
 
 use hyper::StatusCode;
 use hyper::body::Bytes;

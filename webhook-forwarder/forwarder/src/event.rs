@@ -1,5 +1,7 @@
-//! What Lambda hands over: an HTTP request in API Gateway's payload format 2.0 (a function URL has the same) or 1.0, or
-//! messages of an SQS queue. Every field that tests in the console send as null may be null.
+//! Parses the event that Lambda hands over: an HTTP request, or SQS messages.
+//!
+//! A request is in API Gateway's payload format 2.0 (a function URL has the same) or 1.0. Every field that tests in the
+//! console send as null may be null.
 
 use std::collections::BTreeMap;
 

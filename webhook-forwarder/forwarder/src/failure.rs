@@ -1,4 +1,6 @@
-//! Why a request was not forwarded: the status that the caller gets, what it is told, and what only the log says.
+//! The reasons why a request was not forwarded.
+//!
+//! Each has the status that the caller gets, what it is told, and what only the log says.
 
 use crate::request::Malformed;
 use crate::signature::Rejected;

@@ -1,5 +1,7 @@
-//! One invocation: a request of API Gateway is checked and forwarded, or put on the queue; a message of the queue is
-//! forwarded, and comes again when that fails. Every failure is one line in the log, without body and headers.
+//! Handles one invocation: forwards a request, or puts it on the SQS queue.
+//!
+//! A request of API Gateway is checked and forwarded, or put on the queue; a message of the queue is forwarded, and
+//! comes again when that fails. Every failure is one line in the log, without body and headers.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

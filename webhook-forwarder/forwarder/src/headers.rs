@@ -1,4 +1,6 @@
-//! Which headers are for the next hop alone, and so go no further (RFC 9110, 7.6.1).
+//! Tells hop-by-hop headers, which go no further (RFC 9110, 7.6.1).
+//!
+//! They are for the next hop alone.
 
 use hyper::header::{CONNECTION, HeaderMap, HeaderName};
 

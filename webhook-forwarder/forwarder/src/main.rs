@@ -1,4 +1,6 @@
-//! The forwarder: reads its settings once, then answers one invocation after the other.
+//! The forwarder's entry point.
+//!
+//! It reads its settings once, then answers one invocation after the other.
 
 use std::env;
 use std::sync::Arc;

@@ -1,4 +1,6 @@
-//! The request as the target gets it: the caller's, without what is for one hop only, and with what a proxy adds.
+//! Makes the request to the target of the caller's request.
+//!
+//! It is the caller's, without what is for one hop only, and with what a proxy adds.
 
 use http_body_util::Full;
 use hyper::Uri;

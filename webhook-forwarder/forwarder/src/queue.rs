@@ -1,4 +1,6 @@
-//! Asynchronous mode: the event goes on an SQS queue as it is, and comes back as a message of it.
+//! Asynchronous mode: puts the event on an SQS queue.
+//!
+//! It goes as it is, and comes back as a message of the queue.
 
 use aws_sdk_sqs::Client;
 use serde::Serialize;

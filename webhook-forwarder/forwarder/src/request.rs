@@ -1,4 +1,4 @@
-//! The HTTP request in an event, whichever of the formats it has.
+//! Parses the HTTP request in an event, whichever of the formats it has.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;

@@ -1,4 +1,4 @@
-//! Events as API Gateway and function URLs send them.
+//! Tests with events as API Gateway and function URLs send them.
 
 use serde_json::{Value, json};
 

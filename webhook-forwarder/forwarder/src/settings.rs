@@ -1,4 +1,6 @@
-//! The forwarder's settings: the environment, read once into typed values. All faults are reported together.
+//! The forwarder's settings: the environment, read once into typed values.
+//!
+//! All faults are reported together.
 
 use std::net::{Ipv6Addr, SocketAddr};
 use std::num::NonZeroU16;

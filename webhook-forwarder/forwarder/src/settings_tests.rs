@@ -1,4 +1,4 @@
-//! Settings as the environment has them.
+//! Tests of settings as the environment has them.
 
 use super::*;
 

@@ -1,7 +1,9 @@
-//! Whether the sender knows the shared secret: HMAC-SHA256 in the schemes of GitHub, Stripe and Slack, or over the body
-//! alone in a header of one's own.
+//! Verifies webhook signatures (HMAC-SHA256): whether the sender knows the secret.
+//!
+//! In the schemes of GitHub, Stripe and Slack, or over the body alone in a header of one's own.
 //! <https://docs.github.com/webhooks/using-webhooks/validating-webhook-deliveries>,
-//! <https://docs.stripe.com/webhooks#verify-manually>, <https://docs.slack.dev/authentication/verifying-requests-from-slack>
+//! <https://docs.stripe.com/webhooks#verify-manually>,
+//! <https://docs.slack.dev/authentication/verifying-requests-from-slack>
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;

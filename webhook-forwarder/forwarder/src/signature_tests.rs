@@ -1,4 +1,4 @@
-//! The services' own examples, and what must not pass.
+//! Tests of signatures with the services' own examples, and what must not pass.
 
 use hyper::Method;
 use hyper::body::Bytes;

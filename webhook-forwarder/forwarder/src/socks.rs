@@ -1,5 +1,6 @@
-//! The way to the target: through the layer's SOCKS5 listener, which resolves the name, or directly. One connection a
-//! call; hyper keeps them.
+//! Connects to the target through the layer's SOCKS5 listener, or directly.
+//!
+//! The listener resolves the name. One connection a call; hyper keeps them.
 
 use std::future::Future;
 use std::net::SocketAddr;

@@ -1,4 +1,4 @@
-//! What the target has answered, between the way there and what the caller gets.
+//! The target's response, before it becomes the response to the caller.
 
 use hyper::body::Bytes;
 use hyper::{HeaderMap, StatusCode};

@@ -1,5 +1,6 @@
-//! The target: one pool of connections an environment, a request with a deadline, and an answer no larger than Lambda
-//! lets through.
+//! Sends the request to the target, with a deadline and a limit of the response.
+//!
+//! One pool of connections an environment. The response may be no larger than Lambda lets through.
 
 use std::error::Error;
 use std::time::Duration;

@@ -1,5 +1,7 @@
-//! AWS from within a function: region and credentials are in the environment, where Lambda puts those of the role. The
-//! SDK's chain would look for profiles, containers and instances, and bring their code, for nothing.
+//! AWS's region and credentials from within a Lambda function.
+//!
+//! They are in the environment, where Lambda puts those of the role. The SDK's chain would look for profiles,
+//! containers and instances, and bring their code, for nothing.
 
 use std::error::Error;
 use std::time::Duration;

@@ -1,5 +1,6 @@
-//! A function's settings are its environment, read once through a lookup that a test can replace. All faults are
-//! reported together.
+//! Reads a function's settings from its environment, once.
+//!
+//! That is through a lookup that a test can replace. All faults are reported together.
 
 use std::fmt;
 

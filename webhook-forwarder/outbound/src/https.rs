@@ -1,5 +1,6 @@
-//! TLS as a client: rustls with ring, trusting the system's roots. `SSL_CERT_FILE` and `SSL_CERT_DIR` name others, such
-//! as a CA of one's own that stands in the layer.
+//! The TLS client: rustls with ring, trusting the system's CA certificates.
+//!
+//! `SSL_CERT_FILE` and `SSL_CERT_DIR` name others, such as a CA of one's own that stands in the layer.
 
 use hyper_rustls::HttpsConnector;
 use rustls::{ClientConfig, RootCertStore};

@@ -1,4 +1,4 @@
-//! One JSON object a line on stdout, which CloudWatch Logs takes apart.
+//! Logs one JSON object a line on stdout, which CloudWatch Logs takes apart.
 
 /// Once, before anything is written.
 pub fn start() {

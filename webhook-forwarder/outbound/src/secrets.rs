@@ -1,4 +1,6 @@
-//! Secrets Manager: a client for the function's own role, and the text of a secret, kept for some minutes.
+//! Reads secrets from AWS Secrets Manager, and keeps their text for some minutes.
+//!
+//! The client is for the function's own role.
 
 use std::time::{Duration, Instant};
 

@@ -1,5 +1,6 @@
-//! One question to a control server's API: JSON both ways, a deadline, and errors that say what to do. No answer is
-//! quoted whole: it may hold a key.
+//! Sends one request to a control server's API: JSON both ways, with a deadline.
+//!
+//! Errors say what to do. No response is quoted whole: it may hold a key.
 
 use std::time::Duration;
 

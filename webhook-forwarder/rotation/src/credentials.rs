@@ -1,4 +1,4 @@
-//! What a control server's API is asked with: read for one step, then forgotten.
+//! Credentials for a control server's API: read for one step, then forgotten.
 
 use serde::Deserialize;
 

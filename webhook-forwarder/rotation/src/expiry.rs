@@ -1,4 +1,6 @@
-//! How long the current key still serves, as a metric: one line in CloudWatch's embedded metric format.
+//! Writes as a metric for how long the current key is still valid.
+//!
+//! It is one line in CloudWatch's embedded metric format.
 //! <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

@@ -1,4 +1,6 @@
-//! Headscale's API: pre-auth keys, made with an API key. <https://headscale.net/stable/ref/api/>
+//! Makes pre-auth keys with an API key, by Headscale's API.
+//!
+//! <https://headscale.net/stable/ref/api/>
 
 use std::time::SystemTime;
 

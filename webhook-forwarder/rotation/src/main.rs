@@ -1,4 +1,6 @@
-//! The rotation: reads its settings once, then does one step after the other as Secrets Manager asks.
+//! The rotation's entry point.
+//!
+//! It reads its settings once, then does one step after the other as Secrets Manager asks.
 
 use std::env;
 

@@ -1,4 +1,6 @@
-//! Who makes keys: the control server's API, with credentials that are read for one step and then forgotten.
+//! Makes keys by the control server's API.
+//!
+//! Its credentials are read for one step and then forgotten.
 
 use webhook_outbound::https::TlsError;
 

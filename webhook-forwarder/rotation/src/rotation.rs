@@ -1,5 +1,7 @@
-//! The four steps. Each looks first at what is there already, so that it may be repeated, and a rotation that was
-//! killed anywhere goes on where it was.
+//! The four steps of a rotation.
+//!
+//! Each looks first at what is there already, so that it may be repeated, and a rotation that was killed anywhere goes
+//! on where it was.
 
 use std::collections::BTreeSet;
 use std::time::SystemTime;

@@ -1,4 +1,6 @@
-//! The rotation's settings, from the environment. Which control server is whose is decided here alone.
+//! The rotation's settings, from the environment.
+//!
+//! Which control server is whose is decided here alone.
 
 use webhook_outbound::environment::{Faults, Reader};
 

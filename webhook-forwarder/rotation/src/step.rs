@@ -1,4 +1,6 @@
-//! What Secrets Manager asks of a rotation function, step by step, and what the stack's schedule asks beside it.
+//! Parses what Secrets Manager asks of a rotation function, step by step.
+//!
+//! The stack's schedule asks for a step of its own.
 //! <https://docs.aws.amazon.com/secretsmanager/latest/userguide/rotate-secrets_lambda-functions.html>
 
 use std::fmt;

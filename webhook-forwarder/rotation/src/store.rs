@@ -1,4 +1,6 @@
-//! The secret with its versions. Every call may be repeated.
+//! The secret with its versions, in AWS Secrets Manager.
+//!
+//! Every call may be repeated.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,6 @@
-//! Tailscale's API: an access token of the OAuth client, and with it auth keys. <https://tailscale.com/api#tag/keys>
+//! Makes auth keys by Tailscale's API, with an access token of an OAuth client.
+//!
+//! <https://tailscale.com/api#tag/keys>
 
 use std::time::SystemTime;
 

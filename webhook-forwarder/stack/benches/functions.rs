@@ -1,7 +1,9 @@
-//! `cargo bench --workspace --profile dev --bench functions`: the functions as `make functions` has built them, in AWS's
-//! runtime interface emulator. How long each takes from its first invocation, with which the emulator starts it, to the
-//! answer; what a warm invocation costs through the tailnet, with the layer, beside one that dials the same target
-//! directly, in blocks in turn whose first invocations do not count. Also in `target/bench/webhook.json`.
+//! Benchmark of the functions in AWS's runtime interface emulator.
+//!
+//! `cargo bench --workspace --profile dev --bench functions`: the functions are those that `make functions` has built.
+//! How long each takes from its first invocation, with which the emulator starts it, to the response; what a warm
+//! invocation costs through the tailnet, with the layer, beside one that dials the same target directly, in blocks in
+//! turn whose first invocations do not count. Also in `target/bench/webhook.json`.
 
 #[expect(dead_code, reason = "the tests need more of it")]
 #[path = "../../forwarder/tests/emulated/gateway.rs"]

@@ -1,5 +1,7 @@
-//! AWS's policy evaluation within one account, for statements as this stack has them. What it does not know makes it
-//! panic: a guess would be worth nothing.
+//! Evaluates IAM policies within one account, for this stack's statements.
+//!
+//! It is AWS's policy evaluation, as far as the statements of this stack need it.
+//! What it does not know makes it panic: a guess would be worth nothing.
 //! <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic.html>
 
 use std::collections::BTreeMap;
@@ -40,8 +42,8 @@ fn names_principal(principal: &Value, request: &Request<'_>) -> bool {
     named.iter().any(|name| name == "*" || name == request.principal)
 }
 
-/// A key that the call does not have fails a positive operator and passes a negated one; of a set there is none, for all
-/// of which anything is true.
+/// A key that the call does not have fails a positive operator and passes a negated one; of a set there is none, for
+/// all of which anything is true.
 fn holds(operator: &str, key: &str, wanted: &[String], request: &Request<'_>) -> bool {
     let principal = [request.principal];
     let key = key.to_ascii_lowercase();

@@ -1,5 +1,7 @@
-//! The expanded template for one set of parameters: conditions are decided, references are the names and ARNs that
-//! CloudFormation would put there, with the logical id for what it would make up.
+//! The expanded template for one set of parameters.
+//!
+//! Conditions are decided, references are the names and ARNs that CloudFormation would put there, with the logical id
+//! for what it would make up.
 
 use std::collections::BTreeMap;
 

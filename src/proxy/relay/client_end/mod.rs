@@ -1,6 +1,7 @@
 //! Tells a client that has closed its socket from one that has half-closed it.
-//! To the other side of a TCP connection both look the same. The kernel knows it of clients of this network namespace,
-//! since their sockets are its own; of others it knows only when they have reset the connection.
+//!
+//! To the other side of a TCP connection both look the same. For a client in this network namespace the kernel can
+//! tell, since the client's socket is its own; for any other client it tells only a reset of the connection.
 
 #[cfg(test)]
 mod tests;
@@ -19,30 +20,32 @@ use crate::net::sock_diag::{TcpSocket, tcp_socket};
 use crate::proxy::listener::split::ReadHalf;
 use crate::proxy::listener::stream::Stream;
 
-/// Pauses between two looks at a client. The kernel sends the end of a closed socket a moment before it takes the socket
-/// from its process.
+/// First pause between two checks whether a client has closed its socket; each further one is longer. When a process
+/// closes a socket, the kernel sends the end of the stream a moment before it detaches the socket from the process.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// How a client that sends nothing more has ended its side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClientEnd {
-    /// Closed its socket: nobody takes a response.
+    /// The client has closed its socket: nobody reads a response.
     Closed,
-    /// Closed only its sending side: it waits for a response.
+    /// The client has closed only its sending side: it waits for a response.
     HalfClosed,
-    /// Closed its socket or its sending side, and nobody can tell which.
+    /// The client has closed its socket or only its sending side, and it cannot be told which.
     Unknown,
 }
 
-/// The client's own end of a connection, found while the connection was whole.
+/// The client's own end of a connection, looked up before either side has ended.
 #[derive(Clone, Copy, Debug)]
 pub enum ClientSocket {
     /// A unix socket, where poll(2) tells a close from a half-close.
     Unix,
-    /// A TCP socket in this network namespace, by its cookie. Once it was seen, its absence means that it is closed.
+    /// A TCP socket in this network namespace, by its cookie (sock_diag(7)). Since it was found once, its absence means
+    /// that it is closed.
     Local(u64),
-    /// A TCP socket of another machine or namespace, behind a translated address, or where the kernel does not tell.
+    /// A TCP socket that cannot be looked up: of another machine or namespace, behind address translation, or with a
+    /// kernel that has no sock_diag.
     Unseen,
 }
 
@@ -58,7 +61,7 @@ impl ClientSocket {
         }
     }
 
-    /// Returns how the client has ended its side, the end of which was read from `client`.
+    /// Returns how the client has ended its side. To be called once the end of the stream was read from `client`.
     pub fn end(self, client: &ReadHalf<'_>) -> ClientEnd {
         match (self, client) {
             (_, ReadHalf::Tcp(client)) if is_over(client.as_ref().as_fd()) => ClientEnd::Closed,
@@ -73,7 +76,7 @@ impl ClientSocket {
         }
     }
 
-    /// Ends when the client, the end of which was read from `client`, has closed its socket.
+    /// Returns when the client has closed its socket. To be called once the end of the stream was read from `client`.
     pub async fn closed(self, client: &ReadHalf<'_>) {
         let mut pause = FIRST_PAUSE;
         loop {
@@ -98,8 +101,8 @@ fn other_end(client: &TcpStream) -> io::Result<Option<TcpSocket>> {
     tcp_socket(client.peer_addr()?, client.local_addr()?)
 }
 
-/// Whether the kernel tells of TCP sockets at all: gVisor does not, nor does Linux without its module tcp_diag. The answer
-/// is kept, since each question without that module has the kernel look for it.
+/// Whether the kernel describes TCP sockets by sock_diag: gVisor does not, nor does Linux without its module tcp_diag.
+/// The result is kept, since each request without that module makes the kernel look for it.
 fn kernel_tells(client: &TcpStream) -> bool {
     static TELLS: OnceLock<bool> = OnceLock::new();
     if let Some(tells) = TELLS.get() {
@@ -108,7 +111,8 @@ fn kernel_tells(client: &TcpStream) -> bool {
     let this_end = || tcp_socket(client.local_addr()?, client.peer_addr()?);
     let found = this_end();
     let tells = matches!(found, Ok(Some(_)));
-    // Neither says anything of the kernel: that no descriptor is free, and that the connection was reset meanwhile.
+    // Two results say nothing about the kernel: that no descriptor is free, and that the connection was reset
+    // meanwhile.
     let is_inconclusive = match &found {
         Err(error) => matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)),
         Ok(_) => is_over(client.as_fd()),

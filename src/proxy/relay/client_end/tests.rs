@@ -51,7 +51,7 @@ impl Scene {
         self.socket.end(&self.stream.halves().0)
     }
 
-    /// The client's end as it is once it has arrived.
+    /// Waits for the end of the client's stream, and returns how the client has ended it.
     fn arrived(&mut self) -> ClientEnd {
         wait_until("the end arrives", DEADLINE, || self.stream.has_ended().then_some(())).expect("arrives");
         self.end()
@@ -82,7 +82,7 @@ const FORMS: [(&str, &str); 5] = [
     ("127.0.0.1", "127.0.0.1"),
     ("::1", "::1"),
     ("::", "127.0.0.1"),
-    // As Java connects.
+    // Java connects like this.
     ("127.0.0.1", "::ffff:127.0.0.1"),
     ("::", "::ffff:127.0.0.1"),
 ];

@@ -14,7 +14,7 @@ use crate::proxy::relay::limits::SILENCE_AT_THE_END;
 use crate::proxy::relay::*;
 
 const SILENCE: Duration = Duration::from_secs(60);
-/// Of a client of which nobody can tell whether it waits for an answer.
+/// Longest silence of a half-closed client of which it cannot be told whether it waits for a response.
 const SILENCE_OF_UNSEEN: Duration = Duration::from_millis(200);
 
 fn limits() -> RelayLimits {
@@ -129,7 +129,7 @@ async fn an_answer_given_before_the_request_was_read_to_its_end_arrives() {
     let serving = tokio::spawn(async move {
         target.read_u8().await.expect("the request begins");
         target.write_all(&vec![7; ANSWER]).await.expect("answer");
-        // As tailscaled does when the target has ended: both directions at once.
+        // Ends both directions at once, as tailscaled does when the target has ended.
         drop(target);
     });
     let (mut reads, mut writes) = client.into_split();
@@ -142,7 +142,7 @@ async fn an_answer_given_before_the_request_was_read_to_its_end_arrives() {
     let reading = async {
         let mut buffer = vec![0; 64 << 10];
         loop {
-            // A slow reader: most of the answer is still in the socket when the target is gone.
+            // A slow reader: most of the response is still in the socket when the target is gone.
             sleep(Duration::from_millis(1)).await;
             match reads.read(&mut buffer).await.expect("is not reset") {
                 0 => return,
@@ -191,7 +191,7 @@ async fn at_a_stop_nobody_waits_for_a_client_that_has_ended_and_a_target_that_is
     assert_eq!(started.elapsed(), Duration::from_secs(1) + SILENCE_AT_THE_END);
 }
 
-/// Relays between a client over TCP and a target, both in the hands of `exchange`, through a way that holds ends back.
+/// Relays between a client over TCP and a target, both in the hands of `exchange`, with [`HalfClose::Hold`].
 async fn held<T>(client: TcpSocket, exchange: impl AsyncFnOnce(TcpStream, UnixStream) -> T) -> (io::Result<()>, T) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");

@@ -1,4 +1,5 @@
 //! Tests of the relay under random traffic.
+//!
 //! Blocks of any size go both ways, readers have any greed, socket buffers are small and large, ends come in any order.
 //! Bytes are spliced from TCP to TCP, or copied to and from unix sockets. A failure names its seed.
 
@@ -21,10 +22,10 @@ use crate::proxy::relay::limits::RelayLimits;
 use crate::proxy::relay::traffic::Traffic;
 use crate::proxy::relay::{HalfClose, relay};
 
-/// Seconds are for a busy machine.
+/// Time limit of one exchange, which only a busy machine needs.
 const END: Duration = Duration::from_secs(60);
 const PATTERNS: u64 = 32;
-/// More than all buffers on the way hold.
+/// More bytes than all buffers on the way hold.
 const MUCH: usize = 8 << 20;
 
 fn limits() -> RelayLimits {

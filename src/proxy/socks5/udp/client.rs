@@ -7,20 +7,20 @@ use crate::target::host::{Host, Target};
 /// Where a client's datagrams come from.
 #[derive(Debug)]
 pub struct UdpClient {
-    /// The address that its TCP connection comes from.
+    /// The address that the client's TCP connection comes from.
     pub peer: IpAddr,
-    /// The address that it has announced in its request, unless that is zeros: behind a translation of addresses it may be
-    /// another one than `peer`.
+    /// The IP address that the client has announced in its request, unless that is zeros. Behind address translation it
+    /// may be another one than `peer`.
     announced_ip: Option<IpAddr>,
-    /// The port that it has announced in its request, unless that is zero.
+    /// The port that the client has announced in its request, unless that is zero.
     announced_port: Option<u16>,
-    /// Where its first datagram came from: no other socket is served after that.
+    /// Where the client's first datagram came from: no other socket is served after that.
     pub socket: Option<SocketAddr>,
 }
 
 impl UdpClient {
-    /// Creates a client whose connection comes from `peer`, and that says it will send from `announced`: zeros where it does
-    /// not know (RFC 1928, section 4).
+    /// Creates a client whose connection comes from `peer`, and that says it will send from `announced`: zeros where it
+    /// does not know (RFC 1928, section 4).
     pub fn new(peer: IpAddr, announced: &Target) -> Self {
         let announced_port = Some(announced.port).filter(|port| *port != 0);
         Self { peer, announced_ip: announced_ip(announced), announced_port, socket: None }
@@ -39,7 +39,7 @@ impl UdpClient {
     }
 }
 
-/// `None` for zeros, which [`Target`] takes for this machine, and for names.
+/// Returns the announced IP address; `None` for zeros, which [`Target`] takes for this machine, and for names.
 fn announced_ip(announced: &Target) -> Option<IpAddr> {
     match announced.host {
         Host::Ip(ip) if ip != Ipv4Addr::LOCALHOST && ip != Ipv6Addr::LOCALHOST => Some(ip),

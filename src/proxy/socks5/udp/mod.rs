@@ -1,5 +1,7 @@
 //! UDP ASSOCIATE (RFC 1928, section 7): carries the datagrams of one client.
-//! tailscaled carries each one that the policy allows. Only the associating client is served; fragments are dropped, as the RFC allows.
+//!
+//! tailscaled carries each one that the policy allows. Only the associating client is served; fragments are dropped, as
+//! the RFC allows.
 
 pub(crate) mod client;
 pub(crate) mod routes;
@@ -41,8 +43,8 @@ pub struct UdpSession {
     client: UdpClient,
 }
 
-/// Opens the socket where the client is known to reach this machine, in the client's own family, and returns its address as
-/// well. `announced` is where the client says that it will send from.
+/// Opens the socket where the client is known to reach this machine, in the client's own family, and returns its
+/// address as well. `announced` is where the client says that it will send from.
 pub async fn open_session(client: &Stream, announced: &Target) -> io::Result<(UdpSession, SocketAddr)> {
     let local = client.local_ip().ok_or(io::ErrorKind::AddrNotAvailable)?.to_canonical();
     let peer = client.peer_ip().ok_or(io::ErrorKind::AddrNotAvailable)?.to_canonical();
@@ -71,7 +73,8 @@ pub async fn serve_association<D: Dial>(context: &ClientContext<D>, mut control:
     }
 }
 
-/// Ends when the other side does. What it sends meanwhile means nothing.
+/// Returns when the client has ended its TCP connection. What it sends over that connection has no meaning, and is
+/// dropped.
 async fn ended(control: &mut (impl AsyncRead + Unpin)) {
     let mut ignored = [0; 64];
     while control.read(&mut ignored).await.is_ok_and(|read| read > 0) {}
@@ -87,7 +90,8 @@ struct Association<'a, D> {
 }
 
 impl<D: Dial> Association<'_, D> {
-    /// Carries datagrams until the association is idle. When tailscaled restarts, it opens its part of it anew.
+    /// Carries datagrams until the association is idle. When tailscaled restarts, its part of the association is opened
+    /// anew.
     async fn carry(&mut self) -> io::Result<()> {
         let idle = self.context.limits.idle.unwrap_or(IDLE);
         let mut deadline = Instant::now() + idle;
@@ -126,7 +130,7 @@ impl<D: Dial> Association<'_, D> {
         }
     }
 
-    /// Forwards a datagram to its target; whether it was the client's and allowed.
+    /// Forwards a datagram to its target. Returns whether the datagram came from the client and was allowed.
     async fn forward(&mut self, datagram: &[u8], from: SocketAddr, datagrams: &Datagrams) -> bool {
         if !self.session.client.sends_from(from) {
             return false;
@@ -150,8 +154,8 @@ impl<D: Dial> Association<'_, D> {
         route.inspect_err(|outcome| self.context.counters.datagram_dropped(*outcome)).ok()
     }
 
-    /// Finds the route to `target`. Only what the policy says of it is remembered and returned: anything else may be another
-    /// thing with the next datagram.
+    /// Finds the route to `target`. Only a route, or a refusal by the policy, is remembered and returned: any other
+    /// failure may be over at the next datagram.
     async fn resolve(&mut self, target: Target) -> Option<Result<FlowRoute, Outcome>> {
         let route = match self.context.connector.resolve_datagram(&target).await {
             Ok((network, address)) => Ok(FlowRoute { network, address }),
@@ -167,7 +171,7 @@ impl<D: Dial> Association<'_, D> {
         Some(route)
     }
 
-    /// Sends what a target has sent to the client.
+    /// Sends a target's datagram to the client.
     async fn send_back(&mut self, source: SocketAddr, payload: &[u8]) {
         let UdpSession { socket, client } = &self.session;
         let (Some(client), Ok(header)) = (client.socket, new_udp_header(TargetAddr::Ip(source))) else { return };

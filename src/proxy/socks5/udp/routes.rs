@@ -10,10 +10,10 @@ use crate::proxy::metrics::labels::Outcome;
 use crate::target::datagrams::NetworkKind;
 use crate::target::host::Target;
 
-/// How many targets are remembered; a client that has more pays a question to tailscaled for each datagram.
+/// How many targets are remembered; with more targets each datagram costs a request to tailscaled.
 const MAX_TARGETS: usize = 256;
 
-/// How long a route is remembered, and a refusal: a node may join, a route come, a name move.
+/// How long a route or a refusal is remembered: afterwards a node may have joined, a route been added, a name moved.
 const ROUTE_LIFETIME: Duration = Duration::from_secs(10);
 const REFUSAL_LIFETIME: Duration = Duration::from_secs(1);
 
@@ -41,7 +41,8 @@ impl FlowRoutes {
         (since.elapsed() < lifetime).then_some(*route)
     }
 
-    /// Remembers the route to `target`, or why datagrams may not go there. All others are forgotten when there are too many.
+    /// Remembers the route to `target`, or why datagrams may not go there. All others are forgotten when there are too
+    /// many.
     pub fn insert(&mut self, target: Target, route: Result<FlowRoute, Outcome>) {
         if self.0.len() >= MAX_TARGETS {
             self.0.clear();

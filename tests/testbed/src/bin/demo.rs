@@ -1,5 +1,7 @@
-//! `make demo`: a tailnet inside this machine, a node `web` with a page, and tetherd, whose ports are made reachable
-//! from the person's own shell. Everything is a child of this program and goes with it.
+//! `make demo`: a tailnet in this machine, and tetherd reachable from the shell.
+//!
+//! The tailnet has a node `web` with a page. tetherd's ports are made reachable from the person's own shell. Everything
+//! is a child of this program and goes with it.
 
 use std::env;
 use std::io::ErrorKind;

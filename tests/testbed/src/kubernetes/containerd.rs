@@ -1,4 +1,6 @@
-//! containerd with its CRI, as the kubelet's runtime: a socket, data and images of its own.
+//! containerd with its CRI, as the kubelet's container runtime.
+//!
+//! It has a socket, data and images of its own.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};

@@ -1,5 +1,6 @@
-//! What a kubelet changes for the whole machine and this test bed puts back: three settings of the kernel, its control groups,
-//! and mounts. One kubelet at a time holds them.
+//! Puts back what a kubelet changes for the whole machine.
+//!
+//! These are three settings of the kernel, its control groups, and mounts. One kubelet at a time holds them.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};

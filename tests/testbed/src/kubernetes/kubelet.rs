@@ -1,4 +1,4 @@
-//! The kubelet: what its manifests say it runs, what it says of its pods, and what their containers have written.
+//! The kubelet: its manifests, the status of its pods, the output of containers.
 
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -43,8 +43,8 @@ pub struct Kubelet {
 }
 
 impl Kubelet {
-    /// With these images of `engine`. To be called in a thread that has entered a namespace and stays. Waits until no other
-    /// test of this machine has one.
+    /// With these images of `engine`. To be called in a thread that has entered a namespace and stays. Waits until no
+    /// other test of this machine has one.
     pub fn start(engine: &Engine, images: &[&str]) -> Result<Self> {
         let settings = Settings::take()?;
         // A short path: sockets lie below it.

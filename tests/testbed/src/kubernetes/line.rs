@@ -1,4 +1,6 @@
-//! A line of a container's log in the CRI's form: `2026-11-25T18:00:00.123456789Z stderr F text`.
+//! Parses a line of a container's log in the CRI's form.
+//!
+//! `2026-11-25T18:00:00.123456789Z stderr F text`.
 
 /// What one line says.
 #[derive(Clone, Debug, PartialEq, Eq)]

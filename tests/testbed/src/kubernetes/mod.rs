@@ -1,5 +1,6 @@
-//! A node of Kubernetes of the test's own: a real kubelet without an API server, with static pods, over containerd and runc.
-//! Its pods share the network of the test's namespace.
+//! A Kubernetes node of the test's own: a kubelet over containerd and runc.
+//!
+//! The kubelet is real, without an API server, with static pods. Its pods share the network of the test's namespace.
 
 mod containerd;
 mod kernel;

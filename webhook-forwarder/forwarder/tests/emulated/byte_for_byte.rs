@@ -1,5 +1,7 @@
-//! What a caller sends arrives, through the tailnet: queries, repeated headers and binary bodies by name, then two
-//! hundred requests at random. The seed is printed; `WEBHOOK_SEED` repeats a run.
+//! Tests that what a caller sends arrives byte for byte, through the tailnet.
+//!
+//! Queries, repeated headers and binary bodies by name, then two hundred requests at random. The seed is printed;
+//! `WEBHOOK_SEED` repeats a run.
 
 use std::env;
 

@@ -1,4 +1,4 @@
-//! What the caller gets and the log says when a request cannot be forwarded.
+//! Tests what the caller gets and the log says when forwarding fails.
 
 use std::time::{Duration, Instant};
 

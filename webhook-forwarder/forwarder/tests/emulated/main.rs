@@ -1,4 +1,6 @@
-//! The forwarder as a function in AWS's runtime interface emulator, asked as API Gateway and SQS ask it.
+//! Tests of the forwarder as a function in AWS's runtime interface emulator.
+//!
+//! It is invoked as API Gateway and SQS invoke it.
 
 mod aws;
 mod byte_for_byte;

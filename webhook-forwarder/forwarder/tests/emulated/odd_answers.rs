@@ -1,4 +1,4 @@
-//! Answers that are not plain ones: without a body, in pieces, cut, slow, or pointing elsewhere.
+//! Tests odd responses: without a body, in pieces, cut, slow, or redirects.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};

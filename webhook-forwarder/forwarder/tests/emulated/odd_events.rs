@@ -1,4 +1,6 @@
-//! Events that no tidy caller makes: strange paths, headers for one hop, nulls, and messages that are no requests.
+//! Tests events that no tidy caller makes.
+//!
+//! Strange paths, headers for one hop, nulls, and messages that are no requests.
 
 use serde_json::{Value, json};
 

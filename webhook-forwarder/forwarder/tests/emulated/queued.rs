@@ -1,4 +1,6 @@
-//! Asynchronous mode: 202 at once, the event on SQS, delivery from there, and the dead-letter queue for what fails.
+//! Tests asynchronous mode: 202 at once, delivery from SQS, dead-letter queue.
+//!
+//! The event is put on SQS and delivered from there, and the dead-letter queue is for what fails.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-//! A webhook through the tailnet and back, in each mode of `PROXY_RESPONSE`.
+//! Tests a webhook through the tailnet and back, in each mode of `PROXY_RESPONSE`.
 
 use serde_json::{Value, json};
 

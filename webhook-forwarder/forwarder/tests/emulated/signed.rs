@@ -1,4 +1,6 @@
-//! Only what its sender has signed is forwarded; the secret is in Secrets Manager.
+//! Tests that only what its sender has signed is forwarded.
+//!
+//! The secret is in Secrets Manager.
 
 use std::net::TcpListener;
 use std::time::{Duration, Instant};

@@ -1,5 +1,6 @@
-//! A target that keeps every request as it came, byte for byte, and answers what a test tells it to. It speaks
-//! HTTP/1.1 itself: a library would tidy up what is to be compared.
+//! A target that keeps every request as it came, byte for byte.
+//!
+//! It answers what a test tells it to. It speaks HTTP/1.1 itself: a library would tidy up what is to be compared.
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, TcpListener, TcpStream};

@@ -1,4 +1,4 @@
-//! A control server that refuses, keys that somebody has deleted, and steps out of order.
+//! Tests a control server that refuses, deleted keys, and steps out of order.
 
 use serde_json::json;
 

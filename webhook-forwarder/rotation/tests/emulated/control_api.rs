@@ -1,5 +1,7 @@
-//! Tailscale's keys API, with the keys that it has made: created, described, listed and deleted, as its published
-//! description says. <https://tailscale.com/api#tag/keys>
+//! Stands in for Tailscale's keys API, with the keys that it has made.
+//!
+//! They are created, described, listed and deleted, as its published description says.
+//! <https://tailscale.com/api#tag/keys>
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

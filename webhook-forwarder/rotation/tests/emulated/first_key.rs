@@ -1,4 +1,6 @@
-//! Around the first key, as the stack does it: the secret is there before the credentials are, and its days are counted.
+//! Tests what happens around the first key, as the stack does it.
+//!
+//! The secret is there before the credentials are, and its days are counted.
 
 use serde_json::{Value, json};
 use testbed::lambda::Environment;

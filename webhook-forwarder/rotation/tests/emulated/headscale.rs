@@ -1,4 +1,6 @@
-//! Rotation with a real headscale: a node joins with what nodes read from the secret.
+//! Tests rotation with a real headscale.
+//!
+//! A node joins with what nodes read from the secret.
 
 use serde_json::json;
 use testbed::node::{Node, NodeOptions};

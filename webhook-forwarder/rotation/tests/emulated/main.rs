@@ -1,4 +1,6 @@
-//! The rotation as a function in AWS's runtime interface emulator, with moto as Secrets Manager.
+//! Tests of the rotation as a function in AWS's runtime interface emulator.
+//!
+//! moto is Secrets Manager.
 
 mod adversity;
 mod control_api;

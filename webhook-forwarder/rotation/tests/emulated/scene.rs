@@ -1,4 +1,6 @@
-//! A secret in moto, the rotation function, and Secrets Manager's part in a rotation.
+//! The scene: a secret in moto, and the rotation function.
+//!
+//! It plays Secrets Manager's part in a rotation.
 
 use std::fs;
 use std::path::Path;

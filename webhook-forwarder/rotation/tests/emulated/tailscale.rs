@@ -1,4 +1,4 @@
-//! Rotation with Tailscale's API.
+//! Tests rotation with Tailscale's API.
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;

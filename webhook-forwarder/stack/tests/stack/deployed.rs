@@ -1,5 +1,7 @@
-//! The stacks in moto's CloudFormation. It knows no policies of secrets, HTTP APIs and web ACLs and leaves them out; what it
-//! knows must come to be as the template says, in every variant.
+//! Tests the stacks in moto's CloudFormation.
+//!
+//! It knows no policies of secrets, HTTP APIs and web ACLs and leaves them out; what it knows must come to be as the
+//! template says, in every variant.
 
 use std::collections::BTreeSet;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! The template as `make webhook-template` has expanded it.
+//! Tests the template as `make webhook-template` has expanded it.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,6 @@
-//! The stack as CloudFormation gets it: its policies, its wiring, what the functions find in their
-//! environment, and what is uploaded.
+//! Tests of the stack as CloudFormation gets it.
+//!
+//! Its policies, its wiring, what the functions find in their environment, and what is uploaded.
 
 mod deployed;
 mod expanded;

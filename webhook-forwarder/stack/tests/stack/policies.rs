@@ -1,4 +1,6 @@
-//! Who may read and write the secrets, by the statements of the roles and of the secrets' own policies together.
+//! Tests who may read and write the secrets.
+//!
+//! That follows from the statements of the roles and of the secrets' own policies together.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,6 @@
-//! What the functions find in their environment, what their events are, and which way leads to them.
+//! Tests how the functions are wired: environment, events, and ways to them.
+//!
+//! What they find in their environment, what their events are, and which way leads to them.
 
 use std::time::SystemTime;
 

@@ -1,4 +1,6 @@
-//! What `sam deploy` uploads, as `make functions` has built it by `sam build`.
+//! Tests what `sam deploy` uploads.
+//!
+//! `make functions` has built it by `sam build`.
 
 use std::fs::{self, File};
 
