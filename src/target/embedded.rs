@@ -1,4 +1,4 @@
-//! IPv4 addresses inside IPv6 addresses: NAT64, 6to4, Teredo, ISATAP, 4via6 and more.
+//! IPv4 addresses inside IPv6 ones: NAT64, 6to4, Teredo, ISATAP, 4via6 and more.
 //!
 //! A gateway takes the inner address out and sends the packet there, so a rule about that address has to hold as well.
 

@@ -1,4 +1,6 @@
-//! What is judged is what is reached, by SOCKS5, both forms of HTTP and datagrams, with an exit node and without.
+//! What is judged is what is reached, by SOCKS5, HTTP and datagrams.
+//!
+//! Each row holds with an exit node and without, for both forms of HTTP.
 
 use std::net::IpAddr;
 use std::process::Command;
