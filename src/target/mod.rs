@@ -3,6 +3,6 @@
 pub mod datagrams;
 pub(crate) mod dial;
 pub(crate) mod embedded;
-pub(crate) mod host;
+pub mod host;
 pub mod own_node;
 pub(crate) mod ranges;
