@@ -41,6 +41,9 @@ pub struct Snapshot {
     /// What does not work with this tailscaled; absent where everything does.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub limitation: Option<String>,
+    /// What confines tailscaled, such as `landlock`; empty where nothing does.
+    #[serde(default)]
+    pub confinement: Vec<String>,
     pub node: Option<NodeStatus>,
     pub peers: Vec<NodeStatus>,
     pub connections: Connections,
@@ -100,6 +103,8 @@ impl Document {
         if let Some(limitation) = &seen.limitation {
             lines.push(("limitation", limitation.clone()));
         }
+        let confinement = if seen.confinement.is_empty() { "none".to_owned() } else { seen.confinement.join(", ") };
+        lines.push(("tailscaled confined by", confinement));
         let tailscaled = seen.tailscaled.as_deref().unwrap_or("does not answer");
         lines.push(("version", format!("tetherd {}, tailscaled {tailscaled}", self.version)));
         lines

@@ -82,6 +82,8 @@ pub struct Settings {
     pub tailscaled_args: Words,
     pub tailscaled_socket: Option<SocketSetting>,
     pub log_upload: bool,
+    /// Whether tailscaled is confined by what the kernel has for that.
+    pub confine: bool,
     pub state_dir: Option<PathBuf>,
     pub memory_limit: Option<Memory>,
     /// Whether the limit comes from the control group, and changes with it.
@@ -142,6 +144,7 @@ impl Reader {
             tailscaled_args: self.value("tailscaled_args").unwrap_or(Words(Vec::new())),
             tailscaled_socket: self.value("tailscaled_socket"),
             log_upload: self.value("log_upload").unwrap_or(false),
+            confine: self.value("confine").unwrap_or(true),
             state_dir: self.value("state_dir"),
             memory_limit: self.value("memory_limit"),
             memory_follows_group: self.memory_follows_group(),

@@ -38,6 +38,8 @@ pub struct StatusSource {
     pub rebinder: Rebinder,
     pub max_connections: usize,
     pub key_expiry: KeyExpiry,
+    /// What confines tailscaled. Set once it is known how it is started.
+    pub confinement: Arc<OnceLock<Vec<String>>>,
     /// Set once the platform has answered.
     pub identity: Arc<OnceLock<Identity>>,
 }
@@ -48,6 +50,7 @@ impl Inspect for StatusSource {
         let mut snapshot = Snapshot {
             connections: self.counters.now(),
             restarts: self.restarts.load(Ordering::Relaxed),
+            confinement: self.confinement.get().cloned().unwrap_or_default(),
             limitation: self.calls.is_stock().then(|| WITHOUT_CALLS.to_owned()),
             ..Snapshot::default()
         };

@@ -6,6 +6,7 @@
 mod adversity;
 mod associations;
 mod commands;
+mod confinement;
 mod doors;
 mod exec_and_env;
 mod exec_as_a_process;

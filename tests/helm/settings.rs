@@ -36,7 +36,9 @@ fn value(key: &str, file: &str) -> Value {
         "allow" => json!(["*.example.com:443", "10.0.0.0/8"]),
         "deny" => json!("db:22"),
         "udp" | "accept_dns" | "lambda_metrics" => json!(false),
-        "accept_routes" | "shields_up" | "exit_node_required" | "allow_open_proxy" | "log_upload" => json!(true),
+        "accept_routes" | "shields_up" | "exit_node_required" | "allow_open_proxy" | "log_upload" | "confine" => {
+            json!(true)
+        }
         "max_connections" => json!(1_000_000),
         "memory_limit" => json!("90MiB"),
         "health_listen" => json!("[::]:9003"),

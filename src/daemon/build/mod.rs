@@ -80,6 +80,8 @@ struct DaemonParts {
     restarts: Arc<AtomicU64>,
     /// Name and labels of this container; set once the platform has answered.
     identity: Arc<OnceLock<Identity>>,
+    /// Set once it is known how tailscaled is started.
+    confinement: Arc<OnceLock<Vec<String>>>,
     redactor: Redactor,
     children: OwnChildren,
 }
@@ -98,6 +100,7 @@ impl DaemonParts {
             keys: build_auth_keys(inputs, &redactor),
             restarts: Arc::default(),
             identity: Arc::default(),
+            confinement: Arc::default(),
             redactor,
             children: OwnChildren::default(),
         }
@@ -115,6 +118,7 @@ impl DaemonParts {
             max_connections: self.proxy.max_connections,
             key_expiry: self.keys.as_ref().map(AuthKeys::expiry).unwrap_or_default(),
             identity: Arc::clone(&self.identity),
+            confinement: Arc::clone(&self.confinement),
         };
         tokio::spawn(health::server::serve_health(listener, Routes::new(self.state.watch(), source)));
     }
@@ -151,6 +155,7 @@ impl DaemonParts {
         let launch = launch(inputs, &self.redactor)?
             .registered_in(self.children.clone())
             .throttled_by(self.proxy.upload_throttle.clone());
+        self.confinement.get_or_init(|| launch.confinement().into_iter().map(str::to_owned).collect());
         reaper::reap_if_first_process(self.children.clone());
         let exit_node = ChosenExitNode::default();
         let problem = configure_node(settings, &self.tailscaled.api, &exit_node, &self.state);

@@ -12,6 +12,7 @@ use crate::daemon::context::BuildInputs;
 use crate::daemon::running::KeeperTask;
 use crate::environment::Environment;
 use crate::exit_reason::ExitReason;
+use crate::process::confinement::is_binary;
 use crate::secret::redactor::Redactor;
 use crate::tailscaled::calls::Calls;
 use crate::tailscaled::events::KeeperEvent;
@@ -61,7 +62,17 @@ pub fn launch(inputs: BuildInputs<'_>, redactor: &Redactor) -> Result<Launch, Ex
     if !settings.log_upload {
         launch = launch.without_log_upload();
     }
+    // A script may start anything, and arguments of the user's own may want anything.
+    if settings.confine && settings.tailscaled_args.0.is_empty() && is_binary(launch.program()) {
+        launch = launch.confined_to(written_directories(inputs));
+    }
     Ok(launch.with_arguments(&settings.tailscaled_args.0))
+}
+
+/// Lists the directories that tailscaled writes into: those of its state, its socket and its temporary files.
+fn written_directories(inputs: BuildInputs<'_>) -> Vec<PathBuf> {
+    let socket = inputs.socket.parent().unwrap_or(inputs.socket);
+    [inputs.state_dir.state(), inputs.state_dir.private(), socket].map(Path::to_owned).to_vec()
 }
 
 /// Puts together the directories of CA certificates that tailscaled trusts.

@@ -23,6 +23,7 @@ use tokio::process::{Child, Command};
 use crate::environment::Environment;
 use crate::memory::upload_throttle::UploadThrottle;
 use crate::process::child::{OwnChildren, die_with_parent};
+use crate::process::confinement::Confinement;
 use crate::secret::redactor::Redactor;
 use crate::tailscaled::process::log_forwarder::{LastLines, forward_lines};
 
@@ -37,6 +38,8 @@ pub struct Launch {
     redactor: Redactor,
     children: OwnChildren,
     upload_throttle: UploadThrottle,
+    /// The directories that a confined tailscaled writes into; `None` where it is not confined.
+    confined_to: Option<Vec<PathBuf>>,
 }
 
 impl Launch {
@@ -58,6 +61,7 @@ impl Launch {
             redactor,
             children: OwnChildren::default(),
             upload_throttle: UploadThrottle::default(),
+            confined_to: None,
         }
     }
 
@@ -67,10 +71,30 @@ impl Launch {
         self
     }
 
+    /// Returns the path of the program.
+    pub fn program(&self) -> &Path {
+        &self.program
+    }
+
     /// Adds the user's own arguments, which come last, so that they win.
     pub fn with_arguments(mut self, more: &[String]) -> Self {
         self.arguments.extend_from_slice(more);
         self
+    }
+
+    /// Confines tailscaled: it writes into these directories alone, and reaches no other process.
+    pub fn confined_to(self, directories: Vec<PathBuf>) -> Self {
+        Self { confined_to: Some(directories), ..self }
+    }
+
+    /// Names what confines tailscaled on this kernel; empty where it is not confined.
+    pub fn confinement(&self) -> Vec<&'static str> {
+        self.new_confinement().map(|confinement| confinement.measures()).unwrap_or_default()
+    }
+
+    fn new_confinement(&self) -> Option<Confinement> {
+        let directories = self.confined_to.as_ref()?;
+        Some(Confinement::new(&directories.iter().map(PathBuf::as_path).collect::<Vec<_>>()))
     }
 
     /// Enters each run's process into `children`, which the reaper of orphans leaves alone.
@@ -100,6 +124,9 @@ impl Launch {
             .process_group(0)
             .kill_on_drop(true);
         die_with_parent(&mut command);
+        if let Some(confinement) = self.new_confinement() {
+            confinement.apply_to(&mut command);
+        }
         let failed = |source| StartError { program: self.program.clone(), source };
         let mut child = command.spawn().map_err(failed)?;
         let last_lines = LastLines::default();
