@@ -1,6 +1,6 @@
 //! The reasons for which the daemon ends with a failure, and their exit codes.
 //!
-//! No other file knows the codes.
+//! No other code knows them; help texts repeat some.
 
 use thiserror::Error;
 

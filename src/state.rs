@@ -41,7 +41,8 @@ pub struct State {
     pub phase: Phase,
     /// One sentence for a person: why the daemon is in this phase.
     pub reason: String,
-    /// Whether dialling makes sense. True also while the path is suspect, though the daemon is not ready then.
+    /// Whether dialling makes sense. True also while it is verified that the
+    /// control server still knows the node, though the daemon is not ready then.
     pub dialable: bool,
     /// When this phase began, for a person.
     pub since: SystemTime,

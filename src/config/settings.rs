@@ -11,9 +11,9 @@ use crate::config::sections::auth::AuthSource;
 use crate::config::sections::node::{NodeSettings, SocketSetting};
 use crate::config::types::Words;
 use crate::config::types::address::{ControlUrl, Forward, Listen};
-use crate::config::types::enums::{Direct, LogFormat, LogLevel, Logout};
-use crate::config::types::hostname::Hostname;
+use crate::config::types::enums::{Direct, LogFormat, LogLevel, LogoutSetting};
 use crate::config::types::implied::Implied;
+use crate::config::types::node_label::NodeLabel;
 use crate::config::types::rule::Rule;
 use crate::config::types::units::{Limit, Memory};
 use crate::secret::Secret;
@@ -60,7 +60,7 @@ pub struct Settings {
     pub ca_file: Option<PathBuf>,
     /// Directory of the platform with more CA certificates.
     pub platform_ca_dir: Option<PathBuf>,
-    pub hostname: Option<Hostname>,
+    pub hostname: Option<NodeLabel>,
     pub node: NodeSettings,
     pub socks_listen: Vec<Listen>,
     pub socks_credentials: Option<Credentials>,
@@ -88,7 +88,7 @@ pub struct Settings {
     pub memory_limit: Option<Memory>,
     /// Whether the limit comes from the control group, and changes with it.
     pub memory_follows_group: bool,
-    pub logout: Logout,
+    pub logout: LogoutSetting,
     /// Name of the function to whose log metrics go.
     pub metrics_of_function: Option<String>,
     pub log_level: LogLevel,
@@ -148,7 +148,7 @@ impl Reader {
             state_dir: self.value("state_dir"),
             memory_limit: self.value("memory_limit"),
             memory_follows_group: self.memory_follows_group(),
-            logout: self.value("logout").unwrap_or(Logout::Auto),
+            logout: self.value("logout").unwrap_or(LogoutSetting::Auto),
             metrics_of_function: None,
             log_level: self.value("log_level").unwrap_or(LogLevel::Info),
             log_format: self.value("log_format").unwrap_or(LogFormat::Text),

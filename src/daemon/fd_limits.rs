@@ -1,4 +1,6 @@
-//! Computes how many connections fit under the kernel's limit of open files.
+//! Raises the limit of open file descriptors (RLIMIT_NOFILE) for connections.
+//!
+//! Computes how many connections fit under it.
 
 use std::num::NonZeroUsize;
 

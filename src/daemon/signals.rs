@@ -1,6 +1,6 @@
 //! Catches signals and hands them on in the order in which they came.
 //!
-//! They are caught from the first line of the program on, since the kernel ignores an unhandled SIGTERM for process 1.
+//! They are caught before settings are read, since the kernel ignores an unhandled SIGTERM for process 1.
 //! The handler writes one byte for each into a socket.
 
 use std::io::{self, Write};

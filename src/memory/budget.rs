@@ -38,8 +38,8 @@ impl Sharing {
     }
 }
 
-/// Smallest limit for tailscaled, in bytes: with less it does nothing but collect garbage.
-const LEAST: u64 = 32 << 20;
+/// Smallest limit for tailscaled that is chosen by default, in bytes: with less its collector works without end.
+const LEAST_BY_DEFAULT: u64 = 32 << 20;
 
 /// Bytes left to tetherd (4 to 10 MiB) and to what tailscaled takes beyond its limit, where the group is large enough.
 /// With 48 MiB, 32 streams both ways got a group of 128 MiB killed for lack of memory in two of three runs.
@@ -60,7 +60,7 @@ impl Share {
 
     /// Returns the share in bytes.
     pub fn bytes(self) -> u64 {
-        self.part().min(self.rest()).max(LEAST)
+        self.part().min(self.rest()).max(LEAST_BY_DEFAULT)
     }
 
     fn part(self) -> u64 {
@@ -80,7 +80,7 @@ impl Share {
 /// Says how the share was computed, for a person.
 impl fmt::Display for Share {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.part().min(self.rest()) < LEAST {
+        if self.part().min(self.rest()) < LEAST_BY_DEFAULT {
             f.write_str("the least that tailscaled needs")?;
         } else if self.rest() < self.part() {
             write!(f, "all but {} MiB", RESERVE >> 20)?;

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 use std::time::Duration;
 
+use nix::unistd::{SysconfVar, sysconf};
 use tokio::time::{Instant, sleep};
 
 /// Percent of its memory limit that tailscaled may use before uploads pause.
@@ -20,9 +21,6 @@ const GOOD_FOR: Duration = Duration::from_millis(5);
 
 /// Longest pause of one block, so that no connection stands still.
 const LONGEST: Duration = Duration::from_millis(200);
-
-/// Size of a page in bytes, by which the kernel counts resident memory.
-const PAGE: u64 = 4096;
 
 /// Pauses uploads while tailscaled is over its memory limit. Clones share the state. Without a limit nothing pauses.
 #[derive(Clone, Debug, Default)]
@@ -63,7 +61,7 @@ impl UploadThrottle {
     }
 
     /// Whether uploads are to pause now. To be asked between two blocks of data.
-    pub fn holds(&self) -> bool {
+    pub fn should_pause(&self) -> bool {
         self.0.as_ref().is_some_and(|inner| inner.is_beyond())
     }
 
@@ -96,7 +94,12 @@ fn own_memory(pid: i32) -> Option<u64> {
     let text = fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
     let mut pages = text.split(' ').skip(1).map(|field| field.parse::<u64>().ok());
     let (resident, shared) = (pages.next()??, pages.next()??);
-    Some(resident.saturating_sub(shared) * PAGE)
+    Some(resident.saturating_sub(shared) * page_size())
+}
+
+/// Returns the size of a page in bytes, by which the kernel counts resident memory; 64 KiB on some arm64 machines.
+fn page_size() -> u64 {
+    sysconf(SysconfVar::PAGE_SIZE).ok().flatten().and_then(|size| size.try_into().ok()).unwrap_or(4096)
 }
 
 #[cfg(test)]

@@ -13,12 +13,12 @@ use serde::Deserialize;
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
-use crate::config::types::hostname::Hostname;
 use crate::config::types::implied::Defaults;
+use crate::config::types::node_label::NodeLabel;
 use crate::environment::Environment;
 use crate::net::http_request;
 use crate::platform::interface::{Identity, Platform};
-use crate::platform::lifecycle::BoxFuture;
+use crate::platform::lifecycle::LocalBoxFuture;
 
 /// Variable with the address of the metadata endpoint.
 /// <https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-metadata-endpoint-v4-fargate.html>
@@ -53,7 +53,7 @@ impl Platform for Ecs {
         vec![("log_format", "json".to_owned()), ("drain_timeout", DRAIN_TIMEOUT.to_owned())]
     }
 
-    fn identity<'a>(&'a self, environment: &'a Environment) -> BoxFuture<'a, Identity> {
+    fn identity<'a>(&'a self, environment: &'a Environment) -> LocalBoxFuture<'a, Identity> {
         Box::pin(identity(environment))
     }
 
@@ -133,7 +133,7 @@ fn short(arn: &str) -> &str {
 /// Joins the family and the beginning of the task's id. A family has up to 255 letters, digits, dashes and underscores.
 fn host_name(task: &Task) -> Option<String> {
     let id: String = short(&task.arn).chars().take(ID_DIGITS).collect();
-    Hostname::near_with(&task.family, &id).map(|name| name.0)
+    NodeLabel::near_with(&task.family, &id).map(|name| name.0)
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use crate::config::types::implied::Defaults;
 use crate::environment::Environment;
-use crate::platform::lifecycle::{BoxFuture, Lifecycle, SignalsOnly};
+use crate::platform::lifecycle::{Lifecycle, LocalBoxFuture, SignalsOnly};
 
 /// Name and labels that a platform gives to this container.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -33,7 +33,7 @@ pub trait Platform: Sync {
     }
 
     /// Asks the platform what this container is. Takes two seconds at most.
-    fn identity<'a>(&'a self, _environment: &'a Environment) -> BoxFuture<'a, Identity> {
+    fn identity<'a>(&'a self, _environment: &'a Environment) -> LocalBoxFuture<'a, Identity> {
         Box::pin(ready(Identity::default()))
     }
 

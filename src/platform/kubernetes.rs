@@ -6,11 +6,11 @@
 use std::future::ready;
 use std::path::Path;
 
-use crate::config::types::hostname::Hostname;
 use crate::config::types::implied::Defaults;
+use crate::config::types::node_label::NodeLabel;
 use crate::environment::Environment;
 use crate::platform::interface::{Identity, Platform};
-use crate::platform::lifecycle::BoxFuture;
+use crate::platform::lifecycle::LocalBoxFuture;
 
 /// Variable with the host of the cluster's API server; Kubernetes sets it in every container.
 const API_HOST: &str = "KUBERNETES_SERVICE_HOST";
@@ -44,7 +44,7 @@ impl Platform for Kubernetes {
         defaults.map(|(key, value)| (key, value.to_owned())).into()
     }
 
-    fn identity<'a>(&'a self, environment: &'a Environment) -> BoxFuture<'a, Identity> {
+    fn identity<'a>(&'a self, environment: &'a Environment) -> LocalBoxFuture<'a, Identity> {
         Box::pin(ready(identity(environment)))
     }
 
@@ -64,7 +64,7 @@ fn identity(environment: &Environment) -> Identity {
     let value = |name| environment.get(name).filter(|value| !value.is_empty());
     let labels = LABELS.into_iter().filter_map(|(label, name)| Some((label, value(name)?.clone())));
     // A pod's name may have dots, as those of static pods do, and 253 characters.
-    let hostname = value(POD_NAME).and_then(|pod| Hostname::near(pod)).map(|name| name.0);
+    let hostname = value(POD_NAME).and_then(|pod| NodeLabel::near(pod)).map(|name| name.0);
     Identity { hostname, labels: labels.collect() }
 }
 

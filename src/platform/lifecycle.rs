@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use crate::exit_reason::ExitReason;
 
 /// A future that the caller polls on its own thread.
-pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
+pub type LocalBoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
 
 /// Request to stop the daemon.
 #[derive(Clone, Debug)]
@@ -30,17 +30,17 @@ pub trait Lifecycle {
 
     /// Tells the platform, once, that the daemon has started; the platform then starts what comes next. An error means
     /// that the platform does not accept the daemon.
-    fn register(&self) -> BoxFuture<'_, Result<(), ExitReason>> {
+    fn register(&self) -> LocalBoxFuture<'_, Result<(), ExitReason>> {
         Box::pin(ready(Ok(())))
     }
 
     /// Tells the platform that the daemon is done starting, then waits until the platform asks it to stop.
-    fn stop_request(&self) -> BoxFuture<'_, StopRequest> {
+    fn stop_request(&self) -> LocalBoxFuture<'_, StopRequest> {
         Box::pin(pending())
     }
 
     /// Reports that the daemon ends because of `reason`; returns when it may exit.
-    fn failed<'a>(&'a self, reason: &'a ExitReason) -> BoxFuture<'a, ()> {
+    fn failed<'a>(&'a self, reason: &'a ExitReason) -> LocalBoxFuture<'a, ()> {
         let _ = reason;
         Box::pin(ready(()))
     }

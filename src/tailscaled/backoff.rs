@@ -12,10 +12,10 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// A run of at least this length, or one that got ready, does not count as a failed start.
 const LONG_RUN: Duration = Duration::from_secs(60);
 
-/// A run that was ready for less than this still lengthens the wait before the next.
+/// A run of less than this still lengthens the wait before the next.
 const STABLE_RUN: Duration = Duration::from_secs(10);
 
-/// Number of failed starts in a row after which tailscaled cannot run here: about 7 s of trying.
+/// Number of failed starts in a row after which tailscaled cannot run here: about 4 s of pauses.
 const MOST_FAILED_STARTS: u32 = 8;
 
 /// Number of failed starts in a row after which tailscaled cannot run here any more, for a daemon that was ready

@@ -10,7 +10,7 @@ use crate::config::origin::Origin;
 use crate::config::reader::Reader;
 use crate::config::sections::serve::ServeConfig;
 use crate::config::types::Value;
-use crate::config::types::hostname::Hostname;
+use crate::config::types::node_label::NodeLabel;
 
 /// A tag, such as `tag:web`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,7 +55,7 @@ impl Value for ExitNode {
             return Some(Self::Address(address));
         }
         let name = text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
-        name.split('.').all(|label| Hostname::parse(label).is_some()).then_some(Self::Name(name))
+        name.split('.').all(|label| NodeLabel::parse(label).is_some()).then_some(Self::Name(name))
     }
 }
 

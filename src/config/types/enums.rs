@@ -39,7 +39,7 @@ words!(
     Direct, "allow or deny": Allow = "allow", Deny = "deny");
 words!(
     /// Whether the node leaves the tailnet at exit.
-    Logout, "auto, always or never": Auto = "auto", Always = "always", Never = "never");
+    LogoutSetting, "auto, always or never": Auto = "auto", Always = "always", Never = "never");
 words!(
     /// What a Lambda function does whose extension fails.
     OnFailure, "fail or continue": Fail = "fail", Continue = "continue");

@@ -4,8 +4,8 @@
 
 pub(crate) mod address;
 pub mod enums;
-pub(crate) mod hostname;
 pub(crate) mod implied;
+pub(crate) mod node_label;
 pub(crate) mod rule;
 pub(crate) mod units;
 

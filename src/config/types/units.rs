@@ -48,9 +48,9 @@ pub struct Memory(pub u64);
 const UNITS: [(&str, u64); 6] =
     [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30), ("kB", 1_000), ("MB", 1_000_000), ("GB", 1_000_000_000)];
 
-/// Least amount that can be set, in bytes. Less is a slip, such as `64KiB`: tailscaled has more than that when idle,
+/// Smallest amount that is accepted, in bytes. Less is a slip, such as `64KiB`: tailscaled has more than that when idle,
 /// and would do nothing but collect garbage.
-const LEAST: u64 = 16 << 20;
+const LEAST_ACCEPTED: u64 = 16 << 20;
 
 impl Value for Memory {
     const EXPECTED: &'static str =
@@ -59,7 +59,7 @@ impl Value for Memory {
     fn parse(text: &str) -> Option<Self> {
         let (number, unit) = UNITS.iter().find_map(|(name, unit)| Some((text.strip_suffix(name)?, *unit)))?;
         let bytes = number.trim().parse::<u64>().ok()?.checked_mul(unit)?;
-        (bytes >= LEAST).then_some(Self(bytes))
+        (bytes >= LEAST_ACCEPTED).then_some(Self(bytes))
     }
 }
 
@@ -83,7 +83,7 @@ mod tests {
         assert_eq!(Memory::parse("1 GB"), Some(Memory(1_000_000_000)));
         assert_eq!(Memory::parse("100"), None);
         assert_eq!(Memory::parse("99999999999999GiB"), None);
-        assert_eq!(Memory::parse("16MiB"), Some(Memory(LEAST)));
+        assert_eq!(Memory::parse("16MiB"), Some(Memory(LEAST_ACCEPTED)));
         assert_eq!(Memory::parse("16383KiB"), None);
     }
 }

@@ -4,7 +4,7 @@ use tokio::sync::watch;
 
 use crate::auth_keys::AuthKeys;
 use crate::config::settings::Settings;
-use crate::config::types::hostname::Hostname;
+use crate::config::types::node_label::NodeLabel;
 use crate::daemon::readiness::StatePublisher;
 use crate::platform::interface::Identity;
 use crate::secret::redactor::Redactor;
@@ -68,5 +68,5 @@ fn hostname(settings: &Settings, identity: &Identity) -> String {
 fn own_hostname() -> String {
     let name = nix::unistd::gethostname().unwrap_or_default();
     let name = name.to_string_lossy();
-    Hostname::near(name.split('.').next().unwrap_or_default()).map_or_else(String::new, |label| label.0)
+    NodeLabel::near(name.split('.').next().unwrap_or_default()).map_or_else(String::new, |label| label.0)
 }

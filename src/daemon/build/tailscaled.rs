@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::sections::auth::AuthSource;
 use crate::config::settings::Settings;
-use crate::config::types::enums::Logout;
+use crate::config::types::enums::LogoutSetting;
 use crate::daemon::context::BuildInputs;
 use crate::daemon::running::KeeperTask;
 use crate::environment::Environment;
@@ -127,8 +127,8 @@ fn control_probe(settings: &Settings, environment: &Environment) -> ControlProbe
 /// Whether the node is logged out at the end: by default where nothing keeps its identity.
 fn at_shutdown(settings: &Settings, state_dir: &StateDir) -> NodeAtShutdown {
     match settings.logout {
-        Logout::Always => NodeAtShutdown::LogOut,
-        Logout::Auto if state_dir.is_temporary() => NodeAtShutdown::LogOut,
-        Logout::Auto | Logout::Never => NodeAtShutdown::KeepNode,
+        LogoutSetting::Always => NodeAtShutdown::LogOut,
+        LogoutSetting::Auto if state_dir.is_temporary() => NodeAtShutdown::LogOut,
+        LogoutSetting::Auto | LogoutSetting::Never => NodeAtShutdown::KeepNode,
     }
 }

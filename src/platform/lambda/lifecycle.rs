@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::exit_reason::ExitReason;
 use crate::platform::lambda::extension_api::{ApiError, Event, ExtensionApi, Identifier, Stage};
-use crate::platform::lifecycle::{BoxFuture, Lifecycle, StopRequest};
+use crate::platform::lifecycle::{Lifecycle, LocalBoxFuture, StopRequest};
 use crate::sync::IgnorePoison;
 
 /// Part of the time until the deadline that is kept for ending the process. Past the deadline Lambda kills it.
@@ -46,17 +46,17 @@ impl Lifecycle for ExtensionLifecycle {
         self.outlasts_failure
     }
 
-    fn register(&self) -> BoxFuture<'_, Result<(), ExitReason>> {
+    fn register(&self) -> LocalBoxFuture<'_, Result<(), ExitReason>> {
         Box::pin(self.register_once())
     }
 
-    fn stop_request(&self) -> BoxFuture<'_, StopRequest> {
+    fn stop_request(&self) -> LocalBoxFuture<'_, StopRequest> {
         Box::pin(self.shutdown())
     }
 
     /// Reports the failure. Where the function is to go on, this returns only when the execution environment ends,
     /// since Lambda takes down an environment in which an extension has exited.
-    fn failed<'a>(&'a self, reason: &'a ExitReason) -> BoxFuture<'a, ()> {
+    fn failed<'a>(&'a self, reason: &'a ExitReason) -> LocalBoxFuture<'a, ()> {
         Box::pin(async {
             if self.register_once().await.is_err() {
                 return;

@@ -10,8 +10,8 @@ use std::path::Path;
 
 use crate::config::types::Value;
 use crate::config::types::enums::LogLevel;
-use crate::config::types::hostname::Hostname;
 use crate::config::types::implied::Defaults;
+use crate::config::types::node_label::NodeLabel;
 use crate::environment::Environment;
 use crate::platform::interface::Platform;
 use crate::platform::lambda::lifecycle::ExtensionLifecycle;
@@ -53,7 +53,7 @@ impl Platform for Lambda {
             ("start_timeout", START_TIMEOUT.to_owned()),
         ];
         // A function's name has up to 64 letters, digits, dashes and underscores.
-        let name = variable(FUNCTION).and_then(Hostname::near);
+        let name = variable(FUNCTION).and_then(NodeLabel::near);
         defaults.extend(name.map(|name| ("hostname", name.0)));
         defaults.extend(variable("AWS_LAMBDA_LOG_LEVEL").and_then(log_level).map(|level| ("log_level", level)));
         let memory = variable("AWS_LAMBDA_FUNCTION_MEMORY_SIZE").and_then(memory_limit);

@@ -11,7 +11,7 @@ use crate::target::dial::DialError;
 /// again at this pace.
 pub const RETRY: Duration = Duration::from_millis(20);
 
-/// How long after its start tailscaled may not know every node.
+/// How long after a change of phase, such as to `Ready`, tailscaled may not know every node.
 const KNOWS_NODES_AFTER: Duration = Duration::from_secs(1);
 
 /// The time at which a client's wait ends, and the state of the daemon that it waits for.
@@ -33,7 +33,7 @@ impl<'a> Deadline<'a> {
         self.state.borrow().entered.elapsed()
     }
 
-    /// Whether tailscaled has started so lately that it may not know every node.
+    /// Whether the phase has changed so lately that tailscaled may not know every node yet.
     pub fn is_early(&self) -> bool {
         self.time_in_phase() < KNOWS_NODES_AFTER
     }

@@ -11,16 +11,16 @@ use crate::target::dial::{DialError, DialOutcome};
 
 /// How long a dial may be silent before a second one is made. A dial that was made while the path was being set up may
 /// be lost, and fails 5 s later, while a younger one is answered without delay.
-const SECOND_AFTER: Duration = Duration::from_secs(1);
+const HEDGE_AFTER: Duration = Duration::from_secs(1);
 
 /// How long the second dial may be silent before a new one replaces it.
-const YOUNGER_AFTER: Duration = Duration::from_secs(2);
+const REDIAL_AFTER: Duration = Duration::from_secs(2);
 
 /// How long after `Ready` a path is young. The first packet to a peer is often lost then, and nothing but a new dial
 /// sends another one before a second has passed: within this time dials are repeated sooner, and silence says nothing
 /// about the path.
-const YOUNG: Duration = Duration::from_secs(5);
-const NEXT_AFTER_WHILE_YOUNG: Duration = Duration::from_millis(200);
+const NEW_PATH_FOR: Duration = Duration::from_secs(5);
+const REDIAL_AFTER_ON_NEW_PATH: Duration = Duration::from_millis(200);
 
 /// What a dial through the tailnet tells about the path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,17 +49,17 @@ where
     let mut first = pin!(dial());
     tokio::select! {
         result = &mut first => return result,
-        () = sleep(if age() < YOUNG { NEXT_AFTER_WHILE_YOUNG } else { SECOND_AFTER }) => {}
+        () = sleep(if age() < NEW_PATH_FOR { REDIAL_AFTER_ON_NEW_PATH } else { HEDGE_AFTER }) => {}
     }
-    if age() >= YOUNG {
+    if age() >= NEW_PATH_FOR {
         observe(DialSignal::Slow);
     }
     loop {
-        let is_young = age() < YOUNG;
+        let is_young = age() < NEW_PATH_FOR;
         tokio::select! {
             result = &mut first => return result,
             result = dial() => return result,
-            () = sleep(if is_young { NEXT_AFTER_WHILE_YOUNG } else { YOUNGER_AFTER }) => {}
+            () = sleep(if is_young { REDIAL_AFTER_ON_NEW_PATH } else { REDIAL_AFTER }) => {}
         }
         if !is_young {
             observe(DialSignal::NoAnswer);
@@ -96,13 +96,13 @@ mod tests {
 
     #[tokio::test(flavor = "current_thread", start_paused = true)]
     async fn a_silent_dial_gets_a_second_one_beside_it() {
-        assert_eq!(dial(1, YOUNG).await, (Some(10), 1, 0));
+        assert_eq!(dial(1, NEW_PATH_FOR).await, (Some(10), 1, 0));
     }
 
     #[tokio::test(flavor = "current_thread", start_paused = true)]
     async fn lasting_silence_is_reported_and_younger_dials_are_made() {
-        assert_eq!(dial(2, YOUNG).await, (Some(30), 1, 1));
-        assert_eq!(dial(u32::MAX, YOUNG).await, (None, 1, 7));
+        assert_eq!(dial(2, NEW_PATH_FOR).await, (Some(30), 1, 1));
+        assert_eq!(dial(u32::MAX, NEW_PATH_FOR).await, (None, 1, 7));
     }
 
     #[tokio::test(flavor = "current_thread", start_paused = true)]

@@ -4,7 +4,7 @@
 
 use crate::proxy::connect::deadline::{Deadline, RETRY};
 use crate::proxy::connect::hedge::{DialSignal, SignalObserver, dial_hedged};
-use crate::proxy::policy::check_reserved;
+use crate::proxy::policy::refuse_reserved;
 use crate::target::dial::{Dial, DialError, DialOutcome};
 use crate::target::host::{Host, Target};
 use crate::target::ranges::is_of_a_tailnet;
@@ -25,7 +25,7 @@ impl<D: Dial> TailnetDialer<'_, D> {
             self.is_worth_a_retry(target, result).then_some(RETRY)
         };
         let dialled = self.deadline.retry("no answer through the tailnet", attempt, pause_after).await;
-        dialled.map_err(|error| refused_if_reserved(target, error))
+        dialled.map_err(|error| refused_if_unassigned(target, error))
     }
 
     fn report(&self, result: &Result<DialOutcome, DialError>) {
@@ -45,7 +45,8 @@ impl<D: Dial> TailnetDialer<'_, D> {
             Ok(DialOutcome::Direct(address)) => self.deadline.is_early() && is_of_a_tailnet(address.ip()),
             Err(error) => {
                 let is_of_the_path = matches!(error, DialError::TimedOut(_) | DialError::Tailscaled(_));
-                let is_worth_it = is_of_the_path || (self.deadline.is_early() && is_unknown(target, error));
+                let is_worth_it =
+                    is_of_the_path || (self.deadline.is_early() && is_unassigned_tailnet_ip(target, error));
                 if is_worth_it && self.deadline.leaves_a_retry() {
                     tracing::debug!(%target, %error, "dialling again");
                 }
@@ -57,14 +58,17 @@ impl<D: Dial> TailnetDialer<'_, D> {
 
 /// Turns the error of a tailnet address that no node has, and that tailscaled finds no way to, into the policy's
 /// refusal: the policy refuses such addresses wherever they turn up.
-fn refused_if_reserved(target: &Target, error: DialError) -> DialError {
+fn refused_if_unassigned(target: &Target, error: DialError) -> DialError {
     match &target.host {
-        Host::Ip(address) if is_unknown(target, &error) => check_reserved(*address).err().unwrap_or(error),
+        Host::Ip(address) if is_unassigned_tailnet_ip(target, &error) => {
+            refuse_reserved(*address).err().unwrap_or(error)
+        }
         _ => error,
     }
 }
 
-fn is_unknown(target: &Target, error: &DialError) -> bool {
+/// Whether `target` is an address of the tailnet's ranges that no node has, by the error of its dial.
+fn is_unassigned_tailnet_ip(target: &Target, error: &DialError) -> bool {
     let Host::Ip(address) = target.host else { return false };
-    matches!(error, DialError::Network(_) | DialError::Host(_)) && check_reserved(address).is_err()
+    matches!(error, DialError::Network(_) | DialError::Host(_)) && is_of_a_tailnet(address)
 }

@@ -18,7 +18,7 @@ use tokio::sync::Mutex;
 use crate::net::unix_stream::LocalStream;
 use crate::proxy::connect::Connection;
 use crate::proxy::context::ClientContext;
-use crate::proxy::http::headers::{MAX_HEAD, pass_on};
+use crate::proxy::http::headers::{MAX_HEAD, strip_hop_by_hop};
 use crate::proxy::http::responses::{Body, status_of};
 use crate::proxy::metrics::labels::{Direction, Outcome, Protocol};
 use crate::target::dial::{Dial, DialError, Tailnet};
@@ -125,7 +125,7 @@ impl Upstream {
         };
         context.counters.request_connected(Protocol::Http);
         *kept = Some(KeptConnection { target: target.clone(), sender });
-        pass_on(response.headers_mut());
+        strip_hop_by_hop(response.headers_mut());
         *response.version_mut() = Version::HTTP_11;
         Ok(response.map(|body| counted(body, context.counters.bytes(Direction::Received))))
     }
@@ -158,7 +158,7 @@ fn for_next_hop(request: Request<Incoming>) -> Result<Request<Incoming>, hyper::
     let (mut parts, body) = request.into_parts();
     let host = parts.uri.authority().map(|authority| without_user(authority.as_str()));
     let host = host.map(HeaderValue::from_str).transpose()?;
-    pass_on(&mut parts.headers);
+    strip_hop_by_hop(&mut parts.headers);
     if let Some(host) = host {
         parts.headers.insert(HOST, host);
     }

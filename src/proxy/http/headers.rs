@@ -26,7 +26,7 @@ const HOP_BY_HOP: [&str; 9] = [
 ];
 
 /// Turns the headers of a message into those for the next hop.
-pub fn pass_on(headers: &mut HeaderMap) {
+pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
     let named: Vec<HeaderName> = headers
         .get_all(CONNECTION)
         .iter()
@@ -79,7 +79,7 @@ mod tests {
             ("te", "trailers"),
             ("x-other", "2"),
         ]);
-        pass_on(&mut headers);
+        strip_hop_by_hop(&mut headers);
         assert_eq!(headers, map(&[("x-other", "2"), ("via", "1.1 tetherd")]));
     }
 

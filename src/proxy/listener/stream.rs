@@ -1,4 +1,4 @@
-//! A client's connection, over TCP or over a unix socket.
+//! A connection of the proxy, to a client or a target: TCP or a unix socket.
 
 use std::io;
 use std::net::IpAddr;
@@ -30,7 +30,7 @@ impl Stream {
         }
     }
 
-    /// Returns the address of the client; `None` for a unix socket.
+    /// Returns the address of the other end; `None` for a unix socket.
     pub fn peer_ip(&self) -> Option<IpAddr> {
         match self {
             Self::Tcp(stream) => stream.peer_addr().ok().map(|address| address.ip()),
@@ -46,7 +46,7 @@ impl Stream {
         }
     }
 
-    /// Whether the client has ended its side, or is gone; what it sent before may still be unread.
+    /// Whether the other end has ended its side, or is gone; what it sent before may still be unread.
     pub fn has_ended(&self) -> bool {
         let socket = match self {
             Self::Tcp(stream) => stream.as_fd(),
@@ -58,7 +58,7 @@ impl Stream {
         poll(&mut polled, PollTimeout::ZERO).is_ok_and(|found| found > 0)
     }
 
-    /// Whether the client has ended its side, and nothing that it sent before is unread.
+    /// Whether the other end has ended its side, and nothing that it sent before is unread.
     pub fn is_read_to_its_end(&self) -> bool {
         let socket = match self {
             Self::Tcp(stream) => stream.as_raw_fd(),

@@ -130,7 +130,7 @@ impl Counters {
         }
     }
 
-    /// Counts a datagram that was not sent on.
+    /// Counts a datagram that tetherd has refused.
     pub fn datagram_dropped(&self, outcome: Outcome) {
         if let Some(by) = outcome.refuser() {
             self.refusals.get_or_create(&RefusalLabels { by }).inc();

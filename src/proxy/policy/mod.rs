@@ -230,8 +230,8 @@ fn is_reserved(address: IpAddr, form: IpAddr, why: Reserved) -> DialError {
     })
 }
 
-/// Refuses a reserved address. Addresses in the tailnet's ranges come here only once no node was found to have them.
-pub fn check_reserved(address: IpAddr) -> Result<(), DialError> {
+/// Refuses a reserved address, whatever `allow` says. Addresses in the tailnet's ranges come here only once no node was found to have them.
+pub fn refuse_reserved(address: IpAddr) -> Result<(), DialError> {
     let found = forms(address).into_iter().find_map(|form| Some((form, reserved_network(form)?.1)));
     found.map_or(Ok(()), |(form, why)| Err(is_reserved(address, form, why)))
 }

@@ -1,7 +1,9 @@
 //! The daemon's own listeners, which clients must not reach through the proxy.
 //!
-//! Who gets to one of them from the inside comes from loopback: past the password, and into an endless chain of proxies.
+//! A connection made by the proxy comes from loopback: it would bypass the password, and could loop through the proxy
+//! without end.
 
+use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 
@@ -24,9 +26,13 @@ impl OwnListeners {
     }
 }
 
-/// Whether an interface has `address`. Only such an address can be bound.
+/// Whether packets to `address` stay on this machine. Such an address can be bound; where the kernel lets others be bound, too
+/// (`ip_nonlocal_bind`), or has no file left to tell, it counts as this machine's.
 fn is_of_this_machine(address: IpAddr) -> bool {
-    UdpSocket::bind((address, 0)).is_ok()
+    match UdpSocket::bind((address, 0)) {
+        Ok(_) => true,
+        Err(error) => error.kind() != ErrorKind::AddrNotAvailable,
+    }
 }
 
 #[cfg(test)]

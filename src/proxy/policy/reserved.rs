@@ -1,4 +1,4 @@
-//! Reserved addresses: metadata and link-local ones, and the tailnet's ranges.
+//! Reserved addresses: metadata (169.254.169.254), link-local, tailnet ranges.
 //!
 //! They are reached only where a rule of `allow` is about them and nothing wider, in whichever form they are written.
 
@@ -10,7 +10,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 /// Why an address is reserved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reserved {
-    /// A link-local or metadata address, refused through the tailnet and directly; says which of the two.
+    /// A link-local or metadata address, refused through the tailnet and directly; says what it is.
     Local(&'static str),
     /// In the tailnet's ranges, which only a node of the tailnet leads to.
     Tailnet,

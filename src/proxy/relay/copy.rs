@@ -61,7 +61,7 @@ pub async fn copy(
     let (mut has_limits, mut may_splice) = (false, true);
     loop {
         let Some(passed) = pass(from, to, counter, guard).await? else { return Ok(Copied::All) };
-        if passed > SMALL && throttle.holds() {
+        if passed > SMALL && throttle.should_pause() {
             Box::pin(throttle.pause()).await;
         }
         if passed == BUFFER

@@ -1,4 +1,4 @@
-//! Relays bytes between a client and its target until both directions have ended.
+//! Relays bytes between client and target, half-closes and resets included.
 //!
 //! No byte of the response is lost when the client is the first to stop sending.
 
@@ -64,7 +64,8 @@ pub async fn relay(
 }
 
 /// Relays until both directions have ended, or until the connection migrates: then this thread holds none of its bytes.
-/// When one side has reset the connection, the socket of the other side sends a reset, too, once it is dropped.
+/// When one side has reset the connection and ends are passed on, the socket of the other side sends a reset, too, once it
+/// is dropped.
 pub async fn relay_until(client: &mut Stream, target: &mut Stream, context: RelayContext<'_>) -> io::Result<Copied> {
     let resets = Resets::default();
     let result = tokio::select! {

@@ -1,6 +1,6 @@
 //! Client of tailscaled's LocalAPI: HTTP/1.1 on a unix socket.
 //!
-//! Each request has a connection of its own.
+//! Each request has a connection of its own, but for dials (`pool`).
 //!
 //! <https://pkg.go.dev/tailscale.com/client/local>
 

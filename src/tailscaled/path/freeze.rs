@@ -1,4 +1,4 @@
-//! Notices that the process was frozen, by clocks that went on without it.
+//! Notices a freeze and the thaw after it, by clocks that went on meanwhile.
 //!
 //! A Lambda function, for one, is frozen between two invocations.
 

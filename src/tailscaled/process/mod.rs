@@ -140,7 +140,13 @@ impl Launch {
         self.children.add(pid);
         self.upload_throttle.watch(pid.as_raw());
         tracing::debug!(pid = pid.as_raw(), program = %self.program.display(), "tailscaled started");
-        Ok(Process { child, group: pid, last_lines, children: self.children.clone() })
+        Ok(Process {
+            child,
+            group: pid,
+            last_lines,
+            children: self.children.clone(),
+            upload_throttle: self.upload_throttle.clone(),
+        })
     }
 }
 
@@ -158,6 +164,7 @@ pub struct Process {
     group: Pid,
     pub last_lines: LastLines,
     children: OwnChildren,
+    upload_throttle: UploadThrottle,
 }
 
 impl Process {
@@ -165,6 +172,7 @@ impl Process {
     pub async fn wait(&mut self) -> std::io::Result<ExitStatus> {
         let status = self.child.wait().await;
         self.children.remove(self.group);
+        self.upload_throttle.watch(0);
         status
     }
 

@@ -1,6 +1,6 @@
 //! When to check whether the control server still knows the node.
 //!
-//! A verification begins when no dial is answered, and after a new login.
+//! A verification begins when dials get no answer, after a login over a running node, and when a known node resumes.
 
 use std::time::Duration;
 

@@ -7,9 +7,9 @@ const LONGEST_LABEL: usize = 63;
 
 /// A node's host name: one DNS label.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Hostname(pub String);
+pub struct NodeLabel(pub String);
 
-impl Hostname {
+impl NodeLabel {
     /// Returns the label nearest to `name`, which may be longer and have dots and underscores. `None` where nothing
     /// usable is left.
     pub fn near(name: &str) -> Option<Self> {
@@ -29,7 +29,7 @@ fn trimmed(name: &str, room: usize) -> String {
     label.trim_matches('-').to_owned()
 }
 
-impl Value for Hostname {
+impl Value for NodeLabel {
     const EXPECTED: &'static str = "one name of letters, digits and dashes, at most 63, without dots";
 
     fn parse(text: &str) -> Option<Self> {
@@ -47,10 +47,10 @@ mod tests {
 
     #[test]
     fn host_names_are_one_label() {
-        assert!(Hostname::parse("web-1").is_some());
-        assert!(Hostname::parse("web.example").is_none());
-        assert!(Hostname::parse("-web").is_none());
-        assert!(Hostname::parse("").is_none());
+        assert!(NodeLabel::parse("web-1").is_some());
+        assert!(NodeLabel::parse("web.example").is_none());
+        assert!(NodeLabel::parse("-web").is_none());
+        assert!(NodeLabel::parse("").is_none());
     }
 
     #[test]
@@ -64,19 +64,19 @@ mod tests {
             ("no name", None),
             ("näme", None),
         ] {
-            assert_eq!(Hostname::near(name).map(|label| label.0).as_deref(), label, "{name}");
+            assert_eq!(NodeLabel::near(name).map(|label| label.0).as_deref(), label, "{name}");
         }
-        let near = |name: String| Hostname::near(&name).map(|label| label.0);
+        let near = |name: String| NodeLabel::near(&name).map(|label| label.0);
         assert_eq!(near("a".repeat(253)), Some("a".repeat(LONGEST_LABEL)));
         assert_eq!(near(format!("{}.b", "a".repeat(62))), Some("a".repeat(62)), "no dash at the end");
     }
 
     #[test]
     fn what_tells_nodes_apart_stays_whole() {
-        let near = |name: &str| Hostname::near_with(name, "e9028f8d").map(|label| label.0);
+        let near = |name: &str| NodeLabel::near_with(name, "e9028f8d").map(|label| label.0);
         assert_eq!(near("_my_App_").as_deref(), Some("my-App-e9028f8d"));
         assert_eq!(near(&"a".repeat(255)), Some(format!("{}-e9028f8d", "a".repeat(54))));
         assert_eq!(near(&"_".repeat(255)).as_deref(), Some("e9028f8d"));
-        assert_eq!(Hostname::near_with("", ""), None);
+        assert_eq!(NodeLabel::near_with("", ""), None);
     }
 }
