@@ -16,6 +16,51 @@ const HOP_BY_HOP: [&str; 9] = [
     "upgrade",
 ];
 
+/// Headers by which proxies tell their targets of the caller, beside those that begin with [`PREFIXES`].
+const TRUSTED: [&str; 16] = [
+    "cf-connecting-ip",
+    "cf-connecting-ipv6",
+    "client-ip",
+    "fastly-client-ip",
+    "forwarded",
+    "front-end-https",
+    // The variable HTTP_PROXY of a CGI program.
+    "proxy",
+    "true-client-ip",
+    "x-authenticated-user",
+    "x-client-ip",
+    "x-cluster-client-ip",
+    "x-host",
+    "x-proxyuser-ip",
+    "x-real-ip",
+    "x-scheme",
+    "x-url-scheme",
+];
+
+/// `x-forwarded-for`, `-host` and `-proto` are what the forwarder itself says, from what the gateway has seen.
+const PREFIXES: [&str; 20] = [
+    "cf-access-",
+    "client-cert",
+    "remote-",
+    "ssl-",
+    "tailscale-",
+    "x-amzn-oidc-",
+    "x-auth-request-",
+    "x-authentik-",
+    "x-client-cert",
+    "x-envoy-",
+    "x-forwarded-",
+    "x-goog-authenticated-user-",
+    "x-goog-iap-",
+    "x-ms-client-principal",
+    "x-original-",
+    "x-remote-",
+    "x-rewrite-",
+    "x-ssl-",
+    "x-tailscale-",
+    "x-webauth-",
+];
+
 /// Takes them out, those that `Connection` names among them.
 pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
     let named: Vec<HeaderName> = headers
@@ -26,6 +71,18 @@ pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
         .filter_map(|name| name.trim().parse().ok())
         .collect();
     for name in named.iter().map(HeaderName::as_str).chain(HOP_BY_HOP) {
+        headers.remove(name);
+    }
+}
+
+/// Takes out what a target may take for the word of a proxy of its own: who the caller is, where it is, and which URL is meant.
+///
+/// Names with other characters than letters, digits and hyphens go as well: CGI and WSGI read `x_real_ip` as `X-Real-IP`.
+pub fn strip_trusted(headers: &mut HeaderMap) {
+    let is_plain = |name: &str| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    let is_trusted = |name: &str| TRUSTED.contains(&name) || PREFIXES.iter().any(|prefix| name.starts_with(prefix));
+    let doomed = headers.keys().filter(|name| is_trusted(name.as_str()) || !is_plain(name.as_str()));
+    for name in doomed.cloned().collect::<Vec<_>>() {
         headers.remove(name);
     }
 }

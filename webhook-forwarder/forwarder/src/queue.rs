@@ -5,7 +5,7 @@
 use aws_sdk_sqs::Client;
 use serde::Serialize;
 use tokio::sync::OnceCell;
-use webhook_outbound::aws::{Missing, config, said};
+use webhook_outbound::aws::{AwsConfigError, config, said};
 
 use crate::failure::Failure;
 
@@ -43,12 +43,12 @@ impl Queue {
             return Err(Failure::TooLargeForQueue { size, limit: LIMIT });
         }
         let client = self.client.get_or_try_init(|| async { client() }).await;
-        let client = client.map_err(|missing| Failure::NotQueued(missing.to_string()))?;
+        let client = client.map_err(|error| Failure::NotQueued(error.to_string()))?;
         let sent = client.send_message().queue_url(&self.url).message_body(event).send().await;
         sent.map(drop).map_err(|error| Failure::NotQueued(said(&error)))
     }
 }
 
-fn client() -> Result<Client, Missing> {
+fn client() -> Result<Client, AwsConfigError> {
     Ok(Client::new(&config("SQS")?))
 }

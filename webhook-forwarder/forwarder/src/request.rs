@@ -6,6 +6,7 @@ use hyper::Method;
 use hyper::body::Bytes;
 use hyper::header::{COOKIE, HeaderMap, HeaderName, HeaderValue};
 
+use crate::dot_segments::has_dot_segment;
 use crate::encoding;
 use crate::event::Event;
 
@@ -38,6 +39,10 @@ pub enum Malformed {
     Unknown,
     #[error("the method is no HTTP method")]
     Method,
+    #[error("the path has a segment of dots alone (..), in this or another spelling")]
+    DotSegment,
+    #[error("the path does not begin with a slash")]
+    NoPath,
     #[error("the header {0:?} is no HTTP header")]
     Header(String),
     #[error("the body is marked as base64, and is not")]
@@ -55,10 +60,10 @@ impl TryFrom<Event> for Request {
         };
         let context = &event.request_context;
         let (format, method, target, source) = match (&context.http, &event.http_method) {
-            (Some(http), _) => (Format::V2, &http.method, target_v2(&event), http.source_ip.clone()),
+            (Some(http), _) => (Format::V2, &http.method, target_v2(&event)?, http.source_ip.clone()),
             (None, Some(method)) => {
                 let source = context.identity.as_ref().and_then(|identity| identity.source_ip.clone());
-                (Format::V1, method, target_v1(&event), source)
+                (Format::V1, method, target_v1(&event)?, source)
             }
             (None, None) => return Err(Malformed::Unknown),
         };
@@ -77,24 +82,35 @@ impl TryFrom<Event> for Request {
     }
 }
 
-fn target_v2(event: &Event) -> String {
-    let path = event.raw_path.as_deref().filter(|path| path.starts_with('/')).unwrap_or("/");
+fn target_v2(event: &Event) -> Result<String, Malformed> {
+    let path = checked(event.raw_path.as_deref())?;
     // A stage other than $default stands before the path, and the target knows nothing of it.
     let stage = event.request_context.stage.as_deref().filter(|stage| *stage != "$default");
     let own = stage.and_then(|stage| path.strip_prefix('/')?.strip_prefix(stage));
     let own = own.filter(|rest| rest.is_empty() || rest.starts_with('/')).unwrap_or(path);
     let query = event.raw_query_string.as_deref().map(encoding::query).unwrap_or_default();
-    joined(own, &query)
+    Ok(joined(own, &query))
 }
 
-fn target_v1(event: &Event) -> String {
+fn target_v1(event: &Event) -> Result<String, Malformed> {
+    let path = checked(event.path.as_deref())?;
     let single = || event.query_string_parameters.iter().collect::<Vec<_>>();
     let many = event.multi_value_query_string_parameters.as_ref().map(|map| {
         map.iter().flat_map(|(name, values)| values.iter().map(move |value| (name, value))).collect::<Vec<_>>()
     });
     let pairs = many.unwrap_or_else(single).into_iter();
     let pairs = pairs.map(|(name, value)| format!("{}={}", encoding::parameter(name), encoding::parameter(value)));
-    joined(event.path.as_deref().unwrap_or("/"), &pairs.collect::<Vec<_>>().join("&"))
+    Ok(joined(path, &pairs.collect::<Vec<_>>().join("&")))
+}
+
+/// A path that stays below `TS_BASE_PATH`, whichever way the target reads it.
+fn checked(path: Option<&str>) -> Result<&str, Malformed> {
+    match path.unwrap_or_default() {
+        "" => Ok("/"),
+        path if has_dot_segment(path) => Err(Malformed::DotSegment),
+        path if !path.starts_with('/') => Err(Malformed::NoPath),
+        path => Ok(path),
+    }
 }
 
 fn joined(path: &str, query: &str) -> String {

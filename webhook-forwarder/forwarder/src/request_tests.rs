@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::*;
+use crate::dot_segments::tests::SPELLINGS;
 
 fn read(event: Value) -> Result<Request, Malformed> {
     serde_json::from_value::<Event>(event).expect("an event").try_into()
@@ -127,4 +128,54 @@ fn what_is_no_request_is_refused_with_a_reason() {
     assert_eq!(read(header).expect_err("bad"), Malformed::Header("x-bad".into()));
     let method = v2(json!({ "requestContext": { "http": { "method": "GET /" } } }));
     assert_eq!(read(method).expect_err("bad"), Malformed::Method);
+}
+
+#[test]
+fn dot_segments_in_every_spelling_are_refused_in_both_formats() {
+    let stages = [("$default", ""), ("prod", "/prod")];
+    for path in SPELLINGS {
+        for (stage, before) in stages {
+            let path = format!("{before}{path}");
+            let context = json!({ "stage": stage });
+            let request = read(v2(json!({ "rawPath": path, "requestContext": context })));
+            assert!(request.is_err(), "2.0, {stage}: {path} becomes {}", request.expect("a request").target);
+        }
+        let request = read(v1(json!({ "path": path })));
+        assert!(request.is_err(), "1.0: {path} becomes {}", request.expect("a request").target);
+    }
+}
+
+#[test]
+fn dots_that_are_no_segment_stay_as_they_came() {
+    let paths = [
+        "/a..b/..c/d../.e/f./.well-known/x",
+        "/a%2e%2eb/..%2ec",
+        "/v1.2/file.tar.gz",
+        "/group%2Fproject/hooks",
+        "/a;b=../c;..",
+        "/a%5cb",
+        "//",
+        "/%2F%2f",
+        "/%00",
+        "/%ff%FE",
+        "/100%25/%25zz",
+        "/%C3%A9..",
+        "/..%41",
+    ];
+    for path in paths {
+        let request = read(v2(json!({ "rawPath": path, "rawQueryString": "u=/../x&v=%2e%2e/" }))).expect(path);
+        assert_eq!(request.target, format!("{path}?u=/../x&v=%2e%2e/"));
+        let request =
+            read(v1(json!({ "path": path, "multiValueQueryStringParameters": null, "queryStringParameters": null })));
+        assert_eq!(request.expect(path).target, path);
+    }
+}
+
+/// Behind `/base` it would be `/basex`, which is another path.
+#[test]
+fn a_path_that_begins_with_no_slash_is_refused() {
+    for path in ["x", "..", "@evil", "http://evil/", "*"] {
+        assert!(read(v1(json!({ "path": path }))).is_err(), "1.0: {path}");
+        assert!(read(v2(json!({ "rawPath": path }))).is_err(), "2.0: {path}");
+    }
 }

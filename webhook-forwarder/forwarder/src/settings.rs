@@ -10,6 +10,7 @@ use hyper::http::uri::{Authority, PathAndQuery, Scheme};
 use webhook_outbound::environment::{Faults, Reader};
 
 use crate::answer::Mode;
+use crate::dot_segments::has_dot_segment;
 use crate::signature::{Coding, Scheme as Signing};
 
 /// Where the layer's tetherd listens.
@@ -22,6 +23,7 @@ pub struct Settings {
     pub mode: Mode,
     /// `None` dials directly.
     pub socks: Option<SocketAddr>,
+    /// `None` takes unsigned requests.
     pub signature: Option<Signature>,
     pub queue_url: Option<String>,
 }
@@ -91,10 +93,12 @@ fn port<L: Fn(&str) -> Option<String>>(reader: &mut Reader<L>) -> Option<NonZero
 fn base_path<L: Fn(&str) -> Option<String>>(reader: &mut Reader<L>) -> Option<String> {
     let path = reader.get("TS_BASE_PATH").unwrap_or_default();
     let path = path.trim_end_matches('/');
-    if path.is_empty() || is_path(path) {
+    if path.is_empty() || (is_path(path) && !has_dot_segment(path)) {
         return Some(path.to_owned());
     }
-    reader.fault(format!("TS_BASE_PATH is {path:?}: it begins with a slash and is percent-encoded"))
+    reader.fault(format!(
+        "TS_BASE_PATH is {path:?}: it begins with a slash, is percent-encoded and has no segments like .. in any spelling"
+    ))
 }
 
 /// `Some(None)` where the target's own counts.
@@ -135,24 +139,37 @@ fn socks<L: Fn(&str) -> Option<String>>(reader: &mut Reader<L>) -> Option<Socket
     }
 }
 
+/// `None` only where `SIGNATURE_SCHEME` is `none`: a variable that was forgotten must let nobody in.
 fn signature<L: Fn(&str) -> Option<String>>(reader: &mut Reader<L>) -> Option<Signature> {
-    let (scheme, header, coding) = ("SIGNATURE_SCHEME", "SIGNATURE_HEADER", "SIGNATURE_ENCODING");
-    let Some(secret) = reader.get("SIGNATURE_SECRET_ARN") else {
-        // Somebody believes that signatures are checked.
-        return match [scheme, header, coding].into_iter().find(|name| reader.get(name).is_some()) {
+    let [secret, scheme, header, coding] =
+        ["SIGNATURE_SECRET_ARN", "SIGNATURE_SCHEME", "SIGNATURE_HEADER", "SIGNATURE_ENCODING"];
+    let is_set =
+        |reader: &Reader<L>, names: &[&'static str]| names.iter().copied().find(|name| reader.get(name).is_some());
+    let named = reader.get(scheme).unwrap_or_default();
+    if named.eq_ignore_ascii_case("none") {
+        return match is_set(reader, &[secret, header, coding]) {
             Some(name) => {
-                reader.fault(format!("{name} is set, and SIGNATURE_SECRET_ARN is not: nothing would be checked"))
+                reader.fault(format!("{name} is set beside {scheme}=none, which checks nothing: leave one out"))
             }
             None => None,
+        };
+    }
+    let Some(secret) = reader.get(secret) else {
+        let unsigned = format!("{scheme}=none takes unsigned requests");
+        return match is_set(reader, &[scheme, header, coding]) {
+            Some(name) => {
+                reader.fault(format!("{name} is set, and {secret} is not: nothing would be checked; {unsigned}"))
+            }
+            None => reader.fault(format!("{scheme} is not set: name who signs the requests, and {secret}; {unsigned}")),
         };
     };
     let coding = match reader.get(coding).unwrap_or_default().to_ascii_lowercase().as_str() {
         "" | "hex" => Some(Coding::Hex),
         "base64" => Some(Coding::Base64),
-        other => reader.fault(format!("SIGNATURE_ENCODING is {other:?}: it is hex or base64")),
+        other => reader.fault(format!("{coding} is {other:?}: it is hex or base64")),
     };
-    let (scheme, header) = (reader.get(scheme).unwrap_or_default(), reader.get(header));
-    match Signing::named(&scheme, header.as_deref(), coding.unwrap_or(Coding::Hex)) {
+    let header = reader.get(header);
+    match Signing::named(&named, header.as_deref(), coding.unwrap_or(Coding::Hex)) {
         Ok(scheme) => coding.map(|_| Signature { secret, scheme }),
         Err(fault) => reader.fault(fault),
     }

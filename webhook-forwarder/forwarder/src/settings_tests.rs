@@ -7,13 +7,16 @@ fn read(pairs: &[(&str, &str)]) -> Result<Settings, String> {
     Settings::read(found).map_err(|faults| faults.to_string())
 }
 
+/// What a request needs no signature for.
+const UNSIGNED: (&str, &str) = ("SIGNATURE_SCHEME", "none");
+
 fn faults(pairs: &[(&str, &str)]) -> String {
     read(pairs).err().expect("unusable")
 }
 
 #[test]
 fn a_target_alone_is_enough() {
-    let settings = read(&[("TS_TARGET", "web")]).expect("usable");
+    let settings = read(&[("TS_TARGET", "web"), UNSIGNED]).expect("usable");
     let target = settings.target.expect("a target");
     assert_eq!((target.authority.as_str(), target.host.to_str().expect("text")), ("web:80", "web"));
     assert_eq!((target.scheme, target.base_path.as_str()), (Scheme::HTTP, ""));
@@ -28,12 +31,13 @@ fn port_scheme_base_path_and_host_header_are_taken() {
         ("TS_PORT", "8443"),
         ("TS_SCHEME", "HTTPS"),
         ("TS_BASE_PATH", "/a%2Fb/"),
+        UNSIGNED,
     ];
     let target = read(&set).expect("usable").target.expect("a target");
     assert_eq!(target.authority.as_str(), "web.tail1234.ts.net:8443");
     assert_eq!(target.host, "web.tail1234.ts.net:8443");
     assert_eq!(target.base_path, "/a%2Fb");
-    let set = [("TS_TARGET", "fd7a:115c:a1e0::1"), ("TS_HOST_HEADER", "shop.example.com")];
+    let set = [("TS_TARGET", "fd7a:115c:a1e0::1"), ("TS_HOST_HEADER", "shop.example.com"), UNSIGNED];
     let target = read(&set).expect("usable").target.expect("a target");
     assert_eq!(
         (target.authority.as_str(), target.host.to_str().expect("text")),
@@ -83,7 +87,8 @@ fn everything_wrong_is_named_at_once() {
 
 #[test]
 fn a_function_that_only_fills_the_queue_needs_no_target() {
-    let settings = read(&[("QUEUE_URL", "https://sqs.eu-west-1.amazonaws.com/123456789012/hooks"), ("TS_TARGET", "")]);
+    let settings =
+        read(&[("QUEUE_URL", "https://sqs.eu-west-1.amazonaws.com/123456789012/hooks"), ("TS_TARGET", ""), UNSIGNED]);
     assert!(settings.expect("usable").target.is_none());
 }
 
@@ -95,4 +100,29 @@ fn a_signature_needs_a_scheme_or_a_header() {
     assert!(read(&[target, arn, ("SIGNATURE_HEADER", "X-Signature")]).expect("usable").signature.is_some());
     assert!(faults(&[target, arn]).contains("SIGNATURE_SCHEME"));
     assert!(faults(&[target, arn, ("SIGNATURE_SCHEME", "gitlab")]).contains("gitlab"));
+}
+
+/// Nobody is let in without a signature because a variable was forgotten.
+#[test]
+fn requests_are_taken_unsigned_only_where_none_is_named() {
+    let target = ("TS_TARGET", "web");
+    for name in ["none", "None", "NONE"] {
+        let settings = read(&[target, ("SIGNATURE_SCHEME", name)]).expect(name);
+        assert!(settings.signature.is_none(), "{name}");
+    }
+    for forgotten in [&[target][..], &[target, ("SIGNATURE_SCHEME", "")], &[target, ("SIGNATURE_ENCODING", "hex")]] {
+        assert!(faults(forgotten).contains("SIGNATURE_SCHEME=none"), "{}", faults(forgotten));
+    }
+    let arn = ("SIGNATURE_SECRET_ARN", "arn:aws:secretsmanager:eu-west-1:123456789012:secret:hook");
+    let contradiction = faults(&[target, arn, UNSIGNED]);
+    assert!(contradiction.contains("SIGNATURE_SECRET_ARN"), "{contradiction}");
+    let contradiction = faults(&[target, ("SIGNATURE_HEADER", "X-Signature"), UNSIGNED]);
+    assert!(contradiction.contains("SIGNATURE_HEADER"), "{contradiction}");
+}
+
+#[test]
+fn a_base_path_has_no_dot_segments() {
+    for path in ["/..", "/a/..", "/a/./b", "/a/%2e%2e", "/..;/a", "/a%2f.."] {
+        assert!(faults(&[("TS_BASE_PATH", path), ("TS_TARGET", "web")]).contains("TS_BASE_PATH"), "{path}");
+    }
 }

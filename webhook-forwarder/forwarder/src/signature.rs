@@ -58,10 +58,12 @@ impl Scheme {
                 Ok(header) => Ok(Self::Body(header, coding)),
                 Err(_) => Err(format!("SIGNATURE_HEADER is {header:?}, which is no name of a header")),
             },
-            ("" | "hmac", None) => Err("SIGNATURE_SCHEME is not set: it is github, stripe or slack; for others set \
+            ("" | "hmac", None) => {
+                Err("SIGNATURE_SCHEME is not set: it is github, stripe, slack or none; for others set \
                  SIGNATURE_HEADER to the header that holds the signature of the body"
-                .into()),
-            (other, _) => Err(format!("SIGNATURE_SCHEME is {other:?}: it is github, stripe, slack or hmac")),
+                    .into())
+            }
+            (other, _) => Err(format!("SIGNATURE_SCHEME is {other:?}: it is github, stripe, slack, hmac or none")),
         }
     }
 

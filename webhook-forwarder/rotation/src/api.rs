@@ -17,6 +17,7 @@ use serde_json::Value;
 use tokio::time::timeout;
 use webhook_outbound::aws::cause;
 use webhook_outbound::https::{self, TlsError};
+use webhook_outbound::message::presentable;
 
 const DEADLINE: Duration = Duration::from_secs(10);
 const LARGEST: usize = 8 << 20;
@@ -46,8 +47,15 @@ pub struct Question<'a> {
     pub what: &'static str,
     pub method: Method,
     pub path: String,
-    pub token: Option<&'a str>,
+    pub auth: Auth<'a>,
     pub body: Body,
+}
+
+/// What shows who asks. No error repeats it.
+pub enum Auth<'a> {
+    Bearer(&'a str),
+    /// It is a field of the body.
+    InBody(&'a str),
 }
 
 pub enum Body {
@@ -89,6 +97,7 @@ impl Api {
 
     async fn send(&self, question: Question<'_>) -> Result<Option<Bytes>, ApiError> {
         let (whom, what) = (self.whom, question.what);
+        let (Auth::Bearer(secret) | Auth::InBody(secret)) = question.auth;
         let request = self.request(question)?;
         let exchange = async {
             let unreachable = |error: &(dyn std::error::Error + 'static)| ApiError::Unreachable(whom, cause(error));
@@ -100,9 +109,10 @@ impl Api {
                 StatusCode::NOT_FOUND => Ok(None),
                 status if status.is_success() => Ok(Some(body)),
                 status => {
-                    // Of the errors only this field, which has no room for a key.
-                    let message =
+                    // Of the errors only this field. Some quote what they were asked with.
+                    let said =
                         serde_json::from_slice(&body).map_or_else(|_| "no reason".into(), |it: Message| it.message);
+                    let message = presentable(&said, &[secret, &escaped(secret)]);
                     Err(ApiError::Refused { whom, status: status.as_u16(), what, message })
                 }
             }
@@ -120,7 +130,7 @@ impl Api {
         if let Some(kind) = kind {
             request = request.header(CONTENT_TYPE, kind);
         }
-        if let Some(token) = question.token {
+        if let Auth::Bearer(token) = question.auth {
             let mut value = HeaderValue::from_str(&format!("Bearer {token}"))
                 .map_err(|_| ApiError::Unreachable(self.whom, "the credential is no text for a header".into()))?;
             value.set_sensitive(true);

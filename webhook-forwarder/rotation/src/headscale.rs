@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::json;
 use webhook_outbound::https::TlsError;
 
-use crate::api::{Api, ApiError, Body, Question, escaped};
+use crate::api::{Api, ApiError, Auth, Body, Question, escaped};
 use crate::credentials::Credentials;
 use crate::key::{KeyState, LIFETIME, StoredKey, Wanted};
 
@@ -98,7 +98,7 @@ impl Headscale {
 }
 
 fn ask<'a>(what: &'static str, method: Method, path: String, credentials: &'a Credentials, body: Body) -> Question<'a> {
-    Question { what, method, path, token: Some(&credentials.key), body }
+    Question { what, method, path, auth: Auth::Bearer(&credentials.key), body }
 }
 
 /// No expiration is long ago: such a key joins nothing.

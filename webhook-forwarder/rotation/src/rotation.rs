@@ -9,7 +9,7 @@ use std::time::SystemTime;
 use aws_sdk_secretsmanager::Client;
 use sha2::{Digest, Sha256};
 use tokio::sync::OnceCell;
-use webhook_outbound::aws::Missing;
+use webhook_outbound::aws::AwsConfigError;
 use webhook_outbound::https::TlsError;
 use webhook_outbound::secrets;
 
@@ -25,7 +25,7 @@ use crate::store::{CURRENT, Description, PENDING, Store, StoreError};
 #[derive(Debug, thiserror::Error)]
 pub enum RotationError {
     #[error(transparent)]
-    Environment(#[from] Missing),
+    Environment(#[from] AwsConfigError),
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]

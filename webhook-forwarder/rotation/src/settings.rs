@@ -3,6 +3,7 @@
 //! Which control server is whose is decided here alone.
 
 use webhook_outbound::environment::{Faults, Reader};
+use webhook_outbound::url::for_credentials;
 
 const TAILSCALE: &str = "https://api.tailscale.com";
 
@@ -61,12 +62,12 @@ fn control<L: Fn(&str) -> Option<String>>(reader: &mut Reader<L>) -> Control {
     }
 }
 
+/// The credentials that make keys are sent there.
 fn url<L: Fn(&str) -> Option<String>>(reader: &mut Reader<L>, name: &str) -> Option<String> {
-    let url = reader.get(name)?;
-    if url.starts_with("https://") || url.starts_with("http://") {
-        return Some(url.trim_end_matches('/').to_owned());
+    match for_credentials(&reader.get(name)?) {
+        Ok(url) => Some(url),
+        Err(error) => reader.fault(format!("{name} cannot be used: {error}")),
     }
-    reader.fault(format!("{name} is {url:?}: it is a URL and begins with https://"))
 }
 
 fn is_tailscale(url: &str) -> bool {
@@ -106,6 +107,55 @@ mod tests {
         let faults = read(&[("CONTROL_URL", "headscale"), ("TAG_NAME", "a b")]).expect_err("unusable").to_string();
         for name in ["OAUTH_SECRET_ARN", "TAG_NAME", "CONTROL_URL"] {
             assert!(faults.contains(name), "{faults}");
+        }
+    }
+
+    /// An API key, or an OAuth client's secret, would stand in the clear.
+    #[test]
+    fn credentials_go_over_plain_http_to_loopback_alone() {
+        let faults = |name: &'static str, url: &'static str| {
+            let read = read(&[("OAUTH_SECRET_ARN", "arn"), ("TAG_NAME", "web"), (name, url)]);
+            read.err().map(|faults| faults.to_string())
+        };
+        for name in ["CONTROL_URL", "API_URL"] {
+            for refused in [
+                "http://headscale.example.com",
+                "HTTP://headscale.example.com",
+                "http://10.0.0.1:8080",
+                "http://192.168.1.1",
+                "http://0.0.0.0:8080",
+                "http://[::]:8080",
+                "http://[fd7a:115c:a1e0::1]",
+                "http://localhost.example.com",
+                "http://127.0.0.1.example.com",
+                "http://127.0.0.1@headscale.example.com",
+                "http://2130706433",
+                "http://0x7f.1",
+                "http:headscale.example.com",
+                "http:///headscale.example.com",
+                "https://",
+                "https:///path",
+                "https://user:password@headscale.example.com",
+                "https://headscale.example.com/?baseURL=http://evil",
+                "https://headscale.example.com/#a",
+                "https://headscale.example.com:port",
+                "ftp://headscale.example.com",
+                "headscale.example.com:443",
+            ] {
+                let fault = faults(name, refused).unwrap_or_else(|| panic!("{name}={refused} is taken"));
+                assert!(fault.contains(name), "{refused}: {fault}");
+                assert!(!fault.contains("password"), "{fault}");
+            }
+            for taken in [
+                "https://headscale.example.com",
+                "HTTPS://headscale.example.com:8443/sub/",
+                "http://127.0.0.1:8080",
+                "http://127.9.9.9/",
+                "http://[::1]:8080",
+                "http://localhost:8080",
+            ] {
+                assert_eq!(faults(name, taken), None, "{name}={taken}");
+            }
         }
     }
 }

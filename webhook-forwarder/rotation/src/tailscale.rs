@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::json;
 use webhook_outbound::https::TlsError;
 
-use crate::api::{Api, ApiError, Body, Question, escaped};
+use crate::api::{Api, ApiError, Auth, Body, Question, escaped};
 use crate::credentials::Credentials;
 use crate::key::{KeyState, LIFETIME, StoredKey, Wanted};
 
@@ -77,7 +77,13 @@ impl Tailscale {
         let (id, secret) = (escaped(&credentials.id), escaped(&credentials.key));
         let body = Body::Form(format!("client_id={id}&client_secret={secret}&grant_type=client_credentials"));
         let path = "/api/v2/oauth/token".into();
-        let question = Question { what: "the OAuth client", method: Method::POST, path, token: None, body };
+        let question = Question {
+            what: "the OAuth client",
+            method: Method::POST,
+            path,
+            auth: Auth::InBody(&credentials.key),
+            body,
+        };
         Ok(self.api.ask::<Token>(question).await?.access_token)
     }
 
@@ -94,9 +100,9 @@ impl Tailscale {
             "expirySeconds": LIFETIME.as_secs(),
             "description": wanted.mark,
         }));
-        let (path, token) = (self.keys.clone(), Some(token.as_str()));
+        let (path, auth) = (self.keys.clone(), Auth::Bearer(&token));
         let question =
-            Question { what: "a new key (is the tag the client's own?)", method: Method::POST, path, token, body };
+            Question { what: "a new key (is the tag the client's own?)", method: Method::POST, path, auth, body };
         let key: Key = self.api.ask(question).await?;
         Ok(StoredKey { id: key.id, key: key.key, created: key.created, expires: key.expires })
     }
@@ -125,7 +131,8 @@ impl Tailscale {
     pub async fn delete_marked(&self, credentials: &Credentials, mark: &str) -> Result<(), ApiError> {
         let token = self.token(credentials).await?;
         let (path, body) = (format!("{}?all=true", self.keys), Body::None);
-        let question = Question { what: "the list of keys", method: Method::GET, path, token: Some(&token), body };
+        let question =
+            Question { what: "the list of keys", method: Method::GET, path, auth: Auth::Bearer(&token), body };
         let keys = self.api.ask::<Keys>(question).await?.keys;
         for key in keys.into_iter().filter(|key| key.description == mark && key.revoked.is_none()) {
             self.api.tell(self.about("the deletion of a key", Method::DELETE, &key.id, &token)).await?;
@@ -136,6 +143,6 @@ impl Tailscale {
 
     fn about<'a>(&self, what: &'static str, method: Method, id: &str, token: &'a str) -> Question<'a> {
         let path = format!("{}/{}", self.keys, escaped(id));
-        Question { what, method, path, token: Some(token), body: Body::None }
+        Question { what, method, path, auth: Auth::Bearer(token), body: Body::None }
     }
 }

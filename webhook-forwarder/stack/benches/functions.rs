@@ -100,7 +100,7 @@ fn rotation() -> Result<Series> {
 
 fn forwarder_with(target: &str) -> Result<Builder> {
     let builder = function("Forwarder")?.env("TS_TARGET", target).env("TS_PORT", &PORT.to_string());
-    Ok(builder.env("PROXY_RESPONSE", "FULL").env("AWS_LAMBDA_FUNCTION_TIMEOUT", "60"))
+    Ok(builder.env("SIGNATURE_SCHEME", "none").env("PROXY_RESPONSE", "FULL").env("AWS_LAMBDA_FUNCTION_TIMEOUT", "60"))
 }
 
 fn function(name: &str) -> Result<Builder> {

@@ -11,7 +11,7 @@ use crate::gateway::Call;
 fn strange_paths_and_queries_arrive_as_they_are() {
     let (target, builder) = direct();
     let environment = builder.start().expect("starts");
-    let paths = ["//", "//evil.example/x", "/%2F%2f", "/%00", "/..", "/../..//.", "/%ff%FE", "/a%", "/http://b/", "/*"];
+    let paths = ["//", "//evil.example/x", "/%2F%2f", "/%00", "/..a", "/a..//b.", "/%ff%FE", "/a%", "/http://b/", "/*"];
     for (path, query) in paths.into_iter().zip(["", "=", "&", "=&=", "a", "%ff", "%00", "?", "a=%", "x=1&X=2"]) {
         let call = Call { query: query.into(), ..Call::new("GET", path) };
         assert_eq!(invoke(&environment, &call.v2())["statusCode"], 200, "{path}: {}", environment.log());
@@ -45,6 +45,33 @@ fn headers_for_one_hop_end_here_and_nulls_are_nothing() {
 }
 
 #[test]
+fn what_a_target_would_take_for_its_proxy_s_word_does_not_arrive() {
+    let (target, builder) = direct();
+    let environment = builder.env("TS_BASE_PATH", "/hooks").start().expect("starts");
+    let forged = [
+        "x-forwarded-user",
+        "remote-user",
+        "x-real-ip",
+        "forwarded",
+        "x-original-url",
+        "tailscale-user-login",
+        "x_real_ip",
+    ];
+    let call = forged
+        .iter()
+        .fold(Call::post(b"{}"), |call, name| call.header(name, "forged"))
+        .header("x-github-event", "push");
+    for mut event in [call.v2(), call.v1()] {
+        event["headers"]["x-forwarded-proto"] = json!("http");
+        assert_eq!(invoke(&environment, &event)["statusCode"], 200, "{}", environment.log());
+        let seen = target.take().remove(0);
+        assert!(!seen.headers.iter().any(|(_, value)| value.contains("forged")), "{seen:?}");
+        assert_eq!((seen.all("x-forwarded-proto"), seen.all("x-github-event")), (vec!["https"], vec!["push"]));
+        assert_eq!(seen.line, "POST /hooks/hook HTTP/1.1");
+    }
+}
+
+#[test]
 fn what_is_no_request_is_refused_and_never_reaches_the_target() {
     let (target, builder) = direct();
     let environment = builder.start().expect("starts");
@@ -61,6 +88,9 @@ fn what_is_no_request_is_refused_and_never_reaches_the_target() {
         header("x-a", "1\r\nX-Injected: 1"),
         header("x a", "1"),
         header("", "1"),
+        Call::new("GET", "/../admin").v2(),
+        Call::new("GET", "/%2e%2e%2fadmin").v1(),
+        Call::new("GET", "/a/..;/..%5cadmin").v2(),
     ];
     for event in refused {
         assert_eq!(invoke(&environment, &event)["statusCode"], 400, "{event}: {}", environment.log());

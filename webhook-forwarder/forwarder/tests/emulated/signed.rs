@@ -5,6 +5,9 @@
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
+use serde_json::json;
+use testbed::api::{Api, Reply, Request};
+use testbed::lambda::Builder;
 use testbed::netns;
 
 use crate::aws::Aws;
@@ -46,6 +49,49 @@ fn without_the_secret_nothing_passes() {
     let reason = reason(&environment);
     assert!(reason["reason"].as_str().expect("text").contains("ResourceNotFoundException"), "{reason}");
     assert_eq!(target.take().len(), 0);
+}
+
+/// As AWS's own answer to a signature that is wrong.
+fn quoting(request: &Request) -> Reply {
+    let token = request.header("x-amz-security-token").unwrap_or_default();
+    let message = format!("The Canonical String should have been 'POST\n/\n\nx-amz-security-token:{token}\n'");
+    (403, json!({ "__type": "InvalidSignatureException", "message": message }).to_string())
+}
+
+const TOKEN: &str = "IQoJb3JpZ2luX2VjEXAMPLETOKENwEaCWV1LXdlc3QtMSJHMEUCIQ";
+
+/// The function with credentials, which asks `url` for everything of AWS's.
+fn asking(builder: Builder, url: &str) -> Builder {
+    let builder = builder.env("AWS_ENDPOINT_URL", url).env("AWS_REGION", "eu-west-1").env("AWS_SESSION_TOKEN", TOKEN);
+    builder.env("AWS_ACCESS_KEY_ID", "AKIAIOSFODNN7EXAMPLE").env("AWS_SECRET_ACCESS_KEY", "secret-0123456789")
+}
+
+#[test]
+fn a_refusal_of_aws_that_quotes_the_session_token_is_not_repeated() {
+    let signed = [("SIGNATURE_SECRET_ARN", "hook/github"), ("SIGNATURE_SCHEME", "github")];
+    for settings in [&signed[..], &[("QUEUE_URL", "http://127.0.0.1/queue")]] {
+        let (_target, builder) = direct();
+        let aws = Api::start(quoting).expect("an API");
+        let builder = settings.iter().fold(builder, |builder, (name, value)| builder.env(name, value));
+        let environment = asking(builder, &aws.url()).start().expect("starts");
+        let call = Call::post(BODY).header("x-hub-signature-256", SIGNATURE).v2();
+        assert_eq!(invoke(&environment, &call)["statusCode"], 503, "{}", environment.log());
+        let reason = reason(&environment);
+        assert!(reason["reason"].as_str().expect("text").contains("InvalidSignatureException"), "{reason}");
+        assert!(!environment.log().contains(TOKEN), "{}", environment.log());
+        assert_eq!(aws.seen()[0].header("x-amz-security-token"), Some(TOKEN), "it was there to be quoted");
+    }
+}
+
+#[test]
+fn aws_is_not_asked_over_plain_http_but_on_loopback() {
+    let (_target, builder) = direct();
+    let builder = builder.env("SIGNATURE_SECRET_ARN", "hook/github").env("SIGNATURE_SCHEME", "github");
+    let environment = asking(builder, "http://aws.example.com").start().expect("starts");
+    let call = Call::post(BODY).header("x-hub-signature-256", SIGNATURE).v2();
+    assert_eq!(invoke(&environment, &call)["statusCode"], 503, "{}", environment.log());
+    let reason = reason(&environment);
+    assert!(reason["reason"].as_str().expect("text").contains("AWS_ENDPOINT_URL cannot be used"), "{reason}");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use crate::control_api::CLIENT_SECRET;
 use crate::scene::{STEPS, step};
 use crate::tailscale::{current_id, scene, start};
 
@@ -19,7 +20,8 @@ fn an_api_that_refuses_fails_the_step_with_its_reason_and_the_step_can_be_repeat
             let asks = name != "setSecret";
             match step(&function, name, &version) {
                 Err(error) => {
-                    assert!(asks && error.contains(&format!("{status} to the OAuth client: not now")), "{error}")
+                    assert!(asks && error.contains(&format!("{status} to the OAuth client: not now")), "{error}");
+                    assert!(!error.contains(CLIENT_SECRET), "{error}");
                 }
                 Ok(()) => assert!(!asks, "{name} with {status}"),
             }
@@ -31,6 +33,7 @@ fn an_api_that_refuses_fails_the_step_with_its_reason_and_the_step_can_be_repeat
         }
         assert_eq!(api.keys(), [round - 1, round].map(|number| format!("k{number}CNTRL")), "{status}");
     }
+    assert!(!function.log().contains(CLIENT_SECRET), "{}", function.log());
 }
 
 #[test]

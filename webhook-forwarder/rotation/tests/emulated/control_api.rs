@@ -77,7 +77,9 @@ fn refuse(status: u16, message: &str) -> Reply {
 
 fn answer(state: &mut State, request: &Request) -> Reply {
     if let Some(status) = state.refusal {
-        return refuse(status, "not now");
+        // Gateways before an API are known to quote what they were asked.
+        let asked = request.header("Authorization").unwrap_or_default();
+        return refuse(status, &format!("not now: {asked} {}", request.body));
     }
     let path = request.path.split('?').next().unwrap_or_default();
     if (request.method.as_str(), path) == ("POST", "/api/v2/oauth/token") {
