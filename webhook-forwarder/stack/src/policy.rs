@@ -5,6 +5,7 @@
 //! <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic.html>
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use serde_json::Value;
 
@@ -25,12 +26,18 @@ pub fn permits(identity: &[Value], resource: &[Value], request: &Request<'_>) ->
     !effects.contains(&"Deny") && effects.contains(&"Allow")
 }
 
+/// The same for a role with a permissions boundary, which must permit as well.
+pub fn permits_within(boundary: &[Value], identity: &[Value], resource: &[Value], request: &Request<'_>) -> bool {
+    permits(boundary, &[], request) && permits(identity, resource, request)
+}
+
 fn applies(statement: &Value, request: &Request<'_>) -> bool {
     for unknown in ["NotAction", "NotResource", "NotPrincipal"] {
         assert!(statement[unknown].is_null(), "{unknown} is not known here");
     }
     let conditions = statement["Condition"].as_object();
-    texts(&statement["Action"]).iter().any(|pattern| matches(pattern, request.action))
+    let action = request.action.to_ascii_lowercase();
+    texts(&statement["Action"]).iter().any(|pattern| matches(&pattern.to_ascii_lowercase(), &action))
         && texts(&statement["Resource"]).iter().any(|pattern| matches(pattern, request.resource))
         && conditions.into_iter().flatten().all(|(operator, keys)| {
             keys.as_object().expect("keys").iter().all(|(key, wanted)| holds(operator, key, &texts(wanted), request))
@@ -52,20 +59,47 @@ fn holds(operator: &str, key: &str, wanted: &[String], request: &Request<'_>) ->
         key => request.context.get(key).map_or(&[][..], Vec::as_slice),
     };
     let is_wanted = |value: &&str| wanted.iter().any(|pattern| pattern == value);
+    let is_like = |value: &&str| wanted.iter().any(|pattern| matches(pattern, value));
+    let is_within = |value: &&str| wanted.iter().any(|network| contains(network, value));
     match operator {
-        "StringEquals" | "ArnEquals" => values.iter().any(is_wanted),
-        "StringNotEquals" | "ArnNotEquals" => !values.iter().any(is_wanted),
+        "StringEquals" => values.iter().any(is_wanted),
+        "StringNotEquals" => !values.iter().any(is_wanted),
+        "StringLike" | "ArnEquals" | "ArnLike" => values.iter().any(is_like),
+        "StringNotLike" | "ArnNotEquals" | "ArnNotLike" => !values.iter().any(is_like),
         "ForAllValues:StringNotEquals" => values.iter().all(|value| !is_wanted(value)),
+        "IpAddress" => values.iter().any(is_within),
+        "NotIpAddress" => !values.iter().any(is_within),
         other => panic!("the operator {other} is not known here"),
     }
 }
 
-/// `*` stands for anything, at the end or alone.
+/// `*` stands for any text, `?` for any letter.
 fn matches(pattern: &str, text: &str) -> bool {
-    match pattern.split_once('*') {
-        Some((start, "")) => text.starts_with(start),
-        Some(_) => panic!("{pattern} is not known here"),
-        None => pattern == text,
+    let mut letters = text.chars();
+    match pattern.chars().next() {
+        None => text.is_empty(),
+        Some('*') => {
+            let rest = &pattern[1..];
+            text.char_indices().map(|(at, _)| at).chain([text.len()]).any(|at| matches(rest, &text[at..]))
+        }
+        Some(wanted) => {
+            letters.next().is_some_and(|letter| wanted == '?' || wanted == letter)
+                && matches(&pattern[wanted.len_utf8()..], letters.as_str())
+        }
+    }
+}
+
+/// True where the address is in the network; without a prefix length that is one address.
+pub fn contains(network: &str, address: &str) -> bool {
+    let (network, length) = network.split_once('/').unwrap_or((network, "128"));
+    let length: u32 = length.parse().expect("a prefix length");
+    let parsed = |text: &str| text.parse::<IpAddr>().unwrap_or_else(|_| panic!("{text} is no address"));
+    match (parsed(network), parsed(address)) {
+        (IpAddr::V4(network), IpAddr::V4(address)) => {
+            (network.to_bits() ^ address.to_bits()).leading_zeros() >= length.min(32)
+        }
+        (IpAddr::V6(network), IpAddr::V6(address)) => (network.to_bits() ^ address.to_bits()).leading_zeros() >= length,
+        _ => false,
     }
 }
 
@@ -114,5 +148,38 @@ mod tests {
                 assert_eq!(permits(&[with(operator)], &[], &asks("a", stage)), expected, "{operator} {stage:?}");
             }
         }
+    }
+
+    #[test]
+    fn patterns_and_networks_are_read_as_aws_reads_them() {
+        for (pattern, text, expected) in [
+            ("arn:*:role/web-*", "arn:aws:iam::1:role/web-A", true),
+            ("arn:*:role/web-*", "arn:aws:iam::1:role/other", false),
+            ("*", "", true),
+            ("a?c", "abc", true),
+            ("a?c", "ac", false),
+            ("s:Get", "s:GetAll", false),
+        ] {
+            assert_eq!(matches(pattern, text), expected, "{pattern} {text}");
+        }
+        for (network, address, expected) in [
+            ("192.0.2.0/24", "192.0.2.255", true),
+            ("192.0.2.0/24", "192.0.3.0", false),
+            ("0.0.0.0/0", "203.0.113.1", true),
+            ("192.0.2.1", "192.0.2.1", true),
+            ("2001:db8::/32", "2001:db8:1::1", true),
+            ("2001:db8::/32", "2001:db9::1", false),
+            ("::/0", "192.0.2.1", false),
+        ] {
+            assert_eq!(contains(network, address), expected, "{network} {address}");
+        }
+    }
+
+    #[test]
+    fn a_boundary_permits_nothing_and_takes_away() {
+        let allow = |action: &str| vec![json!({ "Effect": "Allow", "Action": action, "Resource": "*" })];
+        assert!(permits_within(&allow("s:*"), &allow("S:get"), &[], &asks("a", &[])));
+        assert!(!permits_within(&allow("s:*"), &[], &[], &asks("a", &[])));
+        assert!(!permits_within(&allow("s:Put"), &allow("*"), &[], &asks("a", &[])));
     }
 }

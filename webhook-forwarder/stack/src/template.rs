@@ -9,6 +9,11 @@ use serde_json::{Map, Value, json};
 
 const ACCOUNT: &str = "123456789012";
 const REGION: &str = "eu-central-1";
+/// Name and id of the forwarder's stack.
+pub const STACK: &str = "webhook";
+const STACK_ID: &str = "00000000-0000-4000-8000-000000000000";
+/// What CloudFormation puts behind the names that it makes up.
+const RANDOM: &str = "1A2B3C4D5E6F";
 
 pub struct Template {
     whole: Value,
@@ -74,6 +79,14 @@ impl Template {
             "Fn::GetAtt" => Some(json!(self.attribute(text(&argument[0]), text(&argument[1])))),
             "Fn::If" => self.resolved(&argument[if self.condition(text(&argument[0])) { 1 } else { 2 }]),
             "Fn::Sub" => Some(json!(self.substituted(argument))),
+            "Fn::Split" => {
+                let whole = self.resolved(&argument[1]).expect("a text");
+                Some(text(&whole).split(text(&argument[0])).collect())
+            }
+            "Fn::Select" => {
+                let list = self.resolved(&argument[1]).expect("a list");
+                Some(list[usize::try_from(argument[0].as_u64().expect("a place")).expect("a place")].clone())
+            }
             other => panic!("{other} is not known here"),
         }
     }
@@ -84,10 +97,17 @@ impl Template {
             "AWS::Region" => Some(json!(REGION)),
             "AWS::AccountId" => Some(json!(ACCOUNT)),
             "AWS::Partition" => Some(json!("aws")),
-            "AWS::StackName" => Some(json!("webhook")),
+            "AWS::StackName" => Some(json!(STACK)),
+            "AWS::StackId" => Some(json!(arn("cloudformation", &format!("stack/{STACK}/{STACK_ID}")))),
             "AWS::URLSuffix" => Some(json!("amazonaws.com")),
             name => Some(self.parameters.get(name).cloned().unwrap_or_else(|| match self.kind(name) {
-                "AWS::SecretsManager::Secret" => json!(arn("secretsmanager", &format!("secret:{name}"))),
+                "AWS::SecretsManager::Secret" => json!(secret(name)),
+                "AWS::IAM::ManagedPolicy" => {
+                    let properties = &self.whole["Resources"][name]["Properties"];
+                    let text = |field: &str| self.resolved(&properties[field]).unwrap_or_default();
+                    let (path, own) = (text("Path"), text("ManagedPolicyName"));
+                    json!(format!("arn:aws:iam::{ACCOUNT}:policy{}{}", self::text(&path), self::text(&own)))
+                }
                 _ => json!(name),
             })),
         }
@@ -95,10 +115,22 @@ impl Template {
 
     fn attribute(&self, name: &str, attribute: &str) -> String {
         match (self.kind(name), attribute) {
-            ("AWS::IAM::Role", "Arn") => role(name),
-            ("AWS::Lambda::Function", "Arn") => arn("lambda", &format!("function:{name}")),
+            ("AWS::IAM::Role", "Arn") => self.role(name),
+            ("AWS::Lambda::Function", "Arn") => arn("lambda", &format!("function:{STACK}-{name}-{RANDOM}")),
+            ("AWS::Logs::LogGroup", "Arn") => arn("logs", &format!("log-group:{STACK}-{name}-{RANDOM}:*")),
+            ("AWS::SQS::Queue", "Arn") => arn("sqs", &format!("{STACK}-{name}-{RANDOM}")),
+            ("AWS::S3::Bucket", "Arn") => format!("arn:aws:s3:::{}", name.to_ascii_lowercase()),
             (_, "Arn") => arn("service", name),
             (_, other) => format!("{name}.{other}"),
+        }
+    }
+
+    /// With the path and name that the template gives, if any.
+    fn role(&self, name: &str) -> String {
+        let properties = &self.whole["Resources"][name]["Properties"];
+        match (self.resolved(&properties["Path"]), self.resolved(&properties["RoleName"])) {
+            (Some(Value::String(path)), Some(Value::String(own))) => format!("arn:aws:iam::{ACCOUNT}:role{path}{own}"),
+            _ => role(name),
         }
     }
 
@@ -143,15 +175,16 @@ impl Template {
 
 /// The ARN of the role with this logical id.
 pub fn role(name: &str) -> String {
-    format!("arn:aws:iam::{ACCOUNT}:role/{name}")
+    format!("arn:aws:iam::{ACCOUNT}:role/{STACK}-{name}-{RANDOM}")
 }
 
 /// The ARN of the secret with this logical id.
 pub fn secret(name: &str) -> String {
-    arn("secretsmanager", &format!("secret:{name}"))
+    arn("secretsmanager", &format!("secret:{STACK}/{name}/{STACK_ID}-AbCdEf"))
 }
 
-fn arn(service: &str, name: &str) -> String {
+/// The ARN of something in the account and region of the tests.
+pub fn arn(service: &str, name: &str) -> String {
     format!("arn:aws:{service}:{REGION}:{ACCOUNT}:{name}")
 }
 

@@ -5,10 +5,16 @@ use std::path::{Path, PathBuf};
 
 use webhook_stack::template::Template;
 
-const REQUIRED: [(&str, &str); 3] = [
+/// Who may put the credentials in.
+pub const WRITER: &str =
+    "arn:aws:iam::123456789012:role/aws-reserved/sso.amazonaws.com/eu-central-1/AWSReservedSSO_Operator_0123";
+pub const KEY: &str = "arn:aws:kms:eu-central-1:123456789012:key/00000000-0000-0000-0000-000000000000";
+const REQUIRED: [(&str, &str); 5] = [
     ("LayerArn", "arn:aws:lambda:eu-central-1:123456789012:layer:tetherd:1"),
     ("Target", "web"),
-    ("SourceCidr", "192.0.2.0/24,2001:db8::/32"),
+    ("SourceCidr", "192.0.2.0/24,198.51.100.7/32"),
+    ("SignatureScheme", "none"),
+    ("SecretWriterArn", WRITER),
 ];
 
 /// cargo's target directory, wherever that is.
@@ -17,22 +23,27 @@ pub fn target() -> PathBuf {
 }
 
 pub fn template(given: &[(&str, &str)]) -> Template {
-    let path = target().join("webhook/template.json");
-    let json = fs::read_to_string(&path)
-        .unwrap_or_else(|error| panic!("{}: {error}; run `make webhook-template`", path.display()));
-    Template::new(&json, &[&REQUIRED, given].concat())
+    Template::new(&expanded("template"), &[given, &REQUIRED].concat())
+}
+
+/// What `make webhook-template` has written.
+pub fn expanded(name: &str) -> String {
+    let path = target().join(format!("webhook/{name}.json"));
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}; run `make webhook-template`", path.display()))
 }
 
 /// Every way to deploy it that differs in its resources.
 pub fn variants() -> Vec<(&'static str, Template)> {
-    const KEY: &str = "arn:aws:kms:eu-central-1:123456789012:key/00000000-0000-0000-0000-000000000000";
-    let variants: [(&'static str, &[(&str, &str)]); 6] = [
+    let variants: [(&'static str, &[(&str, &str)]); 9] = [
         ("as it comes", &[]),
         ("signed", &[("SignatureScheme", "github")]),
         ("signed in a header of its own", &[("SignatureScheme", "hmac"), ("SignatureHeader", "X-Shopify-Hmac-Sha256")]),
         ("asynchronous", &[("Mode", "async")]),
         ("asynchronous and signed, own key", &[("Mode", "async"), ("SignatureScheme", "slack"), ("KmsKeyArn", KEY)]),
+        ("signed, own key", &[("SignatureScheme", "github"), ("KmsKeyArn", KEY)]),
+        ("asynchronous, own key, firewall", &[("Mode", "async"), ("KmsKeyArn", KEY), ("Firewall", "waf")]),
         ("firewall", &[("Firewall", "waf"), ("SignatureScheme", "stripe")]),
+        ("firewall and IPv6", &[("Firewall", "waf"), ("SourceCidrV6", "2001:db8::/32,2001:db9:1::/48")]),
     ];
     variants.into_iter().map(|(name, given)| (name, template(given))).collect()
 }
