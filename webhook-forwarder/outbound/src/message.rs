@@ -1,4 +1,6 @@
-//! What another service has said, as it may stand in a log: without secrets, on one line, and not too long.
+//! Makes what another service has said fit for a log.
+//!
+//! That is: without secrets, on one line, and not too long.
 
 const LONGEST: usize = 300;
 const MASK: &str = "***";

@@ -1,4 +1,6 @@
-//! Addresses that credentials are sent to: HTTPS, or plain HTTP to this machine itself.
+//! Checks addresses that credentials are sent to.
+//!
+//! They are HTTPS, or plain HTTP to this machine itself.
 
 use std::net::IpAddr;
 

@@ -1,4 +1,6 @@
-//! The boundary of deploy-role.yaml: what no role of the stack may exceed, and what each of them needs.
+//! Tests the boundary of deploy-role.yaml.
+//!
+//! It says what no role of the stack may exceed, and has what each of them needs.
 
 use std::collections::BTreeMap;
 

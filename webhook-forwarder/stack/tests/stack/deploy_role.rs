@@ -1,4 +1,6 @@
-//! What the roles of deploy-role.yaml can do: change the stack, and nothing that would make more of it.
+//! Tests what the roles of deploy-role.yaml can do.
+//!
+//! They change the stack, and nothing that would make more of them.
 
 use std::collections::BTreeMap;
 

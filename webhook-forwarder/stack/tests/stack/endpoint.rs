@@ -1,4 +1,6 @@
-//! Who gets as far as the functions: the firewall, the policy of the REST API, and the authorizer before every path.
+//! Tests who gets as far as the functions.
+//!
+//! That is decided by the firewall, the policy of the REST API, and the authorizer before every path.
 
 use std::collections::BTreeMap;
 

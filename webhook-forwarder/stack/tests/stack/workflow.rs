@@ -1,4 +1,6 @@
-//! The workflow that deploys: what is installed runs without credentials, and where credentials are nothing is installed.
+//! Tests the workflow that deploys.
+//!
+//! What is installed runs without credentials, and where credentials are nothing is installed.
 
 use serde_json::{Value, json};
 
