@@ -17,6 +17,7 @@ use crate::tailscaled::calls::Calls;
 use crate::tailscaled::events::KeeperEvent;
 use crate::tailscaled::keeper::{Keeper, KeeperParts, NodeAtShutdown};
 use crate::tailscaled::local_api::LocalApi;
+use crate::tailscaled::local_api::socket::LocalApiSocket;
 use crate::tailscaled::path::control_probe::ControlProbe;
 use crate::tailscaled::path::health::PathHealth;
 use crate::tailscaled::path::rebind::Rebinder;
@@ -39,9 +40,10 @@ impl LocalTailscaled {
     /// Speaks with the tailscaled whose LocalAPI listens at `socket`, now or later.
     pub fn new(socket: &Path) -> Self {
         let path = PathHealth::default();
-        let api = LocalApi::new(socket.to_owned());
+        let socket = LocalApiSocket::new(socket);
+        let api = LocalApi::new(socket.clone());
         let rebinder = Rebinder::new(api.clone(), path.clone());
-        Self { api, calls: Calls::new(socket.to_owned()), path, rebinder }
+        Self { api, calls: Calls::new(socket), path, rebinder }
     }
 }
 

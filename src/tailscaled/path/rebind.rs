@@ -129,6 +129,7 @@ impl Rebinder {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tailscaled::local_api::socket::LocalApiSocket;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     /// tailscaled's LocalAPI that answers every question in the same way, and counts them.
@@ -149,7 +150,7 @@ mod tests {
     }
 
     fn after_a_freeze(socket: std::path::PathBuf) -> Rebinder {
-        let rebinder = Rebinder::new(LocalApi::new(socket), PathHealth::default());
+        let rebinder = Rebinder::new(LocalApi::new(LocalApiSocket::new(&socket)), PathHealth::default());
         rebinder.check_clocks(ClockReading::now().after(20, 20));
         rebinder
     }
@@ -181,7 +182,7 @@ mod tests {
     async fn a_doubt_is_told_once_and_restarts_nothing() {
         let refusal = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n";
         let (socket, asked) = answering("doubted", refusal);
-        let rebinder = Rebinder::new(LocalApi::new(socket.clone()), PathHealth::default());
+        let rebinder = Rebinder::new(LocalApi::new(LocalApiSocket::new(&socket)), PathHealth::default());
         let failures = rebinder.failures();
         rebinder.dial_is_silent();
         rebinder.rebind_if_due().await;

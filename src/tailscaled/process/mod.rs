@@ -24,6 +24,7 @@ use crate::environment::Environment;
 use crate::memory::upload_throttle::UploadThrottle;
 use crate::process::child::{OwnChildren, die_with_parent};
 use crate::secret::redactor::Redactor;
+use crate::tailscaled::local_api::socket::LocalApiSocket;
 use crate::tailscaled::process::log_forwarder::{LastLines, forward_lines};
 
 /// How long tailscaled may take to end after SIGTERM.
@@ -37,6 +38,7 @@ pub struct Launch {
     redactor: Redactor,
     children: OwnChildren,
     upload_throttle: UploadThrottle,
+    expected_at: Option<LocalApiSocket>,
 }
 
 impl Launch {
@@ -58,6 +60,7 @@ impl Launch {
             redactor,
             children: OwnChildren::default(),
             upload_throttle: UploadThrottle::default(),
+            expected_at: None,
         }
     }
 
@@ -81,6 +84,11 @@ impl Launch {
     /// Lets `upload_throttle` know of each run's process.
     pub fn throttled_by(self, upload_throttle: UploadThrottle) -> Self {
         Self { upload_throttle, ..self }
+    }
+
+    /// Has `socket` expect each run's process to be the one that listens.
+    pub fn expected_at(self, socket: LocalApiSocket) -> Self {
+        Self { expected_at: Some(socket), ..self }
     }
 
     /// Starts tailscaled. To be called on a thread that lives as long as the daemon: the kernel's parent-death signal fires
@@ -111,6 +119,9 @@ impl Launch {
         }
         let pid = Pid::from_raw(child.id().and_then(|id| i32::try_from(id).ok()).unwrap_or(0));
         self.children.add(pid);
+        if let Some(socket) = &self.expected_at {
+            socket.expect(pid);
+        }
         self.upload_throttle.watch(pid.as_raw());
         tracing::debug!(pid = pid.as_raw(), program = %self.program.display(), "tailscaled started");
         Ok(Process { child, group: pid, last_lines, children: self.children.clone() })
