@@ -4,13 +4,13 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Child, Command};
+use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
 
 use testbed::wait::wait_until;
 
-use crate::scene::{END, Scene, start_ready};
+use crate::scene::{END, READY, Scene, start_ready};
 
 /// A user who is not the daemon's.
 pub const STRANGER: u32 = 4_242;
@@ -74,4 +74,34 @@ fn a_stranger_in_the_place_of_the_localapi_hears_nothing() {
     let heard = fs::read(&heard).expect("is there");
     assert!(heard.is_empty(), "the stranger heard {} bytes: {}", heard.len(), String::from_utf8_lossy(&heard));
     result.unwrap_or_else(|error| panic!("{error}: {}", daemon.output()));
+}
+
+/// Whether the stranger can connect.
+fn reaches(socket: &Path) -> bool {
+    let connect = "import socket, sys; socket.socket(socket.AF_UNIX).connect(sys.argv[1])";
+    let mut command = Command::new("python3");
+    command.args(["-c", connect]).arg(socket).uid(STRANGER).gid(STRANGER).stderr(Stdio::null());
+    command.status().expect("runs").success()
+}
+
+#[test]
+fn the_localapi_is_for_owner_and_group_after_every_start_and_an_open_directory_is_said() {
+    let scene = Scene::new();
+    let directory = open_directory();
+    let socket = directory.path().join("t.sock");
+    let mut daemon = start_ready(scene.daemon().env("TS_SOCKET", socket.to_str().expect("UTF-8")));
+    let mode = || fs::metadata(&socket).expect("is there").permissions().mode() & 0o777;
+    for _ in 0..2 {
+        assert_eq!(format!("{:o}", mode()), "660");
+        assert!(!reaches(&socket), "a stranger may dial into the tailnet");
+        let tailscaled = daemon.tailscaled_pid().expect("runs");
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(tailscaled), nix::sys::signal::SIGKILL).expect("killed");
+        let again = || daemon.tailscaled_pid().filter(|pid| *pid != tailscaled);
+        wait_until("tailscaled runs again", END, again).expect("runs again");
+        daemon.wait_ready(READY).expect("gets ready again");
+    }
+    let warning = format!("{} may be written to by every user", directory.path().display());
+    assert!(daemon.output().contains(&warning), "{}", daemon.output());
+    let own = start_ready(Scene::new().daemon());
+    assert!(!own.output().contains("may be written to"), "{}", own.output());
 }

@@ -176,7 +176,9 @@ impl LocalApi {
 
     async fn send(&self, request: hyper::http::Result<Request<Full<Bytes>>>) -> Result<Response<Incoming>, HttpError> {
         let request = request.map_err(|error| HttpError::Body(error.to_string()))?;
-        http_request::send(self.socket.connect().await?, request).await
+        let response = http_request::send(self.socket.connect().await?, request).await?;
+        self.socket.restrict();
+        Ok(response)
     }
 }
 

@@ -11,6 +11,8 @@ use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use nix::unistd::{Pid, geteuid, getpgid, getpid};
 use tokio::net::UnixStream;
 
+use crate::net::socket_file;
+
 /// The socket of one LocalAPI. Clones share what is known of the process that listens.
 #[derive(Clone, Debug)]
 pub struct LocalApiSocket(Arc<Inner>);
@@ -22,6 +24,8 @@ struct Inner {
     server: AtomicI32,
     /// Whether a stranger was warned of since tailscaled's latest start.
     warned: AtomicBool,
+    /// Whether the mode was set since tailscaled's latest start.
+    is_restricted: AtomicBool,
 }
 
 /// Process id and user of the process that listens, as the kernel tells them. The id is 0 for a process of another namespace.
@@ -34,13 +38,31 @@ struct Peer {
 impl LocalApiSocket {
     /// The socket at `path`, where tailscaled listens now or later.
     pub fn new(path: &Path) -> Self {
-        Self(Arc::new(Inner { path: path.into(), server: AtomicI32::new(0), warned: AtomicBool::new(false) }))
+        Self(Arc::new(Inner {
+            path: path.into(),
+            server: AtomicI32::new(0),
+            warned: AtomicBool::new(false),
+            is_restricted: AtomicBool::new(false),
+        }))
     }
 
     /// Expects the process `server`, or one of its group, to listen from now on.
     pub fn expect(&self, server: Pid) {
         self.0.server.store(server.as_raw(), Ordering::Release);
         self.0.warned.store(false, Ordering::Release);
+        self.0.is_restricted.store(false, Ordering::Release);
+    }
+
+    /// Closes the socket to all but owner and group, once for each start of tailscaled, which opens it to everybody: whoever
+    /// connects may dial into the tailnet, without password and rules. To be called when tailscaled has answered: it sets
+    /// the mode itself between listening and answering.
+    pub fn restrict(&self) {
+        if self.0.is_restricted.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        if let Err(error) = socket_file::restrict(&self.0.path) {
+            tracing::warn!(%error, path = %self.0.path.display(), "tailscaled's socket stays open to every user");
+        }
     }
 
     /// Connects to the socket.

@@ -6,6 +6,7 @@ pub(crate) mod ca_bundle;
 pub(crate) mod environment;
 pub(crate) mod locate;
 pub(crate) mod log_forwarder;
+pub(crate) mod openness;
 pub(crate) mod socket_path;
 pub(crate) mod state_dir;
 
