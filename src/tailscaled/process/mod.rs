@@ -5,6 +5,7 @@
 pub(crate) mod ca_bundle;
 pub(crate) mod environment;
 pub(crate) mod locate;
+pub(crate) mod locked_dir;
 pub(crate) mod log_forwarder;
 pub(crate) mod openness;
 pub(crate) mod socket_path;
