@@ -139,7 +139,7 @@ impl Reader {
             max_connections: self.value("max_connections"),
             health_listen: self.health_listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0))),
             tailscaled_path: self.value("tailscaled_path"),
-            tailscaled_args: self.value("tailscaled_args").unwrap_or(Words(Vec::new())),
+            tailscaled_args: self.tailscaled_args(),
             tailscaled_socket: self.value("tailscaled_socket"),
             log_upload: self.value("log_upload").unwrap_or(false),
             state_dir: self.value("state_dir"),
