@@ -113,7 +113,7 @@ impl Reader {
         let stored: Vec<[&'static str; 1]> = naming_secrets().map(|key| [key.name]).collect();
         let mut sources: Vec<&[&'static str]> = vec![&["auth_key", "auth_key_file"]];
         sources.extend(stored.iter().map(|group| &group[..]));
-        sources.push(&["oauth_client_id", "oauth_client_secret"]);
+        sources.push(&["oauth_client_id", "oauth_client_secret", "oauth_client_secret_file"]);
         self.only_one_of(&sources);
         self.only_one_of(&[
             &["oauth_client_secret", "oauth_client_secret_file"],
@@ -176,6 +176,34 @@ mod tests {
         assert!(fault(&[("TETHERD_API_URL", "http://api.example")]).is_some_and(|text| text.contains("https://")));
         for url in ["http://127.0.0.1:1", "http://[::1]:1", "http://localhost", "https://api.example"] {
             assert_eq!(fault(&[("TETHERD_API_URL", url)]), None, "{url}");
+        }
+    }
+
+    #[test]
+    fn two_sources_are_named_whichever_setting_gives_them() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let file = directory.path().join("secret");
+        std::fs::write(&file, "tskey-client-a-b").expect("written");
+        let file = file.to_str().expect("UTF-8");
+        let sources: [&[(&str, &str)]; 3] = [
+            &[("TETHERD_AUTH_KEY", "tskey-auth-a-b"), ("TETHERD_AUTH_KEY_FILE", file)],
+            &[("TETHERD_AUTH_SECRET", "ts")],
+            &[
+                ("TETHERD_OAUTH_CLIENT_SECRET", "tskey-client-a-b"),
+                ("TETHERD_OAUTH_CLIENT_SECRET_FILE", file),
+                ("TETHERD_OAUTH_CLIENT_ID", "a"),
+            ],
+        ];
+        for (place, ones) in sources.iter().enumerate() {
+            for (one, other) in
+                ones.iter().flat_map(|one| sources[place + 1..].concat().into_iter().map(move |other| (one, other)))
+            {
+                let text = fault(&[*one, other, ("TETHERD_TAGS", "tag:web")]).unwrap_or_default();
+                assert!(
+                    text.contains(one.0) && text.contains(other.0) && text.contains("give only one"),
+                    "{one:?} {other:?}: {text}"
+                );
+            }
         }
     }
 
