@@ -106,6 +106,7 @@ impl Reader {
         };
         self.no_open_proxy(&settings);
         self.no_address_twice(&settings);
+        self.no_credential_in_the_clear(&settings);
         // A stand-in below is never used: it is there only where a fault was noted.
         self.faults.is_empty().then_some(settings)
     }

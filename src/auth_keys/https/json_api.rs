@@ -10,6 +10,7 @@ use zeroize::Zeroizing;
 
 use crate::auth_keys::error::KeyError;
 use crate::auth_keys::https::Https;
+use crate::config::types::address::ControlUrl;
 use crate::secret::{Secret, zeroed_when_sent};
 use crate::text::{percent_encoded, printable};
 
@@ -49,6 +50,11 @@ impl ApiRequest {
         Self { bearer: Some(token.clone()), ..self }
     }
 
+    /// Whether a credential is sent along.
+    fn has_credential(&self) -> bool {
+        self.bearer.is_some() || matches!(self.body, RequestBody::Form(_))
+    }
+
     /// The request for HTTP; `None` when address or token cannot be sent.
     fn http_request(&self) -> Option<Request<Full<Bytes>>> {
         let (kind, body) = match &self.body {
@@ -84,6 +90,9 @@ pub async fn call_api(
     whom: &str,
     explain: impl FnOnce(StatusCode) -> Option<KeyError>,
 ) -> Result<Zeroizing<Vec<u8>>, KeyError> {
+    if request.has_credential() && ControlUrl(request.url.clone()).is_in_the_clear() {
+        return Err(KeyError::Misconfigured(format!("{whom} would be sent a credential in the clear: use https://")));
+    }
     let request = request
         .http_request()
         .ok_or_else(|| KeyError::Misconfigured(format!("{whom}: the credential or address cannot be sent")))?;

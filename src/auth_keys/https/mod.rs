@@ -7,6 +7,7 @@ pub(crate) mod ca_certificates;
 pub(crate) mod egress_proxy;
 pub(crate) mod json_api;
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -52,6 +53,8 @@ pub enum HttpsError {
     Malformed(String),
     #[error("{0} is no address")]
     NoAddress(String),
+    #[error("plain HTTP to {0} can be read and changed on the way: use https://")]
+    InTheClear(String),
     #[error("TLS cannot be set up: {0}")]
     Tls(rustls::Error),
 }
@@ -59,7 +62,10 @@ pub enum HttpsError {
 impl HttpsError {
     /// Whether trying again may help; otherwise the settings are wrong.
     pub fn passes(&self) -> bool {
-        !matches!(self, Self::UnknownAuthority | Self::Malformed(_) | Self::NoAddress(_) | Self::Tls(_))
+        !matches!(
+            self,
+            Self::UnknownAuthority | Self::Malformed(_) | Self::NoAddress(_) | Self::InTheClear(_) | Self::Tls(_)
+        )
     }
 }
 
@@ -108,7 +114,7 @@ impl Https {
         let port = uri.port_u16().unwrap_or(if is_plain { 80 } else { 443 });
         let late = |_| HttpsError::TimedOut(connect_timeout);
         if is_plain {
-            let stream = timeout(connect_timeout, TcpStream::connect((host, port))).await.map_err(late)??;
+            let stream = timeout(connect_timeout, connect_in_the_clear(host, port)).await.map_err(late)??;
             return Ok(http_request::send(stream, request).await?);
         }
         let connect = async {
@@ -129,6 +135,28 @@ impl Https {
     }
 }
 
+/// Connects for plain HTTP: to this machine, or to the addresses at which platforms have their metadata and credentials, which
+/// speak nothing else. A name counts for what it leads to.
+async fn connect_in_the_clear(host: &str, port: u16) -> Result<TcpStream, HttpsError> {
+    let refused = || HttpsError::InTheClear(host.to_owned());
+    if host.parse().is_ok_and(|address| !may_be_plain(address)) {
+        return Err(refused());
+    }
+    let stream = TcpStream::connect((host, port)).await?;
+    if may_be_plain(stream.peer_addr()?.ip()) { Ok(stream) } else { Err(refused()) }
+}
+
+/// Whether an address is loopback, or link-local as those of metadata and credentials are.
+fn may_be_plain(address: IpAddr) -> bool {
+    match address.to_canonical() {
+        IpAddr::V4(address) => address.is_loopback() || address.is_link_local(),
+        // fd00:ec2::/32 is AWS's.
+        IpAddr::V6(address) => {
+            address.is_loopback() || address.is_unicast_link_local() || address.segments()[..2] == [0xfd00, 0xec2]
+        }
+    }
+}
+
 fn handshake_error(error: std::io::Error) -> HttpsError {
     match error.get_ref().and_then(|cause| cause.downcast_ref()) {
         Some(rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer)) => HttpsError::UnknownAuthority,
@@ -140,4 +168,41 @@ fn handshake_error(error: std::io::Error) -> HttpsError {
 fn origin_form(uri: &Uri) -> Uri {
     let path = uri.path_and_query().map_or("/", |path| path.as_str());
     path.parse().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_http_is_for_this_machine_and_for_metadata() {
+        for (address, plain) in [
+            ("127.0.0.1", true),
+            ("127.9.9.9", true),
+            ("::1", true),
+            ("::ffff:127.0.0.1", true),
+            ("169.254.169.254", true),
+            ("169.254.170.2", true),
+            ("169.254.170.23", true),
+            ("fd00:ec2::23", true),
+            ("fe80::a9fe:a9fe", true),
+            ("10.0.0.1", false),
+            ("::ffff:10.0.0.1", false),
+            ("100.64.0.1", false),
+            ("fd00:ec3::1", false),
+            ("fd7a:115c:a1e0::1", false),
+            ("203.0.113.7", false),
+            ("0.0.0.0", false),
+        ] {
+            assert_eq!(may_be_plain(address.parse().expect("an address")), plain, "{address}");
+        }
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn a_request_in_the_clear_is_not_sent_and_waiting_does_not_help() {
+        let https = Https::new(None, None, &Environment::new());
+        let request = Request::get("http://192.0.2.1/").body(Full::default()).expect("a request");
+        let error = https.exchange(request).await.expect_err("is not sent");
+        assert!(matches!(error, HttpsError::InTheClear(_)) && !error.passes(), "{error}");
+    }
 }
