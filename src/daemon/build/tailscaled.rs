@@ -108,7 +108,7 @@ pub fn start_keeper(
 /// Builds the probe that tells whether the control server can be reached.
 fn control_probe(settings: &Settings, environment: &Environment) -> ControlProbe {
     let url = settings.control_url.as_ref().map_or("", |url| url.0.as_str());
-    ControlProbe::new(url, |name| environment.contains_key(name))
+    ControlProbe::new(url, environment)
 }
 
 /// Whether the node is logged out at the end: by default where nothing keeps its identity.
