@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::sections::auth::AuthSource;
+use crate::config::sections::auth::{AuthSource, IdentityToken};
 use crate::config::settings::Settings;
 use crate::config::types::enums::Logout;
 use crate::daemon::context::BuildInputs;
 use crate::daemon::running::KeeperTask;
 use crate::environment::Environment;
 use crate::exit_reason::ExitReason;
+use crate::secret::SecretSource;
 use crate::secret::redactor::Redactor;
 use crate::tailscaled::calls::Calls;
 use crate::tailscaled::events::KeeperEvent;
@@ -78,10 +79,13 @@ fn ca_directories(
 
 /// Teaches `redactor` the secrets of the settings, before tailscaled's first line, so that no line can hold one of them.
 fn learn_secrets(settings: &Settings, redactor: &Redactor) {
-    if let Some(AuthSource::Key(source) | AuthSource::Client { secret: source, .. }) = &settings.auth
-        && let Ok(key) = source.read()
-    {
-        redactor.learn(&key);
+    let source = match &settings.auth {
+        Some(AuthSource::Key(source) | AuthSource::Client { secret: source, .. }) => Some(source),
+        Some(AuthSource::Identity { token: IdentityToken::Given(source), .. }) => Some(source),
+        Some(AuthSource::Identity { token: IdentityToken::For(_), .. } | AuthSource::Stored(_)) | None => None,
+    };
+    if let Some(Ok(secret)) = source.map(SecretSource::read) {
+        redactor.learn(&secret);
     }
     if let Some(credentials) = &settings.socks_credentials {
         redactor.learn(&credentials.password);
@@ -117,5 +121,38 @@ fn at_shutdown(settings: &Settings, state_dir: &StateDir) -> NodeAtShutdown {
         Logout::Always => NodeAtShutdown::LogOut,
         Logout::Auto if state_dir.is_temporary() => NodeAtShutdown::LogOut,
         Logout::Auto | Logout::Never => NodeAtShutdown::KeepNode,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::configure;
+    use crate::environment::environment;
+
+    /// Tokens and passwords have no form of their own: what is not known is shown.
+    #[test]
+    fn every_secret_of_the_settings_is_known_before_tailscaled_starts() {
+        const SECRET: &str = "0123456789-of-no-form";
+        let directory = tempfile::tempdir().expect("a directory");
+        let file = directory.path().join("secret");
+        std::fs::write(&file, SECRET).expect("written");
+        let path = file.to_str().expect("UTF-8");
+        let (tags, id) = (("TETHERD_TAGS", "tag:web"), ("TS_CLIENT_ID", "T1/k"));
+        for pairs in [
+            &[("TS_AUTHKEY", SECRET)][..],
+            &[("TETHERD_AUTH_KEY_FILE", path)],
+            &[("TS_CLIENT_SECRET", SECRET), tags],
+            &[("TETHERD_OAUTH_CLIENT_SECRET_FILE", path), tags],
+            &[("TS_ID_TOKEN", SECRET), id, tags],
+            &[("TETHERD_ID_TOKEN_FILE", path), id, tags],
+            &[("TS_EXTRA_ARGS", "--id-token=0123456789-of-no-form --client-id=T1/k --advertise-tags=tag:web")],
+            &[("TETHERD_SOCKS_PASSWORD", SECRET), ("TETHERD_SOCKS_USER", "app")],
+        ] {
+            let configured = configure::load(&environment(pairs), None, &Vec::new(), None);
+            let redactor = Redactor::default();
+            learn_secrets(configured.config.settings.as_ref().expect("are valid"), &redactor);
+            assert_eq!(redactor.redact(&format!("a {SECRET} b")), "a *** b", "{pairs:?}");
+        }
     }
 }
