@@ -30,6 +30,7 @@ use crate::tailscaled::local_api::ipn_bus::IpnBus;
 use crate::tailscaled::local_api::socket::LocalApiSocket;
 use crate::tailscaled::local_api::types::Status;
 use crate::tailscaled::path::timeout::within;
+use crate::text::printable;
 
 /// How long a request may stay without its response, while the daemon gets its CPU time; after that tailscaled hangs.
 pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -170,7 +171,7 @@ impl LocalApi {
             return Ok(response);
         }
         let (status, text) = http_request::read_answer(response).await?;
-        let text = String::from_utf8_lossy(&text).trim().to_owned();
+        let text = printable(String::from_utf8_lossy(&text).trim());
         Err(LocalApiError::Refused { path: path.to_owned(), status, text })
     }
 
