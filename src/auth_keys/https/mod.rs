@@ -8,8 +8,7 @@ pub(crate) mod egress_proxy;
 pub(crate) mod json_api;
 
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use http_body_util::Full;
@@ -24,10 +23,13 @@ use tokio_rustls::rustls;
 use tokio_rustls::rustls::CertificateError;
 use tokio_rustls::rustls::pki_types::ServerName;
 
+use crate::auth_keys::context::KeyContext;
+use crate::auth_keys::https::ca_certificates::CaSources;
 use crate::auth_keys::https::egress_proxy::{EgressProxy, without_brackets};
-use crate::environment::Environment;
 use crate::net::http_request;
 use crate::net::http_request::HttpError;
+use crate::secret::redactor::Redactor;
+use crate::sync::IgnorePoison;
 
 /// Longest time for one connection to open, TLS included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -72,19 +74,33 @@ impl HttpsError {
 /// An HTTPS client. Cheap to clone; clones share the TLS configuration.
 #[derive(Clone)]
 pub struct Https {
-    ca_file: Option<PathBuf>,
-    ca_directory: Option<PathBuf>,
-    /// Made at the first TLS connection: reading the system's CA certificates takes milliseconds and memory.
-    tls: Arc<OnceLock<Result<TlsConnector, rustls::Error>>>,
+    certificates: CaSources,
+    /// Made at the first TLS connection of a login, since reading the system's CA certificates takes milliseconds and memory;
+    /// `None` before and after it.
+    tls: Arc<Mutex<Option<TlsConnector>>>,
     proxy: EgressProxy,
+    redactor: Redactor,
 }
 
 impl Https {
-    /// Makes a client that also trusts the CA certificates in `ca_file` (PEM) and in the files of `ca_directory`. The
-    /// environment names the proxy.
-    pub fn new(ca_file: Option<&Path>, ca_directory: Option<&Path>, environment: &Environment) -> Self {
-        let [ca_file, ca_directory] = [ca_file, ca_directory].map(|path| path.map(Path::to_owned));
-        Self { ca_file, ca_directory, tls: Arc::default(), proxy: EgressProxy::from(environment) }
+    /// Makes a client that also trusts the CA certificates of `ca_file` and of the platform. The environment names the proxy.
+    pub fn new(context: &KeyContext<'_>) -> Self {
+        Self {
+            certificates: CaSources::new(context.ca_file, context.ca_directory, context.environment),
+            tls: Arc::default(),
+            proxy: EgressProxy::from(context.environment),
+            redactor: context.redactor.clone(),
+        }
+    }
+
+    /// The redactor that texts of APIs are masked with.
+    pub fn redactor(&self) -> &Redactor {
+        &self.redactor
+    }
+
+    /// Has the CA certificates read anew at the next connection: each login trusts what is there by then.
+    pub fn forget_certificates(&self) {
+        *self.tls.lock().ignore_poison() = None;
     }
 
     /// Sends a request and returns status and body of the response, within 10 s.
@@ -127,11 +143,13 @@ impl Https {
         Ok(http_request::send(stream, request).await?)
     }
 
-    fn tls(&self) -> Result<&TlsConnector, HttpsError> {
-        let made = self
-            .tls
-            .get_or_init(|| ca_certificates::tls_connector(self.ca_file.as_deref(), self.ca_directory.as_deref()));
-        made.as_ref().map_err(|error| HttpsError::Tls(error.clone()))
+    fn tls(&self) -> Result<TlsConnector, HttpsError> {
+        let mut tls = self.tls.lock().ignore_poison();
+        if let Some(made) = &*tls {
+            return Ok(made.clone());
+        }
+        let made = self.certificates.tls_connector().map_err(HttpsError::Tls)?;
+        Ok(tls.insert(made).clone())
     }
 }
 
@@ -173,6 +191,31 @@ fn origin_form(uri: &Uri) -> Uri {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::environment::Environment;
+
+    fn https() -> Https {
+        Https::new(&KeyContext {
+            environment: &Environment::new(),
+            ca_file: None,
+            ca_directory: None,
+            api_url: "",
+            tailnet: "-",
+            control_url: None,
+            tags: Vec::new(),
+            imds: false,
+            redactor: Redactor::default(),
+        })
+    }
+
+    #[test]
+    fn certificates_are_read_once_for_a_login_and_anew_for_the_next() {
+        let https = https();
+        let read = || https.clone().tls().expect("is set up").config().clone();
+        let first = read();
+        assert!(Arc::ptr_eq(&first, &read()));
+        https.forget_certificates();
+        assert!(!Arc::ptr_eq(&first, &read()));
+    }
 
     #[test]
     fn plain_http_is_for_this_machine_and_for_metadata() {
@@ -200,7 +243,7 @@ mod tests {
 
     #[tokio::test(flavor = "current_thread")]
     async fn a_request_in_the_clear_is_not_sent_and_waiting_does_not_help() {
-        let https = Https::new(None, None, &Environment::new());
+        let https = https();
         let request = Request::get("http://192.0.2.1/").body(Full::default()).expect("a request");
         let error = https.exchange(request).await.expect_err("is not sent");
         assert!(matches!(error, HttpsError::InTheClear(_)) && !error.passes(), "{error}");
