@@ -33,6 +33,7 @@ use tetherd::state::{Phase, Publisher};
 use tetherd::tailscaled::calls::Calls;
 use tetherd::tailscaled::dialer::Dialer;
 use tetherd::tailscaled::local_api::LocalApi;
+use tetherd::tailscaled::local_api::socket::LocalApiSocket;
 use tetherd::tailscaled::own_node::OwnNodeCache;
 use tetherd::tailscaled::path::health::PathHealth;
 use tetherd::tailscaled::path::rebind::Rebinder;
@@ -95,10 +96,11 @@ async fn run(connections: usize, bytes: usize, direct: bool) -> Result<()> {
 }
 
 fn context(socket: &Path, publisher: &Publisher) -> ClientContext<Dialer> {
-    let api = LocalApi::new(socket.to_owned());
+    let socket = LocalApiSocket::new(socket);
+    let api = LocalApi::new(socket.clone());
     let rebinder = Rebinder::new(api.clone(), PathHealth::default());
     let own_node = OwnNodeCache::new(api.clone());
-    let dialer = Dialer::new(api, Calls::new(socket.to_owned()), rebinder, own_node);
+    let dialer = Dialer::new(api, Calls::new(socket), rebinder, own_node);
     let policy = Policy::new(Direct::Allow, Vec::new(), Vec::new(), OwnListeners::default());
     ClientContext {
         connector: Connector::new(dialer, policy, publisher.watch(), LONG, |_| ()),

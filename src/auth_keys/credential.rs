@@ -77,6 +77,7 @@ impl KeyOptions {
             ("preauthorized", Some(value)) => self.preauthorized = value,
             ("ephemeral" | "preauthorized", None) => return fault("is neither true nor false"),
             ("baseURL", _) => match ControlUrl::parse(value) {
+                Some(url) if url.is_in_the_clear() => return fault("would send it in the clear: use https:// there"),
                 Some(url) => self.api_url = Some(url.0),
                 None => return fault("is no address"),
             },
@@ -111,7 +112,7 @@ mod tests {
             Credential::parse("tskey-client-a-b?ephemeral=1").expect("is right").secret.expose(),
             "tskey-client-a-b"
         );
-        for text in ["s?ephemeral=maybe", "s?hidden=1", "s?baseURL=nowhere"] {
+        for text in ["s?ephemeral=maybe", "s?hidden=1", "s?baseURL=nowhere", "s?baseURL=HTTP://10.0.0.1"] {
             let fault = Credential::parse(text).err().expect(text).to_string();
             assert!(fault.contains("suffix") && !fault.contains("hidden"), "{fault}");
         }

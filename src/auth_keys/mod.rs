@@ -31,6 +31,7 @@ use crate::config::sections::auth::AuthSource;
 use crate::secret::Secret;
 use crate::secret::redactor::Redactor;
 use crate::sync::IgnorePoison;
+use crate::text::printable;
 
 /// A fetch in a task of its own.
 type FetchTask = JoinHandle<Result<Secret, KeyError>>;
@@ -40,6 +41,7 @@ type FetchTask = JoinHandle<Result<Secret, KeyError>>;
 #[derive(Clone)]
 pub struct AuthKeys {
     source: Arc<dyn KeySource>,
+    https: Https,
     tailscale: TailscaleApi,
     headscale: Headscale,
     redactor: Redactor,
@@ -56,7 +58,7 @@ pub struct AuthKeys {
 
 impl AuthKeys {
     pub fn new(source: AuthSource, context: KeyContext<'_>) -> Self {
-        let https = Https::new(context.ca_file, context.ca_directory, context.environment);
+        let https = Https::new(&context);
         platform_token::learn_request_token(context.environment, &context.redactor);
         let source = key_source(source, &context, &https);
         Self {
@@ -65,6 +67,7 @@ impl AuthKeys {
             source,
             tailscale: TailscaleApi::new(&context, &https),
             headscale: Headscale::new(&context, &https),
+            https,
             redactor: context.redactor,
             expiry: KeyExpiry::default(),
             ends: Arc::default(),
@@ -121,7 +124,11 @@ impl AuthKeys {
 
     async fn fetch(&self) -> Result<Secret, KeyError> {
         let begun = Instant::now();
-        let key = self.fetch_key().await.map_err(|failure| failure.map(|text| self.redactor.redact(text)))?;
+        // A file of certificates may have been replaced. Between logins they would be memory for nothing.
+        self.https.forget_certificates();
+        let fetched = self.fetch_key().await;
+        self.https.forget_certificates();
+        let key = fetched.map_err(|failure| failure.map(|text| printable(&self.redactor.redact(text))))?;
         self.redactor.learn(&key.secret);
         self.expiry.set(key.expires);
         *self.ends.lock().ignore_poison() = key.valid_for.map(|valid| begun + valid);

@@ -34,7 +34,7 @@ use crate::environment::Environment;
 use crate::exit_reason::ExitReason;
 use crate::memory::budget::{MemoryBudget, Sharing};
 use crate::memory::cgroup::CgroupMemory;
-use crate::process::child::SoftLimits;
+use crate::process::child::{SoftLimits, keep_descriptors_from_children};
 use crate::tailscaled::process::locate;
 
 /// Runs the whole program: reads arguments and settings, runs one command, and returns its exit code.
@@ -142,10 +142,14 @@ fn exec(
     end(configured, result)
 }
 
-/// Starts logging and keeps secrets from core dumps. Returns the settings, or what is wrong with them.
+/// Keeps descriptors from children, starts logging and keeps secrets from core dumps. Returns the settings, or what is wrong with them.
 fn prepared(config: &Config) -> Result<&Settings, ExitReason> {
     let settings = settings(config)?;
+    let kept = keep_descriptors_from_children();
     logging::start(settings.log_level, settings.log_format);
+    if let Err(error) = kept {
+        tracing::warn!(%error, "files that tetherd was started with are open in the programs that it starts");
+    }
     harden();
     Ok(settings)
 }

@@ -108,6 +108,7 @@ impl Reader {
         };
         self.no_open_proxy(&settings);
         self.no_address_twice(&settings);
+        self.no_credential_in_the_clear(&settings);
         // A stand-in below is never used: it is there only where a fault was noted.
         self.faults.is_empty().then_some(settings)
     }
@@ -141,7 +142,7 @@ impl Reader {
             max_connections: self.value("max_connections"),
             health_listen: self.health_listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0))),
             tailscaled_path: self.value("tailscaled_path"),
-            tailscaled_args: self.value("tailscaled_args").unwrap_or(Words(Vec::new())),
+            tailscaled_args: self.tailscaled_args(),
             tailscaled_socket: self.value("tailscaled_socket"),
             log_upload: self.value("log_upload").unwrap_or(false),
             confine: self.value("confine").unwrap_or(true),

@@ -23,6 +23,7 @@ use crate::tailscaled::dialer::Dialer;
 use crate::tailscaled::local_api;
 use crate::tailscaled::local_api::LocalApi;
 use crate::tailscaled::path::rebind::Rebinder;
+use crate::text::printable;
 
 /// Longest wait for tailscaled: one that hangs must not keep a person from learning that it does.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
@@ -88,7 +89,8 @@ impl Inspect for StatusSource {
 fn node_status(node: local_api::types::Node) -> NodeStatus {
     let name = node.dns_name.trim_end_matches('.');
     NodeStatus {
-        name: if name.is_empty() { node.host_name } else { name.to_owned() },
+        // Other nodes choose their host names.
+        name: printable(if name.is_empty() { &node.host_name } else { name }),
         addresses: node.addresses.unwrap_or_default(),
         online: node.online,
         key_expiry: node.key_expiry,

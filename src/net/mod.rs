@@ -7,4 +7,5 @@ pub(crate) mod failed_accepts;
 pub(crate) mod http_request;
 pub(crate) mod send_queue;
 pub(crate) mod sock_diag;
+pub(crate) mod socket_file;
 pub mod unix_stream;

@@ -7,7 +7,6 @@ use std::io::{self, Read, Write};
 use std::net::Shutdown;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream as Socket;
-use std::path::Path;
 use std::pin::Pin;
 use std::sync::OnceLock;
 use std::task::{Context, Poll, ready};
@@ -15,7 +14,6 @@ use std::time::Duration;
 
 use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
-use tokio::net::UnixStream;
 use tokio::time::sleep;
 
 /// Pause between two tries of a socket that cannot be watched for room.
@@ -30,11 +28,6 @@ pub struct LocalStream {
 }
 
 impl LocalStream {
-    /// Connects to the socket that listens at `path`.
-    pub async fn connect(path: &Path) -> io::Result<Self> {
-        Self::new(UnixStream::connect(path).await?.into_std()?)
-    }
-
     /// Takes a socket that does not block, and watches it.
     pub fn new(socket: Socket) -> io::Result<Self> {
         Ok(Self { socket: watched(socket, Interest::READABLE)?, room: OnceLock::new() })

@@ -7,6 +7,8 @@ use std::collections::BTreeSet;
 use std::io;
 use std::sync::{Arc, Mutex};
 
+use nix::errno::Errno;
+use nix::libc;
 use nix::sys::resource::{Resource, getrlimit, rlim_t, setrlimit};
 use nix::sys::signal::{SigHandler, SigSet, Signal, signal};
 use nix::unistd::Pid;
@@ -56,6 +58,26 @@ impl SoftLimits {
         }
         Ok(())
     }
+}
+
+/// Keeps every descriptor beyond stderr from the programs that this process starts: what it was started with, which may be
+/// a secret's file, is for itself alone. Its own are kept from them anyway.
+#[allow(unsafe_code)]
+pub fn keep_descriptors_from_children() -> io::Result<()> {
+    // SAFETY: the call takes three numbers, and changes nothing but flags of descriptors.
+    let done = unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC) };
+    if Errno::result(done).is_ok() {
+        return Ok(());
+    }
+    // Linux before 5.11, and filters of system calls that do not know the call.
+    for entry in std::fs::read_dir("/proc/self/fd")? {
+        let name = entry?.file_name();
+        if let Some(descriptor) = name.to_str().and_then(|name| name.parse().ok()).filter(|number| *number > 2) {
+            // SAFETY: as above. The descriptor that the directory is read with is among them, and closed by then at worst.
+            unsafe { libc::fcntl(descriptor, libc::F_SETFD, libc::FD_CLOEXEC) };
+        }
+    }
+    Ok(())
 }
 
 /// Has the kernel kill the child when the thread that starts it ends. That thread must live as long as the daemon.

@@ -21,13 +21,11 @@ use crate::tailscaled::own_node::OwnNodeCache;
 use crate::tailscaled::path::control_probe::ControlProbe;
 use crate::tailscaled::path::health::PathHealth;
 use crate::tailscaled::path::rebind::Rebinder;
+use crate::tailscaled::process::locked_dir::STATE_FILE;
 use crate::tailscaled::process::{Launch, Process, StartError};
 use crate::tailscaled::session::Session;
 use crate::tailscaled::session::preferences::LoginOptions;
 use crate::tailscaled::session::state::{NodeRecord, Progress, SessionEnd};
-
-/// Name of the file with the node's identity, in tailscaled's state directory.
-const STATE_FILE: &str = "tailscaled.state";
 
 /// How long a login under way may take to come to its end at a stop.
 const SETTLE_TIMEOUT: Duration = Duration::from_millis(500);

@@ -110,6 +110,26 @@ fn exec_starts_the_command_as_from_a_shell() {
 }
 
 #[test]
+fn exec_and_tailscaled_get_no_descriptors_but_the_standard_ones() {
+    let scene = Scene::new();
+    let secret = tempfile::NamedTempFile::new().expect("file");
+    fs::write(secret.path(), "correct-horse-battery").expect("written");
+    // As a shell leaves them open.
+    let outer = r#"exec 7<"$2" 8<&7 9</dev/null; exec "$0" exec -- sh -c "$1""#;
+    let inner = "ls /proc/self/fd | tr '\n' ' '; echo; echo runs; exec 1>&2; sleep 1000";
+    let (tetherd, path) = (binary(), secret.path().to_str().expect("UTF-8"));
+    let builder = scene.daemon().program("sh").args(&["-c", outer, tetherd.to_str().expect("UTF-8"), inner, path]);
+    let daemon = builder.env("TETHERD_SOCKS_USER", "a").env("TETHERD_SOCKS_PASSWORD_FILE", "/dev/fd/7").start();
+    let daemon = daemon.expect("starts");
+    wait_written(&daemon, "runs");
+    // The last one is that of the directory itself.
+    assert_eq!(daemon.stdout().lines().next().map(str::trim), Some("0 1 2 3"), "{}", daemon.output());
+    let of_tailscaled = fs::read_dir(format!("/proc/{}/fd", named(&daemon, "tailscaled"))).expect("is running");
+    let open: Vec<_> = of_tailscaled.flatten().filter_map(|entry| fs::read_link(entry.path()).ok()).collect();
+    assert!(!open.contains(&secret.path().to_owned()), "{open:?}");
+}
+
+#[test]
 fn exec_as_process_1_reaps_orphans_and_leaves_the_command_its_end() {
     let scene = Scene::new();
     // `kill -0` finds an ended process, too, until it is reaped. In the end the reaper has some milliseconds of work,

@@ -1,7 +1,7 @@
-//! The CA certificates that tetherd's own TLS connections trust.
+//! The CA certificates that tetherd's own TLS connections trust: those that Go, and with it tailscaled, would trust here.
 //!
-//! They are Mozilla's, which are bundled since an image may have none, the system's (`SSL_CERT_FILE` and `SSL_CERT_DIR`
-//! count), those of `ca_file`, and those of the platform's directory.
+//! They are the system's, or what `SSL_CERT_FILE` and `SSL_CERT_DIR` name in their place, those of `ca_file`, and those of the
+//! platform's directory. Mozilla's, which are bundled since an image may have none, count unless a variable names others.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,33 +13,128 @@ use tokio_rustls::rustls::pki_types::CertificateDer;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::{ClientConfig, Error, RootCertStore};
 
-/// Makes a TLS connector that trusts the bundled CA certificates, the system's, those in `ca_file` (PEM) and those in
-/// every file of `ca_directory`.
-pub fn tls_connector(ca_file: Option<&Path>, ca_directory: Option<&Path>) -> Result<TlsConnector, Error> {
-    let mut trusted = RootCertStore::empty();
-    // The same CA certificates that tailscaled gets where the system has none: a second set, already parsed, would make
-    // the program 70 KB larger.
-    trusted.add_parsable_certificates(webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter().cloned());
-    let system = rustls_native_certs::load_native_certs();
-    for error in &system.errors {
-        tracing::debug!(%error, "some of the system's CA certificates cannot be read");
-    }
-    trusted.add_parsable_certificates(system.certs);
-    // The files were checked when the settings were read. One that cannot be used any more is left out, and a
-    // connection that needs it fails as untrusted.
-    for file in ca_file.map(Path::to_owned).into_iter().chain(ca_directory.map(files_in).unwrap_or_default()) {
-        if let Ok(more) = CertificateDer::pem_file_iter(file) {
-            trusted.add_parsable_certificates(more.flatten());
+use crate::environment::{Environment, set_variable};
+
+/// Files in which Go looks for CA certificates; the first that can be read counts (crypto/x509/root_linux.go).
+pub const BUNDLES: [&str; 6] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/pki/tls/cacert.pem",
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+];
+/// Directories of which Go reads every file.
+pub const DIRECTORIES: [&str; 2] = ["/etc/ssl/certs", "/etc/pki/tls/certs"];
+
+/// Where the CA certificates are that a client trusts.
+#[derive(Clone, Debug)]
+pub struct CaSources {
+    bundles: Vec<PathBuf>,
+    directories: Vec<PathBuf>,
+    /// The user's `ca_file` (PEM).
+    ca_file: Option<PathBuf>,
+    with_mozillas: bool,
+}
+
+impl CaSources {
+    /// Takes what the environment names, or what the system has, the user's `ca_file` and the platform's `ca_directory`.
+    pub fn new(ca_file: Option<&Path>, ca_directory: Option<&Path>, environment: &Environment) -> Self {
+        let [file, directory] = ["SSL_CERT_FILE", "SSL_CERT_DIR"].map(|name| set_variable(environment, name));
+        let bundles = file.map_or_else(|| BUNDLES.to_vec(), |file| vec![file]);
+        let directories = directory.map_or_else(|| DIRECTORIES.to_vec(), |list| list.split(':').collect());
+        Self {
+            bundles: bundles.into_iter().map(PathBuf::from).collect(),
+            directories: directories.into_iter().map(Path::new).chain(ca_directory).map(Path::to_owned).collect(),
+            ca_file: ca_file.map(Path::to_owned),
+            with_mozillas: file.is_none() && directory.is_none(),
         }
     }
-    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(trusted)
-        .with_no_client_auth();
-    Ok(TlsConnector::from(Arc::new(config)))
+
+    /// Makes a TLS connector that trusts the certificates as they are now.
+    pub fn tls_connector(&self) -> Result<TlsConnector, Error> {
+        let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()?
+            .with_root_certificates(self.read())
+            .with_no_client_auth();
+        Ok(TlsConnector::from(Arc::new(config)))
+    }
+
+    /// Reads the certificates. What cannot be used leads to a connection that is not trusted; `ca_file` was checked with the
+    /// settings.
+    fn read(&self) -> RootCertStore {
+        let mut found: Vec<CertificateDer<'static>> = Vec::new();
+        if self.with_mozillas {
+            // The set that tailscaled gets where the system has none: a second one, ready to use, would be 70 KB more.
+            found.extend(webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter().cloned());
+        }
+        let bundle = self.bundles.iter().find(|bundle| fs::File::open(bundle).is_ok()).cloned();
+        let files = self.directories.iter().flat_map(|directory| files_in(directory));
+        for file in bundle.into_iter().chain(files).chain(self.ca_file.clone()) {
+            if let Ok(more) = CertificateDer::pem_file_iter(file) {
+                found.extend(more.flatten());
+            }
+        }
+        // A directory mostly has each certificate of the bundle once more, under one or two names.
+        found.sort_unstable_by(|one, other| one.as_ref().cmp(other.as_ref()));
+        found.dedup();
+        let mut trusted = RootCertStore::empty();
+        trusted.add_parsable_certificates(found);
+        trusted
+    }
 }
 
 /// Every file in `directory`, whatever its name, as Go reads such a directory for tailscaled.
 fn files_in(directory: &Path) -> Vec<PathBuf> {
     fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.path()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::environment::environment;
+    use base64::Engine;
+    use base64::prelude::BASE64_STANDARD;
+
+    /// One of Mozilla's certificates as PEM.
+    fn pem(number: usize) -> String {
+        let certificate = BASE64_STANDARD.encode(&webpki_root_certs::TLS_SERVER_ROOT_CERTS[number]);
+        format!("-----BEGIN CERTIFICATE-----\n{certificate}\n-----END CERTIFICATE-----\n")
+    }
+
+    #[test]
+    fn variables_replace_what_is_trusted_and_files_are_read_anew() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = |name: &str| directory.path().join(name).to_str().expect("UTF-8").to_owned();
+        for (file, number) in [("file", 0), ("ca", 1), ("many/a", 2), ("many/b", 3), ("more/c", 4), ("more/again", 0)] {
+            let file = directory.path().join(file);
+            fs::create_dir_all(file.parent().expect("a directory")).expect("made");
+            fs::write(file, pem(number)).expect("written");
+        }
+        fs::create_dir(directory.path().join("none")).expect("made");
+        let both = format!("{}:{}", path("many"), path("more"));
+        let ca_file = directory.path().join("ca");
+        for (file, list, with_ca_file, expected) in [
+            (path("file"), path("none"), None, 1),
+            (path("file"), path("none"), Some(&ca_file), 2),
+            (path("file"), path("many"), None, 3),
+            (path("file"), both.clone(), None, 4),
+            (path("missing"), path("none"), None, 0),
+            (path("missing"), both, Some(&ca_file), 5),
+        ] {
+            let environment = environment(&[("SSL_CERT_FILE", &file), ("SSL_CERT_DIR", &list)]);
+            let sources = CaSources::new(with_ca_file.map(PathBuf::as_path), None, &environment);
+            assert_eq!(sources.read().len(), expected, "{file} {list} {with_ca_file:?}");
+        }
+        for variables in [&[][..], &[("SSL_CERT_FILE", ""), ("SSL_CERT_DIR", "")]] {
+            let sources = CaSources::new(None, None, &environment(variables));
+            assert!(sources.read().len() > 100, "Mozilla's, and the system's");
+            assert_eq!((sources.bundles.len(), sources.directories.len()), (BUNDLES.len(), DIRECTORIES.len()));
+        }
+        let only = environment(&[("SSL_CERT_FILE", &path("missing")), ("SSL_CERT_DIR", &path("none"))]);
+        let sources = CaSources::new(Some(&ca_file), None, &only);
+        assert_eq!(sources.read().len(), 1);
+        fs::write(&ca_file, pem(5) + &pem(6)).expect("written");
+        assert_eq!(sources.read().len(), 2, "as it is now");
+    }
 }

@@ -14,7 +14,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use zeroize::Zeroizing;
 
-use crate::environment::Environment;
+use crate::environment::{Environment, first_set};
 use crate::secret::Secret;
 
 /// Longest head of a response to CONNECT that is read, in bytes.
@@ -40,9 +40,7 @@ pub struct EgressProxy {
 impl EgressProxy {
     /// Reads `HTTPS_PROXY` and `NO_PROXY`. A value that cannot be used makes [`Self::connect`] fail.
     pub fn from(environment: &Environment) -> Self {
-        let get = |names: [&str; 2]| {
-            names.iter().find_map(|name| environment.get(*name)).filter(|value| !value.is_empty()).cloned()
-        };
+        let get = |names: [&str; 2]| first_set(environment, names).map(str::to_owned);
         let Some(text) = get(["HTTPS_PROXY", "https_proxy"]) else { return Self::default() };
         let text = if text.contains("://") { text } else { format!("http://{text}") };
         let (uri, unusable) = match text.parse::<Uri>() {
@@ -157,6 +155,23 @@ mod tests {
         }
         for host in ["internal.example", "192.0.2.1", "myapi.example", "api.tailscale.com"] {
             assert!(!proxy.is_direct(host), "{host}");
+        }
+    }
+
+    #[test]
+    fn an_empty_variable_is_as_good_as_none() {
+        let proxied = Some(("proxy".to_owned(), 3128));
+        for (variables, address, direct) in [
+            (&[("HTTPS_PROXY", ""), ("https_proxy", "proxy:3128")][..], &proxied, None),
+            (&[("HTTPS_PROXY", "proxy:3128"), ("https_proxy", "")], &proxied, None),
+            (&[("HTTPS_PROXY", "proxy:3128"), ("https_proxy", "other:1")], &proxied, None),
+            (&[("HTTPS_PROXY", ""), ("https_proxy", "")], &None, None),
+            (&[("https_proxy", "proxy:3128"), ("NO_PROXY", ""), ("no_proxy", ".corp")], &proxied, Some("a.corp")),
+            (&[("https_proxy", "proxy:3128"), ("NO_PROXY", ".corp"), ("no_proxy", "")], &proxied, Some("a.corp")),
+        ] {
+            let proxy = EgressProxy::from(&environment(variables));
+            assert_eq!(&proxy.address, address, "{variables:?}");
+            assert_eq!(proxy.is_direct("a.corp"), direct.is_some(), "{variables:?}");
         }
     }
 

@@ -10,6 +10,8 @@ use zeroize::Zeroizing;
 
 use crate::auth_keys::error::KeyError;
 use crate::auth_keys::https::Https;
+use crate::config::types::address::ControlUrl;
+use crate::secret::redactor::Redactor;
 use crate::secret::{Secret, zeroed_when_sent};
 use crate::text::{percent_encoded, printable};
 
@@ -49,6 +51,11 @@ impl ApiRequest {
         Self { bearer: Some(token.clone()), ..self }
     }
 
+    /// Whether a credential is sent along.
+    fn has_credential(&self) -> bool {
+        self.bearer.is_some() || matches!(self.body, RequestBody::Form(_))
+    }
+
     /// Returns the HTTP request; `None` when address or token cannot be sent.
     fn http_request(&self) -> Option<Request<Full<Bytes>>> {
         let (kind, body) = match &self.body {
@@ -84,6 +91,9 @@ pub async fn call_api(
     whom: &str,
     explain: impl FnOnce(StatusCode) -> Option<KeyError>,
 ) -> Result<Zeroizing<Vec<u8>>, KeyError> {
+    if request.has_credential() && ControlUrl(request.url.clone()).is_in_the_clear() {
+        return Err(KeyError::Misconfigured(format!("{whom} would be sent a credential in the clear: use https://")));
+    }
     let request = request
         .http_request()
         .ok_or_else(|| KeyError::Misconfigured(format!("{whom}: the credential or address cannot be sent")))?;
@@ -95,7 +105,7 @@ pub async fn call_api(
     if status.is_success() {
         return Ok(Zeroizing::new(body.into()));
     }
-    let message = error_message(&body);
+    let message = error_message(&body, https.redactor());
     let answered = format!("{whom} answered {}: {message}", status.as_u16());
     let passing = status.is_server_error() || matches!(status.as_u16(), 408 | 429);
     Err(match explain(status) {
@@ -113,13 +123,14 @@ pub fn parse_response<T: DeserializeOwned>(body: &[u8], whom: &str) -> Result<T,
     })
 }
 
-/// Returns the message of an error response: printable, of bounded length, never empty.
-fn error_message(body: &[u8]) -> String {
+/// Returns the message of an error response: printable, of bounded length, never empty. Secrets are masked before it is
+/// cut: of one that lies across the end a part would be left that nobody knows.
+fn error_message(body: &[u8], redactor: &Redactor) -> String {
     let object: Option<Value> = serde_json::from_slice(body).ok();
     let field = |name: &str| Some(object.as_ref()?.get(name)?.as_str()?.to_owned());
     let text = field("message").or_else(|| field("error_description")).or_else(|| field("error"));
     let text = text.unwrap_or_else(|| String::from_utf8_lossy(body).trim().to_owned());
-    let text: String = text.chars().take(LONGEST_MESSAGE).collect();
+    let text: String = redactor.redact(&text).chars().take(LONGEST_MESSAGE).collect();
     if text.is_empty() { "no message".into() } else { printable(&text) }
 }
 
@@ -152,9 +163,26 @@ mod tests {
 
     #[test]
     fn messages_are_found_bounded_and_printable() {
-        assert_eq!(error_message(br#"{"message":"no\u001b[31m"}"#), "no\\u{1b}[31m");
-        assert_eq!(error_message(br#"{"error":"invalid_client"}"#), "invalid_client");
-        assert_eq!(error_message(&[b'a'; 5000]).len(), LONGEST_MESSAGE);
-        assert_eq!(error_message(b""), "no message");
+        let redactor = Redactor::default();
+        assert_eq!(error_message(br#"{"message":"no\u001b[31m"}"#, &redactor), "no\\u{1b}[31m");
+        assert_eq!(error_message(br#"{"error":"invalid_client"}"#, &redactor), "invalid_client");
+        assert_eq!(error_message(&[b'a'; 5000], &redactor).len(), LONGEST_MESSAGE);
+        assert_eq!(error_message(b"", &redactor), "no message");
+    }
+
+    #[test]
+    fn a_secret_that_lies_across_the_end_of_a_message_is_not_shown_in_part() {
+        let redactor = Redactor::default();
+        redactor.learn(&Secret::new("0123456789abcdef"));
+        for before in LONGEST_MESSAGE - 17..=LONGEST_MESSAGE {
+            for (secret, begin) in [("0123456789abcdef", "0"), ("tskey-auth-abcdef", "t")] {
+                let text = format!("{}{secret}", "-".repeat(before));
+                let json = serde_json::json!({ "message": text }).to_string();
+                for body in [text.as_bytes(), json.as_bytes()] {
+                    let message = error_message(body, &redactor);
+                    assert!(!message.contains(begin), "{before}: {message}");
+                }
+            }
+        }
     }
 }

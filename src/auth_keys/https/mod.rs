@@ -7,8 +7,8 @@ pub(crate) mod ca_certificates;
 pub(crate) mod egress_proxy;
 pub(crate) mod json_api;
 
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use http_body_util::Full;
@@ -23,10 +23,13 @@ use tokio_rustls::rustls;
 use tokio_rustls::rustls::CertificateError;
 use tokio_rustls::rustls::pki_types::ServerName;
 
+use crate::auth_keys::context::KeyContext;
+use crate::auth_keys::https::ca_certificates::CaSources;
 use crate::auth_keys::https::egress_proxy::{EgressProxy, without_brackets};
-use crate::environment::Environment;
 use crate::net::http_request;
 use crate::net::http_request::HttpError;
+use crate::secret::redactor::Redactor;
+use crate::sync::IgnorePoison;
 
 /// Longest time for one connection to open, TLS included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -52,6 +55,8 @@ pub enum HttpsError {
     Malformed(String),
     #[error("{0} is no address")]
     NoAddress(String),
+    #[error("plain HTTP to {0} can be read and changed on the way: use https://")]
+    InTheClear(String),
     #[error("TLS cannot be set up: {0}")]
     Tls(rustls::Error),
 }
@@ -59,26 +64,43 @@ pub enum HttpsError {
 impl HttpsError {
     /// Whether trying again may help; otherwise the settings are wrong.
     pub fn passes(&self) -> bool {
-        !matches!(self, Self::UnknownAuthority | Self::Malformed(_) | Self::NoAddress(_) | Self::Tls(_))
+        !matches!(
+            self,
+            Self::UnknownAuthority | Self::Malformed(_) | Self::NoAddress(_) | Self::InTheClear(_) | Self::Tls(_)
+        )
     }
 }
 
 /// An HTTPS client. Cheap to clone; clones share the TLS configuration.
 #[derive(Clone)]
 pub struct Https {
-    ca_file: Option<PathBuf>,
-    ca_directory: Option<PathBuf>,
-    /// Made at the first TLS connection: reading the system's CA certificates takes milliseconds and memory.
-    tls: Arc<OnceLock<Result<TlsConnector, rustls::Error>>>,
+    certificates: CaSources,
+    /// Made at the first TLS connection of a login, since reading the system's CA certificates takes milliseconds and memory;
+    /// `None` before and after it.
+    tls: Arc<Mutex<Option<TlsConnector>>>,
     proxy: EgressProxy,
+    redactor: Redactor,
 }
 
 impl Https {
-    /// Makes a client that also trusts the CA certificates in `ca_file` (PEM) and in the files of `ca_directory`. The
-    /// environment names the proxy.
-    pub fn new(ca_file: Option<&Path>, ca_directory: Option<&Path>, environment: &Environment) -> Self {
-        let [ca_file, ca_directory] = [ca_file, ca_directory].map(|path| path.map(Path::to_owned));
-        Self { ca_file, ca_directory, tls: Arc::default(), proxy: EgressProxy::from(environment) }
+    /// Makes a client that also trusts the CA certificates of `ca_file` and of the platform. The environment names the proxy.
+    pub fn new(context: &KeyContext<'_>) -> Self {
+        Self {
+            certificates: CaSources::new(context.ca_file, context.ca_directory, context.environment),
+            tls: Arc::default(),
+            proxy: EgressProxy::from(context.environment),
+            redactor: context.redactor.clone(),
+        }
+    }
+
+    /// The redactor that texts of APIs are masked with.
+    pub fn redactor(&self) -> &Redactor {
+        &self.redactor
+    }
+
+    /// Has the CA certificates read anew at the next connection: each login trusts what is there by then.
+    pub fn forget_certificates(&self) {
+        *self.tls.lock().ignore_poison() = None;
     }
 
     /// Sends a request and returns status and body of the response, within 10 s.
@@ -108,7 +130,7 @@ impl Https {
         let port = uri.port_u16().unwrap_or(if is_plain { 80 } else { 443 });
         let late = |_| HttpsError::TimedOut(connect_timeout);
         if is_plain {
-            let stream = timeout(connect_timeout, TcpStream::connect((host, port))).await.map_err(late)??;
+            let stream = timeout(connect_timeout, connect_in_the_clear(host, port)).await.map_err(late)??;
             return Ok(http_request::send(stream, request).await?);
         }
         let connect = async {
@@ -121,11 +143,35 @@ impl Https {
         Ok(http_request::send(stream, request).await?)
     }
 
-    fn tls(&self) -> Result<&TlsConnector, HttpsError> {
-        let made = self
-            .tls
-            .get_or_init(|| ca_certificates::tls_connector(self.ca_file.as_deref(), self.ca_directory.as_deref()));
-        made.as_ref().map_err(|error| HttpsError::Tls(error.clone()))
+    fn tls(&self) -> Result<TlsConnector, HttpsError> {
+        let mut tls = self.tls.lock().ignore_poison();
+        if let Some(made) = &*tls {
+            return Ok(made.clone());
+        }
+        let made = self.certificates.tls_connector().map_err(HttpsError::Tls)?;
+        Ok(tls.insert(made).clone())
+    }
+}
+
+/// Connects for plain HTTP: to this machine, or to the addresses at which platforms have their metadata and credentials, which
+/// speak nothing else. A name counts for what it leads to.
+async fn connect_in_the_clear(host: &str, port: u16) -> Result<TcpStream, HttpsError> {
+    let refused = || HttpsError::InTheClear(host.to_owned());
+    if host.parse().is_ok_and(|address| !may_be_plain(address)) {
+        return Err(refused());
+    }
+    let stream = TcpStream::connect((host, port)).await?;
+    if may_be_plain(stream.peer_addr()?.ip()) { Ok(stream) } else { Err(refused()) }
+}
+
+/// Whether an address is loopback, or link-local as those of metadata and credentials are.
+fn may_be_plain(address: IpAddr) -> bool {
+    match address.to_canonical() {
+        IpAddr::V4(address) => address.is_loopback() || address.is_link_local(),
+        // fd00:ec2::/32 is AWS's.
+        IpAddr::V6(address) => {
+            address.is_loopback() || address.is_unicast_link_local() || address.segments()[..2] == [0xfd00, 0xec2]
+        }
     }
 }
 
@@ -140,4 +186,66 @@ fn handshake_error(error: std::io::Error) -> HttpsError {
 fn origin_form(uri: &Uri) -> Uri {
     let path = uri.path_and_query().map_or("/", |path| path.as_str());
     path.parse().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::environment::Environment;
+
+    fn https() -> Https {
+        Https::new(&KeyContext {
+            environment: &Environment::new(),
+            ca_file: None,
+            ca_directory: None,
+            api_url: "",
+            tailnet: "-",
+            control_url: None,
+            tags: Vec::new(),
+            imds: false,
+            redactor: Redactor::default(),
+        })
+    }
+
+    #[test]
+    fn certificates_are_read_once_for_a_login_and_anew_for_the_next() {
+        let https = https();
+        let read = || https.clone().tls().expect("is set up").config().clone();
+        let first = read();
+        assert!(Arc::ptr_eq(&first, &read()));
+        https.forget_certificates();
+        assert!(!Arc::ptr_eq(&first, &read()));
+    }
+
+    #[test]
+    fn plain_http_is_for_this_machine_and_for_metadata() {
+        for (address, plain) in [
+            ("127.0.0.1", true),
+            ("127.9.9.9", true),
+            ("::1", true),
+            ("::ffff:127.0.0.1", true),
+            ("169.254.169.254", true),
+            ("169.254.170.2", true),
+            ("169.254.170.23", true),
+            ("fd00:ec2::23", true),
+            ("fe80::a9fe:a9fe", true),
+            ("10.0.0.1", false),
+            ("::ffff:10.0.0.1", false),
+            ("100.64.0.1", false),
+            ("fd00:ec3::1", false),
+            ("fd7a:115c:a1e0::1", false),
+            ("203.0.113.7", false),
+            ("0.0.0.0", false),
+        ] {
+            assert_eq!(may_be_plain(address.parse().expect("an address")), plain, "{address}");
+        }
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn a_request_in_the_clear_is_not_sent_and_waiting_does_not_help() {
+        let https = https();
+        let request = Request::get("http://192.0.2.1/").body(Full::default()).expect("a request");
+        let error = https.exchange(request).await.expect_err("is not sent");
+        assert!(matches!(error, HttpsError::InTheClear(_)) && !error.passes(), "{error}");
+    }
 }

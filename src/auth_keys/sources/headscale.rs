@@ -15,6 +15,7 @@ use crate::auth_keys::error::KeyError;
 use crate::auth_keys::fetched::{Fetched, KEY_SECONDS, KeyTimes};
 use crate::auth_keys::https::Https;
 use crate::auth_keys::https::json_api::{ApiRequest, RequestBody, call_api, parse_response};
+use crate::config::types::address::ControlUrl;
 use crate::secret::Secret;
 use crate::secret::redactor::Redactor;
 
@@ -73,6 +74,11 @@ impl Headscale {
             let text = "the secret is an API key of Headscale: set control_url to Headscale's address";
             KeyError::Misconfigured(text.into())
         })?;
+        if ControlUrl(url.to_owned()).is_in_the_clear() {
+            let text =
+                "the secret is an API key of Headscale, which control_url would send in the clear: use https:// there";
+            return Err(KeyError::Misconfigured(text.into()));
+        }
         let expires = SystemTime::now() + Duration::from_secs(KEY_SECONDS);
         let mut body = json!({
             "reusable": false,

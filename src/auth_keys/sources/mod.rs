@@ -71,7 +71,7 @@ mod tests {
             imds: false,
             redactor: Redactor::default(),
         };
-        let https = Https::new(None, None, &environment);
+        let https = Https::new(&context);
         for key in KEYS.iter().filter(|key| key.names_secret.is_some()) {
             let secret = StoredSecret { setting: key.name, id: "x".into(), options: BTreeMap::new() };
             let source = key_source(AuthSource::Stored(secret), &context, &https);

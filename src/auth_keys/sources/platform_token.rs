@@ -14,6 +14,7 @@ use tokio::time::timeout;
 use crate::auth_keys::error::KeyError;
 use crate::auth_keys::https::json_api::{ApiRequest, call_api, parse_response};
 use crate::auth_keys::sources::aws_config::{AwsConfig, is_about_credentials, is_passing, unanswered};
+use crate::config::types::address::ControlUrl;
 use crate::environment::Environment;
 use crate::secret::Secret;
 use crate::secret::redactor::Redactor;
@@ -108,6 +109,11 @@ impl PlatformToken {
     }
 
     async fn github(&self, url: &str, token: &Secret, audience: &str) -> Result<Secret, KeyError> {
+        if ControlUrl(url.to_owned()).is_in_the_clear() {
+            let text =
+                "ACTIONS_ID_TOKEN_REQUEST_URL would send the workflow's credential in the clear: use https:// there";
+            return Err(KeyError::Misconfigured(text.into()));
+        }
         let joint = if url.contains('?') { '&' } else { '?' };
         let request = ApiRequest::get(format!("{url}{joint}audience={}", percent_encoded(audience))).bearer(token);
         let body = call_api(&self.aws.https, request, "GitHub's token service", |_| {

@@ -1,7 +1,6 @@
 //! Settings of the source of auth keys, of which only one may be given.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 
 use crate::config::origin::NOT_SET;
 use crate::config::reader::Reader;
@@ -80,14 +79,8 @@ impl Reader {
 
     /// Reads the address of Tailscale's API. Credentials are sent there, so `http://` is a fault unless it is loopback.
     pub fn api_url(&mut self) -> ControlUrl {
-        let url = self.value("api_url").unwrap_or_else(|| ControlUrl(String::new()));
-        let host =
-            url.0.strip_prefix("http://").and_then(|_| url.0.parse::<hyper::Uri>().ok()?.host().map(str::to_owned));
-        let is_loopback = |host: &str| {
-            let address: Option<IpAddr> = host.trim_matches(['[', ']']).parse().ok();
-            host == "localhost" || address.is_some_and(|address| address.is_loopback())
-        };
-        if host.is_some_and(|host| !is_loopback(&host)) {
+        let Some(url) = self.value::<ControlUrl>("api_url") else { return ControlUrl(String::new()) };
+        if url.is_in_the_clear() {
             self.fault_at("api_url", "would send credentials in the clear: use https://");
         }
         url
@@ -114,7 +107,7 @@ impl Reader {
         let stored: Vec<[&'static str; 1]> = naming_secrets().map(|key| [key.name]).collect();
         let mut sources: Vec<&[&'static str]> = vec![&["auth_key", "auth_key_file"]];
         sources.extend(stored.iter().map(|group| &group[..]));
-        sources.push(&["oauth_client_id", "oauth_client_secret"]);
+        sources.push(&["oauth_client_id", "oauth_client_secret", "oauth_client_secret_file"]);
         self.only_one_of(&sources);
         self.only_one_of(&[
             &["oauth_client_secret", "oauth_client_secret_file"],
@@ -136,7 +129,8 @@ impl Reader {
         }
     }
 
-    fn is_given(&self, name: &str) -> bool {
+    /// Whether a setting has a value.
+    pub fn is_given(&self, name: &str) -> bool {
         let origin = self.origin(name);
         !origin.is_empty() && origin != NOT_SET
     }
@@ -173,10 +167,30 @@ mod tests {
     }
 
     #[test]
-    fn credentials_never_go_in_the_clear_over_a_network() {
-        assert!(fault(&[("TETHERD_API_URL", "http://api.example")]).is_some_and(|text| text.contains("https://")));
-        for url in ["http://127.0.0.1:1", "http://[::1]:1", "http://localhost", "https://api.example"] {
-            assert_eq!(fault(&[("TETHERD_API_URL", url)]), None, "{url}");
+    fn two_sources_are_named_whichever_setting_gives_them() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let file = directory.path().join("secret");
+        std::fs::write(&file, "tskey-client-a-b").expect("written");
+        let file = file.to_str().expect("UTF-8");
+        let sources: [&[(&str, &str)]; 3] = [
+            &[("TETHERD_AUTH_KEY", "tskey-auth-a-b"), ("TETHERD_AUTH_KEY_FILE", file)],
+            &[("TETHERD_AUTH_SECRET", "ts")],
+            &[
+                ("TETHERD_OAUTH_CLIENT_SECRET", "tskey-client-a-b"),
+                ("TETHERD_OAUTH_CLIENT_SECRET_FILE", file),
+                ("TETHERD_OAUTH_CLIENT_ID", "a"),
+            ],
+        ];
+        for (place, ones) in sources.iter().enumerate() {
+            for (one, other) in
+                ones.iter().flat_map(|one| sources[place + 1..].concat().into_iter().map(move |other| (one, other)))
+            {
+                let text = fault(&[*one, other, ("TETHERD_TAGS", "tag:web")]).unwrap_or_default();
+                assert!(
+                    text.contains(one.0) && text.contains(other.0) && text.contains("give only one"),
+                    "{one:?} {other:?}: {text}"
+                );
+            }
         }
     }
 

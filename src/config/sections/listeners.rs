@@ -5,8 +5,17 @@
 
 use crate::config::reader::Reader;
 use crate::config::settings::{Credentials, Settings};
+use crate::config::types::Words;
 use crate::config::types::address::Listen;
 use crate::secret::SecretSource;
+
+/// Flags of tailscaled that open what a setting has, past password, rules and the lock of the state, and that setting.
+const FLAGS_WITH_SETTINGS: [(&str, &str); 4] = [
+    ("socks5-server", "socks_listen"),
+    ("outbound-http-proxy-listen", "socks_listen"),
+    ("socket", "tailscaled_socket"),
+    ("statedir", "state_dir"),
+];
 
 /// Longest user, and longest password, in bytes (RFC 1929, section 2).
 const LONGEST_CREDENTIAL: usize = 255;
@@ -36,6 +45,20 @@ impl Reader {
             }
         }
         Some(Credentials { user, password })
+    }
+
+    /// Reads more arguments for tailscaled. Notes a fault for each flag that opens what a setting has.
+    pub fn tailscaled_args(&mut self) -> Words {
+        let words = self.value("tailscaled_args").unwrap_or(Words(Vec::new()));
+        for word in &words.0 {
+            // Go takes one dash as well as two.
+            let Some(flag) = word.strip_prefix("--").or_else(|| word.strip_prefix('-')) else { continue };
+            let name = flag.split('=').next().unwrap_or_default();
+            if let Some((_, setting)) = FLAGS_WITH_SETTINGS.iter().find(|(refused, _)| *refused == name) {
+                self.fault_at("tailscaled_args", format!("has --{name}, which has a setting here: use {setting}"));
+            }
+        }
+        words
     }
 
     fn refuse_credentials(&mut self, key: &'static str, problem: &str) -> Option<Credentials> {
@@ -80,6 +103,32 @@ impl Reader {
                 self.fault_at(key, problem);
             }
             taken.push((key, listen));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::load;
+    use crate::environment::environment;
+
+    #[test]
+    fn arguments_of_tailscaled_open_nothing_that_has_a_setting() {
+        let read = |name: &str, arguments: &str| load(&environment(&[(name, arguments)]), None, &vec![]).settings;
+        for name in ["TETHERD_TAILSCALED_ARGS", "TS_TAILSCALED_EXTRA_ARGS"] {
+            for (arguments, setting) in [
+                ("--socks5-server=:1080", "use socks_listen"),
+                ("-socks5-server :1080", "use socks_listen"),
+                ("--verbose=1 --outbound-http-proxy-listen=localhost:1", "use socks_listen"),
+                ("--socket=/shared/t.sock", "use tailscaled_socket"),
+                ("--statedir /state", "use state_dir"),
+            ] {
+                let text = read(name, arguments).expect_err(arguments).to_string();
+                assert!(text.contains("tailscaled_args") && text.contains(setting) && text.contains(name), "{text}");
+            }
+            for arguments in ["--verbose=2", "--port=41641", "--state=mem:", "--debug=127.0.0.1:1", "", "socket"] {
+                assert_eq!(read(name, arguments).expect(arguments).tailscaled_args.0.join(" "), arguments);
+            }
         }
     }
 }

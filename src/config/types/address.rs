@@ -115,6 +115,20 @@ impl Value for ControlUrl {
     }
 }
 
+impl ControlUrl {
+    /// Whether what is sent there can be read on the way: by plain HTTP to anything but loopback.
+    pub fn is_in_the_clear(&self) -> bool {
+        let uri: hyper::Uri = self.0.parse().unwrap_or_default();
+        uri.scheme_str() != Some("https") && !uri.host().is_some_and(is_loopback_host)
+    }
+}
+
+/// Whether a host, an address or a name, is this machine by loopback.
+pub fn is_loopback_host(host: &str) -> bool {
+    let address: Option<IpAddr> = host.trim_matches(['[', ']']).parse().ok();
+    host.eq_ignore_ascii_case("localhost") || address.is_some_and(|address| address.to_canonical().is_loopback())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -151,6 +165,27 @@ mod tests {
             "127.0.0.1:1=[db]:1",
         ] {
             assert_eq!(Forward::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_goes_by_plain_http_past_loopback_is_in_the_clear() {
+        for (url, clear) in [
+            ("https://h.example", false),
+            ("HTTPS://h.example", false),
+            ("http://h.example", true),
+            ("HTTP://h.example:8080/x", true),
+            ("http://10.0.0.1", true),
+            ("http://[fd00::1]:80", true),
+            ("http://127.0.0.1.example", true),
+            ("http://localhost.example", true),
+            ("http://0.0.0.0", true),
+            ("http://127.1.2.3:8080", false),
+            ("http://[::1]:8080", false),
+            ("http://[::ffff:127.0.0.1]:8080", false),
+            ("http://LocalHost:8080", false),
+        ] {
+            assert_eq!(ControlUrl::parse(url).expect(url).is_in_the_clear(), clear, "{url}");
         }
     }
 

@@ -154,7 +154,8 @@ impl DaemonParts {
         let (settings, context) = (inputs.settings, inputs.context);
         let launch = launch(inputs, &self.redactor)?
             .registered_in(self.children.clone())
-            .throttled_by(self.proxy.upload_throttle.clone());
+            .throttled_by(self.proxy.upload_throttle.clone())
+            .expected_at(self.tailscaled.api.socket().clone());
         self.confinement.get_or_init(|| launch.confinement().into_iter().map(str::to_owned).collect());
         reaper::reap_if_first_process(self.children.clone());
         let exit_node = ChosenExitNode::default();

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::sections::auth::AuthSource;
+use crate::config::sections::auth::{AuthSource, IdentityToken};
 use crate::config::settings::Settings;
 use crate::config::types::enums::LogoutSetting;
 use crate::daemon::context::BuildInputs;
@@ -13,11 +13,13 @@ use crate::daemon::running::KeeperTask;
 use crate::environment::Environment;
 use crate::exit_reason::ExitReason;
 use crate::process::confinement::is_binary;
+use crate::secret::SecretSource;
 use crate::secret::redactor::Redactor;
 use crate::tailscaled::calls::Calls;
 use crate::tailscaled::events::KeeperEvent;
 use crate::tailscaled::keeper::{Keeper, KeeperParts, NodeAtShutdown};
 use crate::tailscaled::local_api::LocalApi;
+use crate::tailscaled::local_api::socket::LocalApiSocket;
 use crate::tailscaled::own_node::OwnNodeCache;
 use crate::tailscaled::path::control_probe::ControlProbe;
 use crate::tailscaled::path::health::PathHealth;
@@ -42,10 +44,11 @@ impl LocalTailscaled {
     /// Speaks with the tailscaled whose LocalAPI listens at `socket`, now or later.
     pub fn new(socket: &Path) -> Self {
         let path = PathHealth::default();
-        let api = LocalApi::new(socket.to_owned());
+        let socket = LocalApiSocket::new(socket);
+        let api = LocalApi::new(socket.clone());
         let rebinder = Rebinder::new(api.clone(), path.clone());
         let own_node = OwnNodeCache::new(api.clone());
-        Self { api, calls: Calls::new(socket.to_owned()), path, rebinder, own_node }
+        Self { api, calls: Calls::new(socket), path, rebinder, own_node }
     }
 }
 
@@ -91,10 +94,13 @@ fn ca_directories(
 /// Teaches `redactor` the secrets of the settings, before tailscaled's first line, so that no line can hold one of
 /// them.
 fn learn_secrets(settings: &Settings, redactor: &Redactor) {
-    if let Some(AuthSource::Key(source) | AuthSource::Client { secret: source, .. }) = &settings.auth
-        && let Ok(key) = source.read()
-    {
-        redactor.learn(&key);
+    let source = match &settings.auth {
+        Some(AuthSource::Key(source) | AuthSource::Client { secret: source, .. }) => Some(source),
+        Some(AuthSource::Identity { token: IdentityToken::Given(source), .. }) => Some(source),
+        Some(AuthSource::Identity { token: IdentityToken::For(_), .. } | AuthSource::Stored(_)) | None => None,
+    };
+    if let Some(Ok(secret)) = source.map(SecretSource::read) {
+        redactor.learn(&secret);
     }
     if let Some(credentials) = &settings.socks_credentials {
         redactor.learn(&credentials.password);
@@ -121,7 +127,7 @@ pub fn start_keeper(
 /// Builds the probe that tells whether the control server can be reached.
 fn control_probe(settings: &Settings, environment: &Environment) -> ControlProbe {
     let url = settings.control_url.as_ref().map_or("", |url| url.0.as_str());
-    ControlProbe::new(url, |name| environment.contains_key(name))
+    ControlProbe::new(url, environment)
 }
 
 /// Whether the node is logged out at the end: by default where nothing keeps its identity.
@@ -130,5 +136,38 @@ fn at_shutdown(settings: &Settings, state_dir: &StateDir) -> NodeAtShutdown {
         LogoutSetting::Always => NodeAtShutdown::LogOut,
         LogoutSetting::Auto if state_dir.is_temporary() => NodeAtShutdown::LogOut,
         LogoutSetting::Auto | LogoutSetting::Never => NodeAtShutdown::KeepNode,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::configure;
+    use crate::environment::environment;
+
+    /// Tokens and passwords have no form of their own: what is not known is shown.
+    #[test]
+    fn every_secret_of_the_settings_is_known_before_tailscaled_starts() {
+        const SECRET: &str = "0123456789-of-no-form";
+        let directory = tempfile::tempdir().expect("a directory");
+        let file = directory.path().join("secret");
+        std::fs::write(&file, SECRET).expect("written");
+        let path = file.to_str().expect("UTF-8");
+        let (tags, id) = (("TETHERD_TAGS", "tag:web"), ("TS_CLIENT_ID", "T1/k"));
+        for pairs in [
+            &[("TS_AUTHKEY", SECRET)][..],
+            &[("TETHERD_AUTH_KEY_FILE", path)],
+            &[("TS_CLIENT_SECRET", SECRET), tags],
+            &[("TETHERD_OAUTH_CLIENT_SECRET_FILE", path), tags],
+            &[("TS_ID_TOKEN", SECRET), id, tags],
+            &[("TETHERD_ID_TOKEN_FILE", path), id, tags],
+            &[("TS_EXTRA_ARGS", "--id-token=0123456789-of-no-form --client-id=T1/k --advertise-tags=tag:web")],
+            &[("TETHERD_SOCKS_PASSWORD", SECRET), ("TETHERD_SOCKS_USER", "app")],
+        ] {
+            let configured = configure::load(&environment(pairs), None, &Vec::new(), None);
+            let redactor = Redactor::default();
+            learn_secrets(configured.config.settings.as_ref().expect("are valid"), &redactor);
+            assert_eq!(redactor.redact(&format!("a {SECRET} b")), "a *** b", "{pairs:?}");
+        }
     }
 }

@@ -1,10 +1,11 @@
 //! Headers that end at a proxy, and its own: `Via`, `Proxy-Authorization`.
 
-use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use base64::{Engine, decoded_len_estimate};
 use hyper::header::{
     CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHORIZATION, TRANSFER_ENCODING, VIA,
 };
+use zeroize::Zeroizing;
 
 use crate::config::settings::Credentials;
 
@@ -50,14 +51,21 @@ pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
 /// Whether a request has the right user and password (RFC 7617).
 pub fn authorized(headers: &HeaderMap, credentials: &Credentials) -> bool {
     let given = headers.get(PROXY_AUTHORIZATION).and_then(|value| decode(value.to_str().ok()?));
-    let given = given.as_deref().and_then(|given| given.split_once(':'));
+    let given = given.as_ref().and_then(|given| std::str::from_utf8(given).ok()?.split_once(':'));
     given.is_some_and(|(user, password)| credentials.accept(user, password))
 }
 
-fn decode(value: &str) -> Option<String> {
+/// Returns user, colon and password. They are zeroed when dropped, and leave no copy: the buffer has room for all from the start.
+fn decode(value: &str) -> Option<Zeroizing<Vec<u8>>> {
     let (scheme, encoded) = value.split_once(' ')?;
-    let bytes = scheme.eq_ignore_ascii_case("basic").then(|| STANDARD.decode(encoded.trim()).ok())??;
-    String::from_utf8(bytes).ok()
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return None;
+    }
+    let encoded = encoded.trim();
+    let mut decoded = Zeroizing::new(vec![0; decoded_len_estimate(encoded.len())]);
+    let length = STANDARD.decode_slice(encoded, &mut decoded).ok()?;
+    decoded.truncate(length);
+    Some(decoded)
 }
 
 #[cfg(test)]
@@ -90,6 +98,10 @@ mod tests {
         assert!(is_let_in("Basic YXBwOnBhc3M6d29yZA=="));
         assert!(is_let_in("basic YXBwOnBhc3M6d29yZA=="));
         assert!(!is_let_in("Basic YXBwOndyb25n"));
+        assert!(is_let_in("BASIC  YXBwOnBhc3M6d29yZA== "));
+        assert!(!is_let_in("Basic YXBwOnBhc3M6d29yZP8="), "no UTF-8");
+        assert!(!is_let_in("Basic"));
+        assert!(!is_let_in("Basic "));
         assert!(!is_let_in("Bearer YXBwOnBhc3M6d29yZA=="));
         assert!(!is_let_in("Basic ***"));
         assert!(!authorized(&HeaderMap::new(), &credentials));

@@ -12,7 +12,7 @@ use std::fs;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsFd, AsRawFd};
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::net::failed_accepts::FailedAccepts;
+use crate::net::socket_file;
 use crate::net::unix_stream::{LocalStream, watched};
 use crate::proxy::listener::admission::{Admission, Permit};
 use crate::proxy::listener::stream::Stream;
@@ -65,11 +66,9 @@ impl Listener {
                 _ => return Err(io::ErrorKind::AddrInUse.into()),
             }
         }
-        let listener = UnixListener::bind(path)?;
-        fs::set_permissions(path, fs::Permissions::from_mode(0o660))?;
-        let inode = fs::symlink_metadata(path)?.ino();
-        listener.set_nonblocking(true)?;
-        Ok(Self::Unix(with_long_backlog(listener)?, SocketFile { path: path.to_owned(), inode }))
+        let (bound, file) = socket_file::bind(path)?;
+        let file = SocketFile { path: path.to_owned(), inode: file.ino() };
+        Ok(Self::Unix(with_long_backlog(UnixListener::from(bound))?, file))
     }
 
     /// Returns the address that it listens on; `None` for a unix socket.

@@ -5,7 +5,6 @@
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
@@ -20,6 +19,7 @@ use crate::sync::IgnorePoison;
 use crate::tailscaled::calls::message::{ByteCounts, split};
 use crate::tailscaled::calls::seqpacket::{pair, send_message};
 use crate::tailscaled::calls::upgrade::request_session;
+use crate::tailscaled::local_api::socket::LocalApiSocket;
 
 /// Longest message from tailscaled, in bytes: an error's text, or 16 addresses.
 const LONGEST_MESSAGE: usize = 4 << 10;
@@ -44,7 +44,7 @@ impl Channel {
     ///
     /// # Errors
     /// When tailscaled cannot be asked, or refuses.
-    pub async fn open(socket: &Path) -> io::Result<Option<Arc<Self>>> {
+    pub async fn open(socket: &LocalApiSocket) -> io::Result<Option<Arc<Self>>> {
         let Some(request) = request_session(socket).await? else { return Ok(None) };
         let (own, theirs) = pair()?;
         request.writable().await?;

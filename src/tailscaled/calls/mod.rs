@@ -11,7 +11,6 @@ pub(crate) mod seqpacket;
 pub(crate) mod upgrade;
 
 use std::io;
-use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -24,6 +23,7 @@ use crate::sync::IgnorePoison;
 use crate::tailscaled::calls::channel::Channel;
 use crate::tailscaled::calls::message::{ByteCounts, request};
 use crate::tailscaled::local_api::ANSWER_TIMEOUT;
+use crate::tailscaled::local_api::socket::LocalApiSocket;
 use crate::tailscaled::path::timeout::within;
 use crate::target::dial::{DialError, ResolvedAddress};
 use crate::target::host::HostName;
@@ -44,7 +44,7 @@ const CUT_TIMEOUT: Duration = Duration::from_millis(200);
 pub struct Calls(Arc<Inner>);
 
 struct Inner {
-    socket: PathBuf,
+    socket: LocalApiSocket,
     state: Mutex<KnownSession>,
     /// Held while a session is opened, so that only one is opened at a time.
     opening: AsyncMutex<()>,
@@ -66,7 +66,7 @@ enum KnownSession {
 
 impl Calls {
     /// Calls to the tailscaled whose LocalAPI listens on `socket`.
-    pub fn new(socket: PathBuf) -> Self {
+    pub fn new(socket: LocalApiSocket) -> Self {
         Self(Arc::new(Inner {
             socket,
             state: Mutex::new(KnownSession::Unknown),

@@ -1,10 +1,11 @@
 //! The HTTP request by which a session with tailscaled is opened.
 
 use std::io;
-use std::path::Path;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
+
+use crate::tailscaled::local_api::socket::LocalApiSocket;
 
 const REQUEST: &[u8] = b"POST /localapi/v0/tetherd-v1-session HTTP/1.1\r\nHost: local-tailscaled.sock\r\n\
                          Connection: upgrade\r\nUpgrade: tetherd-session\r\nContent-Length: 0\r\n\r\n";
@@ -16,8 +17,8 @@ const LONGEST_HEAD: usize = 4 << 10;
 ///
 /// # Errors
 /// When tailscaled cannot be asked, or refuses.
-pub async fn request_session(socket: &Path) -> io::Result<Option<UnixStream>> {
-    let mut connection = UnixStream::connect(socket).await?;
+pub async fn request_session(socket: &LocalApiSocket) -> io::Result<Option<UnixStream>> {
+    let mut connection = socket.connect().await?;
     connection.write_all(REQUEST).await?;
     match read_status(&mut connection).await? {
         101 => Ok(Some(connection)),

@@ -25,7 +25,7 @@ pub struct StockDialer {
 impl StockDialer {
     /// Dials through the tailscaled of `api`; what is dialled directly goes into `direct`.
     pub fn new(api: LocalApi, direct: DirectCache) -> Self {
-        Self { pool: ConnectionPool::new(api.socket().to_owned()), api, direct }
+        Self { pool: ConnectionPool::new(api.socket().clone()), api, direct }
     }
 
     /// Lists this node and all others of the tailnet.

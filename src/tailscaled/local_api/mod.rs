@@ -10,9 +10,9 @@ pub(crate) mod ipn_bus;
 pub(crate) mod pool;
 pub(crate) mod prefs;
 pub(crate) mod serve_config;
+pub mod socket;
 pub(crate) mod types;
 
-use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::time::Duration;
 
@@ -21,15 +21,16 @@ use hyper::body::{Bytes, Incoming};
 use hyper::{Method, Request, Response, StatusCode};
 use serde::de::DeserializeOwned;
 use thiserror::Error;
-use tokio::net::UnixStream;
 use tokio::time::sleep;
 
 use crate::net::http_request;
 use crate::net::http_request::HttpError;
 use crate::secret::SecretJson;
 use crate::tailscaled::local_api::ipn_bus::IpnBus;
+use crate::tailscaled::local_api::socket::LocalApiSocket;
 use crate::tailscaled::local_api::types::Status;
 use crate::tailscaled::path::timeout::within;
+use crate::text::printable;
 
 /// How long a request may stay without its response, while the daemon gets its CPU time; after that tailscaled is taken
 /// to hang.
@@ -48,7 +49,7 @@ const WATCH_MASK: u32 = 2 | 128 | 8192;
 /// The LocalAPI of one tailscaled. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct LocalApi {
-    socket: PathBuf,
+    socket: LocalApiSocket,
 }
 
 /// Why a request to the LocalAPI failed.
@@ -68,18 +69,18 @@ pub enum LocalApiError {
 
 impl LocalApi {
     /// Creates a client of the LocalAPI that listens, or will listen, on `socket`.
-    pub fn new(socket: PathBuf) -> Self {
+    pub fn new(socket: LocalApiSocket) -> Self {
         Self { socket }
     }
 
-    /// Returns the path of the socket that the LocalAPI listens on.
-    pub fn socket(&self) -> &Path {
+    /// Returns the socket that the LocalAPI listens on.
+    pub fn socket(&self) -> &LocalApiSocket {
         &self.socket
     }
 
     /// Waits until tailscaled listens, without a limit.
     pub async fn wait_until_listening(&self) {
-        while UnixStream::connect(&self.socket).await.is_err() {
+        while self.socket.connect().await.is_err() {
             sleep(LISTEN_RETRY_PAUSE).await;
         }
     }
@@ -172,13 +173,15 @@ impl LocalApi {
             return Ok(response);
         }
         let (status, text) = http_request::read_answer(response).await?;
-        let text = String::from_utf8_lossy(&text).trim().to_owned();
+        let text = printable(String::from_utf8_lossy(&text).trim());
         Err(LocalApiError::Refused { path: path.to_owned(), status, text })
     }
 
     async fn send(&self, request: hyper::http::Result<Request<Full<Bytes>>>) -> Result<Response<Incoming>, HttpError> {
         let request = request.map_err(|error| HttpError::Body(error.to_string()))?;
-        http_request::send(UnixStream::connect(&self.socket).await?, request).await
+        let response = http_request::send(self.socket.connect().await?, request).await?;
+        self.socket.restrict();
+        Ok(response)
     }
 }
 

@@ -3,12 +3,12 @@
 //! tailscaled looks up who connects; so a dial need not wait for that.
 
 use std::io;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use crate::net::unix_stream::LocalStream;
 use crate::sync::IgnorePoison;
+use crate::tailscaled::local_api::socket::LocalApiSocket;
 
 /// Number of idle connections. Few clients come at the same moment; a further one opens a connection by itself.
 const SIZE: usize = 4;
@@ -19,7 +19,7 @@ pub struct ConnectionPool(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    socket: PathBuf,
+    socket: LocalApiSocket,
     idle: Mutex<Vec<LocalStream>>,
     /// Whether a task opens connections now.
     opening: AtomicBool,
@@ -27,7 +27,7 @@ struct Inner {
 
 impl ConnectionPool {
     /// Creates an empty pool of connections to the LocalAPI on `socket`.
-    pub fn new(socket: PathBuf) -> Self {
+    pub fn new(socket: LocalApiSocket) -> Self {
         Self(Arc::new(Inner { socket, idle: Mutex::default(), opening: AtomicBool::new(false) }))
     }
 
@@ -44,7 +44,7 @@ impl ConnectionPool {
 
     /// Opens a connection outside the pool.
     pub async fn connect(&self) -> io::Result<LocalStream> {
-        LocalStream::connect(&self.0.socket).await
+        LocalStream::new(self.0.socket.connect().await?.into_std()?)
     }
 
     /// Takes back a connection that has had its response and may be used again.
@@ -90,7 +90,7 @@ mod tests {
         let directory = tempfile::tempdir().expect("a directory");
         let socket = directory.path().join("s");
         let listener = UnixListener::bind(&socket).expect("listens");
-        let pool = ConnectionPool::new(socket);
+        let pool = ConnectionPool::new(LocalApiSocket::new(&socket));
         assert!(pool.take().is_none());
         pool.open_more();
         let mut accepted = Vec::new();

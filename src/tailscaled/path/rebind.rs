@@ -131,6 +131,7 @@ impl Rebinder {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tailscaled::local_api::socket::LocalApiSocket;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     /// Serves a LocalAPI that gives the same response to every request, and counts the requests.
@@ -151,7 +152,7 @@ mod tests {
     }
 
     fn after_a_freeze(socket: std::path::PathBuf) -> Rebinder {
-        let rebinder = Rebinder::new(LocalApi::new(socket), PathHealth::default());
+        let rebinder = Rebinder::new(LocalApi::new(LocalApiSocket::new(&socket)), PathHealth::default());
         rebinder.check_clocks(ClockReading::now().after(20, 20));
         rebinder
     }
@@ -183,7 +184,7 @@ mod tests {
     async fn a_doubt_is_told_once_and_restarts_nothing() {
         let refusal = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n";
         let (socket, asked) = answering("doubted", refusal);
-        let rebinder = Rebinder::new(LocalApi::new(socket.clone()), PathHealth::default());
+        let rebinder = Rebinder::new(LocalApi::new(LocalApiSocket::new(&socket)), PathHealth::default());
         let failures = rebinder.failures();
         rebinder.dial_is_silent();
         rebinder.rebind_if_due().await;

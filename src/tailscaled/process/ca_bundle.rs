@@ -10,19 +10,9 @@ use std::path::{Path, PathBuf};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 
-use crate::environment::Environment;
+use crate::auth_keys::https::ca_certificates::{BUNDLES, DIRECTORIES};
+use crate::environment::{Environment, set_variable};
 use crate::tailscaled::process::state_dir::StateDir;
-
-/// Files and directories where Go looks for CA certificates (crypto/x509/root_linux.go).
-const BUNDLES: [&str; 6] = [
-    "/etc/ssl/certs/ca-certificates.crt",
-    "/etc/pki/tls/certs/ca-bundle.crt",
-    "/etc/ssl/ca-bundle.pem",
-    "/etc/pki/tls/cacert.pem",
-    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
-    "/etc/ssl/cert.pem",
-];
-const DIRECTORIES: [&str; 2] = ["/etc/ssl/certs", "/etc/pki/tls/certs"];
 
 /// Returns the directories of CA certificates for Go's `SSL_CERT_DIR`. `ca_file` is the user's file, `platform` the
 /// platform's directory.
@@ -37,7 +27,7 @@ pub fn directories(
 ) -> io::Result<Vec<PathBuf>> {
     let mut found: Vec<PathBuf> = ca_file.map(|file| directory.with_ca_file(file)).transpose()?.into_iter().collect();
     found.extend(platform.map(Path::to_owned));
-    let named = |name: &str| environment.get(name).is_some_and(|value| !value.is_empty());
+    let named = |name: &str| set_variable(environment, name).is_some();
     if !named("SSL_CERT_FILE") && !named("SSL_CERT_DIR") && !system_has_certificates() {
         tracing::info!("the system has no CA certificates; those of this program are used");
         found.push(write_mozillas(directory.private())?);

@@ -4,13 +4,10 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::environment::Environment;
+use crate::auth_keys::https::ca_certificates::DIRECTORIES;
+use crate::environment::{Environment, set_variable};
 use crate::process::inherited::bears_secret;
 use crate::secret::redactor::Redactor;
-
-/// Where Go looks for CA certificates in addition to the bundle file, unless `SSL_CERT_DIR` is set
-/// (crypto/x509/root_linux.go).
-const GO_CA_DIRECTORIES: &str = "/etc/ssl/certs:/etc/pki/tls/certs";
 
 /// Value of `GOGC`. Garbage is collected twice as often as usual: lower peaks at the same throughput,
 /// docs/performance.md has the numbers.
@@ -33,7 +30,7 @@ pub fn for_tailscaled(
     environment.entry("TS_LOGS_DIR".into()).or_insert_with(|| logs.display().to_string());
     if !ca_directories.is_empty() {
         // SSL_CERT_DIR adds to the system's CA certificates; SSL_CERT_FILE would replace them.
-        let others = own.get("SSL_CERT_DIR").map_or(GO_CA_DIRECTORIES, String::as_str).to_owned();
+        let others = set_variable(own, "SSL_CERT_DIR").map_or_else(|| DIRECTORIES.join(":"), str::to_owned);
         let all = ca_directories.iter().fold(others, |all, more| format!("{all}:{}", more.display()));
         environment.insert("SSL_CERT_DIR".into(), all);
     }
@@ -80,10 +77,14 @@ mod tests {
 
     #[test]
     fn more_roots_add_to_those_there_are() {
-        let own = environment(&[("SSL_CERT_DIR", "/a")]);
-        let environment =
-            for_tailscaled(&own, Path::new("/logs"), &["/b".into(), "/c".into()], None, &Redactor::default());
-        assert_eq!(environment.get("SSL_CERT_DIR").map(String::as_str), Some("/a:/b:/c"));
+        let systems = "/etc/ssl/certs:/etc/pki/tls/certs:/b:/c";
+        for (own, all) in
+            [(&[("SSL_CERT_DIR", "/a")][..], "/a:/b:/c"), (&[("SSL_CERT_DIR", "")], systems), (&[], systems)]
+        {
+            let more = ["/b".into(), "/c".into()];
+            let environment = for_tailscaled(&environment(own), Path::new("/logs"), &more, None, &Redactor::default());
+            assert_eq!(environment.get("SSL_CERT_DIR").map(String::as_str), Some(all), "{own:?}");
+        }
     }
 
     #[test]

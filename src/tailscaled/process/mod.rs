@@ -5,7 +5,9 @@
 pub(crate) mod ca_bundle;
 pub(crate) mod environment;
 pub(crate) mod locate;
+pub(crate) mod locked_dir;
 pub(crate) mod log_forwarder;
+pub(crate) mod openness;
 pub(crate) mod socket_path;
 pub(crate) mod state_dir;
 
@@ -25,6 +27,7 @@ use crate::memory::upload_throttle::UploadThrottle;
 use crate::process::child::{OwnChildren, die_with_parent};
 use crate::process::confinement::Confinement;
 use crate::secret::redactor::Redactor;
+use crate::tailscaled::local_api::socket::LocalApiSocket;
 use crate::tailscaled::process::log_forwarder::{LastLines, forward_lines};
 
 /// How long tailscaled may take to end after SIGTERM.
@@ -40,6 +43,7 @@ pub struct Launch {
     upload_throttle: UploadThrottle,
     /// The directories that a confined tailscaled writes into; `None` where it is not confined.
     confined_to: Option<Vec<PathBuf>>,
+    expected_at: Option<LocalApiSocket>,
 }
 
 impl Launch {
@@ -62,6 +66,7 @@ impl Launch {
             children: OwnChildren::default(),
             upload_throttle: UploadThrottle::default(),
             confined_to: None,
+            expected_at: None,
         }
     }
 
@@ -107,6 +112,11 @@ impl Launch {
         Self { upload_throttle, ..self }
     }
 
+    /// Has `socket` expect each run's process to be the one that listens.
+    pub fn expected_at(self, socket: LocalApiSocket) -> Self {
+        Self { expected_at: Some(socket), ..self }
+    }
+
     /// Starts tailscaled. To be called on a thread that lives as long as the daemon: the kernel's parent-death signal
     /// fires when the thread that forked ends.
     ///
@@ -138,6 +148,9 @@ impl Launch {
         }
         let pid = Pid::from_raw(child.id().and_then(|id| i32::try_from(id).ok()).unwrap_or(0));
         self.children.add(pid);
+        if let Some(socket) = &self.expected_at {
+            socket.expect(pid);
+        }
         self.upload_throttle.watch(pid.as_raw());
         tracing::debug!(pid = pid.as_raw(), program = %self.program.display(), "tailscaled started");
         Ok(Process {

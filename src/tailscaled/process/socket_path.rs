@@ -4,12 +4,13 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
+use crate::tailscaled::process::openness;
 use crate::tailscaled::process::state_dir::StateDir;
 
 /// The path of the socket. Dropped, it removes a socket that is where the user wants it; the private directory is
@@ -49,8 +50,9 @@ impl SocketPath {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(unusable(error)),
         }
-        if let Some(parent) = path.parent() {
-            fs::create_dir_all(parent).map_err(unusable)?;
+        if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+            fs::DirBuilder::new().recursive(true).mode(0o700).create(parent).map_err(unusable)?;
+            warn_if_open(path, parent);
         }
         Ok(Self { path: path.to_owned(), is_given: true })
     }
@@ -58,6 +60,17 @@ impl SocketPath {
     /// Returns the path of the socket.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+}
+
+/// Warns where others may put a socket of their own in the place of the one at `path`, in `directory`.
+fn warn_if_open(path: &Path, directory: &Path) {
+    if let Ok(Some(who)) = openness::open_to(directory) {
+        tracing::warn!(
+            "tailscaled_socket {}: {who}, who can take its place; this daemon notices, programs that use the socket do not: \
+             choose a directory that this user alone may write to",
+            path.display()
+        );
     }
 }
 
@@ -73,6 +86,7 @@ impl Drop for SocketPath {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::PermissionsExt;
     use std::os::unix::net::UnixListener;
 
     #[test]
@@ -88,5 +102,7 @@ mod tests {
         fs::write(&path, "mine").expect("written");
         assert!(matches!(SocketPath::new(Some(&path), &directory), Err(SocketError::NoSocket(_))));
         assert_eq!(fs::read_to_string(&path).expect("is left"), "mine");
+        let made = fs::metadata(path.parent().expect("a directory")).expect("is there");
+        assert_eq!(made.permissions().mode() & 0o777, 0o700);
     }
 }

@@ -1,14 +1,14 @@
 //! The daemon's directories: a temporary one for sockets, and the state directory.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use nix::fcntl::{Flock, FlockArg};
 use nix::unistd::mkdtemp;
 use thiserror::Error;
+
+use crate::tailscaled::process::locked_dir::{LockedDir, LockedDirError};
 
 /// Directories in which the private directory is made. `/dev/shm` is writable even when the root file system is
 /// read-only.
@@ -27,10 +27,8 @@ const LONGEST_PARENT: usize = 70;
 pub enum StateDirError {
     #[error("no temporary directory can be made in {tried}; mount one, or set TMPDIR: {source}")]
     NoPrivate { tried: String, source: io::Error },
-    #[error("state_dir {} cannot be used: {source}; make it writable for this user", .path.display())]
-    Unusable { path: PathBuf, source: io::Error },
-    #[error("state_dir {} is in use by another tetherd; give each its own", .0.display())]
-    InUse(PathBuf),
+    #[error(transparent)]
+    State(#[from] LockedDirError),
 }
 
 /// The private directory and the state directory. Dropped, it removes the private one and all that is in it.
@@ -41,13 +39,6 @@ pub struct StateDir {
     kept: Option<LockedDir>,
 }
 
-/// A directory that no other daemon uses as long as this lives.
-#[derive(Debug)]
-struct LockedDir {
-    path: PathBuf,
-    _lock: Flock<File>,
-}
-
 impl StateDir {
     /// Makes the private directory, in `temporary`, the user's TMPDIR, if that is set. Locks `given`, the user's
     /// `state_dir`.
@@ -55,7 +46,7 @@ impl StateDir {
     /// # Errors
     /// When a directory cannot be made, or another daemon uses `given`.
     pub fn open(given: Option<&Path>, temporary: Option<&str>) -> Result<Self, StateDirError> {
-        let kept = given.map(lock).transpose()?;
+        let kept = given.map(LockedDir::open).transpose()?;
         Ok(Self { private: make_private(temporary)?, kept })
     }
 
@@ -66,7 +57,7 @@ impl StateDir {
 
     /// Returns the directory in which tailscaled keeps the node's identity.
     pub fn state(&self) -> &Path {
-        self.kept.as_ref().map_or(&self.private, |kept| &kept.path)
+        self.kept.as_ref().map_or(&self.private, |kept| &kept.path())
     }
 
     /// Returns the directory for files that are removed when the daemon ends.
@@ -122,24 +113,10 @@ fn make_private(temporary: Option<&str>) -> Result<PathBuf, StateDirError> {
     Err(StateDirError::NoPrivate { tried: parents.join(", "), source: failure })
 }
 
-/// Makes the directory and locks it, so that two daemons never share one identity.
-fn lock(path: &Path) -> Result<LockedDir, StateDirError> {
-    let unusable = |source| StateDirError::Unusable { path: path.to_owned(), source };
-    if !path.exists() {
-        fs::create_dir_all(path).map_err(unusable)?;
-        fs::set_permissions(path, fs::Permissions::from_mode(0o700)).map_err(unusable)?;
-    }
-    let file = File::create(path.join("tetherd.lock")).map_err(unusable)?;
-    match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-        Ok(lock) => Ok(LockedDir { path: fs::canonicalize(path).map_err(unusable)?, _lock: lock }),
-        Err((_, nix::errno::Errno::EWOULDBLOCK)) => Err(StateDirError::InUse(path.to_owned())),
-        Err((_, error)) => Err(unusable(error.into())),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::PermissionsExt;
 
     #[test]
     fn the_private_directory_is_for_the_owner_only_and_goes_at_the_end() {
@@ -156,7 +133,7 @@ mod tests {
         let parent = StateDir::open(None, None).expect("opens");
         let given = parent.state().join("kept");
         let first = StateDir::open(Some(&given), None).expect("opens");
-        assert!(matches!(StateDir::open(Some(&given), None), Err(StateDirError::InUse(_))));
+        assert!(matches!(StateDir::open(Some(&given), None), Err(StateDirError::State(LockedDirError::InUse(_)))));
         drop(first);
         assert!(given.is_dir());
         StateDir::open(Some(&given), None).expect("is free again");

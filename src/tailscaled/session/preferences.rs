@@ -10,6 +10,7 @@ use crate::auth_keys::error::KeyError;
 use crate::secret::SecretJson;
 use crate::secret::redactor::Redactor;
 use crate::tailscaled::exit_node::watch::ChosenExitNode;
+use crate::text::printable;
 
 /// The node's preferences (`ipn.Prefs`).
 #[derive(Clone, Debug, Default)]
@@ -86,9 +87,9 @@ impl LoginOptions {
         self.keys.as_ref().map_or_else(|| "auth_key".to_owned(), AuthKeys::origin)
     }
 
-    /// Replaces secrets in `text`.
+    /// Replaces secrets in `text`, which others wrote, and what would change how a log shows it.
     pub fn redact(&self, text: &str) -> String {
-        self.redactor.redact(text)
+        printable(&self.redactor.redact(text))
     }
 
     fn update(&self) -> Value {
@@ -138,6 +139,13 @@ mod tests {
         };
         let keys = AuthKeys::new(AuthSource::Key(source), surroundings);
         LoginOptions::new(preferences, Some(keys), Redactor::default())
+    }
+
+    #[test]
+    fn what_the_control_server_says_can_neither_show_a_secret_nor_forge_a_line() {
+        let login = login(SecretSource::Inline(Secret::new("k")));
+        let said = "key tskey-auth-a-b\u{2028}ERROR \u{202e}dekcatta\n";
+        assert_eq!(login.redact(said), "key ***\\u{2028}ERROR \\u{202e}dekcatta\\n");
     }
 
     #[test]

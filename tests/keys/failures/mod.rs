@@ -3,6 +3,7 @@
 //! It is about what the user reads, the exit code, how long it took, and that no secret is among it.
 
 mod headscale;
+mod plain_http;
 mod platform;
 mod secrets_manager;
 mod settings;

@@ -1,0 +1,187 @@
+//! The LocalAPI's socket: connects to it, and makes sure that this daemon's tailscaled answers.
+//!
+//! Whoever may write to the socket's directory can put a socket of their own in its place, and would be sent the auth key.
+//! The kernel knows who listens (`SO_PEERCRED`, unix(7)): its process and user are compared before a byte is sent.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+
+use nix::unistd::{Pid, geteuid, getpgid, getpid};
+use tokio::net::UnixStream;
+
+use crate::net::socket_file;
+
+/// The socket of one LocalAPI. Clones share what is known of the process that listens.
+#[derive(Clone, Debug)]
+pub struct LocalApiSocket(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    path: Box<Path>,
+    /// Process id of tailscaled, which leads a group; 0 before its first start.
+    server: AtomicI32,
+    /// Whether a stranger was warned of since tailscaled's latest start.
+    warned: AtomicBool,
+    /// Whether the mode was set since tailscaled's latest start.
+    is_restricted: AtomicBool,
+}
+
+/// Process id and user of the process that listens, as the kernel tells them. The id is 0 for a process of another namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Peer {
+    pid: i32,
+    uid: u32,
+}
+
+impl LocalApiSocket {
+    /// The socket at `path`, where tailscaled listens now or later.
+    pub fn new(path: &Path) -> Self {
+        Self(Arc::new(Inner {
+            path: path.into(),
+            server: AtomicI32::new(0),
+            warned: AtomicBool::new(false),
+            is_restricted: AtomicBool::new(false),
+        }))
+    }
+
+    /// Expects the process `server`, or one of its group, to listen from now on.
+    pub fn expect(&self, server: Pid) {
+        self.0.server.store(server.as_raw(), Ordering::Release);
+        self.0.warned.store(false, Ordering::Release);
+        self.0.is_restricted.store(false, Ordering::Release);
+    }
+
+    /// Closes the socket to all but owner and group, once for each start of tailscaled, which opens it to everybody: whoever
+    /// connects may dial into the tailnet, without password and rules. To be called when tailscaled has answered: it sets
+    /// the mode itself between listening and answering.
+    pub fn restrict(&self) {
+        if self.0.is_restricted.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        if let Err(error) = socket_file::restrict(&self.0.path) {
+            tracing::warn!(%error, path = %self.0.path.display(), "tailscaled's socket stays open to every user");
+        }
+    }
+
+    /// Connects to the socket.
+    ///
+    /// # Errors
+    /// `PermissionDenied` when a process listens that is not the expected tailscaled; those of the connection.
+    pub async fn connect(&self) -> io::Result<UnixStream> {
+        let stream = UnixStream::connect(&*self.0.path).await?;
+        let found = stream.peer_cred()?;
+        let peer = Peer { pid: found.pid().unwrap_or(0), uid: found.uid() };
+        let own = Peer { pid: getpid().as_raw(), uid: geteuid().as_raw() };
+        if is_expected(peer, own, self.0.server.load(Ordering::Acquire), group_of) {
+            return Ok(stream);
+        }
+        let problem = format!(
+            "process {} of user {} listens at {}, and is not this daemon's tailscaled: it is not spoken to; set \
+             tailscaled_socket to a directory that nobody else may write to",
+            peer.pid,
+            peer.uid,
+            self.0.path.display()
+        );
+        if !self.0.warned.swap(true, Ordering::AcqRel) {
+            tracing::warn!("{problem}");
+        }
+        Err(io::Error::new(io::ErrorKind::PermissionDenied, problem))
+    }
+}
+
+/// Whether `peer` is the tailscaled that was started as process `server`. `group` finds the group of a process.
+///
+/// The process alone does not do: its number may have been another's, who listened and has ended. Nor does the user: others
+/// run programs as the same user, such as `exec`; and users of other namespaces may all be shown as one (user_namespaces(7)).
+fn is_expected(peer: Peer, own: Peer, server: i32, group: impl Fn(i32) -> Option<i32>) -> bool {
+    // Root of this namespace may trace this process anyway.
+    let is_trusted_user = peer.uid == own.uid || peer.uid == 0;
+    // gVisor tells each process of itself here.
+    let is_server = peer.pid == own.pid || peer.pid == server || group(peer.pid) == Some(server);
+    is_trusted_user && is_server && peer.pid != 0
+}
+
+/// The process group of `pid`; `None` when there is no such process.
+fn group_of(pid: i32) -> Option<i32> {
+    // For 0 the kernel would tell that of the caller.
+    let pid = (pid > 0).then(|| Pid::from_raw(pid))?;
+    getpgid(Some(pid)).ok().map(Pid::as_raw)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::process::CommandExt;
+    use std::process::{Child, Command, Stdio};
+    use std::time::Duration;
+    use tokio::time::{sleep, timeout};
+
+    const NOBODY: u32 = 65_534;
+    const LISTENER: &str =
+        "import socket, sys, time; s = socket.socket(socket.AF_UNIX); s.bind(sys.argv[1]); s.listen(); time.sleep(60)";
+
+    #[test]
+    fn only_the_tailscaled_that_was_started_is_expected() {
+        let own = Peer { pid: 10, uid: 1000 };
+        let group = |pid| match pid {
+            20 | 21 => Some(20),
+            30 => Some(30),
+            _ => None,
+        };
+        for (pid, uid, server, expected, what) in [
+            (20, 1000, 20, true, "tailscaled"),
+            (21, 1000, 20, true, "tailscaled below a script"),
+            (20, 0, 20, true, "tailscaled of root"),
+            (10, 1000, 20, true, "gVisor's answer"),
+            (10, 1000, 0, true, "this process"),
+            (20, 1001, 20, false, "another user who had the number"),
+            (10, 1001, 20, false, "another user who had this process's number"),
+            (30, 1000, 20, false, "a command of exec"),
+            (31, 1000, 20, false, "a process that has ended"),
+            (0, 1000, 20, false, "a process of another container"),
+            (0, 0, 20, false, "root of another container"),
+            (0, 1000, 0, false, "another container before the start"),
+            (30, 1000, 0, false, "anybody before the start"),
+            (31, 1000, 0, false, "a process that has ended, before the start"),
+            (30, 0, 20, false, "any program of root's"),
+        ] {
+            assert_eq!(is_expected(Peer { pid, uid }, own, server, group), expected, "{what}");
+        }
+        let own = Peer { pid: 10, uid: NOBODY };
+        assert!(!is_expected(Peer { pid: 0, uid: NOBODY }, own, 20, group), "a user without a name here");
+    }
+
+    /// Starts a process in a group of its own that listens at `path`.
+    fn listening(path: &Path, script: &str) -> Child {
+        let mut command = Command::new("sh");
+        command.args(["-c", script, "sh", LISTENER]).arg(path).stdin(Stdio::null()).process_group(0);
+        command.spawn().expect("starts")
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn a_listener_is_known_by_its_process_or_group() {
+        let directory = tempfile::tempdir().expect("a directory");
+        for (name, script) in [("a", "exec python3 -c \"$1\" \"$2\""), ("b", "python3 -c \"$1\" \"$2\"; true")] {
+            let path = directory.path().join(name);
+            let mut child = listening(&path, script);
+            let socket = LocalApiSocket::new(&path);
+            socket.expect(Pid::from_raw(i32::try_from(child.id()).expect("an id")));
+            let connected = async {
+                while let Err(error) = socket.connect().await {
+                    assert_ne!(error.kind(), io::ErrorKind::PermissionDenied, "{error}");
+                    sleep(Duration::from_millis(5)).await;
+                }
+            };
+            timeout(Duration::from_secs(20), connected).await.expect(script);
+            // Any process that is none of the group.
+            socket.expect(getpid());
+            let error = socket.connect().await.expect_err("is another's");
+            assert_eq!(error.kind(), io::ErrorKind::PermissionDenied);
+            assert!(error.to_string().contains("is not this daemon's tailscaled"), "{error}");
+            nix::sys::signal::killpg(Pid::from_raw(child.id() as i32), nix::sys::signal::SIGKILL).expect("killed");
+            child.wait().expect("ended");
+        }
+    }
+}

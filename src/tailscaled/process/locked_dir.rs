@@ -1,0 +1,159 @@
+//! The user's `state_dir`: locked, and neither another user's nor with files that others have put in it.
+
+use std::fs::{self, File, Metadata, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::{Flock, FlockArg};
+use nix::libc::{O_NOFOLLOW, O_NONBLOCK};
+use nix::unistd::geteuid;
+use thiserror::Error;
+
+use crate::tailscaled::process::openness;
+
+/// File in the state directory that says that it is in use.
+const LOCK_FILE: &str = "tetherd.lock";
+/// File in the state directory that tailscaled keeps the node's identity in.
+pub const STATE_FILE: &str = "tailscaled.state";
+
+/// The bit of a directory's mode by which every user may write to it.
+const EVERYBODY_WRITES: u32 = 0o002;
+
+/// Why the directory cannot be used.
+#[derive(Debug, Error)]
+pub enum LockedDirError {
+    #[error("state_dir {} cannot be used: {source}; make it writable for this user", .path.display())]
+    Unusable { path: PathBuf, source: io::Error },
+    #[error("state_dir {} is in use by another tetherd; give each its own", .0.display())]
+    InUse(PathBuf),
+    #[error("state_dir {} belongs to user {owner}, who could read and change the node's identity: give it to user {}, or choose another", .path.display(), geteuid())]
+    Foreign { path: PathBuf, owner: u32 },
+    #[error("{} is a link, or no file of this user's: whoever may write to state_dir can put one there; remove it", .0.display())]
+    Planted(PathBuf),
+}
+
+/// A directory that no other daemon uses as long as this lives.
+#[derive(Debug)]
+pub struct LockedDir {
+    path: PathBuf,
+    _lock: Flock<File>,
+}
+
+impl LockedDir {
+    /// Makes the directory `path` where it is missing, and locks it, so that two daemons never share one identity.
+    ///
+    /// # Errors
+    /// When it is another user's, another daemon uses it, or others have put files in it.
+    pub fn open(path: &Path) -> Result<Self, LockedDirError> {
+        let unusable = |source| LockedDirError::Unusable { path: path.to_owned(), source };
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(unusable)?;
+        let directory = fs::canonicalize(path).map_err(unusable)?;
+        let found = fs::metadata(&directory).map_err(unusable)?;
+        if !openness::is_trusted(found.uid()) {
+            return Err(LockedDirError::Foreign { path: path.to_owned(), owner: found.uid() });
+        }
+        if found.mode() & EVERYBODY_WRITES != 0 {
+            tracing::warn!(
+                "state_dir {} may be written to by every user, who can take the node's identity away: chmod 700",
+                path.display()
+            );
+        }
+        let file = lock_file(directory.join(LOCK_FILE), unusable)?;
+        no_planted_file(directory.join(STATE_FILE))?;
+        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => Ok(LockedDir { path: directory, _lock: lock }),
+            Err((_, nix::errno::Errno::EWOULDBLOCK)) => Err(LockedDirError::InUse(path.to_owned())),
+            Err((_, error)) => Err(unusable(error.into())),
+        }
+    }
+
+    /// The directory itself, without links.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+/// Opens the lock file, or makes it. It is never followed elsewhere, and keeps what is in it.
+fn lock_file(path: PathBuf, unusable: impl Fn(io::Error) -> LockedDirError) -> Result<File, LockedDirError> {
+    no_planted_file(path.clone())?;
+    let mut options = OpenOptions::new();
+    let file = options.write(true).create(true).truncate(false).mode(0o600).custom_flags(O_NOFOLLOW | O_NONBLOCK);
+    let file = file.open(&path).map_err(&unusable)?;
+    // What was looked at before may have been replaced.
+    let found = file.metadata().map_err(unusable)?;
+    if is_planted(&found) || found.nlink() > 1 { Err(LockedDirError::Planted(path)) } else { Ok(file) }
+}
+
+/// Fails where `path` is there, and is anything but a file of this user's or root's.
+fn no_planted_file(path: PathBuf) -> Result<(), LockedDirError> {
+    let is_planted = fs::symlink_metadata(&path).is_ok_and(|found| is_planted(&found));
+    if is_planted { Err(LockedDirError::Planted(path)) } else { Ok(()) }
+}
+
+fn is_planted(found: &Metadata) -> bool {
+    !found.is_file() || !openness::is_trusted(found.uid())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::{PermissionsExt, chown, symlink};
+
+    #[test]
+    fn what_others_have_put_in_the_state_directory_is_refused_and_left_as_it_is() {
+        let parent = tempfile::tempdir().expect("a directory");
+        let precious = parent.path().join("precious");
+        for file in [LOCK_FILE, STATE_FILE] {
+            for (kind, plant) in [
+                ("a link", (|from, to| symlink(from, to)) as fn(&Path, &Path) -> io::Result<()>),
+                ("a second name", |from, to| fs::hard_link(from, to)),
+                ("a link to nothing", |_, to| symlink("/nowhere/at/all", to)),
+                ("a pipe", |_, to| Ok(nix::unistd::mkfifo(to, nix::sys::stat::Mode::S_IRWXU)?)),
+                ("a directory", |_, to| fs::create_dir(to)),
+            ] {
+                if (file, kind) == (STATE_FILE, "a second name") {
+                    // tailscaled writes another file and gives it this name.
+                    continue;
+                }
+                let given = parent.path().join("given");
+                fs::create_dir(&given).expect("made");
+                fs::write(&precious, "precious").expect("written");
+                plant(&precious, &given.join(file)).expect(kind);
+                let opened = LockedDir::open(&given);
+                assert!(matches!(opened, Err(LockedDirError::Planted(_))), "{file}, {kind}: {opened:?}");
+                assert_eq!(fs::read_to_string(&precious).expect("is there"), "precious", "{file}, {kind}");
+                fs::remove_dir_all(&given).expect("removed");
+            }
+        }
+    }
+
+    #[test]
+    fn a_lock_file_of_before_keeps_what_is_in_it() {
+        let parent = tempfile::tempdir().expect("a directory");
+        let file = parent.path().join(LOCK_FILE);
+        fs::write(&file, "of a script").expect("written");
+        drop(LockedDir::open(parent.path()).expect("opens"));
+        assert_eq!(fs::read_to_string(file).expect("is there"), "of a script");
+    }
+
+    #[test]
+    fn a_state_directory_of_somebody_else_is_refused_and_one_of_roots_is_not() {
+        let parent = tempfile::tempdir().expect("a directory");
+        let given = parent.path().join("given");
+        fs::create_dir(&given).expect("made");
+        if chown(&given, Some(4_242), Some(4_242)).is_err() {
+            // Only root can give a directory away.
+            return;
+        }
+        let error = LockedDir::open(&given).expect_err("is another's");
+        assert!(error.to_string().contains("belongs to user 4242"), "{error}");
+        assert!(!given.join(LOCK_FILE).exists(), "nothing is made in it");
+        // As a volume of Kubernetes with fsGroup is.
+        chown(&given, Some(0), Some(4_242)).expect("given back");
+        fs::set_permissions(&given, fs::Permissions::from_mode(0o2775)).expect("set");
+        LockedDir::open(&given).expect("opens");
+        chown(given.join(LOCK_FILE), Some(4_242), None).expect("given");
+        assert!(matches!(LockedDir::open(&given), Err(LockedDirError::Planted(_))));
+    }
+}

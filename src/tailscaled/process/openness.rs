@@ -1,0 +1,90 @@
+//! Tells who else may write to a directory, and with it take the place of what is in it.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use nix::unistd::{getegid, geteuid};
+
+/// The user whom the kernel shows for those that a user namespace does not know (user_namespaces(7)).
+const UNKNOWN_USER: u32 = 65_534;
+
+/// Mode bits of directories: writing by group and others, and that only its owner may replace a file.
+const GROUP_WRITES: u32 = 0o020;
+const OTHERS_WRITE: u32 = 0o002;
+const STICKY: u32 = 0o1000;
+
+/// Whether a file or directory of `owner` can be trusted not to be changed by others: it is this user's, or root's.
+pub fn is_trusted(owner: u32) -> bool {
+    owner == geteuid().as_raw() || owner == 0
+}
+
+/// Says who besides this user and root may take the place of a file in `directory`, or of a directory on the way to it;
+/// `None` where nobody can.
+///
+/// # Errors
+/// When one of the directories cannot be looked at.
+pub fn open_to(directory: &Path) -> io::Result<Option<String>> {
+    let directory = fs::canonicalize(directory)?;
+    for (steps, on_the_way) in directory.ancestors().enumerate() {
+        let found = fs::metadata(on_the_way)?;
+        let is_foreign_group = found.gid() != getegid().as_raw() && found.gid() != 0;
+        // On the way, only the owner of the next directory may put another in its place.
+        let keeps_owner = steps > 0 && found.mode() & STICKY != 0;
+        let who = if !is_trusted(found.uid()) && (steps == 0 || found.uid() != UNKNOWN_USER) {
+            format!("user {}, to whom it belongs", found.uid())
+        } else if found.mode() & OTHERS_WRITE != 0 && !keeps_owner {
+            "every user".to_owned()
+        } else if found.mode() & GROUP_WRITES != 0 && is_foreign_group && !keeps_owner {
+            format!("group {}", found.gid())
+        } else {
+            continue;
+        };
+        return Ok(Some(format!("{} may be written to by {who}", on_the_way.display())));
+    }
+    Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn directories_of_others_and_those_that_others_may_write_to_are_open() {
+        let root = tempfile::tempdir().expect("a directory");
+        let (outer, inner) = (root.path().join("outer"), root.path().join("outer/inner"));
+        fs::create_dir_all(&inner).expect("made");
+        let set = |path: &Path, mode: u32| {
+            fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("set");
+        };
+        for (outer_mode, inner_mode, open) in [
+            (0o755, 0o700, None),
+            (0o755, 0o755, None),
+            (0o755, 0o770, None),
+            (0o755, 0o777, Some("inner may be written to by every user")),
+            (0o755, 0o1777, Some("inner may be written to by every user")),
+            (0o777, 0o700, Some("outer may be written to by every user")),
+            (0o1777, 0o700, None),
+        ] {
+            set(&outer, outer_mode);
+            set(&inner, inner_mode);
+            let found = open_to(&inner).expect("is looked at");
+            let what = format!("{outer_mode:o} {inner_mode:o}: {found:?}");
+            assert_eq!(found.is_some(), open.is_some(), "{what}");
+            assert!(found.is_none_or(|text| text.contains(open.unwrap_or_default())), "{what}");
+        }
+        if !geteuid().is_root() || std::os::unix::fs::chown(&inner, Some(4_242), Some(4_242)).is_err() {
+            return;
+        }
+        set(&outer, 0o755);
+        set(&inner, 0o755);
+        let found = open_to(&inner).expect("is looked at").expect("is another's");
+        assert!(found.ends_with("user 4242, to whom it belongs"), "{found}");
+        std::os::unix::fs::chown(&inner, Some(0), Some(4_242)).expect("given");
+        set(&inner, 0o2770);
+        let found = open_to(&inner).expect("is looked at").expect("is a group's");
+        assert!(found.ends_with("group 4242"), "{found}");
+    }
+}

@@ -1,0 +1,107 @@
+//! Other users of the machine, who may write where the daemon's sockets and files are.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::Duration;
+
+use testbed::wait::wait_until;
+
+use crate::scene::{END, READY, Scene, start_ready};
+
+/// A user who is not the daemon's.
+pub const STRANGER: u32 = 4_242;
+
+/// Takes the place of the socket, serves whoever connects, and writes down what is sent.
+const TAKE_THE_PLACE: &str = "
+import os, socket, sys, threading
+path, heard = sys.argv[1:]
+os.rename(path, path + '.before')
+listener = socket.socket(socket.AF_UNIX)
+listener.bind(path)
+listener.listen()
+def serve(client):
+    while data := client.recv(65536):
+        open(heard, 'ab').write(data)
+        client.sendall(b'HTTP/1.1 200 OK\\r\\nTransfer-Encoding: chunked\\r\\n\\r\\nd\\r\\n{\"State\": 2}\\n\\r\\n')
+open(heard, 'ab').close()
+while True:
+    threading.Thread(target=serve, args=(listener.accept()[0],)).start()
+";
+
+/// A process of the stranger, killed when dropped.
+struct Stranger(Child);
+
+impl Drop for Stranger {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A directory that everybody may write to.
+fn open_directory() -> tempfile::TempDir {
+    let directory = tempfile::tempdir().expect("directory");
+    fs::set_permissions(directory.path(), Permissions::from_mode(0o777)).expect("open to all");
+    directory
+}
+
+fn take_the_place(socket: &Path, heard: &Path) -> Stranger {
+    let mut command = Command::new("python3");
+    command.args(["-c", TAKE_THE_PLACE]).arg(socket).arg(heard).uid(STRANGER).gid(STRANGER);
+    let stranger = Stranger(command.spawn().expect("starts"));
+    wait_until("the stranger listens", END, || heard.exists().then_some(())).expect("listens");
+    stranger
+}
+
+#[test]
+fn a_stranger_in_the_place_of_the_localapi_hears_nothing() {
+    let scene = Scene::new();
+    let directory = open_directory();
+    let (socket, heard) = (directory.path().join("t.sock"), directory.path().join("heard"));
+    let daemon = start_ready(scene.daemon().env("TS_SOCKET", socket.to_str().expect("UTF-8")));
+    let _stranger = take_the_place(&socket, &heard);
+    let said = || daemon.output().contains("is not this daemon's tailscaled").then_some(());
+    // Also while tailscaled is started again, which is when a login may be needed.
+    let tailscaled = daemon.tailscaled_pid().expect("runs");
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(tailscaled), nix::sys::signal::SIGKILL).expect("killed");
+    let result = wait_until("the stranger is noticed", END, said);
+    // Time for the next start of tailscaled.
+    sleep(Duration::from_secs(2));
+    let heard = fs::read(&heard).expect("is there");
+    assert!(heard.is_empty(), "the stranger heard {} bytes: {}", heard.len(), String::from_utf8_lossy(&heard));
+    result.unwrap_or_else(|error| panic!("{error}: {}", daemon.output()));
+}
+
+/// Whether the stranger can connect.
+fn reaches(socket: &Path) -> bool {
+    let connect = "import socket, sys; socket.socket(socket.AF_UNIX).connect(sys.argv[1])";
+    let mut command = Command::new("python3");
+    command.args(["-c", connect]).arg(socket).uid(STRANGER).gid(STRANGER).stderr(Stdio::null());
+    command.status().expect("runs").success()
+}
+
+#[test]
+fn the_localapi_is_for_owner_and_group_after_every_start_and_an_open_directory_is_said() {
+    let scene = Scene::new();
+    let directory = open_directory();
+    let socket = directory.path().join("t.sock");
+    let mut daemon = start_ready(scene.daemon().env("TS_SOCKET", socket.to_str().expect("UTF-8")));
+    let mode = || fs::metadata(&socket).expect("is there").permissions().mode() & 0o777;
+    for _ in 0..2 {
+        assert_eq!(format!("{:o}", mode()), "660");
+        assert!(!reaches(&socket), "a stranger may dial into the tailnet");
+        let tailscaled = daemon.tailscaled_pid().expect("runs");
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(tailscaled), nix::sys::signal::SIGKILL).expect("killed");
+        let again = || daemon.tailscaled_pid().filter(|pid| *pid != tailscaled);
+        wait_until("tailscaled runs again", END, again).expect("runs again");
+        daemon.wait_ready(READY).expect("gets ready again");
+    }
+    let warning = format!("{} may be written to by every user", directory.path().display());
+    assert!(daemon.output().contains(&warning), "{}", daemon.output());
+    let own = start_ready(Scene::new().daemon());
+    assert!(!own.output().contains("may be written to"), "{}", own.output());
+}
