@@ -27,6 +27,8 @@ pub struct Daemon {
     pub accepting: CancellationToken,
     /// Tasks of the clients.
     pub connections: TaskTracker,
+    /// Tasks of the listeners, each of which ends once it has accepted what waited in its backlog at the stop.
+    pub accept_loops: TaskTracker,
     pub calls: Calls,
     /// Time to become ready for the first time; unlimited when `None`.
     pub start_timeout: Option<Duration>,

@@ -52,13 +52,21 @@ impl Daemon {
 
     /// Waits for running connections, and cuts them when drain_timeout is over or the time until the deadline runs out.
     async fn drain(&self, deadline: Option<Instant>) {
-        self.connections.close();
         let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now() + LOGOUT));
         let longest = left.map_or(self.drain_timeout, |left| left.min(self.drain_timeout));
-        if tokio::time::timeout(longest, self.connections.wait()).await.is_err() {
+        if tokio::time::timeout(longest, self.all_served()).await.is_err() {
             tracing::warn!(open = self.connections.len(), "drain_timeout is over; connections are cut");
             self.calls.cut_all().await;
         }
+    }
+
+    /// Waits until every connection has ended, those included that waited in a backlog when the listeners were closed.
+    async fn all_served(&self) {
+        // The connections are counted only then: there may be none but those in the backlog.
+        self.accept_loops.close();
+        self.accept_loops.wait().await;
+        self.connections.close();
+        self.connections.wait().await;
     }
 }
 

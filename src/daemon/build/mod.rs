@@ -51,6 +51,7 @@ pub async fn build_daemon(inputs: BuildInputs<'_>) -> Result<Daemon, ExitReason>
         keeper,
         accepting: parts.proxy.accepting,
         connections: parts.proxy.connections,
+        accept_loops: parts.proxy.accept_loops,
         calls: parts.tailscaled.calls,
         start_timeout: settings.start_timeout.0,
         drain_timeout: settings.drain_timeout,
