@@ -18,7 +18,10 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 /// Runs `request` to its end, in an event loop of its own.
 pub fn block_on<T>(request: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     let event_loop = tokio::runtime::Builder::new_current_thread().enable_all().build().context("setting up")?;
-    event_loop.block_on(request)
+    let result = event_loop.block_on(request);
+    // Not held up by a look-up of a name, which goes on in a thread of its own.
+    event_loop.shutdown_background();
+    result
 }
 
 /// Asks the daemon whose health port is `health` for `path`. Returns status and body.
