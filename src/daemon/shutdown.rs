@@ -18,10 +18,20 @@ use crate::tailscaled::calls::Calls;
 /// Part of the time until a deadline that is kept for logging out.
 const LOGOUT: Duration = Duration::from_millis(700);
 
+/// Time for logging out where draining has used up what the platform gives, or more.
+const SHORTEST_LOGOUT: Duration = Duration::from_secs(2);
+
+/// Part of the platform's time, one in so many, that is kept for what comes after the logout.
+const RESERVE: u32 = 10;
+
+/// The same for a deadline, which is kept to by other means.
+const RESERVE_OF_DEADLINE: Duration = Duration::from_millis(50);
+
 impl Daemon {
     /// Refuses new connections, drains and logs out. `asked` says that a stop was asked for already; asked for once
     /// more, the daemon ends at once and leaves the node in the tailnet. So it does when the deadline of `why` passes.
     pub async fn shut_down(&mut self, why: Result<&StopRequest, &ExitReason>, signals: &mut Listening, asked: bool) {
+        let began = Instant::now();
         self.accepting.cancel();
         self.state.publish(match why {
             Ok(request) => StateEvent::StopRequested(&request.reason),
@@ -29,25 +39,31 @@ impl Daemon {
         });
         let deadline = why.ok().and_then(|request| request.deadline);
         tokio::select! {
-            () = self.drain_and_log_out(why.is_ok(), deadline) => {}
-            signal = asked_again(signals, asked) => {
-                tracing::warn!(%signal, "ending at once; the node stays in the tailnet until it is removed");
-            }
-            () = passed(deadline) => {
-                tracing::warn!("the time to stop is over; the node stays in the tailnet until it is removed");
-            }
+            () = self.drain_and_log_out(why.is_ok(), began, deadline) => return,
+            signal = asked_again(signals, asked) => tracing::warn!(%signal, "ending at once"),
+            () = passed(deadline) => tracing::warn!("the time to stop is over"),
         }
+        tracing::warn!(node = self.keeper.node, "the node stays in the tailnet until it is removed");
     }
 
     /// Lets running connections finish where `drain` says so, then has tailscaled log out and end.
-    async fn drain_and_log_out(&mut self, drain: bool, deadline: Option<Instant>) {
+    async fn drain_and_log_out(&mut self, drain: bool, began: Instant, deadline: Option<Instant>) {
         if drain {
             self.drain(deadline).await;
         }
         if let Some(writer) = &self.emf_writer {
             writer.write().await;
         }
-        self.keeper.end().await;
+        self.keeper.end(self.logout_ends(began, deadline)).await;
+    }
+
+    /// When a logout that begins now, in a stop that `began` then, is given up: it may take what the platform's time has
+    /// left.
+    fn logout_ends(&self, began: Instant, deadline: Option<Instant>) -> Instant {
+        match deadline {
+            Some(deadline) => deadline - RESERVE_OF_DEADLINE,
+            None => (began + self.stop_grace - self.stop_grace / RESERVE).max(Instant::now() + SHORTEST_LOGOUT),
+        }
     }
 
     /// Waits for running connections, and cuts them when drain_timeout is over or the time until the deadline runs out.

@@ -29,6 +29,7 @@ mod promise_4_ends;
 mod promise_4_half_close_keeps_the_answer;
 mod promise_4_programs;
 mod promise_4_resets;
+mod promise_5_logout;
 mod promise_5_signals;
 mod promise_5_stopping;
 mod promise_6_memory_stays_bounded;

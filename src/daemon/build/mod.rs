@@ -55,6 +55,7 @@ pub async fn build_daemon(inputs: BuildInputs<'_>) -> Result<Daemon, ExitReason>
         calls: parts.tailscaled.calls,
         start_timeout: settings.start_timeout.0,
         drain_timeout: settings.drain_timeout,
+        stop_grace: inputs.context.platform.stop_grace(),
         children: parts.children,
         redactor: parts.redactor,
         proxy_address,

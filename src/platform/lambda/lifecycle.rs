@@ -15,7 +15,7 @@ use crate::sync::IgnorePoison;
 const MARGIN: Duration = Duration::from_millis(150);
 
 /// Longest time that Lambda gives extensions to end.
-const SHUTDOWN_TIME: Duration = Duration::from_secs(2);
+pub const SHUTDOWN_TIME: Duration = Duration::from_secs(2);
 
 /// Shortest time that is worth trying, whatever the event says: the wall clock may be off after a thaw.
 const SHORTEST: Duration = Duration::from_millis(300);

@@ -159,6 +159,9 @@ impl Session<'_> {
     /// Publishes that the node has joined.
     fn ready(&mut self) {
         self.login_pending.send_replace(false);
+        if let Some(began) = self.progress.login_began.take() {
+            self.record.login_took = began.elapsed();
+        }
         self.progress.resumed = false;
         self.progress.needs_login = false;
         self.progress.login_pending = false;

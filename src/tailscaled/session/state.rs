@@ -20,6 +20,8 @@ pub struct NodeRecord {
     pub ever_ready: bool,
     /// Whether the control server was asked to take the node in.
     pub login_requested: bool,
+    /// How long the last login took, by which the control server's answers can be measured.
+    pub login_took: Duration,
 }
 
 impl NodeRecord {
@@ -56,6 +58,8 @@ pub struct Progress {
     pub resumed: bool,
     pub needs_login: bool,
     pub login_pending: bool,
+    /// When the login under way was asked for.
+    pub login_began: Option<Instant>,
     pub failed_logins: u32,
     /// When the next login is due.
     pub retry_at: Option<Instant>,
