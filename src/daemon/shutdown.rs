@@ -96,9 +96,10 @@ pub async fn drain_calls(calls: Calls, accepting: CancellationToken) {
 async fn asked_again(signals: &mut Listening, mut asked: bool) -> Signal {
     loop {
         let caught = signals.next().await;
-        if caught.stops() && std::mem::replace(&mut asked, true) {
+        if asked && caught.hurries() {
             return caught.signal;
         }
+        asked |= caught.stops();
     }
 }
 
