@@ -1,6 +1,7 @@
 //! Promise 5 among signals: each that asks for an end is heeded in order, a hangup that is ignored on the way in stays so,
 //! and neither a silent name server nor an orphan's strange end holds anything up.
 
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
@@ -84,4 +85,27 @@ fn promise_5_a_hangup_that_nohup_has_ignored_stays_ignored() {
     assert!(!daemon.has_ended().expect("status") && descendants::is_running(command), "{}", daemon.output());
     daemon.terminate().expect("SIGTERM");
     assert_eq!(end_of(&mut daemon).0, Some(5), "{}", daemon.output());
+}
+
+#[test]
+fn promise_5_as_process_1_it_reaps_orphans_whatever_signal_has_ended_them() {
+    let scene = Scene::new();
+    let inner = binary();
+    let builder = scene.daemon().args(&["--pid", "--fork", "--kill-child", inner.to_str().expect("UTF-8")]);
+    let mut daemon = start_ready(builder.program("unshare"));
+    let first = named(&daemon, "tetherd");
+    let pid_namespace = format!("--target={first}");
+    // The first and the last real-time signal, a fault, and an end of its own.
+    for end in ["kill -34 $!", "kill -64 $!", "kill -SEGV $!", "kill $!"] {
+        let orphan = format!("sleep 1000 >/dev/null 2>&1 & {end}");
+        let status = Command::new("nsenter").args([&pid_namespace, "--pid", "bash", "-c", &orphan]).output();
+        let status = status.expect("nsenter");
+        assert!(status.status.success(), "{status:?}");
+        let children = || descendants::below(first).into_iter().filter(|entry| entry.name != "tailscaled");
+        let reaped =
+            wait_until("the orphan is reaped", Duration::from_secs(5), || children().next().is_none().then_some(()));
+        reaped.unwrap_or_else(|error| panic!("{end}: {error}"));
+    }
+    kill(Pid::from_raw(first), Signal::SIGTERM).expect("SIGTERM");
+    assert_eq!(daemon.wait_exit(END).expect("ends").code(), Some(0));
 }
