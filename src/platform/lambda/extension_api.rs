@@ -33,6 +33,14 @@ pub struct ExtensionApi {
 #[derive(Clone, Debug)]
 pub struct Identifier(String);
 
+#[cfg(test)]
+impl Identifier {
+    /// An identifier of a registration that a test has not made.
+    pub fn of(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+}
+
 /// Answer to `next`. Unknown fields and reasons, which Lambda may add, are no fault.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
