@@ -14,6 +14,7 @@ mod http_proxy;
 mod leaks;
 mod limits;
 mod listeners;
+mod local_api_gone;
 mod malformed;
 mod malformed_http;
 mod many_short_connections;

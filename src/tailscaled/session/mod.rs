@@ -29,6 +29,9 @@ use crate::tailscaled::session::state::{LISTEN_TIMEOUT, NodeRecord, Progress, Se
 
 /// How often tailscaled is asked whether it still answers.
 const ALIVE_EVERY: Duration = Duration::from_secs(2);
+/// How long the end of tailscaled may take to be noticed once nothing answers at its socket.
+const END_NOTICED: Duration = Duration::from_millis(500);
+
 /// How long tailscaled may be joining before it is to rebind. From its login to its relay it takes less than 1 s. Where it
 /// loses its relay in a login again (seen once in 40 on a busy machine), it does not look for one by itself.
 const JOIN_TIMEOUT: Duration = Duration::from_secs(5);
@@ -82,7 +85,7 @@ impl Session<'_> {
                 () = due(self.progress.rebind_at) => self.rebind_while_joining().await?,
                 () = due(self.progress.key_expires_at) => self.log_in().await?,
                 Ok(()) = rebind_failures.changed() => return Err(SessionEnd::OfflineAfterFreeze),
-                () = &mut silence => return Err(SessionEnd::Hangs),
+                end = &mut silence => return Err(end),
             }
         }
     }
@@ -194,12 +197,20 @@ async fn due(at: Option<Instant>) {
     }
 }
 
-/// Waits until tailscaled stops answering.
-async fn until_unresponsive(api: &LocalApi) {
+/// Waits until tailscaled stops answering, and returns how.
+async fn until_unresponsive(api: &LocalApi) -> SessionEnd {
     loop {
         sleep(ALIVE_EVERY).await;
-        if matches!(api.status(false).await, Err(LocalApiError::Silent)) {
-            return;
+        match api.status(false).await {
+            Err(LocalApiError::Silent) => return SessionEnd::Hangs,
+            Err(LocalApiError::Unreachable(_)) => {
+                // One that is ending is noticed by its end, and with its cause.
+                sleep(END_NOTICED).await;
+                if let Err(LocalApiError::Unreachable(error)) = api.status(false).await {
+                    return SessionEnd::SocketGone { socket: api.socket().to_owned(), error };
+                }
+            }
+            _ => {}
         }
     }
 }
