@@ -29,7 +29,7 @@ pub async fn get(health: SocketAddr, path: &str) -> anyhow::Result<(StatusCode, 
     let address = connectable(health);
     let exchange = async {
         let stream = TcpStream::connect(address).await.with_context(|| format!("no daemon answers on {address}"))?;
-        let request = Request::get(path).header("Host", "tetherd").body(Full::new(Bytes::new()))?;
+        let request = Request::get(path).header("Host", "localhost").body(Full::new(Bytes::new()))?;
         let response = http_request::send(stream, request).await?;
         anyhow::Ok(http_request::read_answer(response).await?)
     };

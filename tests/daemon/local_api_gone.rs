@@ -15,7 +15,7 @@ use crate::scene::{Scene, connect, start_ready};
 const HEALED: Duration = Duration::from_secs(15);
 
 /// The socket, as tailscaled was told of it.
-fn socket(daemon: &Daemon) -> PathBuf {
+pub fn socket(daemon: &Daemon) -> PathBuf {
     let pid = daemon.tailscaled_pid().expect("tailscaled runs");
     let arguments = fs::read(format!("/proc/{pid}/cmdline")).expect("is read");
     let arguments = String::from_utf8(arguments).expect("UTF-8");

@@ -9,6 +9,7 @@ mod exec_and_env;
 mod exec_as_a_process;
 mod exit_codes;
 mod frozen;
+mod health_port;
 mod http_kept_connections;
 mod http_proxy;
 mod leaks;

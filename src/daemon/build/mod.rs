@@ -21,7 +21,7 @@ use crate::daemon::context::BuildInputs;
 use crate::daemon::listeners::{ProxyListeners, bind};
 use crate::daemon::readiness::{StatePublisher, publish_reports};
 use crate::daemon::running::{Daemon, KeeperTask};
-use crate::daemon::status::StatusSource;
+use crate::daemon::status::{StatusSource, TailscaledAnswers};
 use crate::daemon::{memory_limit, prewarm, reaper, shutdown};
 use crate::exit_reason::ExitReason;
 use crate::health;
@@ -109,6 +109,7 @@ impl DaemonParts {
             max_connections: self.proxy.max_connections,
             key_expiry: self.keys.as_ref().map(AuthKeys::expiry).unwrap_or_default(),
             identity: Arc::clone(&self.identity),
+            answers: TailscaledAnswers::default(),
         };
         tokio::spawn(health::server::serve_health(listener, Routes::new(self.state.watch(), source)));
     }
