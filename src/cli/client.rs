@@ -18,7 +18,10 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 /// Runs `request` to its end, in an event loop of its own.
 pub fn block_on<T>(request: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     let event_loop = tokio::runtime::Builder::new_current_thread().enable_all().build().context("setting up")?;
-    event_loop.block_on(request)
+    let result = event_loop.block_on(request);
+    // Not held up by a look-up of a name, which goes on in a thread of its own.
+    event_loop.shutdown_background();
+    result
 }
 
 /// Sends a GET for `path` to the daemon whose health port is `health`. Returns status and body of the response.
@@ -26,7 +29,7 @@ pub async fn get(health: SocketAddr, path: &str) -> anyhow::Result<(StatusCode, 
     let address = connectable(health);
     let exchange = async {
         let stream = TcpStream::connect(address).await.with_context(|| format!("no daemon answers on {address}"))?;
-        let request = Request::get(path).header("Host", "tetherd").body(Full::new(Bytes::new()))?;
+        let request = Request::get(path).header("Host", "localhost").body(Full::new(Bytes::new()))?;
         let response = http_request::send(stream, request).await?;
         anyhow::Ok(http_request::read_answer(response).await?)
     };

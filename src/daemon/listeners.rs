@@ -55,6 +55,8 @@ pub struct ClientAcceptor {
     pub admission: Admission,
     /// The task of each client.
     pub connections: TaskTracker,
+    /// The task of each listener, which ends once its last client is in `connections`.
+    pub accept_loops: TaskTracker,
     /// Cancelled, it ends accepting.
     pub accepting: CancellationToken,
 }
@@ -93,7 +95,8 @@ impl ClientAcceptor {
         F: Future<Output = ()> + Send + 'static,
     {
         let (admission, stop) = (self.admission.clone(), self.accepting.clone());
-        tokio::spawn(listener::serve_clients(listener, admission, self.connections.clone(), stop, client));
+        let connections = self.connections.clone();
+        self.accept_loops.spawn(listener::serve_clients(listener, admission, connections, stop, client));
     }
 }
 

@@ -76,10 +76,14 @@ fn with_daemon<T>(
         .enable_all()
         .build()
         .map_err(|error| ExitReason::Configuration(format!("the event loop cannot be set up: {error}")))?;
-    event_loop.block_on(async {
+    let ended = event_loop.block_on(async {
         let inputs = BuildInputs { settings, context, state_dir: &state_dir, socket: socket.path() };
         let (registered, built) = tokio::join!(lifecycle.register(), build_daemon(inputs));
         registered?;
         run(built?).await
-    })
+    });
+    // Tasks end here, but nobody waits for a look-up of a name in the pool of threads: where the name server is silent the
+    // system's resolver takes 10 s and more, and cannot be told to stop.
+    event_loop.shutdown_background();
+    ended
 }

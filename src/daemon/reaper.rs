@@ -2,10 +2,12 @@
 //!
 //! Process 1 inherits every process whose parent has ended.
 
+use std::mem::MaybeUninit;
 use std::time::Duration;
 
-use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
-use nix::unistd::getpid;
+use nix::libc;
+use nix::sys::wait::{WaitPidFlag, waitpid};
+use nix::unistd::{Pid, getpid};
 use tokio::io::AsyncReadExt;
 use tokio::net::UnixStream;
 
@@ -30,11 +32,8 @@ pub fn reap_if_first_process(own: OwnChildren) {
 async fn reap(mut signals: UnixStream, own: OwnChildren) {
     let mut bytes = [0; 64];
     while signals.read(&mut bytes).await.is_ok_and(|read| read > 0) {
-        // WNOWAIT only looks: reaping one of the daemon's own children would lose its status for the task that waits
-        // for it.
-        let ended = || waitid(Id::All, WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT);
         let mut seen = None;
-        while let Ok(WaitStatus::Exited(pid, _) | WaitStatus::Signaled(pid, ..)) = ended() {
+        while let Some(pid) = ended_child() {
             if own.contains(pid) || seen.replace(pid) != Some(pid) {
                 tokio::time::sleep(REAPED_BY_PARENT).await;
             } else {
@@ -43,4 +42,18 @@ async fn reap(mut signals: UnixStream, own: OwnChildren) {
             }
         }
     }
+}
+
+/// Returns a child that has ended and was not waited for, whatever has ended it. Only looks: reaping an own child would lose
+/// its status for the task that waits for it. (nix's waitid fails where a real-time signal has ended a child.)
+#[allow(unsafe_code)]
+fn ended_child() -> Option<Pid> {
+    let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
+    // SAFETY: waitid(2) writes to `info`, which is of its type; all zeros, which it leaves where no child has ended, are a
+    // value of that type, too, whose process id is 0.
+    let pid = unsafe {
+        let looked = libc::waitid(libc::P_ALL, 0, info.as_mut_ptr(), libc::WEXITED | libc::WNOHANG | libc::WNOWAIT);
+        (looked == 0).then(|| info.assume_init().si_pid())?
+    };
+    (pid > 0).then(|| Pid::from_raw(pid))
 }

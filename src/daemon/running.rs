@@ -5,6 +5,7 @@ use std::pin::pin;
 use std::time::Duration;
 
 use tokio::task::{JoinError, JoinHandle};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -18,6 +19,7 @@ use crate::process::child::OwnChildren;
 use crate::secret::redactor::Redactor;
 use crate::state::{Phase, Watcher};
 use crate::tailscaled::calls::Calls;
+use crate::tailscaled::stop::KeeperStop;
 
 /// The parts of a running daemon that its end needs, and a command of `exec` beside it.
 pub struct Daemon {
@@ -27,11 +29,15 @@ pub struct Daemon {
     pub accepting: CancellationToken,
     /// Tasks of the clients.
     pub connections: TaskTracker,
+    /// Tasks of the listeners, each of which ends once it has accepted what waited in its backlog at the stop.
+    pub accept_loops: TaskTracker,
     pub calls: Calls,
     /// Time to become ready for the first time; unlimited when `None`.
     pub start_timeout: Option<Duration>,
     /// Time for connections to finish at a stop.
     pub drain_timeout: Duration,
+    /// Time from a stop to the moment in which the platform kills what still runs.
+    pub stop_grace: Duration,
     pub children: OwnChildren,
     pub redactor: Redactor,
     /// The first TCP listener of the proxy.
@@ -96,8 +102,10 @@ impl Daemon {
 /// The task that keeps tailscaled running.
 pub struct KeeperTask {
     pub task: JoinHandle<Result<(), ExitReason>>,
-    /// Cancelled, it ends tailscaled, and the task with it.
-    pub stop: CancellationToken,
+    /// Ends tailscaled, and the task with it.
+    pub stop: KeeperStop,
+    /// Name that the node asked for.
+    pub node: String,
 }
 
 impl KeeperTask {
@@ -106,9 +114,9 @@ impl KeeperTask {
         keeper_failure((&mut self.task).await)
     }
 
-    /// Has tailscaled log the node out, if that is set, and end.
-    pub async fn end(&mut self) {
-        self.stop.cancel();
+    /// Has tailscaled log the node out, if that is set, and end, both by `by`.
+    pub async fn end(&mut self, by: Instant) {
+        self.stop.ask(by);
         if !self.task.is_finished() {
             let _ = (&mut self.task).await;
         }

@@ -19,11 +19,21 @@ use crate::tailscaled::calls::Calls;
 /// Part of the time until a deadline that is kept for logging out.
 const LOGOUT: Duration = Duration::from_millis(700);
 
+/// Time for logging out where draining has used up what the platform gives, or more.
+const SHORTEST_LOGOUT: Duration = Duration::from_secs(2);
+
+/// Part of the platform's time, one in so many, that is kept for what comes after the logout.
+const RESERVE: u32 = 10;
+
+/// The same for a deadline, which is kept to by other means.
+const RESERVE_OF_DEADLINE: Duration = Duration::from_millis(50);
+
 impl Daemon {
     /// Refuses new connections, drains the running ones and logs the node out. At a second request to stop, or at the
     /// deadline of `why`, the daemon ends at once and leaves the node in the tailnet. `asked` tells whether there was a
     /// first request already.
     pub async fn shut_down(&mut self, why: Result<&StopRequest, &ExitReason>, signals: &mut Listening, asked: bool) {
+        let began = Instant::now();
         self.accepting.cancel();
         self.state.publish(match why {
             Ok(request) => StateEvent::StopRequested(&request.reason),
@@ -31,36 +41,50 @@ impl Daemon {
         });
         let deadline = why.ok().and_then(|request| request.deadline);
         tokio::select! {
-            () = self.drain_and_log_out(why.is_ok(), deadline) => {}
-            signal = asked_again(signals, asked) => {
-                tracing::warn!(%signal, "ending at once; the node stays in the tailnet until it is removed");
-            }
-            () = passed(deadline) => {
-                tracing::warn!("the time to stop is over; the node stays in the tailnet until it is removed");
-            }
+            () = self.drain_and_log_out(why.is_ok(), began, deadline) => return,
+            signal = asked_again(signals, asked) => tracing::warn!(%signal, "ending at once"),
+            () = passed(deadline) => tracing::warn!("the time to stop is over"),
         }
+        tracing::warn!(node = self.keeper.node, "the node stays in the tailnet until it is removed");
     }
 
     /// Lets running connections finish where `drain` says so, then has tailscaled log out and end.
-    async fn drain_and_log_out(&mut self, drain: bool, deadline: Option<Instant>) {
+    async fn drain_and_log_out(&mut self, drain: bool, began: Instant, deadline: Option<Instant>) {
         if drain {
             self.drain(deadline).await;
         }
         if let Some(writer) = &self.emf_writer {
             writer.write().await;
         }
-        self.keeper.end().await;
+        self.keeper.end(self.logout_ends(began, deadline)).await;
+    }
+
+    /// When a logout that begins now, in a stop that `began` then, is given up: it may take what the platform's time has
+    /// left.
+    fn logout_ends(&self, began: Instant, deadline: Option<Instant>) -> Instant {
+        match deadline {
+            Some(deadline) => deadline - RESERVE_OF_DEADLINE,
+            None => (began + self.stop_grace - self.stop_grace / RESERVE).max(Instant::now() + SHORTEST_LOGOUT),
+        }
     }
 
     /// Waits for running connections, and cuts them when drain_timeout is over or the time until the deadline runs out.
     async fn drain(&self, deadline: Option<Instant>) {
-        self.connections.close();
         let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now() + LOGOUT));
         let longest = left.map_or(self.drain_timeout, |left| left.min(self.drain_timeout));
-        if tokio::time::timeout(longest, self.connections.wait()).await.is_err() {
+        if tokio::time::timeout(longest, self.all_served()).await.is_err() {
             tracing::warn!(open = self.connections.len(), "drain_timeout is over; connections are cut");
             self.calls.cut_all().await;
         }
+    }
+
+    /// Waits until every connection has ended, those included that waited in a backlog when the listeners were closed.
+    async fn all_served(&self) {
+        // The connections are counted only then: there may be none but those in the backlog.
+        self.accept_loops.close();
+        self.accept_loops.wait().await;
+        self.connections.close();
+        self.connections.wait().await;
     }
 }
 
@@ -74,9 +98,10 @@ pub async fn drain_calls(calls: Calls, accepting: CancellationToken) {
 async fn asked_again(signals: &mut Listening, mut asked: bool) -> Signal {
     loop {
         let caught = signals.next().await;
-        if caught.stops() && std::mem::replace(&mut asked, true) {
+        if asked && caught.hurries() {
             return caught.signal;
         }
+        asked |= caught.stops();
     }
 }
 

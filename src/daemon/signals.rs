@@ -4,6 +4,7 @@
 //! The handler writes one byte for each into a socket.
 
 use std::io::{self, Write};
+use std::mem::MaybeUninit;
 use std::os::unix::net::UnixStream as StdStream;
 
 use nix::libc::{c_int, siginfo_t};
@@ -13,6 +14,10 @@ use tokio::net::UnixStream;
 
 use crate::exit_reason::ExitReason;
 
+/// Signals that are left alone where this process was started with them ignored: a hangup by nohup(1), a key at the
+/// terminal for a job in the background.
+const STAYS_IGNORED: [Signal; 2] = [SIGHUP, SIGQUIT];
+
 /// Bit that is set in the byte of a signal, in addition to its number, when the kernel sent the signal and not a
 /// process.
 const BY_KERNEL: u8 = 0x80;
@@ -21,9 +26,9 @@ const BY_KERNEL: u8 = 0x80;
 pub struct Signals(StdStream);
 
 impl Signals {
-    /// Catches the requests to stop, SIGTERM and SIGINT.
+    /// Catches the requests to stop.
     pub fn to_stop() -> Result<Self, ExitReason> {
-        Self::catch(&[SIGTERM, SIGINT])
+        Self::catch(&[SIGTERM, SIGINT, SIGHUP, SIGQUIT])
     }
 
     /// Catches all signals that `exec` passes on to its command.
@@ -39,6 +44,9 @@ impl Signals {
     fn catch(signals: &[Signal]) -> Result<Self, ExitReason> {
         let (read, write) = pair().map_err(unusable)?;
         for signal in signals {
+            if STAYS_IGNORED.contains(signal) && is_ignored(*signal) {
+                continue;
+            }
             write.try_clone().and_then(|pipe| write_at(*signal, pipe)).map_err(unusable)?;
         }
         Ok(Self(read))
@@ -62,6 +70,18 @@ fn pair() -> io::Result<(StdStream, StdStream)> {
     read.set_nonblocking(true)?;
     write.set_nonblocking(true)?;
     Ok((read, write))
+}
+
+/// Whether the signal is ignored now.
+#[allow(unsafe_code)]
+fn is_ignored(signal: Signal) -> bool {
+    let mut now = MaybeUninit::<nix::libc::sigaction>::zeroed();
+    // SAFETY: without a new action sigaction(2) only writes the present one to `now`, which is of its type; all zeros are a
+    // value of that type, too.
+    unsafe {
+        nix::libc::sigaction(signal as c_int, std::ptr::null(), now.as_mut_ptr()) == 0
+            && now.assume_init().sa_sigaction == nix::libc::SIG_IGN
+    }
 }
 
 /// Has each `signal` write its byte to `pipe`.
@@ -94,6 +114,12 @@ impl Caught {
     /// Whether the signal asks the daemon to end, where no command is there to decide.
     pub fn stops(self) -> bool {
         matches!(self.signal, SIGTERM | SIGINT | SIGHUP | SIGQUIT)
+    }
+
+    /// Whether the signal, come after one that asks to end, asks to end at once. A terminal that goes away tells of it more
+    /// than once: the kernel does, and the shell.
+    pub fn hurries(self) -> bool {
+        self.stops() && self.signal != SIGHUP
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use prometheus_client::registry::Registry;
 use tokio::time::timeout;
@@ -10,12 +10,13 @@ use tokio::time::timeout;
 use crate::auth_keys::expiry::{KeyExpiry, expiry_of};
 use crate::daemon::metrics;
 use crate::daemon::metrics::ScrapeFacts;
+use crate::health::kept_answer::KeptAnswer;
 use crate::health::metrics::Measured;
 use crate::health::routes::Inspect;
 use crate::platform::interface::Identity;
 use crate::proxy::context::ClientContext;
 use crate::proxy::metrics::counters::Counters;
-use crate::state::State;
+use crate::state::{Phase, State};
 use crate::status::{NodeStatus, Snapshot};
 use crate::tailscaled::calls::Calls;
 use crate::tailscaled::calls::WITHOUT_CALLS;
@@ -43,10 +44,65 @@ pub struct StatusSource {
     pub confinement: Arc<OnceLock<Vec<String>>>,
     /// Set once the platform has answered.
     pub identity: Arc<OnceLock<Identity>>,
+    pub answers: TailscaledAnswers,
+}
+
+/// What tailscaled has answered lately.
+#[derive(Default)]
+pub struct TailscaledAnswers {
+    nodes: KeptAnswer<StateId, Arc<Nodes>>,
+    metrics: KeptAnswer<StateId, Arc<TailscaledMetrics>>,
+}
+
+/// Tells one state of the daemon from the next.
+type StateId = (Phase, SystemTime);
+
+/// tailscaled's version, and the nodes that it knows.
+struct Nodes {
+    version: String,
+    node: Option<NodeStatus>,
+    peers: Vec<NodeStatus>,
+}
+
+/// What tailscaled gives to the metrics.
+struct TailscaledMetrics {
+    version: Option<String>,
+    /// When the node's key expires.
+    key_expiry: Option<String>,
+    text: Option<String>,
+}
+
+impl StatusSource {
+    /// tailscaled's version and nodes: in a large tailnet megabytes, asked for once a second at most.
+    async fn nodes(&self, state: &State) -> Option<Arc<Nodes>> {
+        let ask = async {
+            let status = timeout(ANSWER_TIMEOUT, self.api.status(true)).await.ok()?.ok()?;
+            let mut peers: Vec<_> = status.peer.unwrap_or_default().into_values().map(node_status).collect();
+            peers.sort_by(|one, other| one.name.cmp(&other.name));
+            Some(Arc::new(Nodes { version: status.version, node: status.node.map(node_status), peers }))
+        };
+        self.answers.nodes.get(id_of(state), ask).await
+    }
+
+    async fn tailscaled_metrics(&self, state: &State) -> Option<Arc<TailscaledMetrics>> {
+        let ask = async {
+            let theirs = async { tokio::join!(self.api.status(false), self.api.metrics()) };
+            let (status, text) = timeout(ANSWER_TIMEOUT, theirs).await.ok()?;
+            let (version, node) = status.map_or((None, None), |status| (Some(status.version), status.node));
+            let key_expiry = node.and_then(|node| node.key_expiry);
+            let text = text.ok();
+            (version.is_some() || text.is_some()).then(|| Arc::new(TailscaledMetrics { version, key_expiry, text }))
+        };
+        self.answers.metrics.get(id_of(state), ask).await
+    }
+}
+
+fn id_of(state: &State) -> StateId {
+    (state.phase, state.since)
 }
 
 impl Inspect for StatusSource {
-    async fn inspect(&self) -> Snapshot {
+    async fn inspect(&self, state: &State) -> Snapshot {
         let _ = timeout(ANSWER_TIMEOUT, self.proxy.count_traffic()).await;
         let mut snapshot = Snapshot {
             connections: self.counters.now(),
@@ -55,33 +111,31 @@ impl Inspect for StatusSource {
             limitation: self.calls.is_stock().then(|| WITHOUT_CALLS.to_owned()),
             ..Snapshot::default()
         };
-        if let Ok(Ok(status)) = timeout(ANSWER_TIMEOUT, self.api.status(true)).await {
-            snapshot.tailscaled = Some(status.version);
-            snapshot.node = status.node.map(node_status);
-            snapshot.peers = status.peer.unwrap_or_default().into_values().map(node_status).collect();
-            snapshot.peers.sort_by(|one, other| one.name.cmp(&other.name));
+        if let Some(nodes) = self.nodes(state).await {
+            snapshot.tailscaled = Some(nodes.version.clone());
+            snapshot.node.clone_from(&nodes.node);
+            snapshot.peers.clone_from(&nodes.peers);
         }
         snapshot
     }
 
     async fn measure(&self, state: &State) -> Measured {
-        let theirs = async { tokio::join!(self.api.status(false), self.api.metrics(), self.proxy.count_traffic()) };
-        let theirs = timeout(ANSWER_TIMEOUT, theirs).await;
-        let (status, tailscaled) = theirs.map_or((None, None), |(status, metrics, ())| (status.ok(), metrics.ok()));
+        let counted = timeout(ANSWER_TIMEOUT, self.proxy.count_traffic());
+        let (theirs, _) = tokio::join!(self.tailscaled_metrics(state), counted);
         let mut own = Registry::with_prefix("tetherd");
-        let expiry = status.as_ref().and_then(|status| status.node.as_ref()?.key_expiry.as_deref());
+        let expiry = theirs.as_ref().and_then(|theirs| theirs.key_expiry.as_deref());
         let facts = ScrapeFacts {
             restarts: self.restarts.load(Ordering::Relaxed),
             freezes: self.rebinder.freeze_count(),
             node_key_expiry: expiry.and_then(expiry_of),
-            tailscaled_version: status.map(|status| status.version),
+            tailscaled_version: theirs.as_ref().and_then(|theirs| theirs.version.clone()),
             max_connections: self.max_connections,
             auth_key_expiry: self.key_expiry.get(),
             platform_labels: self.identity.get().map(|identity| identity.labels.clone()).unwrap_or_default(),
         };
         metrics::register(&mut own, state, &facts);
         self.counters.register(&mut own);
-        Measured { own, tailscaled }
+        Measured { own, tailscaled: theirs.and_then(|theirs| theirs.text.clone()) }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use crate::state::State;
 use crate::status::{Document, NodeStatus};
 
 const HEAD: &str = "<!doctype html><html lang=en><meta charset=utf-8><meta http-equiv=refresh content=5>\
@@ -15,11 +16,17 @@ th{font-weight:600;color:#555}.yes{color:#06702b}.no{color:#a8071a}\
 /// Most peers on the page; a page of thousands serves nobody.
 const PEERS_SHOWN: usize = 100;
 
+/// Renders the page for those who may know phase and reason alone.
+pub fn render_verdict(state: &State) -> String {
+    let mut page = headed(state.is_ready());
+    let since = humantime::format_rfc3339_seconds(state.since);
+    let _ = writeln!(page, "<tr><th>state<td>{:?} since {since}: {}</table>", state.phase, escape(&state.reason));
+    page
+}
+
 /// Renders the page.
 pub fn render_page(document: &Document) -> String {
-    let mut page = String::from(HEAD);
-    let (class, verdict) = if document.ready { ("yes", "ready") } else { ("no", "not ready") };
-    let _ = write!(page, "<h1>tetherd is <span class={class}>{verdict}</span></h1><table>");
+    let mut page = headed(document.ready);
     for (label, text) in document.lines() {
         let _ = write!(page, "<tr><th>{label}<td>{}", escape(&text));
     }
@@ -29,6 +36,12 @@ pub fn render_page(document: &Document) -> String {
     }
     page.push_str("<p><a href=/status>as JSON</a>\n");
     page
+}
+
+/// The page up to its table.
+fn headed(ready: bool) -> String {
+    let (class, verdict) = if ready { ("yes", "ready") } else { ("no", "not ready") };
+    format!("{HEAD}<h1>tetherd is <span class={class}>{verdict}</span></h1><table>")
 }
 
 fn peers(page: &mut String, peers: &[NodeStatus]) {

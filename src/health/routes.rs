@@ -5,9 +5,10 @@ use std::future::Future;
 use http_body_util::Full;
 use hyper::body::Bytes;
 use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
-use hyper::{HeaderMap, Method, Response, StatusCode};
+use hyper::{Method, Request, Response, StatusCode};
 use serde_json::json;
 
+use crate::health::audience::Audience;
 use crate::health::metrics::{Format, Measured, render_metrics};
 use crate::health::page;
 use crate::state::{Phase, State, Watcher};
@@ -15,8 +16,8 @@ use crate::status::{Document, Snapshot};
 
 /// Reads the running daemon for status and metrics.
 pub trait Inspect: Send + Sync + 'static {
-    /// Reads the status as it is now.
-    fn inspect(&self) -> impl Future<Output = Snapshot> + Send;
+    /// Reads the status as it is now, of a daemon in this state.
+    fn inspect(&self, state: &State) -> impl Future<Output = Snapshot> + Send;
 
     /// Reads the metrics as they are now, of a daemon in this state.
     fn measure(&self, state: &State) -> impl Future<Output = Measured> + Send;
@@ -33,27 +34,33 @@ impl<I: Inspect> Routes<I> {
         Self { state, source }
     }
 
-    /// Responds to one request. HEAD gets the same response as GET; the server leaves out its body.
-    pub async fn answer(&self, method: &Method, path: &str, headers: &HeaderMap) -> Response<Full<Bytes>> {
-        if !matches!(*method, Method::GET | Method::HEAD) {
+    /// Responds to one request of this audience. HEAD gets the same response as GET; the server leaves out its body.
+    pub async fn answer<B>(&self, request: &Request<B>, audience: Audience) -> Response<Full<Bytes>> {
+        if !matches!(*request.method(), Method::GET | Method::HEAD) {
             let mut answer = text_response(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
             answer.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
             return answer;
         }
         let state = self.state.borrow().clone();
-        match path {
+        match request.uri().path() {
             "/livez" => probe_response(&state, state.phase != Phase::Failed),
             "/startupz" => probe_response(&state, state.time_to_ready.is_some()),
             "/readyz" | "/healthz" => probe_response(&state, state.is_ready()),
+            "/status" | "/" if audience == Audience::Misled => text_response(
+                StatusCode::MISDIRECTED_REQUEST,
+                "this is the health port of tetherd on loopback; ask for localhost or 127.0.0.1\n",
+            ),
+            "/status" if audience == Audience::Remote => json_response(StatusCode::OK, &verdict(&state)),
+            "/" if audience == Audience::Remote => page_response(page::render_verdict(&state)),
             "/status" => {
-                let document = Document::new(&state, self.source.inspect().await);
+                let document = Document::new(&state, self.source.inspect(&state).await);
                 json_response(StatusCode::OK, &serde_json::to_value(document).unwrap_or_default())
             }
             "/" => {
-                let document = Document::new(&state, self.source.inspect().await);
-                respond(StatusCode::OK, "text/html; charset=utf-8", page::render_page(&document))
+                let document = Document::new(&state, self.source.inspect(&state).await);
+                page_response(page::render_page(&document))
             }
-            "/metrics" => metrics_response(&self.source.measure(&state).await, Format::wanted_by(headers)),
+            "/metrics" => metrics_response(&self.source.measure(&state).await, Format::wanted_by(request.headers())),
             _ => text_response(
                 StatusCode::NOT_FOUND,
                 "not found; see /, /status, /metrics, /livez, /startupz, /readyz, /healthz\n",
@@ -74,13 +81,21 @@ fn metrics_response(measured: &Measured, format: Format) -> Response<Full<Bytes>
 /// Makes the response to a probe: 200 when `good`, else 503, with phase and reason as JSON.
 fn probe_response(state: &State, good: bool) -> Response<Full<Bytes>> {
     let status = if good { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    let body = json!({
+    json_response(status, &verdict(state))
+}
+
+/// Phase and reason as JSON: what everybody may know.
+fn verdict(state: &State) -> serde_json::Value {
+    json!({
         "ready": state.is_ready(),
         "state": state.phase,
         "reason": state.reason,
         "since": humantime::format_rfc3339_seconds(state.since).to_string(),
-    });
-    json_response(status, &body)
+    })
+}
+
+fn page_response(page: String) -> Response<Full<Bytes>> {
+    respond(StatusCode::OK, "text/html; charset=utf-8", page)
 }
 
 fn json_response(status: StatusCode, body: &serde_json::Value) -> Response<Full<Bytes>> {
@@ -109,8 +124,8 @@ mod tests {
     struct Nothing;
 
     impl Inspect for Nothing {
-        async fn inspect(&self) -> Snapshot {
-            Snapshot::default()
+        async fn inspect(&self, _: &State) -> Snapshot {
+            Snapshot { tailscaled: Some("1.2.3".into()), ..Snapshot::default() }
         }
 
         async fn measure(&self, _: &State) -> Measured {
@@ -118,8 +133,16 @@ mod tests {
         }
     }
 
+    fn request(method: &Method, path: &str) -> Request<()> {
+        Request::builder().method(method).uri(path).body(()).expect("a request")
+    }
+
     async fn ask(publisher: &Publisher, path: &str) -> (u16, String) {
-        let answer = Routes::new(publisher.watch(), Nothing).answer(&Method::GET, path, &HeaderMap::new()).await;
+        ask_as(Audience::Local, publisher, path).await
+    }
+
+    async fn ask_as(audience: Audience, publisher: &Publisher, path: &str) -> (u16, String) {
+        let answer = Routes::new(publisher.watch(), Nothing).answer(&request(&Method::GET, path), audience).await;
         let status = answer.status().as_u16();
         let body = answer.into_body().collect().await.expect("body").to_bytes();
         (status, String::from_utf8(body.to_vec()).expect("UTF-8"))
@@ -158,8 +181,29 @@ mod tests {
     async fn nothing_can_be_changed() {
         let routes = Routes::new(Publisher::new().watch(), Nothing);
         for method in [Method::POST, Method::PUT, Method::DELETE, Method::OPTIONS] {
-            assert_eq!(routes.answer(&method, "/status", &HeaderMap::new()).await.status(), 405, "{method}");
+            let answer = routes.answer(&request(&method, "/status"), Audience::Local).await;
+            assert_eq!(answer.status(), 405, "{method}");
         }
-        assert_eq!(routes.answer(&Method::GET, "/nowhere", &HeaderMap::new()).await.status(), 404);
+        let answer = routes.answer(&request(&Method::GET, "/nowhere"), Audience::Local).await;
+        assert_eq!(answer.status(), 404);
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn who_is_not_on_loopback_learns_phase_and_reason_alone() {
+        let publisher = Publisher::new();
+        publisher.publish(Phase::NeedsLogin, "the key <expired>");
+        for path in ["/status", "/"] {
+            let (code, body) = ask_as(Audience::Remote, &publisher, path).await;
+            assert!(code == 200 && body.contains("NeedsLogin") && body.contains("the key"), "{path}: {body}");
+            assert!(!body.contains("1.2.3") && !body.contains("connections"), "{path}: {body}");
+            let (code, body) = ask_as(Audience::Misled, &publisher, path).await;
+            assert!(code == 421 && !body.contains("NeedsLogin"), "{path}: {body}");
+            assert!(ask(&publisher, path).await.1.contains("1.2.3"), "{path}");
+        }
+        for audience in [Audience::Local, Audience::Remote, Audience::Misled] {
+            assert_eq!(ask_as(audience, &publisher, "/livez").await.0, 200);
+            assert_eq!(ask_as(audience, &publisher, "/metrics").await.0, 200);
+            assert_eq!(ask_as(audience, &publisher, "/readyz").await.0, 503);
+        }
     }
 }

@@ -1,10 +1,13 @@
 //! The HTTP server of the health port.
 //!
-//! It answers one request a connection: probes and people ask seldom, and a slow client cannot hold a connection for
-//! long.
+//! It answers one request a connection. Probes and people ask seldom: whoever fills the table of connections, by silence
+//! or slowness, loses the oldest of them to the next client.
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use hyper::Request;
@@ -12,10 +15,11 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
+use crate::health::audience::Audience;
 use crate::health::routes::{Inspect, Routes};
 use crate::net::failed_accepts::FailedAccepts;
 
@@ -23,40 +27,73 @@ use crate::net::failed_accepts::FailedAccepts;
 const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest wait for a request: a client that sends none makes room for those who do.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(1);
-/// Most exchanges at the same time; further ones wait in the backlog.
+/// Most exchanges at the same time.
 const EXCHANGES: usize = 256;
 
 /// Serves the health port until dropped.
 pub async fn serve_health<I: Inspect>(listener: TcpListener, routes: Routes<I>) {
     let routes = Arc::new(routes);
-    let permits = Arc::new(Semaphore::new(EXCHANGES));
+    let mut exchanges = Exchanges::default();
     let mut failed = FailedAccepts::default();
     loop {
-        let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
-            Err(error) => {
-                failed.pause(&error, "health client").await;
-                continue;
+        match listener.accept().await {
+            Ok((stream, from)) => {
+                exchanges.make_room();
+                let has_asked = Arc::new(AtomicBool::new(false));
+                let exchange = exchange(stream, from, Arc::clone(&routes), Arc::clone(&has_asked));
+                let task = tokio::spawn(exchange).abort_handle();
+                exchanges.0.push_back(Exchange { task, has_asked });
             }
-        };
+            Err(error) => failed.pause(&error, "health client").await,
+        }
+    }
+}
+
+/// The exchanges that are under way, the oldest first.
+#[derive(Default)]
+struct Exchanges(VecDeque<Exchange>);
+
+struct Exchange {
+    task: AbortHandle,
+    /// Whether the client's request has come.
+    has_asked: Arc<AtomicBool>,
+}
+
+impl Exchanges {
+    /// Makes room for one more: gives up the oldest silent client, or the oldest one where all have asked.
+    fn make_room(&mut self) {
+        if self.0.len() < EXCHANGES {
+            return;
+        }
+        self.0.retain(|exchange| !exchange.task.is_finished());
+        if self.0.len() < EXCHANGES {
+            return;
+        }
+        let silent = self.0.iter().position(|exchange| !exchange.has_asked.load(Ordering::Relaxed));
+        if let Some(oldest) = self.0.remove(silent.unwrap_or(0)) {
+            oldest.task.abort();
+        }
+    }
+}
+
+/// Answers one client.
+async fn exchange<I: Inspect>(stream: TcpStream, from: SocketAddr, routes: Arc<Routes<I>>, has_asked: Arc<AtomicBool>) {
+    // A connection whose own address cannot be told is no reason to show more.
+    let ends = [from, stream.local_addr().unwrap_or(from)];
+    let answer = service_fn(|request: Request<Incoming>| {
+        has_asked.store(true, Ordering::Relaxed);
         let routes = Arc::clone(&routes);
-        tokio::spawn(async move {
-            let answer = service_fn(|request: Request<Incoming>| {
-                let routes = Arc::clone(&routes);
-                async move {
-                    Ok::<_, Infallible>(routes.answer(request.method(), request.uri().path(), request.headers()).await)
-                }
-            });
-            let exchange = http1::Builder::new()
-                .keep_alive(false)
-                .timer(TokioTimer::new())
-                .header_read_timeout(REQUEST_TIMEOUT)
-                .serve_connection(TokioIo::new(stream), answer);
-            if let Ok(Err(error)) = timeout(EXCHANGE_TIMEOUT, exchange).await {
-                tracing::trace!(%error, "health exchange broke");
-            }
-            drop(permit);
-        });
+        async move {
+            let audience = Audience::of(ends, request.headers());
+            Ok::<_, Infallible>(routes.answer(&request, audience).await)
+        }
+    });
+    let exchange = http1::Builder::new()
+        .keep_alive(false)
+        .timer(TokioTimer::new())
+        .header_read_timeout(REQUEST_TIMEOUT)
+        .serve_connection(TokioIo::new(stream), answer);
+    if let Ok(Err(error)) = timeout(EXCHANGE_TIMEOUT, exchange).await {
+        tracing::trace!(%error, "health exchange broke");
     }
 }

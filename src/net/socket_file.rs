@@ -1,4 +1,6 @@
-//! Makes unix sockets with their mode, and sets that of one, never of what somebody puts in its place.
+//! Makes unix sockets with their mode, and sets the mode of one.
+//!
+//! Never that of what somebody puts in its place.
 
 use std::fs::{self, Metadata, OpenOptions, Permissions};
 use std::io;

@@ -34,8 +34,11 @@ const PAUSE: Duration = Duration::from_millis(200);
 const ID_DIGITS: usize = 8;
 
 /// Default of `drain_timeout`. SIGKILL follows SIGTERM after 30 s unless the task definition says otherwise
-/// (`stopTimeout`): draining and logging out, which takes 6 s at most, end before.
+/// (`stopTimeout`): draining ends before, and logging out has what is left.
 const DRAIN_TIMEOUT: &str = "20s";
+
+/// Default of `stopTimeout`.
+const STOP_GRACE: Duration = Duration::from_secs(30);
 
 /// The platform of a container in an ECS task.
 pub struct Ecs;
@@ -55,6 +58,10 @@ impl Platform for Ecs {
 
     fn identity<'a>(&'a self, environment: &'a Environment) -> LocalBoxFuture<'a, Identity> {
         Box::pin(identity(environment))
+    }
+
+    fn stop_grace(&self) -> Duration {
+        STOP_GRACE
     }
 
     /// Returns `false`: credentials of the task's role come from an endpoint of their own.

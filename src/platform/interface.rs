@@ -5,6 +5,7 @@
 
 use std::future::ready;
 use std::path::Path;
+use std::time::Duration;
 
 use crate::config::types::implied::Defaults;
 use crate::environment::Environment;
@@ -50,6 +51,12 @@ pub trait Platform: Sync {
     /// File that takes the reason of a failed end, in addition to stderr; used where the platform has put one.
     fn termination_log(&self) -> Option<&'static Path> {
         None
+    }
+
+    /// Returns the time that the platform gives at a stop before it kills, unless it was told otherwise. 10 s is that of
+    /// `docker stop`.
+    fn stop_grace(&self) -> Duration {
+        Duration::from_secs(10)
     }
 
     /// Whether AWS's instance metadata may be asked for credentials; not where the platform has another way to get

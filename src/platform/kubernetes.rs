@@ -5,6 +5,7 @@
 
 use std::future::ready;
 use std::path::Path;
+use std::time::Duration;
 
 use crate::config::types::implied::Defaults;
 use crate::config::types::node_label::NodeLabel;
@@ -26,6 +27,9 @@ const LABELS: [(&str, &str); 3] = [("namespace", "POD_NAMESPACE"), ("pod", POD_N
 /// File that the kubelet reads the reason of a failure from.
 /// <https://kubernetes.io/docs/tasks/debug/debug-application/determine-reason-pod-failure/>
 const TERMINATION_LOG: &str = "/dev/termination-log";
+
+/// Default of `terminationGracePeriodSeconds`.
+const STOP_GRACE: Duration = Duration::from_secs(30);
 
 /// The platform of a container in a Kubernetes pod.
 pub struct Kubernetes;
@@ -53,6 +57,10 @@ impl Platform for Kubernetes {
     fn direct_hosts(&self, environment: &Environment) -> Vec<String> {
         let api = environment.get(API_HOST).filter(|host| !host.is_empty());
         [".svc", ".cluster.local"].map(str::to_owned).into_iter().chain(api.cloned()).collect()
+    }
+
+    fn stop_grace(&self) -> Duration {
+        STOP_GRACE
     }
 
     fn termination_log(&self) -> Option<&'static Path> {

@@ -98,7 +98,8 @@ pub fn die_with_parent(command: &mut Command) {
     }
 }
 
-/// Gives the child the dispositions and the mask that programs expect, and the limits the daemon was started with.
+/// Gives the child the dispositions and the mask that programs expect, and the limits the daemon was started with. A hangup
+/// that nohup(1) has the daemon ignore is ignored by the child, too.
 #[allow(unsafe_code)]
 pub fn start_as_from_a_shell(command: &mut Command, limits: SoftLimits) {
     // SAFETY: sigaction, sigprocmask, getrlimit and setrlimit are system calls on values of the stack; nothing here
@@ -106,7 +107,10 @@ pub fn start_as_from_a_shell(command: &mut Command, limits: SoftLimits) {
     unsafe {
         command.pre_exec(move || {
             for caught in Signal::iterator().filter(|signal| !matches!(signal, Signal::SIGKILL | Signal::SIGSTOP)) {
-                signal(caught, SigHandler::SigDfl)?;
+                let before = signal(caught, SigHandler::SigDfl)?;
+                if caught == Signal::SIGHUP && matches!(before, SigHandler::SigIgn) {
+                    signal(caught, SigHandler::SigIgn)?;
+                }
             }
             SigSet::empty().thread_set_mask()?;
             limits.restore()

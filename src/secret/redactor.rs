@@ -38,6 +38,19 @@ impl Redactor {
             || KEY_PREFIXES.iter().any(|prefix| text.contains(prefix))
     }
 
+    /// Returns the beginning of a text as [`Self::redact`] does, and without what may be the beginning of a secret at its end.
+    pub fn redact_start(&self, start: &str) -> String {
+        // A character that was cut in two.
+        let mut whole = start.trim_end_matches(char::REPLACEMENT_CHARACTER);
+        for secret in self.0.read().ignore_poison().iter() {
+            let rest = before_start_of(secret.expose(), start.trim_end_matches(char::REPLACEMENT_CHARACTER));
+            whole = if rest.len() < whole.len() { rest } else { whole };
+        }
+        // User and password are known by the `@` after them, which may be what is missing.
+        let authority = whole.rfind("://").map(|at| at + 3).filter(|at| authority_end(&whole[*at..]).is_none());
+        self.redact(&whole[..authority.unwrap_or(whole.len())])
+    }
+
     /// Returns `text` with all known secrets masked, and all that looks like a secret.
     pub fn redact(&self, text: &str) -> String {
         let known = self.0.read().ignore_poison();
@@ -49,6 +62,13 @@ impl Redactor {
         }
         mask_secrets(&clean)
     }
+}
+
+/// Returns `text`, the rest of which is missing, without what may be the beginning of `secret` at its end.
+fn before_start_of<'a>(secret: &str, text: &'a str) -> &'a str {
+    let starts = secret.char_indices().map(|(at, _)| at).chain([secret.len()]).rev();
+    let at_end = starts.filter(|at| *at > 0).find(|at| text.ends_with(&secret[..*at]));
+    &text[..text.len() - at_end.unwrap_or(0)]
 }
 
 /// Masks all that looks like a secret: keys, and user and password in addresses.
@@ -74,6 +94,11 @@ pub fn looks_like_a_key(text: &str) -> bool {
 /// address.
 const AFTER_AUTHORITY: [char; 9] = ['/', '?', '#', '"', '\'', '<', '>', '{', '}'];
 
+/// Where the authority at the beginning of `text` ends; `None` where the text ends first.
+fn authority_end(text: &str) -> Option<usize> {
+    text.find(|c: char| c.is_whitespace() || AFTER_AUTHORITY.contains(&c))
+}
+
 /// Masks user and password in addresses, as tailscaled writes that of its proxy.
 fn mask_userinfo(text: &str) -> String {
     let mut clean = String::with_capacity(text.len());
@@ -81,7 +106,7 @@ fn mask_userinfo(text: &str) -> String {
     while let Some((before, tail)) = rest.split_once("://") {
         clean.push_str(before);
         clean.push_str("://");
-        let end = tail.find(|c: char| c.is_whitespace() || AFTER_AUTHORITY.contains(&c)).unwrap_or(tail.len());
+        let end = authority_end(tail).unwrap_or(tail.len());
         let at = tail[..end].rfind('@').unwrap_or(0);
         if at > 0 {
             clean.push_str(MASK);

@@ -7,8 +7,7 @@ use std::process::ExitStatus;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep};
-use tokio_util::sync::CancellationToken;
+use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::exit_reason::ExitReason;
 use crate::state::Phase;
@@ -26,8 +25,9 @@ use crate::tailscaled::process::{Launch, Process, StartError};
 use crate::tailscaled::session::Session;
 use crate::tailscaled::session::preferences::LoginOptions;
 use crate::tailscaled::session::state::{NodeRecord, Progress, SessionEnd};
+use crate::tailscaled::stop::StopWatch;
 
-/// How long a login under way may take to come to its end at a stop.
+/// How long a login under way may take to come to its end at a stop where the control server cannot be reached.
 const SETTLE_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// What becomes of the node when the daemon ends.
@@ -63,7 +63,8 @@ pub struct Keeper {
 enum RunEnd {
     Exited(std::io::Result<ExitStatus>),
     Session(SessionEnd),
-    Stopped,
+    /// A stop was asked for; tailscaled is to have ended by then.
+    Stopped(Instant),
 }
 
 /// A run of tailscaled that is to be followed by another one.
@@ -83,14 +84,14 @@ impl Keeper {
     ///
     /// # Errors
     /// Why there is no point in going on.
-    pub async fn run(self, stop: CancellationToken, at_shutdown: NodeAtShutdown) -> Result<(), ExitReason> {
+    pub async fn run(self, stop: StopWatch, at_shutdown: NodeAtShutdown) -> Result<(), ExitReason> {
         let mut record = NodeRecord { known: is_known(&self.parts.state_dir), ..NodeRecord::default() };
         let mut backoff = Backoff::default();
         loop {
             let started = Instant::now();
             let failed = match self.parts.launch.start() {
                 Ok(mut process) => match self.follow(&mut process, &mut record, &stop).await {
-                    (RunEnd::Stopped, _) => return self.finish(process, &record, at_shutdown).await,
+                    (RunEnd::Stopped(by), _) => return self.finish(process, &record, at_shutdown, by).await,
                     (RunEnd::Session(SessionEnd::ExitReason(reason)), _) => return Err(reason),
                     (RunEnd::Session(end), was_ready) => {
                         process.kill().await;
@@ -109,13 +110,13 @@ impl Keeper {
             self.events.send(Phase::Restarting, &failed.reason);
             tokio::select! {
                 () = sleep(jittered(pause)) => {}
-                () = stop.cancelled() => return self.finish_without_process(&record, at_shutdown).await,
+                by = stop.asked() => return self.finish_without_process(&record, at_shutdown, by).await,
             }
         }
     }
 
     /// Holds a session with `process` until one of them ends, or `stop`. Returns why, and whether the node was ready.
-    async fn follow(&self, process: &mut Process, record: &mut NodeRecord, stop: &CancellationToken) -> (RunEnd, bool) {
+    async fn follow(&self, process: &mut Process, record: &mut NodeRecord, stop: &StopWatch) -> (RunEnd, bool) {
         let mut session = Session {
             api: &self.parts.api,
             calls: &self.parts.calls,
@@ -132,17 +133,29 @@ impl Keeper {
         let end = tokio::select! {
             status = process.wait() => RunEnd::Exited(status),
             end = session.run() => RunEnd::Session(end),
-            () = self.stopped(stop) => RunEnd::Stopped,
+            by = self.stopped(stop) => RunEnd::Stopped(by),
         };
         (end, session.progress.was_ready)
     }
 
     /// Waits for `stop`, and then for a login under way, since breaking it off leaves a node in the tailnet that nobody
-    /// logs out.
-    async fn stopped(&self, stop: &CancellationToken) {
-        stop.cancelled().await;
+    /// logs out. Returns by when tailscaled is to have ended.
+    async fn stopped(&self, stop: &StopWatch) -> Instant {
+        let by = stop.asked().await;
         let mut pending = self.login_pending.subscribe();
-        let _ = tokio::time::timeout(SETTLE_TIMEOUT, pending.wait_for(|pending| !pending)).await;
+        tokio::select! {
+            _ = pending.wait_for(|pending| !pending) => {}
+            () = self.login_overdue(by) => {}
+        }
+        by
+    }
+
+    /// Waits for as long as a login may take at a stop: half of the time until `by`, where the control server can be reached.
+    async fn login_overdue(&self, by: Instant) {
+        let began = Instant::now();
+        let reachable = tokio::time::timeout(SETTLE_TIMEOUT, self.parts.control_probe.is_reachable()).await;
+        let half = by.saturating_duration_since(began) / 2;
+        sleep_until(began + if reachable == Ok(true) { half } else { SETTLE_TIMEOUT.min(half) }).await;
     }
 
     /// Ends tailscaled, and logs the node out if that is wanted.
@@ -151,13 +164,14 @@ impl Keeper {
         mut process: Process,
         record: &NodeRecord,
         at_shutdown: NodeAtShutdown,
+        by: Instant,
     ) -> Result<(), ExitReason> {
         if at_shutdown == NodeAtShutdown::LogOut && record.may_be_in_the_tailnet() {
-            let outcome = self.logout().through_running().await;
+            let outcome = self.logout(record, by).through_running().await;
             // After a logout tailscaled has no state to save.
             process.kill().await;
             if outcome == LogoutOutcome::TailscaledGone {
-                return self.finish_without_process(record, at_shutdown).await;
+                return self.finish_without_process(record, at_shutdown, by).await;
             }
         } else {
             process.end().await;
@@ -167,21 +181,29 @@ impl Keeper {
 
     /// Logs the node out, if that is wanted, by a new tailscaled: the last one ended just before the stop, as when both
     /// got a signal.
-    async fn finish_without_process(&self, record: &NodeRecord, at_shutdown: NodeAtShutdown) -> Result<(), ExitReason> {
+    async fn finish_without_process(
+        &self,
+        record: &NodeRecord,
+        at_shutdown: NodeAtShutdown,
+        by: Instant,
+    ) -> Result<(), ExitReason> {
         if at_shutdown == NodeAtShutdown::LogOut
             && record.may_be_in_the_tailnet()
             && let Ok(mut process) = self.parts.launch.start()
         {
-            if self.logout().through_new().await == LogoutOutcome::TailscaledGone {
-                tracing::warn!("tailscaled is gone; the node stays in the tailnet until it is removed");
+            if self.logout(record, by).through_new().await == LogoutOutcome::TailscaledGone {
+                let node = self.parts.login.hostname();
+                tracing::warn!(node, "tailscaled is gone; the node stays in the tailnet until it is removed");
             }
             process.kill().await;
         }
         Ok(())
     }
 
-    fn logout(&self) -> Logout<'_> {
-        Logout { api: &self.parts.api, login: &self.parts.login }
+    fn logout(&self, record: &NodeRecord, by: Instant) -> Logout<'_> {
+        let KeeperParts { api, login, control_probe, rebinder, .. } = &self.parts;
+        let (was_frozen, login_took) = (rebinder.was_frozen(), record.login_took);
+        Logout { api, login, control_probe, was_frozen, login_took, by }
     }
 }
 

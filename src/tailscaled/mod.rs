@@ -13,3 +13,4 @@ pub mod path;
 pub(crate) mod process;
 pub(crate) mod serve_file;
 pub(crate) mod session;
+pub(crate) mod stop;

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use serde_json::Value;
 use testbed::daemon::{Daemon, HEALTH, SOCKS};
 use testbed::server::{Server, SlowAnswer, pattern};
 use testbed::socks;
@@ -31,6 +32,12 @@ fn nothing_is_left(daemon: &Daemon) -> bool {
     daemon.temp_dir().read_dir().expect("its TMPDIR").next().is_none()
 }
 
+/// How many connections the daemon has open.
+fn open_connections(daemon: &Daemon) -> Option<u64> {
+    let status: Value = serde_json::from_slice(&daemon.http_get("/status").ok()?.body).ok()?;
+    status["connections"]["open"].as_u64()
+}
+
 fn assert_refused(stream: Result<TcpStream, std::io::Error>) {
     assert_eq!(stream.expect_err("nobody listens").kind(), ErrorKind::ConnectionRefused);
 }
@@ -41,6 +48,8 @@ fn promise_5_clients_that_came_just_before_the_stop_are_served() {
     let _server = Server::echo(7).expect("server");
     let mut daemon = scene.ready();
     connect("web", 7).expect("connects");
+    // One that is open would be waited for, and those in the backlog with it.
+    wait_until("nothing is open", READY, || (open_connections(&daemon) == Some(0)).then_some(())).expect("all ended");
     // All of them wait when the daemon hears of the stop.
     daemon.signal(Signal::SIGSTOP).expect("stopped");
     let early: Vec<_> = (0..20).map(|_| socks::open(SOCKS).expect("the kernel accepts")).collect();

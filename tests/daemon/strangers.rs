@@ -1,4 +1,6 @@
-//! Other users of the machine, who may write where the daemon's sockets and files are.
+//! Other users of the machine, and the daemon's sockets and files.
+//!
+//! They may write where those are.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;

@@ -1,5 +1,6 @@
-//! The CA certificates that tetherd's own TLS connections trust: those that Go, and with it tailscaled, would trust here.
+//! The CA certificates that tetherd's own TLS connections trust.
 //!
+//! Those that Go, and with it tailscaled, would trust here.
 //! They are the system's, or what `SSL_CERT_FILE` and `SSL_CERT_DIR` name in their place, those of `ca_file`, and those of the
 //! platform's directory. Mozilla's, which are bundled since an image may have none, count unless a variable names others.
 

@@ -1,4 +1,6 @@
-//! Checks that no credential which makes auth keys goes over a network by plain HTTP, whatever names the address.
+//! Checks that no credential that makes auth keys goes over plain HTTP.
+//!
+//! Whatever names the address: only loopback is left out.
 //!
 //! What a service gives later, such as AWS Secrets Manager, is checked when it is there (`auth_keys`).
 

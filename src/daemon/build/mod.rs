@@ -22,7 +22,7 @@ use crate::daemon::context::BuildInputs;
 use crate::daemon::listeners::{ProxyListeners, bind};
 use crate::daemon::readiness::{StatePublisher, publish_reports};
 use crate::daemon::running::{Daemon, KeeperTask};
-use crate::daemon::status::StatusSource;
+use crate::daemon::status::{StatusSource, TailscaledAnswers};
 use crate::daemon::{memory_limit, prewarm, reaper, shutdown};
 use crate::exit_reason::ExitReason;
 use crate::health;
@@ -54,9 +54,11 @@ pub async fn build_daemon(inputs: BuildInputs<'_>) -> Result<Daemon, ExitReason>
         keeper,
         accepting: parts.proxy.accepting,
         connections: parts.proxy.connections,
+        accept_loops: parts.proxy.accept_loops,
         calls: parts.tailscaled.calls,
         start_timeout: settings.start_timeout.0,
         drain_timeout: settings.drain_timeout,
+        stop_grace: inputs.context.platform.stop_grace(),
         children: parts.children,
         redactor: parts.redactor,
         proxy_address,
@@ -119,6 +121,7 @@ impl DaemonParts {
             key_expiry: self.keys.as_ref().map(AuthKeys::expiry).unwrap_or_default(),
             identity: Arc::clone(&self.identity),
             confinement: Arc::clone(&self.confinement),
+            answers: TailscaledAnswers::default(),
         };
         tokio::spawn(health::server::serve_health(listener, Routes::new(self.state.watch(), source)));
     }

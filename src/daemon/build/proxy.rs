@@ -31,6 +31,7 @@ pub struct ProxyServer {
     /// Cancelled, it closes the listeners and tells relays that the daemon drains.
     pub accepting: CancellationToken,
     pub connections: TaskTracker,
+    pub accept_loops: TaskTracker,
     pub max_connections: usize,
     pub upload_throttle: UploadThrottle,
 }
@@ -70,6 +71,7 @@ impl ProxyServer {
             counters,
             accepting,
             connections: TaskTracker::new(),
+            accept_loops: TaskTracker::new(),
             max_connections,
             upload_throttle,
         }
@@ -82,6 +84,7 @@ impl ProxyServer {
             proxy: Arc::clone(&self.proxy),
             admission: Admission::new(self.max_connections, throttle),
             connections: self.connections.clone(),
+            accept_loops: self.accept_loops.clone(),
             accepting: self.accepting.clone(),
         };
         acceptor.accept_on(listeners);

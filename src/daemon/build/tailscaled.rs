@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 
 use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
 
 use crate::config::sections::auth::{AuthSource, IdentityToken};
 use crate::config::settings::Settings;
@@ -29,6 +28,7 @@ use crate::tailscaled::process::locate;
 use crate::tailscaled::process::state_dir::StateDir;
 use crate::tailscaled::process::{ca_bundle, environment};
 use crate::tailscaled::session::preferences::LoginOptions;
+use crate::tailscaled::stop::KeeperStop;
 
 /// The ways to speak with this daemon's tailscaled, and what is known of the path through it. Clones share everything.
 #[derive(Clone)]
@@ -117,11 +117,12 @@ pub fn start_keeper(
     let LocalTailscaled { api, calls, path, rebinder, own_node } = tailscaled;
     let probe = control_probe(inputs.settings, inputs.context.environment);
     let state_dir = inputs.state_dir.state().to_owned();
+    let node = login.hostname().to_owned();
     let parts = KeeperParts { launch, api, calls, login, path, rebinder, own_node, control_probe: probe, state_dir };
     let (keeper, events) = Keeper::new(parts);
-    let stop = CancellationToken::new();
-    let task = tokio::spawn(keeper.run(stop.clone(), at_shutdown(inputs.settings, inputs.state_dir)));
-    (KeeperTask { task, stop }, events)
+    let (stop, stopped) = KeeperStop::new();
+    let task = tokio::spawn(keeper.run(stopped, at_shutdown(inputs.settings, inputs.state_dir)));
+    (KeeperTask { task, stop, node }, events)
 }
 
 /// Builds the probe that tells whether the control server can be reached.

@@ -34,6 +34,14 @@ pub struct ExtensionApi {
 #[derive(Clone, Debug)]
 pub struct Identifier(String);
 
+#[cfg(test)]
+impl Identifier {
+    /// Returns an identifier of a registration that a test has not made.
+    pub fn of(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+}
+
 /// Response to `next`. Unknown fields and reasons, which Lambda may add, are no fault.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -16,13 +16,16 @@ use crate::sync::IgnorePoison;
 const MARGIN: Duration = Duration::from_millis(150);
 
 /// Longest time that Lambda gives extensions to end.
-const SHUTDOWN_TIME: Duration = Duration::from_secs(2);
+pub const SHUTDOWN_TIME: Duration = Duration::from_secs(2);
 
 /// Shortest time that a shutdown gets, whatever the event says: the wall clock may be off after a thaw.
 const SHORTEST: Duration = Duration::from_millis(300);
 
-/// Pause before a request is repeated that Lambda did not respond to.
-const RETRY: Duration = Duration::from_millis(200);
+/// Pause before a request is repeated that Lambda did not respond to. Each further one is twice as long.
+const FIRST_RETRY: Duration = Duration::from_millis(200);
+
+/// Number of failed requests in a row after which Lambda will not respond any more: 12.6 s of trying.
+const MOST_FAILURES: u32 = 7;
 
 /// The lifecycle of the daemon as an external extension.
 pub struct ExtensionLifecycle {
@@ -89,13 +92,23 @@ impl ExtensionLifecycle {
     async fn shutdown(&self) -> StopRequest {
         self.change(|registration| registration.initialised = true);
         let Some(identifier) = self.registration().identifier else { return std::future::pending().await };
+        let mut failures = 0;
         loop {
             match self.api.next(&identifier).await {
                 Ok(event) if event.event_type == "SHUTDOWN" => return stop_request(&event),
-                Ok(event) => tracing::debug!(event = event.event_type, "an event that was not asked for"),
+                Ok(event) => {
+                    failures = 0;
+                    tracing::debug!(event = event.event_type, "an event that was not asked for");
+                }
                 Err(error) => {
-                    tracing::warn!(%error, "the Extensions API did not answer; asking again");
-                    sleep(RETRY).await;
+                    failures += 1;
+                    if failures == MOST_FAILURES {
+                        return without_events(&error);
+                    }
+                    if failures == 1 {
+                        tracing::warn!(%error, "the Extensions API did not answer; asking again");
+                    }
+                    sleep(FIRST_RETRY * 2_u32.pow(failures - 1)).await;
                 }
             }
         }
@@ -127,6 +140,14 @@ impl ExtensionLifecycle {
     fn change(&self, change: impl FnOnce(&mut RegistrationState)) {
         change(&mut self.registration.lock().ignore_poison());
     }
+}
+
+/// The end of an extension that hears of no event any more, the end of its environment included. Lambda starts another
+/// environment.
+fn without_events(error: &ApiError) -> StopRequest {
+    tracing::error!(%error, "the Extensions API answers no more; without it the end of the environment would not be noticed");
+    let reason = format!("the Extensions API answers no more: {error}");
+    StopRequest { reason, deadline: Some(Instant::now() + SHUTDOWN_TIME - MARGIN) }
 }
 
 fn stop_request(event: &Event) -> StopRequest {
@@ -190,6 +211,34 @@ mod tests {
             assert!(head.contains("lambda-extension-identifier: id-1"), "{request}");
             assert!(head.contains("lambda-extension-function-error-type: tetherd.authkeyrefused"), "{request}");
             assert!(request.contains("used up"), "{request}");
+        }
+    }
+
+    #[tokio::test(flavor = "current_thread", start_paused = true)]
+    async fn an_api_that_answers_no_more_is_asked_less_and_less_and_then_given_up() {
+        for status in ["403 Forbidden", "500 Internal Server Error"] {
+            let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+            let address = listener.local_addr().expect("an address").to_string();
+            let lifecycle = ExtensionLifecycle::new(address, "tetherd".into(), false);
+            lifecycle.change(|registration| registration.identifier = Some(Identifier::of("id-1")));
+            let mut questions = 0;
+            let refusing = async {
+                loop {
+                    let (mut stream, _) = listener.accept().await.expect("a client");
+                    questions += 1;
+                    let _ = stream.read(&mut [0; 4096]).await;
+                    let answer = format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+                    let _ = stream.write_all(answer.as_bytes()).await;
+                }
+            };
+            let began = Instant::now();
+            let request = tokio::select! {
+                request = tokio::time::timeout(Duration::from_secs(60), lifecycle.shutdown()) => request.expect("ends"),
+                () = refusing => unreachable!(),
+            };
+            assert!(request.reason.contains(status) && request.deadline.is_some(), "{}", request.reason);
+            assert!(began.elapsed() > Duration::from_secs(10), "{:?}", began.elapsed());
+            assert_eq!(questions, MOST_FAILURES);
         }
     }
 

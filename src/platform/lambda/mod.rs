@@ -7,6 +7,7 @@ pub(crate) mod extension_api;
 pub(crate) mod lifecycle;
 
 use std::path::Path;
+use std::time::Duration;
 
 use crate::config::types::Value;
 use crate::config::types::enums::LogLevel;
@@ -14,7 +15,7 @@ use crate::config::types::implied::Defaults;
 use crate::config::types::node_label::NodeLabel;
 use crate::environment::Environment;
 use crate::platform::interface::Platform;
-use crate::platform::lambda::lifecycle::ExtensionLifecycle;
+use crate::platform::lambda::lifecycle::{ExtensionLifecycle, SHUTDOWN_TIME};
 use crate::platform::lifecycle::Lifecycle;
 
 /// Variable with the address of the Runtime API and the Extensions API.
@@ -72,6 +73,10 @@ impl Platform for Lambda {
 
     fn ca_dir(&self) -> Option<&'static Path> {
         Some(Path::new(CA_DIR))
+    }
+
+    fn stop_grace(&self) -> Duration {
+        SHUTDOWN_TIME
     }
 
     /// Returns `false`: credentials of the function's role are in environment variables.

@@ -110,9 +110,10 @@ impl LocalApi {
         self.ask(Method::POST, "/localapi/v0/login-interactive", Bytes::new()).await.map(drop)
     }
 
-    /// Leaves the tailnet; an ephemeral node is removed at once.
+    /// Leaves the tailnet; an ephemeral node is removed at once. Takes as long as the control server does: the caller sets a
+    /// limit.
     pub async fn logout(&self) -> Result<(), LocalApiError> {
-        self.ask(Method::POST, "/localapi/v0/logout", Bytes::new()).await.map(drop)
+        self.exchange(Method::POST, "/localapi/v0/logout", Bytes::new()).await.map(drop)
     }
 
     /// Reads the state of tailscaled and of this node, with all other nodes when `peers` is set: megabytes in a large

@@ -1,4 +1,4 @@
-//! The LocalAPI's socket: connects to it, and makes sure that this daemon's tailscaled answers.
+//! The LocalAPI's socket: connects, and makes sure that tailscaled listens.
 //!
 //! Whoever may write to the socket's directory can put a socket of their own in its place, and would be sent the auth key.
 //! The kernel knows who listens (`SO_PEERCRED`, unix(7)): its process and user are compared before a byte is sent.
@@ -63,6 +63,11 @@ impl LocalApiSocket {
         if let Err(error) = socket_file::restrict(&self.0.path) {
             tracing::warn!(%error, path = %self.0.path.display(), "tailscaled's socket stays open to every user");
         }
+    }
+
+    /// Returns the socket's path.
+    pub fn path(&self) -> &Path {
+        &self.0.path
     }
 
     /// Connects to the socket.

@@ -6,12 +6,12 @@
 use std::time::Duration;
 
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::environment::{Environment, first_set};
 
 /// How long the control server may take to accept a connection.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Tailscale's control server, for when no other is set.
 const TAILSCALE_CONTROL_URL: &str = "https://controlplane.tailscale.com";
@@ -43,8 +43,16 @@ impl ControlProbe {
 
     /// Whether the control server accepts a connection within 2 s. Behind a proxy it is taken to do so.
     pub async fn is_reachable(&self) -> bool {
-        let Some((host, port)) = &self.address else { return true };
-        matches!(timeout(CONNECT_TIMEOUT, TcpStream::connect((host.as_str(), *port))).await, Ok(Ok(_)))
+        self.round_trip().await.is_some()
+    }
+
+    /// Measures how long the control server takes to accept a connection: one round trip. `None` when it does not within 2 s;
+    /// no time at all behind a proxy, where it is not known.
+    pub async fn round_trip(&self) -> Option<Duration> {
+        let Some((host, port)) = &self.address else { return Some(Duration::ZERO) };
+        let began = Instant::now();
+        let connected = timeout(CONNECT_TIMEOUT, TcpStream::connect((host.as_str(), *port))).await;
+        connected.ok()?.ok().map(|_| began.elapsed())
     }
 }
 

@@ -103,6 +103,12 @@ impl Rebinder {
         self.0.freezes.count()
     }
 
+    /// Whether the process was frozen in its life, a moment ago included.
+    pub fn was_frozen(&self) -> bool {
+        self.check_clocks(ClockReading::now());
+        self.freeze_count() > 0
+    }
+
     fn check_clocks(&self, now: ClockReading) {
         self.0.freezes.check(now, |gap| {
             self.0.path.frozen();

@@ -1,4 +1,6 @@
-//! The user's `state_dir`: locked, and neither another user's nor with files that others have put in it.
+//! The user's `state_dir`: locked, and nobody else's.
+//!
+//! It belongs to no other user, and has no file that another user has put in it.
 
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io;

@@ -60,9 +60,10 @@ impl LastLines {
 /// Logs the lines of `stream` until it ends, without secrets, and keeps them in `last_lines`.
 pub async fn forward_lines(stream: impl AsyncRead + Unpin, redactor: Redactor, last_lines: LastLines) {
     let mut reader = BufReader::new(stream);
-    let mut line = Vec::new();
+    let mut line = Line::default();
     while matches!(read_line(&mut reader, &mut line).await, Ok(true)) {
-        let text = redactor.redact(&String::from_utf8_lossy(&line));
+        let text = String::from_utf8_lossy(&line.start);
+        let text = if line.is_cut { redactor.redact_start(&text) } else { redactor.redact(&text) };
         let text = printable(without_time(text.trim_end()));
         if text.is_empty() {
             continue;
@@ -76,18 +77,27 @@ pub async fn forward_lines(stream: impl AsyncRead + Unpin, redactor: Redactor, l
     }
 }
 
+/// A line, or the first [`LONGEST_LINE`] bytes of one.
+#[derive(Default)]
+struct Line {
+    start: Vec<u8>,
+    is_cut: bool,
+}
+
 /// Reads one line into `line`, of which at most [`LONGEST_LINE`] bytes are kept. `false` at the end of the stream.
-async fn read_line(reader: &mut BufReader<impl AsyncRead + Unpin>, line: &mut Vec<u8>) -> std::io::Result<bool> {
-    line.clear();
+async fn read_line(reader: &mut BufReader<impl AsyncRead + Unpin>, line: &mut Line) -> std::io::Result<bool> {
+    line.start.clear();
+    line.is_cut = false;
     loop {
         let buffer = reader.fill_buf().await?;
         if buffer.is_empty() {
-            return Ok(!line.is_empty());
+            return Ok(!line.start.is_empty());
         }
         let end = buffer.iter().position(|byte| *byte == b'\n');
         let taken = end.map_or(buffer.len(), |end| end + 1);
-        let kept = taken.min(LONGEST_LINE.saturating_sub(line.len()));
-        line.extend_from_slice(&buffer[..kept]);
+        let kept = end.unwrap_or(taken).min(LONGEST_LINE.saturating_sub(line.start.len()));
+        line.start.extend_from_slice(&buffer[..kept]);
+        line.is_cut |= kept < end.unwrap_or(taken);
         reader.consume(taken);
         if end.is_some() {
             return Ok(true);
@@ -142,6 +152,26 @@ mod tests {
     async fn a_line_without_end_is_cut() {
         let lines = tail_of(&[b'a'; 100_000]).await;
         assert_eq!(lines[0].len(), LONGEST_LINE);
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn a_secret_across_the_cut_is_masked_wherever_it_begins() {
+        // The one that is known, one that looks like a key, one in an address, and one beside others that make the line shorter.
+        let key = format!("tskey-auth-{}", "k".repeat(40));
+        let many = "0123456789abcdef ".repeat(LONGEST_LINE / 17 - 1);
+        for (before, secret, shown) in [
+            ("", "0123456789abcdef", "0123"),
+            ("", key.as_str(), "tskey-auth"),
+            ("http://user:", "pa55word@h:1", "pa5"),
+            (many.as_str(), "0123456789abcdef", "0123"),
+        ] {
+            for at in (LONGEST_LINE - 60)..(LONGEST_LINE + 4) {
+                let filled = format!("{before:x>at$}{secret} and more {}", "b".repeat(9000));
+                let lines = tail_of(filled.as_bytes()).await;
+                assert!(!lines[0].contains(shown), "{at}: {}", &lines[0][lines[0].len().saturating_sub(80)..]);
+                assert!(lines[0].len() <= LONGEST_LINE);
+            }
+        }
     }
 
     #[tokio::test(flavor = "current_thread")]

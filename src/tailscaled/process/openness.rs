@@ -1,4 +1,6 @@
-//! Tells who else may write to a directory, and with it take the place of what is in it.
+//! Tells who else may write to a directory.
+//!
+//! Who may write to it can take the place of what is in it.
 
 use std::fs;
 use std::io;

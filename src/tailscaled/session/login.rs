@@ -38,6 +38,7 @@ impl Session<'_> {
                 // A key made for this login may expire before the control server can be reached.
                 self.progress.key_expires_at = self.login.key_expires_at();
                 self.login_pending.send_replace(true);
+                self.progress.login_began = Some(Instant::now());
                 let was_running = self.progress.running;
                 self.api.start(&options).await?;
                 self.api.login_interactive().await?;
@@ -86,6 +87,8 @@ impl Session<'_> {
 
     /// Publishes that the node needs a login.
     pub fn needs_login(&mut self, reason: &str) {
+        // Somebody else is waited for now, which a stop need not do.
+        self.login_pending.send_replace(false);
         self.progress.ready = false;
         self.progress.resumed = false;
         self.progress.needs_login = true;

@@ -31,6 +31,9 @@ use crate::tailscaled::session::state::{LISTEN_TIMEOUT, NodeRecord, Progress, Se
 
 /// Time between two checks whether tailscaled still responds.
 const ALIVE_EVERY: Duration = Duration::from_secs(2);
+/// How long the end of tailscaled may take to be noticed once nothing answers at its socket.
+const END_NOTICED: Duration = Duration::from_millis(500);
+
 /// How long tailscaled may be joining before it is told to rebind. From the login to its DERP relay it takes less than
 /// 1 s. When it loses the relay again during a login (seen once in 40 on a busy machine), it does not look for one by
 /// itself.
@@ -86,7 +89,7 @@ impl Session<'_> {
                 () = due(self.progress.rebind_at) => self.rebind_while_joining().await?,
                 () = due(self.progress.key_expires_at) => self.log_in().await?,
                 Ok(()) = rebind_failures.changed() => return Err(SessionEnd::OfflineAfterFreeze),
-                () = &mut silence => return Err(SessionEnd::Hangs),
+                end = &mut silence => return Err(end),
             }
         }
     }
@@ -163,6 +166,9 @@ impl Session<'_> {
     /// Publishes that the node has joined.
     fn ready(&mut self) {
         self.login_pending.send_replace(false);
+        if let Some(began) = self.progress.login_began.take() {
+            self.record.login_took = began.elapsed();
+        }
         self.progress.resumed = false;
         self.progress.needs_login = false;
         self.progress.login_pending = false;
@@ -196,12 +202,20 @@ async fn due(at: Option<Instant>) {
     }
 }
 
-/// Waits until tailscaled stops answering.
-async fn until_unresponsive(api: &LocalApi) {
+/// Waits until tailscaled stops answering, and returns how.
+async fn until_unresponsive(api: &LocalApi) -> SessionEnd {
     loop {
         sleep(ALIVE_EVERY).await;
-        if matches!(api.status(false).await, Err(LocalApiError::Silent)) {
-            return;
+        match api.status(false).await {
+            Err(LocalApiError::Silent) => return SessionEnd::Hangs,
+            Err(LocalApiError::Unreachable(_)) => {
+                // One that is ending is noticed by its end, and with its cause.
+                sleep(END_NOTICED).await;
+                if let Err(LocalApiError::Unreachable(error)) = api.status(false).await {
+                    return SessionEnd::SocketGone { socket: api.socket().path().to_owned(), error };
+                }
+            }
+            _ => {}
         }
     }
 }

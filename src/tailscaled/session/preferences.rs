@@ -67,6 +67,11 @@ impl LoginOptions {
         Ok(SecretJson::new(options))
     }
 
+    /// Name that the node asks for; empty where it is left to tailscaled.
+    pub fn hostname(&self) -> &str {
+        &self.preferences.hostname
+    }
+
     /// Whether a source of keys is set.
     pub fn has_key(&self) -> bool {
         self.keys.is_some()

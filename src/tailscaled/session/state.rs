@@ -1,10 +1,12 @@
 //! State of the node: a session's progress and end, and what outlives the session.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use crate::exit_reason::ExitReason;
+use crate::net::http_request::HttpError;
 use crate::tailscaled::local_api::{ANSWER_TIMEOUT, LocalApiError};
 use crate::tailscaled::session::verification::Verification;
 
@@ -20,6 +22,8 @@ pub struct NodeRecord {
     pub ever_ready: bool,
     /// Whether the control server was asked to take the node in.
     pub login_requested: bool,
+    /// How long the last login took, by which the control server's answers can be measured.
+    pub login_took: Duration,
 }
 
 impl NodeRecord {
@@ -40,6 +44,8 @@ pub enum SessionEnd {
     Closed,
     #[error("tailscaled hangs: it did not answer within {} s", ANSWER_TIMEOUT.as_secs())]
     Hangs,
+    #[error("tailscaled cannot be reached at its socket {} any more: {error}; nothing else may remove it", .socket.display())]
+    SocketGone { socket: PathBuf, error: HttpError },
     #[error("tailscaled did not find back into the tailnet after the container was frozen")]
     OfflineAfterFreeze,
     #[error(transparent)]
@@ -56,6 +62,8 @@ pub struct Progress {
     pub resumed: bool,
     pub needs_login: bool,
     pub login_pending: bool,
+    /// When the login under way was asked for.
+    pub login_began: Option<Instant>,
     pub failed_logins: u32,
     /// When the next login is due.
     pub retry_at: Option<Instant>,

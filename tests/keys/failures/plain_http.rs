@@ -1,4 +1,6 @@
-//! Addresses by plain HTTP that something but the settings names: no credential is sent there.
+//! Addresses by plain HTTP: no credential is sent there.
+//!
+//! They are named by something else than the settings.
 
 use std::net::SocketAddr;
 

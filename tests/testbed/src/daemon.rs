@@ -70,6 +70,12 @@ impl Builder {
         self
     }
 
+    /// Puts `args` before those there are.
+    pub fn args_first(mut self, args: &[&str]) -> Self {
+        self.args.splice(0..0, args.iter().map(|&arg| arg.to_owned()));
+        self
+    }
+
     /// To be called in a thread that stays: the daemon dies with it.
     pub fn start(self) -> Result<Daemon> {
         let directory = tempfile::Builder::new().prefix("testbed-daemon-").tempdir()?;

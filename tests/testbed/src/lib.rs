@@ -10,6 +10,7 @@ pub mod black_hole;
 mod ca;
 pub mod cgroup;
 pub mod daemon;
+pub mod delay;
 pub mod descendants;
 pub mod docker;
 pub mod ends;

@@ -22,18 +22,22 @@ pub struct NoNames {
     threads: Vec<JoinHandle<()>>,
 }
 
+/// Takes in every question on those addresses and never answers, until it is dropped.
+pub struct SilentNames(#[expect(dead_code, reason = "open is all that they are for")] Vec<UdpSocket>);
+
+impl SilentNames {
+    /// To be called in a thread that has entered a namespace of its own: its loopback gets the servers' addresses.
+    pub fn start() -> Result<Self> {
+        Ok(Self(sockets()?))
+    }
+}
+
 impl NoNames {
     /// To be called in a thread that has entered a namespace of its own: its loopback gets the servers' addresses.
     pub fn start() -> Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let mut threads = Vec::new();
-        for server in servers()? {
-            if !server.is_loopback() {
-                let added = Command::new("ip").args(["addr", "add", &server.to_string(), "dev", "lo"]).status()?;
-                ensure!(added.success(), "{server} cannot be added to the loopback");
-            }
-            let socket =
-                UdpSocket::bind(SocketAddr::new(server, 53)).with_context(|| format!("binding {server}:53"))?;
+        for socket in sockets()? {
             socket.set_read_timeout(Some(Duration::from_millis(100)))?;
             let stop = Arc::clone(&stop);
             threads.push(thread::spawn(move || answer(&socket, &stop)));
@@ -49,6 +53,19 @@ impl Drop for NoNames {
             let _ = thread.join();
         }
     }
+}
+
+/// A socket for each name server, whose address the loopback gets.
+fn sockets() -> Result<Vec<UdpSocket>> {
+    servers()?.into_iter().map(socket).collect()
+}
+
+fn socket(server: IpAddr) -> Result<UdpSocket> {
+    if !server.is_loopback() {
+        let added = Command::new("ip").args(["addr", "add", &server.to_string(), "dev", "lo"]).status()?;
+        ensure!(added.success(), "{server} cannot be added to the loopback");
+    }
+    UdpSocket::bind(SocketAddr::new(server, 53)).with_context(|| format!("binding {server}:53"))
 }
 
 fn servers() -> Result<Vec<IpAddr>> {
