@@ -57,7 +57,7 @@ impl StateDir {
 
     /// Returns the directory in which tailscaled keeps the node's identity.
     pub fn state(&self) -> &Path {
-        self.kept.as_ref().map_or(&self.private, |kept| &kept.path())
+        self.kept.as_ref().map_or(&self.private, LockedDir::path)
     }
 
     /// Returns the directory for files that are removed when the daemon ends.
