@@ -139,7 +139,12 @@ pub const KEYS: &[Key] = &[
         Some("15s"),
         "longest time from a client's request to an answer, waiting included",
     ),
-    key("handshake_timeout", "DURATION", Some("10s"), "longest time for a client's greeting and request"),
+    key(
+        "handshake_timeout",
+        "DURATION",
+        Some("10s"),
+        "longest time from accept to a client's complete request, its password included",
+    ),
     key("idle_timeout", "DURATION", Some("off"), "longest silence of a connection in both directions"),
     key("half_close_timeout", "DURATION", Some("60s"), "longest silence once one side of a connection has ended"),
     key("drain_timeout", "DURATION", Some("10s"), "longest time that running connections get to finish at a stop"),

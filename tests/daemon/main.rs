@@ -39,6 +39,7 @@ mod promise_7_secrets_stay_secret;
 mod routes;
 mod scene;
 mod stock_tailscaled;
+mod strangers;
 mod tailnet_names;
 mod tailscale_names;
 mod tailscaled_calls;

@@ -50,17 +50,19 @@ impl ProxyServer {
         );
         let max_connections = fd_limits::connections(settings.max_connections);
         let upload_throttle = UploadThrottle::at(settings.memory_limit.map(|limit| limit.0));
+        let limits = RelayLimits {
+            half_closed: settings.half_close_timeout.carried,
+            half_closed_held: settings.half_close_timeout.held,
+            idle: settings.idle_timeout.0,
+            draining: accepting.clone(),
+            upload_throttle: upload_throttle.clone(),
+        };
         let proxy = ClientContext {
             connector,
             credentials: settings.socks_credentials.clone(),
             handshake_timeout: settings.handshake_timeout,
-            limits: RelayLimits {
-                half_closed: settings.half_close_timeout.carried,
-                half_closed_held: settings.half_close_timeout.held,
-                idle: settings.idle_timeout.0,
-                draining: accepting.clone(),
-                upload_throttle: upload_throttle.clone(),
-            },
+            network_limits: RelayLimits { idle: settings.idle_timeout.0, ..limits.clone() },
+            limits,
             counters: counters.clone(),
             udp: settings.udp,
             worker: RelayWorker::default(),
