@@ -26,6 +26,7 @@ use crate::cli::output::say;
 use crate::config::Config;
 use crate::config::settings::Settings;
 use crate::config::types::enums::OnFailure;
+use crate::config::warnings::warnings;
 use crate::daemon;
 use crate::daemon::context::DaemonContext;
 use crate::daemon::exec::command::CommandSpec;
@@ -147,6 +148,7 @@ fn prepared(config: &Config) -> Result<&Settings, ExitReason> {
     let settings = settings(config)?;
     logging::start(settings.log_level, settings.log_format);
     harden();
+    warnings(settings).iter().for_each(|warning| tracing::warn!("{warning}"));
     Ok(settings)
 }
 

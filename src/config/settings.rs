@@ -49,6 +49,20 @@ impl HalfCloseTimeout {
     const HELD: Duration = Duration::from_secs(5);
 }
 
+/// Longest silence of a connection in both directions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IdleTimeout {
+    /// Limit of clients on this machine.
+    pub local: Option<Duration>,
+    /// Limit of clients that come by a listener which other machines reach. What the user sets counts for both.
+    pub network: Option<Duration>,
+}
+
+impl IdleTimeout {
+    /// Default of `network`.
+    const NETWORK: Duration = Duration::from_secs(3600);
+}
+
 /// Everything that the daemon can be told. Each field has the name of its setting, or says where it comes from.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -72,7 +86,7 @@ pub struct Settings {
     pub deny: Vec<Rule>,
     pub connect_timeout: Duration,
     pub handshake_timeout: Duration,
-    pub idle_timeout: Limit,
+    pub idle_timeout: IdleTimeout,
     pub half_close_timeout: HalfCloseTimeout,
     pub drain_timeout: Duration,
     pub start_timeout: Limit,
@@ -134,7 +148,7 @@ impl Reader {
             deny: self.list("deny"),
             connect_timeout: self.value("connect_timeout").unwrap_or_default(),
             handshake_timeout: self.value("handshake_timeout").unwrap_or_default(),
-            idle_timeout: self.value("idle_timeout").unwrap_or(Limit(None)),
+            idle_timeout: self.idle_timeout(),
             half_close_timeout: self.half_close_timeout(),
             drain_timeout: self.value("drain_timeout").unwrap_or_default(),
             start_timeout: self.value("start_timeout").unwrap_or(Limit(None)),
@@ -159,6 +173,13 @@ impl Reader {
     fn memory_follows_group(&self) -> bool {
         let origin = self.typed_origin("memory_limit");
         origin.is_none_or(|origin| matches!(origin, Origin::NotSet | Origin::ControlGroup(_)))
+    }
+
+    /// Reads `idle_timeout`, whose default depends on where a client comes from.
+    fn idle_timeout(&mut self) -> IdleTimeout {
+        let local = self.value("idle_timeout").unwrap_or(Limit(None)).0;
+        let is_default = self.typed_origin("idle_timeout") == Some(&Origin::Default);
+        IdleTimeout { local, network: if is_default { Some(IdleTimeout::NETWORK) } else { local } }
     }
 
     /// Reads `half_close_timeout`, whose default depends on the tailscaled that is found.

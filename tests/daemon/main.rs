@@ -46,4 +46,5 @@ mod tailscaled_calls;
 mod throttled;
 mod udp;
 mod udp_clients;
+mod vanished;
 mod ways;

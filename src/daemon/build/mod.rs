@@ -27,8 +27,8 @@ use crate::daemon::{memory_limit, prewarm, reaper, shutdown};
 use crate::exit_reason::ExitReason;
 use crate::health;
 use crate::health::routes::Routes;
-use crate::memory::code_pages;
 use crate::memory::limit_watch::LimitWatch;
+use crate::memory::{code_pages, heap};
 use crate::platform::interface::Identity;
 use crate::process::child::OwnChildren;
 use crate::proxy::policy::own_listeners::OwnListeners;
@@ -147,6 +147,11 @@ impl DaemonParts {
             tokio::spawn(memory_limit::pass_on_changes(LimitWatch::new(budget), calls.clone()));
         }
         tokio::spawn(code_pages::forget_after_each_start(self.state.watch()));
+        let counters = self.proxy.counters.clone();
+        tokio::spawn(heap::give_back_after_connections(move || {
+            let counts = counters.now();
+            counts.accepted.saturating_sub(counts.open)
+        }));
     }
 
     /// Starts tailscaled, joins the tailnet and keeps both.

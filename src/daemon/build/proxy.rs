@@ -53,7 +53,7 @@ impl ProxyServer {
         let limits = RelayLimits {
             half_closed: settings.half_close_timeout.carried,
             half_closed_held: settings.half_close_timeout.held,
-            idle: settings.idle_timeout.0,
+            idle: settings.idle_timeout.local,
             draining: accepting.clone(),
             upload_throttle: upload_throttle.clone(),
         };
@@ -61,7 +61,7 @@ impl ProxyServer {
             connector,
             credentials: settings.socks_credentials.clone(),
             handshake_timeout: settings.handshake_timeout,
-            network_limits: RelayLimits { idle: settings.idle_timeout.0, ..limits.clone() },
+            network_limits: RelayLimits { idle: settings.idle_timeout.network, ..limits.clone() },
             limits,
             counters: counters.clone(),
             udp: settings.udp,

@@ -29,6 +29,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::net::failed_accepts::FailedAccepts;
+use crate::net::keepalive::notice_vanished_peer;
 use crate::net::unix_stream::{LocalStream, watched};
 use crate::proxy::listener::admission::{Admission, Ticket};
 use crate::proxy::listener::client::{Client, ClientOrigin};
@@ -55,6 +56,7 @@ impl Listener {
     pub fn tcp(listener: TcpListener) -> io::Result<Self> {
         // Small messages must not wait for the next ones (Nagle's algorithm). Accepted connections inherit it.
         setsockopt(&listener, sockopt::TcpNoDelay, &true)?;
+        notice_vanished_peer(&listener, listener.local_addr()?.ip())?;
         Ok(Self::Tcp(with_long_backlog(listener)?))
     }
 
