@@ -110,6 +110,7 @@ fn context(socket: &Path, publisher: &Publisher) -> ClientContext<Dialer> {
         handshake_timeout: LONG,
         network_limits: limits.clone(),
         limits,
+        tls: None,
         udp: false,
         counters: Counters::default(),
         worker: RelayWorker::default(),

@@ -16,6 +16,7 @@ use crate::config::types::implied::Implied;
 use crate::config::types::node_label::NodeLabel;
 use crate::config::types::rule::Rule;
 use crate::config::types::units::{Limit, Memory};
+use crate::net::server_tls::TlsFiles;
 use crate::secret::Secret;
 use crate::target::host::Target;
 
@@ -78,6 +79,8 @@ pub struct Settings {
     pub node: NodeSettings,
     pub socks_listen: Vec<Listen>,
     pub socks_credentials: Option<Credentials>,
+    /// From `socks_tls_cert`, `socks_tls_key` and `socks_client_ca`.
+    pub socks_tls: Option<TlsFiles>,
     pub udp: bool,
     pub forwards: Vec<Forward>,
     pub prewarm: Vec<Target>,
@@ -140,6 +143,7 @@ impl Reader {
             node,
             socks_listen: self.filled_list("socks_listen"),
             socks_credentials: self.credentials(),
+            socks_tls: self.tls_files(),
             udp: self.value("udp").unwrap_or(false),
             forwards: self.list("forwards"),
             prewarm: self.list("prewarm"),

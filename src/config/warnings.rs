@@ -15,10 +15,11 @@ pub fn warnings(settings: &Settings) -> Vec<String> {
              `head -c 18 /dev/urandom | base64`"
         ));
     }
-    for listen in settings.socks_listen.iter().filter(|listen| !listen.is_private()) {
+    let in_clear = settings.socks_listen.iter().filter(|listen| !listen.is_private() && settings.socks_tls.is_none());
+    for listen in in_clear {
         warnings.push(format!(
             "socks_listen {listen}: user and password cross the network in clear, where whoever is on the way can read them: \
-             listen on 127.0.0.1 or a unix socket, or let clients come by a network that encrypts (a service mesh, IPsec, WireGuard)"
+             set socks_tls_cert and socks_tls_key, or listen on 127.0.0.1 or a unix socket"
         ));
     }
     warnings

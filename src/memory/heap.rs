@@ -1,4 +1,5 @@
 //! Gives the memory of ended connections back to the system.
+//!
 //! glibc's allocator keeps what lies below memory in use: after 2 000 clients that stalled in their handshakes and 10 s of
 //! garbage the daemon had 24 MiB more than before, for good.
 

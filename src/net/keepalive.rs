@@ -1,9 +1,10 @@
-//! Has the kernel end TCP connections whose other side has vanished, within some two minutes.
+//! Has the kernel end TCP connections whose other side has vanished.
 //!
+//! That takes some two minutes at most.
 //! While nothing is on its way keepalive asks whether the other side is there. While something is, it is sent again, up to 15
-//! times, which takes a quarter of an hour since the pauses grow to two minutes: they end at [`LONGEST_RETRY`] here.
+//! times, which takes a quarter of an hour since the pauses grow to two minutes: they end at [`LONGEST_RETRY_MS`] here.
 //! `TCP_USER_TIMEOUT`, which kernels before Linux 6.15 get instead, also ends connections whose other side is there and takes
-//! nothing in for so long (measured: an upload to a server that waits for a lock, a download that is paused).
+//! nothing in for so long (measured): a server that waits for a lock, a download that is paused.
 
 use std::io;
 use std::net::IpAddr;

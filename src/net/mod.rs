@@ -7,5 +7,6 @@ pub(crate) mod failed_accepts;
 pub(crate) mod http_request;
 pub(crate) mod keepalive;
 pub(crate) mod send_queue;
+pub(crate) mod server_tls;
 pub(crate) mod sock_diag;
 pub mod unix_stream;

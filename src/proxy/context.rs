@@ -9,6 +9,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::time::{Instant, timeout};
 
 use crate::config::settings::Credentials;
+use crate::net::server_tls::ServerTls;
 use crate::proxy::connect::{Connection, Connector};
 use crate::proxy::listener::client::Client;
 use crate::proxy::listener::stream::Stream;
@@ -35,6 +36,8 @@ pub struct ClientContext<D> {
     pub limits: RelayLimits,
     /// `limits` of clients that came by a listener which other machines reach.
     pub network_limits: RelayLimits,
+    /// TLS of the listeners, where they serve it.
+    pub tls: Option<ServerTls>,
     /// Whether UDP ASSOCIATE is served.
     pub udp: bool,
     pub counters: Counters,

@@ -44,6 +44,7 @@ mod tailnet_names;
 mod tailscale_names;
 mod tailscaled_calls;
 mod throttled;
+mod tls_listeners;
 mod udp;
 mod udp_clients;
 mod vanished;

@@ -1,11 +1,10 @@
-//! Clients without the password, and clients that say nothing: how long they are borne, and that they keep nobody out.
+//! Clients without the password, or that say nothing, keep nobody out.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use testbed::daemon::{Builder, Daemon, SOCKS};
 use testbed::http::read_head;
 use testbed::server::Server;
@@ -251,66 +250,4 @@ fn a_source_that_guesses_gets_one_line_a_minute_in_the_log_and_each_guess_is_cou
     let lines: Vec<_> = daemon.stderr().lines().filter(|line| line.contains("127.0.0.1:")).map(str::to_owned).collect();
     let lines: Vec<_> = lines.iter().filter(|line| line.contains("connection not made")).collect();
     assert_eq!(lines.len(), 1, "{lines:#?}");
-}
-
-/// Resident memory of the daemon itself, in KiB.
-fn resident(daemon: &Daemon) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", daemon.pid())).expect("runs");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("its memory");
-    line.trim().trim_end_matches(" kB").parse().expect("a number")
-}
-
-/// Sends what no protocol begins with, what only looks like one, and heads of 60 KiB, for ten seconds.
-fn garbage() {
-    let head = [&b"GET http://web/ HTTP/1.1\r\nA: "[..], &[b'a'; 60_000]].concat();
-    let pieces: [&[u8]; 5] = [&[4, 1, 0, 80], &[0x16; 200], &[5, 255, 7], &head, b"POST \0 HTTP/1.1\r\n\r\n"];
-    let namespace = testbed::netns::Handle::current().expect("a namespace");
-    let begun = Instant::now();
-    thread::scope(|scope| {
-        for first in 0..4 {
-            let namespace = namespace.clone();
-            scope.spawn(move || {
-                namespace.enter().expect("entered");
-                for piece in pieces.iter().cycle().skip(first) {
-                    if begun.elapsed() > Duration::from_secs(10) {
-                        return;
-                    }
-                    let mut stream = socks::open(SOCKS).expect("connects");
-                    let _ = stream.write_all(piece);
-                    let _ = stream.shutdown(std::net::Shutdown::Write);
-                    let _ = stream.read(&mut [0; 64]);
-                }
-            });
-        }
-    });
-}
-
-#[test]
-fn memory_of_two_thousand_stalled_handshakes_and_of_garbage_is_given_back() {
-    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("the limit of open files");
-    setrlimit(Resource::RLIMIT_NOFILE, hard, hard).expect("raised");
-    let scene = Scene::new();
-    let _server = Server::http(80).expect("server");
-    for builder in [scene.daemon(), with_password(&scene)] {
-        let daemon = start_ready(builder.env("TETHERD_HANDSHAKE_TIMEOUT", "5s"));
-        thread::sleep(Duration::from_secs(1));
-        let base = resident(&daemon);
-        let stalled: Vec<_> = (0..2_000)
-            .map(|number| {
-                let mut stream = socks::open(SOCKS).expect("connects");
-                let half: &[u8] = if number % 2 == 0 { &[5] } else { b"GET http://web/ HTTP/1.1\r\nHost: w" };
-                let _ = stream.write_all(half);
-                stream
-            })
-            .collect();
-        thread::sleep(Duration::from_secs(2));
-        let during = resident(&daemon);
-        garbage();
-        let after = resident(&daemon);
-        drop(stalled);
-        let given_back = || (resident(&daemon) <= base + 4 * 1024).then(|| resident(&daemon));
-        let left = wait_until("memory is given back", Duration::from_secs(10), given_back);
-        println!("RSS {base} KiB, {during} stalled, {after} after the garbage, {left:?} left; {}", resident(&daemon));
-        left.unwrap_or_else(|error| panic!("{error}: {base} KiB at first, {} now", resident(&daemon)));
-    }
 }

@@ -1,4 +1,6 @@
-//! Clients and targets that vanish without a word, as a machine does that loses its power: the kernel finds out, and their
+//! Clients and targets that vanish without a word are noticed.
+//!
+//! A machine that loses its power does so. The kernel finds out, and their
 //! connections end. Those that just take nothing in for a while stay.
 
 use std::io::{Read, Write};

@@ -43,7 +43,7 @@ pub async fn build_daemon(inputs: BuildInputs<'_>) -> Result<Daemon, ExitReason>
     let proxy_address = listeners.proxy_address();
     let health_listener = bind("health_listen", settings.health_listen)?;
     let own_listeners = own_listeners(&listeners, &health_listener);
-    let parts = DaemonParts::new(inputs, own_listeners);
+    let parts = DaemonParts::new(inputs, own_listeners)?;
     parts.proxy.accept_on(listeners, inputs.context.memory.as_ref());
     parts.serve_health(health_listener);
     let emf_writer = parts.start_emf_writer(inputs);
@@ -88,12 +88,12 @@ struct DaemonParts {
 
 impl DaemonParts {
     /// Builds the parts. None of them runs yet.
-    fn new(inputs: BuildInputs<'_>, own_listeners: OwnListeners) -> Self {
+    fn new(inputs: BuildInputs<'_>, own_listeners: OwnListeners) -> Result<Self, ExitReason> {
         let state = StatePublisher::default();
         let tailscaled = LocalTailscaled::new(inputs.socket);
-        let proxy = ProxyServer::new(inputs.settings, &tailscaled, state.watch(), own_listeners);
+        let proxy = ProxyServer::new(inputs.settings, &tailscaled, state.watch(), own_listeners)?;
         let redactor = Redactor::default();
-        Self {
+        Ok(Self {
             state,
             tailscaled,
             proxy,
@@ -103,7 +103,7 @@ impl DaemonParts {
             confinement: Arc::default(),
             redactor,
             children: OwnChildren::default(),
-        }
+        })
     }
 
     /// Serves probes, status and metrics on the health port.

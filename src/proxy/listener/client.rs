@@ -1,4 +1,6 @@
-//! A client as its listener accepted it: where it comes from, since when, and its place among the others.
+//! A client as its listener accepted it, from accept to its end.
+//!
+//! It knows where the client comes from, since when, and its place among the others.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,4 +1,5 @@
-//! The lobby: clients that are connected and not let in yet, with places of their own.
+//! The lobby: places for clients that are connected and not let in yet.
+//!
 //! So they take none of `max_connections`. When all places are taken the oldest client of the source with most of them
 //! gives its own up, once it has had a second: a handshake takes some round trips.
 

@@ -12,6 +12,7 @@ pub(crate) mod records;
 pub(crate) mod source;
 pub(crate) mod split;
 pub(crate) mod stream;
+pub(crate) mod tls;
 
 use std::fs;
 use std::io;

@@ -1,4 +1,6 @@
-//! Keeps record of sources whose clients were not let in: for the pause after a guess, the lobby and the log.
+//! Keeps record of sources whose clients were not let in.
+//!
+//! The pause after a guess, the lobby and the log need it.
 //! A record is forgotten a minute after its last failure; there are at most so many, whoever comes.
 
 use std::collections::HashMap;
