@@ -23,7 +23,7 @@ use tetherd::proxy::client::serve_client;
 use tetherd::proxy::connect::Connector;
 use tetherd::proxy::context::ClientContext;
 use tetherd::proxy::listener::admission::Admission;
-use tetherd::proxy::listener::{Listener, serve_clients};
+use tetherd::proxy::listener::{Entrance, Listener, serve_clients};
 use tetherd::proxy::metrics::counters::Counters;
 use tetherd::proxy::policy::Policy;
 use tetherd::proxy::policy::own_listeners::OwnListeners;
@@ -77,15 +77,12 @@ async fn run(connections: usize, bytes: usize, direct: bool) -> Result<()> {
     let address = listener.local_addr()?;
     let serving = serve_clients(
         Listener::tcp(listener)?,
-        Admission::new(MANY, AcceptThrottle::new(None)),
+        Entrance { admission: Admission::new(MANY, AcceptThrottle::new(None)), by_lobby: false },
         TaskTracker::new(),
         CancellationToken::new(),
-        move |stream, from, permit| {
+        move |stream, client| {
             let context = Arc::clone(&context);
-            async move {
-                serve_client(&context, stream, &from).await;
-                drop(permit);
-            }
+            async move { serve_client(&context, stream, &client).await }
         },
     );
     tokio::spawn(serving);
@@ -102,17 +99,20 @@ fn context(socket: &Path, publisher: &Publisher) -> ClientContext<Dialer> {
     let own_node = OwnNodeCache::new(api.clone());
     let dialer = Dialer::new(api, Calls::new(socket), rebinder, own_node);
     let policy = Policy::new(Direct::Allow, Vec::new(), Vec::new(), OwnListeners::default());
+    let limits = RelayLimits {
+        half_closed: LONG,
+        half_closed_held: LONG,
+        idle: None,
+        draining: CancellationToken::new(),
+        upload_throttle: UploadThrottle::default(),
+    };
     ClientContext {
         connector: Connector::new(dialer, policy, publisher.watch(), LONG, |_| ()),
         credentials: None,
         handshake_timeout: LONG,
-        limits: RelayLimits {
-            half_closed: LONG,
-            half_closed_held: LONG,
-            idle: None,
-            draining: CancellationToken::new(),
-            upload_throttle: UploadThrottle::default(),
-        },
+        network_limits: limits.clone(),
+        limits,
+        tls: None,
         udp: false,
         counters: Counters::default(),
         worker: RelayWorker::default(),

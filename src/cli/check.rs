@@ -1,11 +1,12 @@
 //! `tetherd check`: shows every setting, its value and where it came from.
 //!
-//! Secrets are masked. It says, too, what does not work with the tailscaled that was found.
+//! Secrets are masked. It says, too, which settings open a door, and what does not work with the tailscaled that was found.
 
 use std::process::ExitCode;
 
 use crate::cli::output::{complain, say};
 use crate::config::Config;
+use crate::config::warnings::warnings;
 use crate::environment::Environment;
 use crate::exit_reason::ExitReason;
 use crate::tailscaled::calls::WITHOUT_CALLS;
@@ -20,6 +21,9 @@ pub fn run_check(config: &Config, environment: &Environment) -> ExitCode {
     }
     match &config.settings {
         Ok(settings) => {
+            for warning in warnings(settings) {
+                complain(&format!("tetherd: warning: {warning}"));
+            }
             let search = environment.get("PATH").map(String::as_str);
             let tailscaled = locate::find_tailscaled(settings.tailscaled_path.as_deref(), search).ok();
             if tailscaled.as_deref().and_then(locate::has_calls) == Some(false) {

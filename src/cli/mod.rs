@@ -26,6 +26,7 @@ use crate::cli::output::say;
 use crate::config::Config;
 use crate::config::settings::Settings;
 use crate::config::types::enums::OnFailure;
+use crate::config::warnings::warnings;
 use crate::daemon;
 use crate::daemon::context::DaemonContext;
 use crate::daemon::exec::command::CommandSpec;
@@ -151,6 +152,7 @@ fn prepared(config: &Config) -> Result<&Settings, ExitReason> {
         tracing::warn!(%error, "files that tetherd was started with are open in the programs that it starts");
     }
     harden();
+    warnings(settings).iter().for_each(|warning| tracing::warn!("{warning}"));
     Ok(settings)
 }
 

@@ -15,6 +15,7 @@ pub mod tailscale;
 #[cfg(test)]
 mod tests;
 pub mod types;
+pub(crate) mod warnings;
 
 use std::net::SocketAddr;
 

@@ -16,6 +16,7 @@ use crate::config::types::implied::Implied;
 use crate::config::types::node_label::NodeLabel;
 use crate::config::types::rule::Rule;
 use crate::config::types::units::{Limit, Memory};
+use crate::net::server_tls::TlsFiles;
 use crate::secret::Secret;
 use crate::target::host::Target;
 
@@ -49,6 +50,20 @@ impl HalfCloseTimeout {
     const HELD: Duration = Duration::from_secs(5);
 }
 
+/// Longest silence of a connection in both directions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IdleTimeout {
+    /// Limit of clients on this machine.
+    pub local: Option<Duration>,
+    /// Limit of clients that come by a listener which other machines reach. What the user sets counts for both.
+    pub network: Option<Duration>,
+}
+
+impl IdleTimeout {
+    /// Default of `network`.
+    const NETWORK: Duration = Duration::from_secs(3600);
+}
+
 /// Everything that the daemon can be told. Each field has the name of its setting, or says where it comes from.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -64,6 +79,8 @@ pub struct Settings {
     pub node: NodeSettings,
     pub socks_listen: Vec<Listen>,
     pub socks_credentials: Option<Credentials>,
+    /// From `socks_tls_cert`, `socks_tls_key` and `socks_client_ca`.
+    pub socks_tls: Option<TlsFiles>,
     pub udp: bool,
     pub forwards: Vec<Forward>,
     pub prewarm: Vec<Target>,
@@ -72,7 +89,7 @@ pub struct Settings {
     pub deny: Vec<Rule>,
     pub connect_timeout: Duration,
     pub handshake_timeout: Duration,
-    pub idle_timeout: Limit,
+    pub idle_timeout: IdleTimeout,
     pub half_close_timeout: HalfCloseTimeout,
     pub drain_timeout: Duration,
     pub start_timeout: Limit,
@@ -127,6 +144,7 @@ impl Reader {
             node,
             socks_listen: self.filled_list("socks_listen"),
             socks_credentials: self.credentials(),
+            socks_tls: self.tls_files(),
             udp: self.value("udp").unwrap_or(false),
             forwards: self.list("forwards"),
             prewarm: self.list("prewarm"),
@@ -135,7 +153,7 @@ impl Reader {
             deny: self.list("deny"),
             connect_timeout: self.value("connect_timeout").unwrap_or_default(),
             handshake_timeout: self.value("handshake_timeout").unwrap_or_default(),
-            idle_timeout: self.value("idle_timeout").unwrap_or(Limit(None)),
+            idle_timeout: self.idle_timeout(),
             half_close_timeout: self.half_close_timeout(),
             drain_timeout: self.value("drain_timeout").unwrap_or_default(),
             start_timeout: self.value("start_timeout").unwrap_or(Limit(None)),
@@ -160,6 +178,13 @@ impl Reader {
     fn memory_follows_group(&self) -> bool {
         let origin = self.typed_origin("memory_limit");
         origin.is_none_or(|origin| matches!(origin, Origin::NotSet | Origin::ControlGroup(_)))
+    }
+
+    /// Reads `idle_timeout`, whose default depends on where a client comes from.
+    fn idle_timeout(&mut self) -> IdleTimeout {
+        let local = self.value("idle_timeout").unwrap_or(Limit(None)).0;
+        let is_default = self.typed_origin("idle_timeout") == Some(&Origin::Default);
+        IdleTimeout { local, network: if is_default { Some(IdleTimeout::NETWORK) } else { local } }
     }
 
     /// Reads `half_close_timeout`, whose default depends on the tailscaled that is found.

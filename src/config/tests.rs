@@ -43,6 +43,19 @@ fn a_half_close_is_waited_for_less_where_it_cannot_be_told_from_a_close_unless_t
 }
 
 #[test]
+fn a_connection_over_the_network_is_not_idle_for_ever_unless_the_user_says_so() {
+    let read = |pairs: &[(&str, &str)]| {
+        let timeout = load(&environment(pairs), None, &vec![]).settings.expect("valid").idle_timeout;
+        (timeout.local.map(|time| time.as_secs()), timeout.network.map(|time| time.as_secs()))
+    };
+    assert_eq!(read(&[]), (None, Some(3600)));
+    assert_eq!(read(&[("TETHERD_IDLE_TIMEOUT", "off")]), (None, None));
+    assert_eq!(read(&[("TETHERD_IDLE_TIMEOUT", "7s")]), (Some(7), Some(7)));
+    let text = faults(&[("TETHERD_IDLE_TIMEOUT", "7ns")], &vec![]);
+    assert!(text.contains("idle_timeout (from TETHERD_IDLE_TIMEOUT) is \"7ns\", expected a time"), "{text}");
+}
+
+#[test]
 fn later_sources_win_in_the_contracts_order() {
     let file = std::env::temp_dir().join(format!("tetherd-order-{}.toml", std::process::id()));
     std::fs::write(&file, "hostname = \"file\"\nconnect_timeout = \"1s\"\nsocks_listen = [\"127.0.0.1:1\"]\n")

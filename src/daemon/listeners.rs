@@ -15,9 +15,10 @@ use crate::exit_reason::ExitReason;
 use crate::proxy::client::{serve_client, serve_forward};
 use crate::proxy::context::ClientContext;
 use crate::proxy::listener;
-use crate::proxy::listener::Listener;
-use crate::proxy::listener::admission::{Admission, Permit};
+use crate::proxy::listener::admission::Admission;
+use crate::proxy::listener::client::Client;
 use crate::proxy::listener::stream::Stream;
+use crate::proxy::listener::{Entrance, Listener};
 use crate::tailscaled::dialer::Dialer;
 use crate::target::host::Target;
 
@@ -70,33 +71,29 @@ impl ClientAcceptor {
 
     fn proxy_on(&self, listener: Listener) {
         let proxy = Arc::clone(&self.proxy);
-        self.accept(listener, move |stream, from, permit| {
+        let by_lobby = proxy.credentials.is_some() || listener.is_on_the_network();
+        self.accept(listener, by_lobby, move |stream, client| {
             let proxy = Arc::clone(&proxy);
-            async move {
-                serve_client(&proxy, stream, &from).await;
-                drop(permit);
-            }
+            async move { serve_client(&proxy, stream, &client).await }
         });
     }
 
     fn forward_on(&self, listener: Listener, target: Target) {
         let (proxy, target) = (Arc::clone(&self.proxy), Arc::new(target));
-        self.accept(listener, move |stream, from, permit| {
+        // Nothing is asked of its clients that they could fail at.
+        self.accept(listener, false, move |stream, client| {
             let (proxy, target) = (Arc::clone(&proxy), Arc::clone(&target));
-            async move {
-                serve_forward(&proxy, stream, &from, &target).await;
-                drop(permit);
-            }
+            async move { serve_forward(&proxy, stream, &client, &target).await }
         });
     }
 
-    fn accept<F>(&self, listener: Listener, client: impl Fn(Stream, String, Permit) -> F + Send + 'static)
+    fn accept<F>(&self, listener: Listener, by_lobby: bool, serve: impl Fn(Stream, Client) -> F + Send + 'static)
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let (admission, stop) = (self.admission.clone(), self.accepting.clone());
-        let connections = self.connections.clone();
-        self.accept_loops.spawn(listener::serve_clients(listener, admission, connections, stop, client));
+        let entrance = Entrance { admission: self.admission.clone(), by_lobby };
+        let (connections, stop) = (self.connections.clone(), self.accepting.clone());
+        self.accept_loops.spawn(listener::serve_clients(listener, entrance, connections, stop, serve));
     }
 }
 

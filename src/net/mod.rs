@@ -1,11 +1,13 @@
-//! Sockets: addresses, accept errors, unix streams, HTTP requests, socket queries.
+//! Sockets: addresses, accept errors, keepalive, unix streams, HTTP, queries.
 //!
 //! The HTTP client sends one request a connection; the queries go to the kernel.
 
 pub(crate) mod connectable;
 pub(crate) mod failed_accepts;
 pub(crate) mod http_request;
+pub(crate) mod keepalive;
 pub(crate) mod send_queue;
+pub(crate) mod server_tls;
 pub(crate) mod sock_diag;
 pub(crate) mod socket_file;
 pub mod unix_stream;

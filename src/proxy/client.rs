@@ -4,11 +4,15 @@
 
 use std::time::Duration;
 
-use tokio::time::{sleep, timeout};
+use tokio::net::TcpStream;
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
+use crate::net::server_tls::ServerTls;
 use crate::proxy::context::ClientContext;
+use crate::proxy::listener::client::{Client, HandshakeEnd};
 use crate::proxy::listener::stream::Stream;
+use crate::proxy::listener::tls;
 use crate::proxy::metrics::labels::{Outcome, Protocol};
 use crate::proxy::{NO_PROTOCOL, ProxyProtocol};
 use crate::target::dial::Dial;
@@ -18,33 +22,81 @@ use crate::target::host::Target;
 /// slow network.
 const FIRST_BYTE_WHILE_DRAINING: Duration = Duration::from_millis(500);
 
-/// Serves one client of a proxy port to the end. `from` says in logs where it comes from.
-pub async fn serve_client<D: Dial>(context: &ClientContext<D>, client: Stream, from: &str) {
+/// Serves one client of a proxy port to the end.
+pub async fn serve_client<D: Dial>(context: &ClientContext<D>, stream: Stream, client: &Client) {
     let _open = context.counters.connection_opened();
-    let first_byte = async {
-        tokio::select! {
-            byte = timeout(context.handshake_timeout, client.first_byte()) => byte,
-            // While the daemon drains, a client that has sent nothing yet is not waited for, unless it has connected
-            // just now.
-            () = first_byte_overdue(&context.limits.draining) => Ok(Ok(None)),
-        }
-    };
     // Heap-allocated (`Box::pin`), like the futures that serve the client below, so that the state of a connection is
     // only as large as its present step needs.
-    let (outcome, reason) = match Box::pin(first_byte).await {
-        Ok(Ok(Some(byte))) => match ProxyProtocol::beginning_with(byte) {
-            Some(protocol) => return (protocol.serve)(context, client, from).await,
-            None => {
-                let reason = format!("{NO_PROTOCOL}: it begins with {byte:#04x}");
-                context.record_failure(from, Protocol::Unknown, Outcome::Malformed, &reason);
-                return Box::pin(context.linger(client)).await;
+    let Some(byte) = Box::pin(first_byte(context, &stream, client)).await else { return };
+    match (&context.tls, stream) {
+        (Some(tls), Stream::Tcp(stream)) if byte == tls::FIRST_BYTE => {
+            Box::pin(serve_tls(context, tls, stream, client)).await;
+        }
+        (Some(_), stream) if needs_tls(context, &stream, client) => {
+            let reason = "it does not speak TLS, which is asked for on this listener";
+            context.record_failure(client, Protocol::Unknown, Outcome::Malformed, reason);
+            Box::pin(context.linger_after_handshake(client, stream)).await;
+        }
+        (_, stream) => serve_protocol(context, stream, client, byte).await,
+    }
+}
+
+/// Serves a client that begins with `byte`.
+async fn serve_protocol<D: Dial>(context: &ClientContext<D>, stream: Stream, client: &Client, byte: u8) {
+    match ProxyProtocol::beginning_with(byte) {
+        Some(protocol) => (protocol.serve)(context, stream, client).await,
+        None => {
+            let reason = format!("{NO_PROTOCOL}: it begins with {byte:#04x}");
+            context.record_failure(client, Protocol::Unknown, Outcome::Malformed, &reason);
+            Box::pin(context.linger_after_handshake(client, stream)).await;
+        }
+    }
+}
+
+/// Whether what `client` sends must be encrypted: it comes over the network. A program of this machine may do without where it
+/// has to give the password.
+fn needs_tls<D: Dial>(context: &ClientContext<D>, stream: &Stream, client: &Client) -> bool {
+    let is_local = stream.peer_ip().is_none_or(|address| address.to_canonical().is_loopback());
+    client.origin.by_network && !(is_local && context.credentials.is_some())
+}
+
+/// Serves a client that speaks TLS.
+async fn serve_tls<D: Dial>(context: &ClientContext<D>, tls: &ServerTls, stream: TcpStream, client: &Client) {
+    let accepted = client.handshake(context.handshake_timeout, tls.acceptor().accept(stream)).await;
+    let (outcome, reason) = match accepted {
+        Ok(Ok(stream)) => {
+            let serve = |stream| async move {
+                if let Some(byte) = Box::pin(first_byte(context, &stream, client)).await {
+                    serve_protocol(context, stream, client, byte).await;
+                }
+            };
+            if let Err(error) = tls::serve_in_clear(stream, serve).await {
+                tracing::warn!(%error, "no socket for a TLS connection");
             }
-        },
+            return;
+        }
+        Ok(Err(error)) => (Outcome::Malformed, format!("TLS: {error}")),
+        Err(end) => (Outcome::TooSlow, format!("TLS: {end}")),
+    };
+    context.record_failure(client, Protocol::Unknown, outcome, &reason);
+}
+
+/// Waits for a client's first byte. `None` where none came: that is counted.
+async fn first_byte<D: Dial>(context: &ClientContext<D>, stream: &Stream, client: &Client) -> Option<u8> {
+    let byte = tokio::select! {
+        byte = client.handshake(context.handshake_timeout, stream.first_byte()) => byte,
+        // A client that has sent nothing yet is no running connection, unless it has come just now.
+        () = first_byte_overdue(&context.limits.draining) => Ok(Ok(None)),
+    };
+    let (outcome, reason) = match byte {
+        Ok(Ok(Some(byte))) => return Some(byte),
         Ok(Ok(None)) => (Outcome::Malformed, "it sent nothing".to_owned()),
         Ok(Err(error)) => (Outcome::Malformed, error.to_string()),
-        Err(_) => (Outcome::TooSlow, "it sent nothing in time".to_owned()),
+        Err(HandshakeEnd::TooSlow) => (Outcome::TooSlow, "it sent nothing in time".to_owned()),
+        Err(HandshakeEnd::Displaced) => (Outcome::TooSlow, "it sent nothing, and others wanted its place".to_owned()),
     };
-    context.record_failure(from, Protocol::Unknown, outcome, &reason);
+    context.record_failure(client, Protocol::Unknown, outcome, &reason);
+    None
 }
 
 async fn first_byte_overdue(draining: &CancellationToken) {
@@ -52,16 +104,16 @@ async fn first_byte_overdue(draining: &CancellationToken) {
     sleep(FIRST_BYTE_WHILE_DRAINING).await;
 }
 
-/// Serves one client of a port that leads to `target`. `from` says in logs where the client comes from.
-pub async fn serve_forward<D: Dial>(context: &ClientContext<D>, client: Stream, from: &str, target: &Target) {
+/// Serves one client of a port that leads to `target`.
+pub async fn serve_forward<D: Dial>(context: &ClientContext<D>, stream: Stream, client: &Client, target: &Target) {
     let _open = context.counters.connection_opened();
     match context.connect(target).await {
         Ok(connection) => {
             context.counters.request_connected(Protocol::Forward);
-            Box::pin(context.relay(client, connection, Vec::new())).await;
+            Box::pin(context.relay(client, stream, connection, Vec::new())).await;
         }
         Err(error) => {
-            context.record_failure(from, Protocol::Forward, Outcome::from(&error), &format!("{target}: {error}"));
+            context.record_failure(client, Protocol::Forward, Outcome::from(&error), &format!("{target}: {error}"));
         }
     }
 }

@@ -9,7 +9,9 @@ use tokio::io::AsyncWriteExt;
 use tokio::time::{Instant, timeout};
 
 use crate::config::settings::Credentials;
+use crate::net::server_tls::ServerTls;
 use crate::proxy::connect::{Connection, Connector};
+use crate::proxy::listener::client::Client;
 use crate::proxy::listener::stream::Stream;
 use crate::proxy::metrics::counters::Counters;
 use crate::proxy::metrics::labels::{Outcome, Path, Protocol};
@@ -18,8 +20,11 @@ use crate::proxy::relay::migration::MigrationGuard;
 use crate::proxy::relay::traffic::Traffic;
 use crate::proxy::relay::worker::RelayWorker;
 use crate::proxy::relay::{HalfClose, RelayContext, relay_until};
-use crate::target::dial::{Dial, DialError, Tailnet, WaitingConnection};
+use crate::target::dial::{Dial, DialError, RelayTerms, Tailnet, WaitingConnection};
 use crate::target::host::Target;
+
+/// How long a client can read the reply that its handshake ends with, also where it came late: some round trips.
+const LEAST_LINGER: Duration = Duration::from_millis(300);
 
 /// What all clients of the daemon share.
 pub struct ClientContext<D> {
@@ -29,6 +34,10 @@ pub struct ClientContext<D> {
     /// How long a client may take for a complete request.
     pub handshake_timeout: Duration,
     pub limits: RelayLimits,
+    /// `limits` of clients that came by a listener which other machines reach.
+    pub network_limits: RelayLimits,
+    /// TLS of the listeners, where they serve it.
+    pub tls: Option<ServerTls>,
     /// Whether UDP ASSOCIATE is served.
     pub udp: bool,
     pub counters: Counters,
@@ -58,16 +67,22 @@ impl<D: Dial> ClientContext<D> {
     }
 
     /// Counts and logs a client that got no connection.
-    pub fn record_failure(&self, from: &str, protocol: Protocol, outcome: Outcome, reason: &str) {
+    pub fn record_failure(&self, client: &Client, protocol: Protocol, outcome: Outcome, reason: &str) {
         self.counters.request_failed(protocol, outcome);
-        tracing::info!(from, reason, "connection not made");
+        client.log_failure(reason);
+    }
+
+    /// Returns the limits that the connections of `client` keep to.
+    pub fn limits_of(&self, client: &Client) -> &RelayLimits {
+        if client.origin.by_network { &self.network_limits } else { &self.limits }
     }
 
     /// Relays bytes between a client and its target until both have ended. The client has sent `sent` already.
-    pub async fn relay(&self, client: Stream, connection: Connection, sent: Vec<u8>) {
+    pub async fn relay(&self, client: &Client, stream: Stream, connection: Connection, sent: Vec<u8>) {
+        let limits = self.limits_of(client);
         let target = match connection {
             Connection::Tailnet(Tailnet::Waiting(waiting)) => {
-                return Box::pin(self.hand_over(client, waiting, sent)).await;
+                return Box::pin(self.hand_over(stream, waiting, sent, limits.terms())).await;
             }
             Connection::Tailnet(Tailnet::Stream(stream, early)) => {
                 RelayTarget { stream: Stream::Unix(stream), early, half_close: HalfClose::Hold }
@@ -76,13 +91,13 @@ impl<D: Dial> ClientContext<D> {
                 RelayTarget { stream: Stream::Tcp(stream), early: Bytes::new(), half_close: HalfClose::PassOn }
             }
         };
-        Box::pin(self.relay_here(client, target, sent)).await;
+        Box::pin(self.relay_here(stream, target, sent, limits)).await;
     }
 
     /// Has tailscaled relay the connection, by handing it the client's own socket.
-    async fn hand_over(&self, client: Stream, waiting: Box<dyn WaitingConnection>, sent: Vec<u8>) {
+    async fn hand_over(&self, client: Stream, waiting: Box<dyn WaitingConnection>, sent: Vec<u8>, terms: RelayTerms) {
         let relayed = match client.into_socket() {
-            Ok(client) => waiting.hand_over(client, sent, self.limits.terms()).await,
+            Ok(client) => waiting.hand_over(client, sent, terms).await,
             Err(error) => Err(error),
         };
         match relayed {
@@ -100,7 +115,7 @@ impl<D: Dial> ClientContext<D> {
     }
 
     /// Relays in this process, once each side was sent what had come from the other one before.
-    async fn relay_here(&self, mut client: Stream, target: RelayTarget, sent: Vec<u8>) {
+    async fn relay_here(&self, mut client: Stream, target: RelayTarget, sent: Vec<u8>, limits: &RelayLimits) {
         let traffic = Arc::new(Traffic::within(&self.counters));
         let RelayTarget { stream: mut target, early, half_close } = target;
         let first_bytes = async {
@@ -115,10 +130,10 @@ impl<D: Dial> ClientContext<D> {
         drop((sent, early));
         let result = match written {
             Ok(()) if half_close == HalfClose::PassOn => {
-                Box::pin(self.worker.relay(client, target, &self.limits, &traffic)).await
+                Box::pin(self.worker.relay(client, target, limits, &traffic)).await
             }
             Ok(()) => {
-                let (limits, guard) = (&self.limits, &MigrationGuard::pinned());
+                let guard = &MigrationGuard::pinned();
                 let context = RelayContext { half_close, limits, traffic: &traffic, guard };
                 relay_until(&mut client, &mut target, context).await.map(drop)
             }
@@ -138,13 +153,27 @@ impl<D: Dial> ClientContext<D> {
         timeout(self.handshake_timeout, step).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
     }
 
-    /// Lets a refused client read its reply, for `handshake_timeout` at most and until the daemon drains: closing a
-    /// socket with unread bytes resets the connection, and the reset would overtake the reply.
-    pub async fn linger(&self, mut client: Stream) {
-        let _ = client.shutdown().await;
+    /// Lets a refused client read its reply, for `handshake_timeout` at most and until the daemon drains: closing a socket
+    /// with unread bytes resets the connection, and the reset would overtake the reply.
+    pub async fn linger(&self, stream: Stream) {
+        self.linger_for(self.handshake_timeout, stream).await;
+    }
+
+    /// Does the same for a client whose handshake failed: `handshake_timeout` counts from accept on, and another client may
+    /// need the place.
+    pub async fn linger_after_handshake(&self, client: &Client, stream: Stream) {
+        let limit = client.time_left(self.handshake_timeout).max(LEAST_LINGER);
+        tokio::select! {
+            () = self.linger_for(limit, stream) => {}
+            () = client.displaced() => {}
+        }
+    }
+
+    async fn linger_for(&self, limit: Duration, mut stream: Stream) {
+        let _ = stream.shutdown().await;
         let mut discarded = tokio::io::sink();
         tokio::select! {
-            _ = timeout(self.handshake_timeout, tokio::io::copy(&mut client, &mut discarded)) => {}
+            _ = timeout(limit, tokio::io::copy(&mut stream, &mut discarded)) => {}
             () = self.limits.draining.cancelled() => {}
         }
     }

@@ -19,6 +19,7 @@ use futures_util::future::BoxFuture;
 
 use crate::proxy::context::ClientContext;
 use crate::proxy::http::serve_http;
+use crate::proxy::listener::client::Client;
 use crate::proxy::listener::stream::Stream;
 use crate::proxy::socks5::serve_socks5;
 use crate::target::dial::Dial;
@@ -30,19 +31,22 @@ pub(crate) const NO_PROTOCOL: &str = "neither SOCKS5 nor HTTP";
 pub(crate) struct ProxyProtocol<D: 'static> {
     /// The bytes that a client of this protocol can begin with.
     first_bytes: &'static [RangeInclusive<u8>],
-    /// Serves a client to the end; its last argument says where the client comes from. The future is heap-allocated
-    /// (`Box::pin`), so that the state of a silent connection is only as large as its protocol needs.
-    pub serve: for<'a> fn(&'a ClientContext<D>, Stream, &'a str) -> BoxFuture<'a, ()>,
+    /// Serves a client to the end. The future is heap-allocated (`Box::pin`), so that the state of a silent
+    /// connection is only as large as its protocol needs.
+    pub serve: for<'a> fn(&'a ClientContext<D>, Stream, &'a Client) -> BoxFuture<'a, ()>,
 }
 
 impl<D: Dial> ProxyProtocol<D> {
     const TABLE: &'static [Self] = &[
         // A SOCKS5 client begins with the version (RFC 1928, section 3).
-        Self { first_bytes: &[5..=5], serve: |context, client, from| Box::pin(serve_socks5(context, client, from)) },
+        Self {
+            first_bytes: &[5..=5],
+            serve: |context, stream, client| Box::pin(serve_socks5(context, stream, client)),
+        },
         // Every HTTP method begins with a letter.
         Self {
             first_bytes: &[b'A'..=b'Z', b'a'..=b'z'],
-            serve: |context, client, from| Box::pin(serve_http(context, client, from)),
+            serve: |context, stream, client| Box::pin(serve_http(context, stream, client)),
         },
     ];
 

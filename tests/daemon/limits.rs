@@ -4,23 +4,25 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpStream};
 use std::os::unix::fs::OpenOptionsExt;
 use std::process::Command;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::libc::O_NONBLOCK;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use testbed::daemon::{Daemon, SOCKS};
 use testbed::netns::Handle;
 use testbed::server::Server;
+use testbed::wait::wait_until;
 use testbed::{http, socks};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use crate::malformed::{answer_to, counts, unharmed};
 use crate::scene::{END, READY, Scene, binary, connect, start_ready};
+use crate::without_the_password::with_password;
 
 const MANY: usize = 3_000;
 /// So many clients open connections at the same time. The receiving tailscaled handles 8 192 attempts that are not
@@ -199,4 +201,59 @@ fn a_reader_of_stderr_that_stalls_stalls_nobody() {
     let mut text = Vec::new();
     let _ = (&stalled).read_to_end(&mut text);
     assert!(String::from_utf8_lossy(&text).contains("neither SOCKS5 nor HTTP"), "it was the log that stalled");
+}
+
+/// Sends what no protocol begins with, what only looks like one, and heads of 60 KiB, for ten seconds.
+fn garbage() {
+    let head = [&b"GET http://web/ HTTP/1.1\r\nA: "[..], &[b'a'; 60_000]].concat();
+    let pieces: [&[u8]; 5] = [&[4, 1, 0, 80], &[0x16; 200], &[5, 255, 7], &head, b"POST \0 HTTP/1.1\r\n\r\n"];
+    let namespace = Handle::current().expect("a namespace");
+    let begun = Instant::now();
+    thread::scope(|scope| {
+        for first in 0..4 {
+            let namespace = namespace.clone();
+            scope.spawn(move || {
+                namespace.enter().expect("entered");
+                for piece in pieces.iter().cycle().skip(first) {
+                    if begun.elapsed() > Duration::from_secs(10) {
+                        return;
+                    }
+                    let mut stream = socks::open(SOCKS).expect("connects");
+                    let _ = stream.write_all(piece);
+                    let _ = stream.shutdown(Shutdown::Write);
+                    let _ = stream.read(&mut [0; 64]);
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn memory_of_two_thousand_stalled_handshakes_and_of_garbage_is_given_back() {
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("the limit of open files");
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard).expect("raised");
+    let scene = Scene::new();
+    let _server = Server::http(80).expect("server");
+    for builder in [scene.daemon(), with_password(&scene)] {
+        let daemon = start_ready(builder.env("TETHERD_HANDSHAKE_TIMEOUT", "5s"));
+        thread::sleep(Duration::from_secs(1));
+        let base = rss_kib(&daemon);
+        let stalled: Vec<_> = (0..2_000)
+            .map(|number| {
+                let mut stream = socks::open(SOCKS).expect("connects");
+                let half: &[u8] = if number % 2 == 0 { &[5] } else { b"GET http://web/ HTTP/1.1\r\nHost: w" };
+                let _ = stream.write_all(half);
+                stream
+            })
+            .collect();
+        thread::sleep(Duration::from_secs(2));
+        let during = rss_kib(&daemon);
+        garbage();
+        let after = rss_kib(&daemon);
+        drop(stalled);
+        let given_back = || (rss_kib(&daemon) <= base + 4 * 1024).then(|| rss_kib(&daemon));
+        let left = wait_until("memory is given back", Duration::from_secs(10), given_back);
+        println!("RSS {base} KiB, {during} stalled, {after} after the garbage, {left:?} left; {}", rss_kib(&daemon));
+        left.unwrap_or_else(|error| panic!("{error}: {base} KiB at first, {} now", rss_kib(&daemon)));
+    }
 }

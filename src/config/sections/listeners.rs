@@ -3,10 +3,13 @@
 //! No address twice, none that others can reach without a password, and a user and password that every protocol can
 //! carry.
 
+use std::path::PathBuf;
+
 use crate::config::reader::Reader;
 use crate::config::settings::{Credentials, Settings};
 use crate::config::types::Words;
 use crate::config::types::address::Listen;
+use crate::net::server_tls::{TlsFiles, TlsFilesError};
 use crate::secret::SecretSource;
 
 /// Flags of tailscaled that open what a setting has, past password, rules and the lock of the state, and that setting.
@@ -66,14 +69,39 @@ impl Reader {
         None
     }
 
+    /// Reads the files of the listeners' TLS, and notes a fault where they cannot be served with.
+    pub fn tls_files(&mut self) -> Option<TlsFiles> {
+        let (certificate, key) = (self.value("socks_tls_cert"), self.value("socks_tls_key"));
+        let client_ca: Option<PathBuf> = self.value("socks_client_ca");
+        let (name, other) = match (certificate, key) {
+            (Some(certificate), Some(key)) => {
+                let files = TlsFiles { certificate, key, client_ca };
+                return match files.load() {
+                    Ok(_) => Some(files),
+                    Err(error) => {
+                        self.fault_at(setting_of(&error), format!("cannot be used: {error}"));
+                        None
+                    }
+                };
+            }
+            (Some(_), None) => ("socks_tls_cert", "socks_tls_key"),
+            (None, Some(_)) => ("socks_tls_key", "socks_tls_cert"),
+            (None, None) if client_ca.is_some() => ("socks_client_ca", "socks_tls_cert and socks_tls_key"),
+            (None, None) => return None,
+        };
+        self.fault_at(name, format!("needs {other} beside it"));
+        None
+    }
+
     /// Notes a fault for each listener that others can reach without a password, unless `allow_open_proxy` is set.
     pub fn no_open_proxy(&mut self, settings: &Settings) {
         if self.value("allow_open_proxy").unwrap_or(false) {
             return;
         }
         let open = settings.socks_listen.iter().find(|listen| !listen.is_private());
-        if let Some(listen) = open.filter(|_| settings.socks_credentials.is_none()) {
-            let fix = "set socks_user and socks_password, listen on 127.0.0.1";
+        let asks_for_certificates = settings.socks_tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
+        if let Some(listen) = open.filter(|_| settings.socks_credentials.is_none() && !asks_for_certificates) {
+            let fix = "set socks_user and socks_password, ask for certificates by socks_client_ca, listen on 127.0.0.1";
             self.open("socks_listen", listen, fix);
         }
         // Programs that know no proxy know no password for one either.
@@ -104,6 +132,15 @@ impl Reader {
             }
             taken.push((key, listen));
         }
+    }
+}
+
+/// Returns the setting that `error` is about.
+fn setting_of(error: &TlsFilesError) -> &'static str {
+    match error {
+        TlsFilesError::Key { .. } => "socks_tls_key",
+        TlsFilesError::ClientCa { .. } | TlsFilesError::ClientCaFile(_) => "socks_client_ca",
+        TlsFilesError::Certificate(_) | TlsFilesError::Pair { .. } | TlsFilesError::Other(_) => "socks_tls_cert",
     }
 }
 

@@ -8,11 +8,14 @@ use crate::config::types::Value;
 /// Longest time that can be set: more than any connection or start takes. Deadlines beyond it cannot be reckoned with.
 const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
 
+/// Shortest time that can be set. Less is a slip, and means nothing where milliseconds are counted.
+const SHORTEST: Duration = Duration::from_millis(1);
+
 impl Value for Duration {
-    const EXPECTED: &'static str = "a time such as 15s, 300ms or 1m";
+    const EXPECTED: &'static str = "a time such as 15s, 300ms or 1m, of at least 1ms";
 
     fn parse(text: &str) -> Option<Self> {
-        humantime::parse_duration(text).ok().filter(|time| !time.is_zero() && *time <= LONGEST)
+        humantime::parse_duration(text).ok().filter(|time| (SHORTEST..=LONGEST).contains(time))
     }
 }
 
@@ -21,7 +24,7 @@ impl Value for Duration {
 pub struct Limit(pub Option<Duration>);
 
 impl Value for Limit {
-    const EXPECTED: &'static str = "a time such as 15s, 300ms or 1m, or off";
+    const EXPECTED: &'static str = "a time such as 15s, 300ms or 1m, of at least 1ms, or off";
 
     fn parse(text: &str) -> Option<Self> {
         if text.eq_ignore_ascii_case("off") {
@@ -73,6 +76,10 @@ mod tests {
         assert_eq!(Duration::parse("soon"), None);
         assert_eq!(Duration::parse("0s"), None);
         assert_eq!(Duration::parse("500000000000years"), None);
+        for (text, taken) in [("7ns", false), ("999us", false), ("999999ns", false), ("1ms", true), ("1000us", true)] {
+            assert_eq!(Duration::parse(text).is_some(), taken, "{text}");
+            assert_eq!(Limit::parse(text).is_some(), taken, "{text}");
+        }
         assert_eq!(Limit::parse("off"), Some(Limit(None)));
         assert_eq!(Duration::parse("off"), None);
     }

@@ -27,8 +27,8 @@ use crate::daemon::{memory_limit, prewarm, reaper, shutdown};
 use crate::exit_reason::ExitReason;
 use crate::health;
 use crate::health::routes::Routes;
-use crate::memory::code_pages;
 use crate::memory::limit_watch::LimitWatch;
+use crate::memory::{code_pages, heap};
 use crate::platform::interface::Identity;
 use crate::process::child::OwnChildren;
 use crate::proxy::policy::own_listeners::OwnListeners;
@@ -43,7 +43,7 @@ pub async fn build_daemon(inputs: BuildInputs<'_>) -> Result<Daemon, ExitReason>
     let proxy_address = listeners.proxy_address();
     let health_listener = bind("health_listen", settings.health_listen)?;
     let own_listeners = own_listeners(&listeners, &health_listener);
-    let parts = DaemonParts::new(inputs, own_listeners);
+    let parts = DaemonParts::new(inputs, own_listeners)?;
     parts.proxy.accept_on(listeners, inputs.context.memory.as_ref());
     parts.serve_health(health_listener);
     let emf_writer = parts.start_emf_writer(inputs);
@@ -90,12 +90,12 @@ struct DaemonParts {
 
 impl DaemonParts {
     /// Builds the parts. None of them runs yet.
-    fn new(inputs: BuildInputs<'_>, own_listeners: OwnListeners) -> Self {
+    fn new(inputs: BuildInputs<'_>, own_listeners: OwnListeners) -> Result<Self, ExitReason> {
         let state = StatePublisher::default();
         let tailscaled = LocalTailscaled::new(inputs.socket);
-        let proxy = ProxyServer::new(inputs.settings, &tailscaled, state.watch(), own_listeners);
+        let proxy = ProxyServer::new(inputs.settings, &tailscaled, state.watch(), own_listeners)?;
         let redactor = Redactor::default();
-        Self {
+        Ok(Self {
             state,
             tailscaled,
             proxy,
@@ -105,7 +105,7 @@ impl DaemonParts {
             confinement: Arc::default(),
             redactor,
             children: OwnChildren::default(),
-        }
+        })
     }
 
     /// Serves probes, status and metrics on the health port.
@@ -150,6 +150,11 @@ impl DaemonParts {
             tokio::spawn(memory_limit::pass_on_changes(LimitWatch::new(budget), calls.clone()));
         }
         tokio::spawn(code_pages::forget_after_each_start(self.state.watch()));
+        let counters = self.proxy.counters.clone();
+        tokio::spawn(heap::give_back_after_connections(move || {
+            let counts = counters.now();
+            counts.accepted.saturating_sub(counts.open)
+        }));
     }
 
     /// Starts tailscaled, joins the tailnet and keeps both.

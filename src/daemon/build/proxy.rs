@@ -9,9 +9,11 @@ use crate::config::settings::Settings;
 use crate::daemon::build::tailscaled::LocalTailscaled;
 use crate::daemon::fd_limits;
 use crate::daemon::listeners::{ClientAcceptor, ProxyListeners};
+use crate::exit_reason::ExitReason;
 use crate::memory::accept_throttle::AcceptThrottle;
 use crate::memory::budget::MemoryBudget;
 use crate::memory::upload_throttle::UploadThrottle;
+use crate::net::server_tls::ServerTls;
 use crate::proxy::connect::Connector;
 use crate::proxy::connect::hedge::DialSignal;
 use crate::proxy::context::ClientContext;
@@ -37,8 +39,14 @@ pub struct ProxyServer {
 }
 
 impl ProxyServer {
-    /// Builds the proxy as the settings want it, and raises the limit of open files for its connections.
-    pub fn new(settings: &Settings, tailscaled: &LocalTailscaled, state: Watcher, own_listeners: OwnListeners) -> Self {
+    /// Builds the proxy as the settings want it, and raises the limit of open files for its connections. Fails where the
+    /// files for TLS cannot be used any more.
+    pub fn new(
+        settings: &Settings,
+        tailscaled: &LocalTailscaled,
+        state: Watcher,
+        own_listeners: OwnListeners,
+    ) -> Result<Self, ExitReason> {
         let counters = Counters::default();
         let accepting = CancellationToken::new();
         let policy = Policy::new(settings.direct, settings.allow.clone(), settings.deny.clone(), own_listeners);
@@ -51,22 +59,27 @@ impl ProxyServer {
         );
         let max_connections = fd_limits::connections(settings.max_connections);
         let upload_throttle = UploadThrottle::at(settings.memory_limit.map(|limit| limit.0));
+        let tls = settings.socks_tls.clone().map(ServerTls::new).transpose();
+        let tls = tls.map_err(|error| ExitReason::Configuration(format!("socks_tls_cert cannot be used: {error}")))?;
+        let limits = RelayLimits {
+            half_closed: settings.half_close_timeout.carried,
+            half_closed_held: settings.half_close_timeout.held,
+            idle: settings.idle_timeout.local,
+            draining: accepting.clone(),
+            upload_throttle: upload_throttle.clone(),
+        };
         let proxy = ClientContext {
             connector,
             credentials: settings.socks_credentials.clone(),
             handshake_timeout: settings.handshake_timeout,
-            limits: RelayLimits {
-                half_closed: settings.half_close_timeout.carried,
-                half_closed_held: settings.half_close_timeout.held,
-                idle: settings.idle_timeout.0,
-                draining: accepting.clone(),
-                upload_throttle: upload_throttle.clone(),
-            },
+            network_limits: RelayLimits { idle: settings.idle_timeout.network, ..limits.clone() },
+            limits,
             counters: counters.clone(),
+            tls,
             udp: settings.udp,
             worker: RelayWorker::default(),
         };
-        Self {
+        Ok(Self {
             proxy: Arc::new(proxy),
             counters,
             accepting,
@@ -74,7 +87,7 @@ impl ProxyServer {
             accept_loops: TaskTracker::new(),
             max_connections,
             upload_throttle,
-        }
+        })
     }
 
     /// Accepts clients on `listeners` from now on, more slowly while `memory` is short.

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use tokio::net::TcpStream;
 
+use crate::net::keepalive::notice_vanished_peer;
 use crate::target::dial::DialError;
 
 /// Connects to an address that the policy has allowed. Errors of the system become those of the proxy.
@@ -21,5 +22,8 @@ pub async fn dial_directly(address: SocketAddr) -> Result<TcpStream, DialError> 
     })?;
     // Small messages must not wait for the next ones (Nagle's algorithm).
     let _ = stream.set_nodelay(true);
+    if let Err(error) = notice_vanished_peer(&stream, address.ip()) {
+        tracing::debug!(%address, %error, "nothing will tell when this target vanishes");
+    }
     Ok(stream)
 }

@@ -8,6 +8,7 @@ use hyper_util::rt::TokioIo;
 use crate::proxy::connect::Connection;
 use crate::proxy::context::ClientContext;
 use crate::proxy::http::client_presence::ObservedStream;
+use crate::proxy::listener::client::Client;
 use crate::target::dial::Dial;
 use crate::target::host::Target;
 
@@ -24,11 +25,11 @@ impl Tunnel {
     }
 
     /// Relays until both sides have ended, once hyper has given the client's connection back.
-    pub async fn relay<D: Dial>(self, context: &ClientContext<D>) {
+    pub async fn relay<D: Dial>(self, context: &ClientContext<D>, client: &Client) {
         let Ok(upgraded) = self.client.await else { return };
         let Ok(parts) = upgraded.downcast::<TokioIo<ObservedStream>>() else { return };
-        if let Some(client) = parts.io.into_inner().into_inner() {
-            context.relay(client, self.target, parts.read_buf.into()).await;
+        if let Some(stream) = parts.io.into_inner().into_inner() {
+            context.relay(client, stream, self.target, parts.read_buf.into()).await;
         }
     }
 }

@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use hyper::body::{Body as _, Bytes, Incoming};
+use hyper::header::{CONNECTION, HeaderMap, HeaderValue, PROXY_AUTHORIZATION};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
@@ -26,6 +27,7 @@ use crate::proxy::http::connect::Tunnel;
 use crate::proxy::http::forward::Upstream;
 use crate::proxy::http::headers::MAX_HEAD;
 use crate::proxy::http::responses::{Body, full_body, refusal, status_of};
+use crate::proxy::listener::client::{Client, HandshakeEnd};
 use crate::proxy::listener::stream::Stream;
 use crate::proxy::metrics::labels::{Outcome, Protocol};
 use crate::proxy::relay::limits::idle;
@@ -35,7 +37,7 @@ use crate::target::dial::Dial;
 /// The requests of one client's connection, and what they have led to.
 struct Exchange<'a, D> {
     context: &'a ClientContext<D>,
-    from: &'a str,
+    client: &'a Client,
     upstream: Upstream,
     tunnel: Mutex<Option<Tunnel>>,
     /// How many requests have come.
@@ -44,14 +46,17 @@ struct Exchange<'a, D> {
     responses: AtomicU64,
     /// Whether the last request has a body, which may be on its way to the target still.
     has_body: AtomicBool,
+    /// Whether a request was refused for want of the right password.
+    was_refused: AtomicBool,
 }
 
-/// Serves one client to the end: request after request, or as a tunnel. `from` says in logs where it comes from.
-pub async fn serve_http<D: Dial>(context: &ClientContext<D>, stream: Stream, from: &str) {
-    let exchange = Exchange::new(context, from);
+/// Serves one client to the end: request after request, or as a tunnel.
+pub async fn serve_http<D: Dial>(context: &ClientContext<D>, stream: Stream, client: &Client) {
+    let exchange = Exchange::new(context, client);
     let service = service_fn(|request| async { Ok::<_, Infallible>(exchange.serve(request).await) });
     let stream = ObservedStream::new(stream);
-    let client = stream.presence();
+    let presence = stream.presence();
+    let limits = context.limits_of(client);
     let server = server(context.handshake_timeout);
     let mut connection = pin!(server.serve_connection(TokioIo::new(stream), service).with_upgrades());
     let ended = async {
@@ -65,19 +70,20 @@ pub async fn serve_http<D: Dial>(context: &ClientContext<D>, stream: Stream, fro
     };
     let failure = tokio::select! {
         ended = ended => ended.err().and_then(|error| Some((exchange.outcome_of(&error)?, error.to_string()))),
-        () = client.gone(&context.limits, || exchange.waits()) => {
+        () = presence.gone(limits, || exchange.waits()) => {
             exchange.unanswered("the client has gone, and its target is silent")
         }
-        () = idle(client.traffic(), context.limits.idle) => exchange.unanswered("idle"),
+        () = idle(presence.traffic(), limits.idle) => exchange.unanswered("idle"),
+        end = exchange.handshake_ended() => exchange.without_request(end),
     };
-    drop(client);
+    drop(presence);
     if let Some((outcome, reason)) = failure {
-        context.record_failure(from, Protocol::Http, outcome, &format!("HTTP: {reason}"));
+        context.record_failure(client, Protocol::Http, outcome, &format!("HTTP: {reason}"));
         return;
     }
     let tunnel = exchange.tunnel.lock().ignore_poison().take();
     if let Some(tunnel) = tunnel {
-        tunnel.relay(context).await;
+        tunnel.relay(context, client).await;
     }
 }
 
@@ -95,15 +101,16 @@ fn server(header_timeout: Duration) -> http1::Builder {
 }
 
 impl<'a, D: Dial> Exchange<'a, D> {
-    fn new(context: &'a ClientContext<D>, from: &'a str) -> Self {
+    fn new(context: &'a ClientContext<D>, client: &'a Client) -> Self {
         Self {
             context,
-            from,
+            client,
             upstream: Upstream::default(),
             tunnel: Mutex::new(None),
             requests: AtomicU64::new(0),
             responses: AtomicU64::new(0),
             has_body: AtomicBool::new(false),
+            was_refused: AtomicBool::new(false),
         }
     }
 
@@ -135,6 +142,23 @@ impl<'a, D: Dial> Exchange<'a, D> {
         (self.has_unanswered_request() || self.has_no_request()).then(|| (Outcome::Failed, reason.to_owned()))
     }
 
+    /// Ends when the client was not let in by the end of `handshake_timeout`, or another one needs its place.
+    async fn handshake_ended(&self) -> HandshakeEnd {
+        let never = std::future::pending::<Infallible>();
+        // In a box: most clients are let in at once.
+        let end = Box::pin(self.client.handshake(self.context.handshake_timeout, never)).await;
+        match end {
+            Err(end) if !self.client.has_shaken_hands() => end,
+            _ => std::future::pending().await,
+        }
+    }
+
+    /// Returns how the end of a handshake is counted; `None` where it was refused, and that is counted.
+    fn without_request(&self, end: HandshakeEnd) -> Option<(Outcome, String)> {
+        let outcome = if self.client.has_guessed() { Outcome::Unauthorized } else { Outcome::TooSlow };
+        (!self.was_refused.load(Ordering::Relaxed) || self.has_unanswered_request()).then(|| (outcome, end.to_string()))
+    }
+
     /// Responds to a request, and counts both.
     async fn serve(&self, request: Request<Incoming>) -> Response<Body> {
         self.has_body.store(!request.body().is_end_stream(), Ordering::Relaxed);
@@ -149,11 +173,32 @@ impl<'a, D: Dial> Exchange<'a, D> {
         if let Some(credentials) = &self.context.credentials
             && !headers::authorized(request.headers(), credentials)
         {
-            let reason = "user and password are wrong or missing";
-            let protocol = if is_connect { Protocol::HttpConnect } else { Protocol::Http };
-            return self.refuse(protocol, StatusCode::PROXY_AUTHENTICATION_REQUIRED, Outcome::Unauthorized, reason);
+            return self.ask_for_password(request.headers(), is_connect).await;
+        }
+        if let Err(end) = self.client.let_in().await {
+            return self.refuse(
+                protocol_of(is_connect),
+                StatusCode::SERVICE_UNAVAILABLE,
+                Outcome::TooSlow,
+                &end.to_string(),
+            );
         }
         if is_connect { self.connect(request).await } else { self.forward(request).await }
+    }
+
+    /// Refuses a request without the right password. A client may try once more over the same connection: many do not give
+    /// the password until they are asked for it.
+    async fn ask_for_password(&self, headers: &HeaderMap, is_connect: bool) -> Response<Body> {
+        if headers.contains_key(PROXY_AUTHORIZATION) {
+            self.client.pause_after_guess(self.context.handshake_timeout).await;
+        }
+        let reason = "user and password are wrong or missing";
+        let status = StatusCode::PROXY_AUTHENTICATION_REQUIRED;
+        let mut response = self.refuse(protocol_of(is_connect), status, Outcome::Unauthorized, reason);
+        if self.was_refused.swap(true, Ordering::Relaxed) {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
     }
 
     async fn connect(&self, mut request: Request<Incoming>) -> Response<Body> {
@@ -193,7 +238,11 @@ impl<'a, D: Dial> Exchange<'a, D> {
 
     /// Records a refusal and makes the response that says it.
     fn refuse(&self, protocol: Protocol, status: StatusCode, outcome: Outcome, reason: &str) -> Response<Body> {
-        self.context.record_failure(self.from, protocol, outcome, &format!("HTTP {}: {reason}", status.as_u16()));
+        self.context.record_failure(self.client, protocol, outcome, &format!("HTTP {}: {reason}", status.as_u16()));
         refusal(status, reason)
     }
+}
+
+fn protocol_of(is_connect: bool) -> Protocol {
+    if is_connect { Protocol::HttpConnect } else { Protocol::Http }
 }

@@ -5,8 +5,14 @@
 //! and spawn.
 
 pub mod admission;
+pub mod client;
+pub(crate) mod guests;
+pub(crate) mod lobby;
+pub(crate) mod records;
+pub(crate) mod source;
 pub(crate) mod split;
 pub(crate) mod stream;
+pub(crate) mod tls;
 
 use std::fs;
 use std::io;
@@ -24,9 +30,12 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::net::failed_accepts::FailedAccepts;
+use crate::net::keepalive::notice_vanished_peer;
 use crate::net::socket_file;
 use crate::net::unix_stream::{LocalStream, watched};
-use crate::proxy::listener::admission::{Admission, Permit};
+use crate::proxy::listener::admission::{Admission, Ticket};
+use crate::proxy::listener::client::{Client, ClientOrigin};
+use crate::proxy::listener::source::Source;
 use crate::proxy::listener::stream::Stream;
 
 /// A listening socket.
@@ -49,6 +58,7 @@ impl Listener {
     pub fn tcp(listener: TcpListener) -> io::Result<Self> {
         // Small messages must not wait for the next ones (Nagle's algorithm). Accepted connections inherit it.
         setsockopt(&listener, sockopt::TcpNoDelay, &true)?;
+        notice_vanished_peer(&listener, listener.local_addr()?.ip())?;
         Ok(Self::Tcp(with_long_backlog(listener)?))
     }
 
@@ -79,35 +89,55 @@ impl Listener {
         }
     }
 
-    /// Accepts the next client: its stream, where it comes from, and its permit.
-    async fn accept(&self, admission: &Admission) -> (io::Result<(Stream, String)>, Permit) {
+    /// Whether other machines reach it.
+    pub fn is_on_the_network(&self) -> bool {
+        self.tcp_address().is_some_and(|address| !address.ip().to_canonical().is_loopback())
+    }
+
+    /// Accepts the next client: its stream, where it comes from, and its ticket.
+    async fn accept(&self, entrance: &Entrance) -> (io::Result<(Stream, ClientOrigin)>, Ticket) {
         match self {
-            Self::Tcp(listener) => accept(listener, admission, || self.take()).await,
-            Self::Unix(listener, _) => accept(listener, admission, || self.take()).await,
+            Self::Tcp(listener) => accept(listener, entrance, || self.take()).await,
+            Self::Unix(listener, _) => accept(listener, entrance, || self.take()).await,
         }
     }
 
-    /// Accepts a client that waits already, where there is one and a permit for it.
-    fn accept_waiting(&self, admission: &Admission) -> Option<((Stream, String), Permit)> {
-        let permit = admission.try_permit()?;
-        Some((self.take().ok()?, permit))
+    /// Accepts a client that waits already, where there is one and a ticket for it.
+    fn accept_waiting(&self, entrance: &Entrance) -> Option<((Stream, ClientOrigin), Ticket)> {
+        let ticket = entrance.admission.try_ticket(entrance.by_lobby)?;
+        Some((self.take().ok()?, ticket))
     }
 
     /// Accepts a client that waits; an error of the kind `WouldBlock` where none does.
-    fn take(&self) -> io::Result<(Stream, String)> {
+    fn take(&self) -> io::Result<(Stream, ClientOrigin)> {
         match self {
             Self::Tcp(listener) => {
                 let (stream, from) = listener.get_ref().accept()?;
                 stream.set_nonblocking(true)?;
-                Ok((Stream::Tcp(TcpStream::from_std(stream)?), from.to_string()))
+                let origin = ClientOrigin {
+                    from: from.to_string(),
+                    source: from.ip().into(),
+                    by_network: self.is_on_the_network(),
+                };
+                Ok((Stream::Tcp(TcpStream::from_std(stream)?), origin))
             }
             Self::Unix(listener, file) => {
                 let (stream, _) = listener.get_ref().accept()?;
                 stream.set_nonblocking(true)?;
-                Ok((Stream::Unix(LocalStream::new(stream)?), format!("unix:{}", file.path.display())))
+                let from = format!("unix:{}", file.path.display());
+                let origin = ClientOrigin { from, source: Source::Unix, by_network: false };
+                Ok((Stream::Unix(LocalStream::new(stream)?), origin))
             }
         }
     }
+}
+
+/// How clients of one listener come in.
+#[derive(Clone, Debug)]
+pub struct Entrance {
+    pub admission: Admission,
+    /// Whether they are in the lobby until they are let in: strangers can come, or a password is asked for.
+    pub by_lobby: bool,
 }
 
 /// Lets as many clients wait as the kernel allows (net.core.somaxconn): the standard library's 128 are too few where
@@ -121,17 +151,17 @@ fn with_long_backlog<L: AsFd + AsRawFd>(listener: L) -> io::Result<AsyncFd<L>> {
 /// them from each other's clients, for ever where there are fewer permits than listeners.
 async fn accept<L: AsRawFd, C>(
     listener: &AsyncFd<L>,
-    admission: &Admission,
+    entrance: &Entrance,
     take: impl Fn() -> io::Result<C>,
-) -> (io::Result<C>, Permit) {
+) -> (io::Result<C>, Ticket) {
     loop {
         let ready = listener.readable().await;
-        let permit = admission.permit().await;
+        let ticket = entrance.admission.ticket(entrance.by_lobby).await;
         match ready.map(|mut ready| ready.try_io(|_| take())) {
-            Ok(Ok(accepted)) => return (accepted, permit),
+            Ok(Ok(accepted)) => return (accepted, ticket),
             // The client has gone meanwhile.
             Ok(Err(_)) => {}
-            Err(error) => return (Err(error), permit),
+            Err(error) => return (Err(error), ticket),
         }
     }
 }
@@ -146,26 +176,31 @@ impl Drop for SocketFile {
 
 /// Serves clients of `listener` until `stop`; then its socket closes, so that new clients are refused. Clients in the
 /// backlog are still served, since each would be a lost connection. Connections run on in `connections`; each keeps its
-/// permit until it ends. (A task around the future of `client` that held the permit would store that future twice.)
+/// permit until it ends.
 pub async fn serve_clients<F: Future<Output = ()> + Send + 'static>(
     listener: Listener,
-    admission: Admission,
+    entrance: Entrance,
     connections: TaskTracker,
     stop: CancellationToken,
-    client: impl Fn(Stream, String, Permit) -> F,
+    serve: impl Fn(Stream, Client) -> F,
 ) {
     let mut failed = FailedAccepts::default();
+    let admission = entrance.admission.clone();
+    let spawn = move |(stream, origin): (Stream, ClientOrigin), ticket| {
+        let place = admission.place(ticket, origin.source);
+        drop(connections.spawn(serve(stream, Client::new(origin, admission.clone(), place))));
+    };
     loop {
-        let (accepted, permit) = tokio::select! {
-            accepted = listener.accept(&admission) => accepted,
+        let (accepted, ticket) = tokio::select! {
+            accepted = listener.accept(&entrance) => accepted,
             () = stop.cancelled() => break,
         };
         match accepted {
-            Ok((stream, from)) => drop(connections.spawn(client(stream, from, permit))),
+            Ok(accepted) => spawn(accepted, ticket),
             Err(error) => failed.pause(&error, "client").await,
         }
     }
-    while let Some(((stream, from), permit)) = listener.accept_waiting(&admission) {
-        connections.spawn(client(stream, from, permit));
+    while let Some((accepted, ticket)) = listener.accept_waiting(&entrance) {
+        spawn(accepted, ticket);
     }
 }

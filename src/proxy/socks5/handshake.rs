@@ -70,8 +70,12 @@ impl<T> AuthMethod<T> for Method {
     }
 }
 
-/// Reads a client's request, and replies to all that comes before it.
-pub async fn read_request<S>(client: &mut S, credentials: Option<&Credentials>) -> Result<Request, HandshakeError>
+/// Reads a client's request, and replies to all that comes before it; to a wrong password once `guessed` has ended.
+pub async fn read_request<S>(
+    client: &mut S,
+    credentials: Option<&Credentials>,
+    guessed: impl Future<Output = ()>,
+) -> Result<Request, HandshakeError>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -82,13 +86,17 @@ where
         error => HandshakeError::Greeting(error),
     })?;
     if let Some(credentials) = credentials {
-        authenticate(client, credentials).await?;
+        authenticate(client, credentials, guessed).await?;
     }
     read_command(client).await
 }
 
-/// Reads user and password, and replies whether they are right.
-async fn authenticate<S>(client: &mut S, credentials: &Credentials) -> Result<(), HandshakeError>
+/// Reads user and password, and replies whether they are right; if not, once `guessed` has ended.
+async fn authenticate<S>(
+    client: &mut S,
+    credentials: &Credentials,
+    guessed: impl Future<Output = ()>,
+) -> Result<(), HandshakeError>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -98,8 +106,13 @@ where
         let (user, password) = (std::str::from_utf8(&user), std::str::from_utf8(&password));
         user.is_ok_and(|user| password.is_ok_and(|password| credentials.accept(user, password)))
     };
-    client.write_all(&[PASSWORD_VERSION, if accepted { ACCEPTED } else { REFUSED }]).await?;
-    if accepted { Ok(()) } else { Err(HandshakeError::Credentials) }
+    if accepted {
+        client.write_all(&[PASSWORD_VERSION, ACCEPTED]).await?;
+        return Ok(());
+    }
+    guessed.await;
+    client.write_all(&[PASSWORD_VERSION, REFUSED]).await?;
+    Err(HandshakeError::Credentials)
 }
 
 /// Reads a length and as many bytes. An empty field is never right, and is refused like any other that is wrong.

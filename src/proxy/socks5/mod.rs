@@ -14,10 +14,10 @@ use fast_socks5::ReplyError;
 use fast_socks5::consts::{SOCKS5_CMD_TCP_CONNECT, SOCKS5_CMD_UDP_ASSOCIATE};
 use thiserror::Error;
 use tokio::io::BufReader;
-use tokio::time::timeout;
 
 use crate::proxy::connect::Connection;
 use crate::proxy::context::ClientContext;
+use crate::proxy::listener::client::{Client, HandshakeEnd};
 use crate::proxy::listener::stream::Stream;
 use crate::proxy::metrics::labels::{Outcome, Protocol};
 use crate::proxy::socks5::handshake::{HandshakeError, Request, USER_AND_PASSWORD, read_request};
@@ -35,8 +35,10 @@ const HANDSHAKE: usize = 512;
 enum Refusal {
     #[error("handshake: {0}")]
     Handshake(#[from] HandshakeError),
-    #[error("no complete request in time")]
-    TooSlow,
+    #[error("{0}")]
+    Ended(#[from] HandshakeEnd),
+    #[error("a wrong password, and then: {0}")]
+    Guessed(HandshakeEnd),
     #[error("command {0} is not supported")]
     Command(u8),
     #[error("no socket for datagrams: {0}")]
@@ -59,7 +61,8 @@ impl Refusal {
             Self::Handshake(HandshakeError::NoMethod { wanted: USER_AND_PASSWORD }) => Outcome::Unauthorized,
             Self::Handshake(HandshakeError::NoMethod { .. }) | Self::Command(_) => Outcome::Unsupported,
             Self::Handshake(_) => Outcome::Malformed,
-            Self::TooSlow => Outcome::TooSlow,
+            Self::Ended(_) => Outcome::TooSlow,
+            Self::Guessed(_) => Outcome::Unauthorized,
             Self::Socket(_) => Outcome::Failed,
             Self::Dial { error, .. } => Outcome::from(error),
         }
@@ -90,43 +93,54 @@ impl Answer {
     }
 }
 
-/// Serves one client to the end. `from` says in logs where it comes from.
-pub async fn serve_socks5<D: Dial>(context: &ClientContext<D>, mut client: Stream, from: &str) {
+/// Serves one client to the end.
+pub async fn serve_socks5<D: Dial>(context: &ClientContext<D>, mut stream: Stream, client: &Client) {
     // Heap-allocated (`Box::pin`), and freed once the client has its reply.
-    let served = Box::pin(shake_hands(context, &mut client)).await;
+    let served = Box::pin(shake_hands(context, &mut stream, client)).await;
     match served {
-        Ok(Served::Connection(connection, sent)) => context.relay(client, connection, sent).await,
+        Ok(Served::Connection(connection, sent)) => context.relay(client, stream, connection, sent).await,
         // Heap-allocated: few clients open associations, whose state is three times as large as that of a connection.
-        Ok(Served::Association(session)) => Box::pin(serve_association(context, client, session)).await,
+        Ok(Served::Association(session)) => Box::pin(serve_association(context, client, stream, session)).await,
         Err(error) => {
-            context.record_failure(from, error.protocol(), error.outcome(), &error.to_string());
-            context.linger(client).await;
+            context.record_failure(client, error.protocol(), error.outcome(), &error.to_string());
+            if client.has_shaken_hands() {
+                context.linger(stream).await;
+            } else {
+                context.linger_after_handshake(client, stream).await;
+            }
         }
     }
 }
 
 /// Reads a client's request, does what it asks for, and replies.
-async fn shake_hands<D: Dial>(context: &ClientContext<D>, client: &mut Stream) -> Result<Served, Refusal> {
-    let credentials = context.credentials.as_ref();
-    // Keeps passwords out of the buffer: reads of more than its one byte bypass it.
+async fn shake_hands<D: Dial>(
+    context: &ClientContext<D>,
+    stream: &mut Stream,
+    client: &Client,
+) -> Result<Served, Refusal> {
+    let (credentials, limit) = (context.credentials.as_ref(), context.handshake_timeout);
+    // No password stays in a buffer: reads of more than its one byte go past it.
     let capacity = if credentials.is_some() { 1 } else { HANDSHAKE };
-    let mut buffered = BufReader::with_capacity(capacity, &mut *client);
-    let request = timeout(context.handshake_timeout, read_request(&mut buffered, credentials)).await;
-    let Request { command, target } = request.map_err(|_| Refusal::TooSlow)??;
+    let mut buffered = BufReader::with_capacity(capacity, &mut *stream);
+    let request = read_request(&mut buffered, credentials, client.pause_after_guess(limit));
+    let request = client.handshake(limit, request).await;
+    let Request { command, target } =
+        request.map_err(|end| if client.has_guessed() { Refusal::Guessed(end) } else { end.into() })??;
     let sent = buffered.buffer().to_vec();
     drop(buffered);
+    client.let_in().await?;
     let Answer { served, reply, bound } = match command {
         SOCKS5_CMD_TCP_CONNECT => connect(context, target, sent).await,
         // A client on a unix socket has no address that its datagrams could come from.
-        SOCKS5_CMD_UDP_ASSOCIATE if context.serves_udp() && client.local_ip().is_some() => {
-            match open_session(client, &target).await {
+        SOCKS5_CMD_UDP_ASSOCIATE if context.serves_udp() && stream.local_ip().is_some() => {
+            match open_session(stream, &target).await {
                 Ok((session, bound)) => Answer::granted(Served::Association(session), bound),
                 Err(error) => Answer::refused(Refusal::Socket(error), ReplyError::GeneralFailure),
             }
         }
         command => Answer::refused(Refusal::Command(command), ReplyError::CommandNotSupported),
     };
-    write_reply(client, reply, bound).await.map_err(HandshakeError::from)?;
+    write_reply(stream, reply, bound).await.map_err(HandshakeError::from)?;
     served
 }
 

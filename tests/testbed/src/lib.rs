@@ -7,7 +7,7 @@ pub mod admin;
 pub mod api;
 pub mod aws;
 pub mod black_hole;
-mod ca;
+pub mod ca;
 pub mod cgroup;
 pub mod daemon;
 pub mod delay;

@@ -76,6 +76,11 @@ impl Server {
         Self::serve(port, |stream| io::copy(&mut &*stream, &mut &*stream).map(drop))
     }
 
+    /// On all addresses of the namespace: sends everything back.
+    pub fn echo_everywhere(port: u16) -> Result<Self> {
+        Self::serve_everywhere(port, |stream| io::copy(&mut &*stream, &mut &*stream).map(drop))
+    }
+
     /// Reads a line or to the end, then answers at leisure.
     pub fn slow_answer(port: u16, how: SlowAnswer) -> Result<Self> {
         Self::serve(port, move |stream| answer_slowly(stream, how))

@@ -18,6 +18,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::proxy::connect::deadline::RETRY;
 use crate::proxy::context::ClientContext;
+use crate::proxy::listener::client::Client;
 use crate::proxy::listener::stream::Stream;
 use crate::proxy::metrics::counters::OpenGuard;
 use crate::proxy::metrics::labels::{Outcome, Protocol};
@@ -54,9 +55,15 @@ pub async fn open_session(client: &Stream, announced: &Target) -> io::Result<(Ud
 }
 
 /// Serves the association until the client ends its connection, it is idle, or the daemon drains.
-pub async fn serve_association<D: Dial>(context: &ClientContext<D>, mut control: Stream, session: UdpSession) {
+pub async fn serve_association<D: Dial>(
+    context: &ClientContext<D>,
+    client: &Client,
+    mut control: Stream,
+    session: UdpSession,
+) {
     let mut association = Association {
         context,
+        client,
         session,
         routes: FlowRoutes::default(),
         traffic: Traffic::within(&context.counters),
@@ -82,6 +89,7 @@ async fn ended(control: &mut (impl AsyncRead + Unpin)) {
 
 struct Association<'a, D> {
     context: &'a ClientContext<D>,
+    client: &'a Client,
     session: UdpSession,
     routes: FlowRoutes,
     traffic: Traffic,
@@ -123,10 +131,10 @@ impl<D: Dial> Association<'_, D> {
     }
 
     fn record_failure(&self, error: &io::Error) {
-        let (client, reason) = (self.session.client.peer.to_string(), format!("UDP association: {error}"));
+        let reason = format!("UDP association: {error}");
         match self.open {
-            Some(_) => tracing::info!(client, reason, "association broke"),
-            None => self.context.record_failure(&client, Protocol::Socks5Udp, Outcome::Failed, &reason),
+            Some(_) => tracing::info!(client = %self.session.client.peer, reason, "association broke"),
+            None => self.context.record_failure(self.client, Protocol::Socks5Udp, Outcome::Failed, &reason),
         }
     }
 

@@ -1,0 +1,151 @@
+//! TLS of listeners: reads its files, and reads them again when they change.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use thiserror::Error;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::pem::{self, PemObject};
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
+use tokio_rustls::rustls::{self, RootCertStore, ServerConfig};
+
+use crate::sync::IgnorePoison;
+
+/// Shortest time between two looks at the files.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Files in PEM form that TLS is served with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The certificate, followed by those between it and its root.
+    pub certificate: PathBuf,
+    pub key: PathBuf,
+    /// CA certificates, one of which a client's is to be signed by. Without it clients need no certificate.
+    pub client_ca: Option<PathBuf>,
+}
+
+/// Why TLS cannot be served with these files.
+#[derive(Debug, Error)]
+pub enum TlsFilesError {
+    #[error("{0}")]
+    Certificate(CertificatesError),
+    #[error("{}: {error}", .path.display())]
+    Key { path: PathBuf, error: pem::Error },
+    #[error("{} and {} do not go together: {error}", .certificate.display(), .key.display())]
+    Pair { certificate: PathBuf, key: PathBuf, error: rustls::Error },
+    #[error("{0}")]
+    ClientCaFile(CertificatesError),
+    #[error("{}: {error}", .path.display())]
+    ClientCa { path: PathBuf, error: VerifierBuilderError },
+    #[error("TLS: {0}")]
+    Other(#[from] rustls::Error),
+}
+
+/// Why a file gives no certificates.
+#[derive(Debug, Error)]
+pub enum CertificatesError {
+    #[error("{}: {error}", .path.display())]
+    Unreadable { path: PathBuf, error: pem::Error },
+    #[error("{} holds no certificate in PEM form", .0.display())]
+    Empty(PathBuf),
+}
+
+/// What tells whether a file is another one than before: device, inode, length, and seconds and nanoseconds of its change.
+type Stamp = Option<(u64, u64, u64, i64, i64)>;
+
+impl TlsFiles {
+    /// Reads the files.
+    ///
+    /// # Errors
+    /// When one cannot be read, or key and certificate do not go together.
+    pub fn load(&self) -> Result<Arc<ServerConfig>, TlsFilesError> {
+        let provider = Arc::new(ring::default_provider());
+        let builder =
+            ServerConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions()?;
+        let builder = match &self.client_ca {
+            Some(path) => {
+                let mut trusted = RootCertStore::empty();
+                trusted.add_parsable_certificates(certificates(path).map_err(TlsFilesError::ClientCaFile)?);
+                let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(trusted), provider).build();
+                let fault = |error| TlsFilesError::ClientCa { path: path.clone(), error };
+                builder.with_client_cert_verifier(verifier.map_err(fault)?)
+            }
+            None => builder.with_no_client_auth(),
+        };
+        let unreadable = |error| TlsFilesError::Key { path: self.key.clone(), error };
+        let key = PrivateKeyDer::from_pem_file(&self.key).map_err(unreadable)?;
+        let certificates = certificates(&self.certificate).map_err(TlsFilesError::Certificate)?;
+        let config = builder.with_single_cert(certificates, key);
+        let (certificate, key) = (self.certificate.clone(), self.key.clone());
+        config.map(Arc::new).map_err(|error| TlsFilesError::Pair { certificate, key, error })
+    }
+
+    fn stamps(&self) -> Vec<Stamp> {
+        let files = [Some(&self.certificate), Some(&self.key), self.client_ca.as_ref()];
+        files.into_iter().flatten().map(|path| stamp(path).ok()).collect()
+    }
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, CertificatesError> {
+    let read = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    let found = read.map_err(|error| CertificatesError::Unreadable { path: path.to_owned(), error })?;
+    if found.is_empty() { Err(CertificatesError::Empty(path.to_owned())) } else { Ok(found) }
+}
+
+fn stamp(path: &Path) -> io::Result<(u64, u64, u64, i64, i64)> {
+    let file = fs::metadata(path)?;
+    Ok((file.dev(), file.ino(), file.len(), file.ctime(), file.ctime_nsec()))
+}
+
+/// Serves TLS with the files as they are now.
+#[derive(Debug)]
+pub struct ServerTls {
+    files: TlsFiles,
+    loaded: Mutex<Loaded>,
+}
+
+#[derive(Debug)]
+struct Loaded {
+    config: Arc<ServerConfig>,
+    stamps: Vec<Stamp>,
+    looked: Instant,
+}
+
+impl ServerTls {
+    /// Reads the files for the first time.
+    ///
+    /// # Errors
+    /// As [`TlsFiles::load`].
+    pub fn new(files: TlsFiles) -> Result<Self, TlsFilesError> {
+        let stamps = files.stamps();
+        let loaded = Loaded { config: files.load()?, stamps, looked: Instant::now() };
+        Ok(Self { files, loaded: Mutex::new(loaded) })
+    }
+
+    /// Returns what accepts one client. Files that have changed are read again; where they cannot be used, what was read
+    /// before stays.
+    pub fn acceptor(&self) -> TlsAcceptor {
+        let mut loaded = self.loaded.lock().ignore_poison();
+        if loaded.looked.elapsed() >= LOOK_EVERY {
+            loaded.looked = Instant::now();
+            let stamps = self.files.stamps();
+            if stamps != loaded.stamps {
+                loaded.stamps = stamps;
+                match self.files.load() {
+                    Ok(config) => {
+                        loaded.config = config;
+                        tracing::info!("certificate and key of the listeners were read again");
+                    }
+                    Err(error) => tracing::warn!(%error, "the listeners keep the certificate that they had"),
+                }
+            }
+        }
+        TlsAcceptor::from(Arc::clone(&loaded.config))
+    }
+}
