@@ -88,6 +88,11 @@ impl Doors {
 
     /// A connection to the target, as the client has it.
     pub fn enter(&self, way: Way) -> Result<TcpStream> {
+        self.enter_and_send(way, b"")
+    }
+
+    /// The same by a client that sends `ahead` without waiting for the daemon's answer.
+    pub fn enter_and_send(&self, way: Way, ahead: &[u8]) -> Result<TcpStream> {
         let number = self.targets.iter().position(|target| *target == (way.host, way.port)).context("no target")?;
         let mut stream = match way.door {
             Door::Socks | Door::Connect => TcpStream::connect(SOCKS)?,
@@ -97,9 +102,13 @@ impl Doors {
         };
         stream.set_read_timeout(Some(ANSWER))?;
         match way.door {
-            Door::Socks | Door::UnixSocks => socks::handshake(&mut stream, way.host, way.port, None)?,
-            Door::Connect | Door::UnixConnect => connect(&mut stream, way)?,
-            Door::Forward | Door::UnixForward => {}
+            Door::Socks | Door::UnixSocks => {
+                socks::authenticate(&mut stream, None)?;
+                stream.write_all(&[&socks::request(1, way.host, way.port), ahead].concat())?;
+                socks::read_reply(&mut stream)?;
+            }
+            Door::Connect | Door::UnixConnect => connect(&mut stream, way, ahead)?,
+            Door::Forward | Door::UnixForward => stream.write_all(ahead)?,
         }
         Ok(stream)
     }
@@ -133,8 +142,9 @@ fn stream_of(stream: UnixStream) -> TcpStream {
     OwnedFd::from(stream).into()
 }
 
-fn connect(stream: &mut TcpStream, Way { host, port, .. }: Way) -> Result<()> {
-    write!(stream, "CONNECT {host}:{port} HTTP/1.1\r\nHost: {host}:{port}\r\n\r\n")?;
+fn connect(stream: &mut TcpStream, Way { host, port, .. }: Way, ahead: &[u8]) -> Result<()> {
+    let head = format!("CONNECT {host}:{port} HTTP/1.1\r\nHost: {host}:{port}\r\n\r\n");
+    stream.write_all(&[head.as_bytes(), ahead].concat())?;
     let status = http::read_head(stream)?.status;
     ensure!(status == 200, "CONNECT is answered by {status}");
     Ok(())

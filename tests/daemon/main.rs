@@ -33,6 +33,7 @@ mod promise_2_tailscaled_may_die;
 mod promise_3_replies_tell_the_truth;
 mod promise_4_ends;
 mod promise_4_half_close_keeps_the_answer;
+mod promise_4_last_word;
 mod promise_4_programs;
 mod promise_4_resets;
 mod promise_5_logout;

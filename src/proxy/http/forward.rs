@@ -20,6 +20,7 @@ use crate::proxy::connect::Connection;
 use crate::proxy::context::ClientContext;
 use crate::proxy::http::headers::{MAX_HEAD, strip_hop_by_hop};
 use crate::proxy::http::responses::{Body, status_of};
+use crate::proxy::http::target_stream::TargetStream;
 use crate::proxy::metrics::labels::{Direction, Outcome, Protocol};
 use crate::target::dial::{Dial, DialError, Tailnet};
 use crate::target::host::Target;
@@ -203,8 +204,10 @@ async fn shake_hands<S>(stream: S) -> Result<SendRequest<Body>, hyper::Error>
 where
     S: AsyncRead + AsyncWrite + Send + 'static,
 {
-    let (sender, connection) =
-        http1::Builder::new().max_buf_size(MAX_HEAD).handshake(TokioIo::new(Box::pin(stream))).await?;
+    let (sender, connection) = http1::Builder::new()
+        .max_buf_size(MAX_HEAD)
+        .handshake(TokioIo::new(TargetStream::new(Box::pin(stream))))
+        .await?;
     tokio::spawn(async move {
         if let Err(error) = connection.await {
             tracing::debug!(%error, "connection to a target broke");

@@ -7,6 +7,7 @@ pub(crate) mod connect;
 pub(crate) mod forward;
 pub(crate) mod headers;
 pub(crate) mod responses;
+pub(crate) mod target_stream;
 
 use std::convert::Infallible;
 use std::pin::pin;

@@ -81,6 +81,14 @@ impl Server {
         Self::serve_everywhere(port, |stream| io::copy(&mut &*stream, &mut &*stream).map(drop))
     }
 
+    /// On all addresses of the namespace: reads so many `bytes`, says `word` and closes the connection.
+    pub fn saying(port: u16, bytes: usize, word: &'static [u8]) -> Result<Self> {
+        Self::serve_everywhere(port, move |mut stream| {
+            stream.read_exact(&mut vec![0; bytes])?;
+            stream.write_all(word)
+        })
+    }
+
     /// Reads a line or to the end, then answers at leisure.
     pub fn slow_answer(port: u16, how: SlowAnswer) -> Result<Self> {
         Self::serve(port, move |stream| answer_slowly(stream, how))
