@@ -9,7 +9,7 @@ use anyhow::{Result, ensure};
 use testbed::Server;
 use testbed::node::{Node, NodeOptions};
 
-use crate::doors::{Doors, Way, each_holds};
+use crate::doors::{Door, Doors, Way, each_holds};
 use crate::scene::{Scene, start_ready};
 
 /// Of a target that reads nothing, and of one that reads a byte first.
@@ -43,7 +43,8 @@ fn promise_4_the_last_word_of_a_target_is_delivered_whatever_was_sent_ahead() {
                 word_after(doors.enter_and_send(way, &vec![b'a'; ahead.min(MOST_EARLY)])?, Vec::new(), end)
             })
         });
-        each_holds(&doors.ways(), |way| tried(|ahead, end| word_to_http(&doors, way, ahead, end)));
+        let once: Vec<_> = doors.ways().into_iter().filter(|way| way.door == Door::Socks).collect();
+        each_holds(&once, |way| tried(|ahead, end| word_to_http(&doors, way, ahead, end)));
     }
 }
 
