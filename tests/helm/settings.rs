@@ -7,6 +7,7 @@ use std::fs;
 use std::process::Command;
 
 use serde_json::{Map, Value, json};
+use testbed::ca;
 use tetherd::config::table::KEYS;
 
 use crate::chart::{only, render, render_example, tetherd};
@@ -50,6 +51,9 @@ fn value(key: &str, file: &str) -> Value {
         "log_format" => json!("text"),
         "api_url" | "control_url" => json!("https://headscale.example.com"),
         "ca_file" => json!(format!("{file}.pem")),
+        "socks_tls_cert" => json!(format!("{file}-server.pem")),
+        "socks_tls_key" => json!(format!("{file}-server.key")),
+        "socks_client_ca" => json!(format!("{file}-ca.pem")),
         "serve_config" => json!(format!("{file}.json")),
         _ if key.ends_with("_timeout") => json!("7s"),
         _ if key.ends_with("_file") => json!(file),
@@ -89,6 +93,10 @@ fn arrived(keys: &BTreeSet<&str>) -> BTreeSet<String> {
     fs::write(&file, "a-text").expect("written");
     fs::write(format!("{file}.json"), "{}").expect("written");
     fs::write(format!("{file}.pem"), "-----BEGIN CERTIFICATE-----\n").expect("written");
+    ca::write(directory.path(), &[]).expect("certificates");
+    for name in ["server.pem", "server.key", "ca.pem"] {
+        fs::rename(directory.path().join(name), format!("{file}-{name}")).expect("renamed");
+    }
     let config: Map<String, Value> = keys.iter().map(|key| ((*key).to_owned(), value(key, &file))).collect();
     let values = json!({ "config": config });
     // The Secret as the kubelet would mount it.
