@@ -21,7 +21,7 @@ use tetherd::memory::upload_throttle::UploadThrottle;
 use tetherd::net::unix_stream::watched;
 use tetherd::proxy::client::serve_client;
 use tetherd::proxy::connect::Connector;
-use tetherd::proxy::context::ClientContext;
+use tetherd::proxy::context::ProxyContext;
 use tetherd::proxy::listener::admission::Admission;
 use tetherd::proxy::listener::{Entrance, Listener, serve_clients};
 use tetherd::proxy::metrics::counters::Counters;
@@ -92,7 +92,7 @@ async fn run(connections: usize, bytes: usize, direct: bool) -> Result<()> {
     Ok(())
 }
 
-fn context(socket: &Path, publisher: &Publisher) -> ClientContext<Dialer> {
+fn context(socket: &Path, publisher: &Publisher) -> ProxyContext<Dialer> {
     let socket = LocalApiSocket::new(socket);
     let api = LocalApi::new(socket.clone());
     let rebinder = Rebinder::new(api.clone(), PathHealth::default());
@@ -106,7 +106,7 @@ fn context(socket: &Path, publisher: &Publisher) -> ClientContext<Dialer> {
         draining: CancellationToken::new(),
         upload_throttle: UploadThrottle::default(),
     };
-    ClientContext {
+    ProxyContext {
         connector: Connector::new(dialer, policy, publisher.watch(), LONG, |_| ()),
         credentials: None,
         handshake_timeout: LONG,

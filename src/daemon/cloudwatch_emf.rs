@@ -13,7 +13,7 @@ use prometheus_client::registry::Registry;
 use serde_json::{Map, Value, json};
 use tokio::time::{sleep, timeout};
 
-use crate::proxy::context::ClientContext;
+use crate::proxy::context::ProxyContext;
 use crate::proxy::metrics::counters::Counters;
 use crate::state::Watcher;
 use crate::status::Connections;
@@ -47,7 +47,7 @@ pub struct EmfSource {
     /// Name of the Lambda function, the dimension of each metric.
     pub function: String,
     pub counters: Counters,
-    pub proxy: Arc<ClientContext<Dialer>>,
+    pub proxy: Arc<ProxyContext<Dialer>>,
     /// Starts of tailscaled after the first.
     pub restarts: Arc<AtomicU64>,
     pub state: Watcher,

@@ -13,7 +13,7 @@ use crate::config::settings::Settings;
 use crate::config::types::address::Listen;
 use crate::exit_reason::ExitReason;
 use crate::proxy::client::{serve_client, serve_forward};
-use crate::proxy::context::ClientContext;
+use crate::proxy::context::ProxyContext;
 use crate::proxy::listener;
 use crate::proxy::listener::admission::Admission;
 use crate::proxy::listener::client::Client;
@@ -52,14 +52,14 @@ impl ProxyListeners {
 
 /// Accepts clients on any number of listeners, which share its limits.
 pub struct ClientAcceptor {
-    pub proxy: Arc<ClientContext<Dialer>>,
+    pub proxy: Arc<ProxyContext<Dialer>>,
     pub admission: Admission,
     /// The task of each client.
     pub connections: TaskTracker,
     /// The task of each listener, which ends once its last client is in `connections`.
     pub accept_loops: TaskTracker,
     /// Cancelled, it ends accepting.
-    pub accepting: CancellationToken,
+    pub stop_accepting: CancellationToken,
 }
 
 impl ClientAcceptor {
@@ -92,7 +92,7 @@ impl ClientAcceptor {
         F: Future<Output = ()> + Send + 'static,
     {
         let entrance = Entrance { admission: self.admission.clone(), by_lobby };
-        let (connections, stop) = (self.connections.clone(), self.accepting.clone());
+        let (connections, stop) = (self.connections.clone(), self.stop_accepting.clone());
         self.accept_loops.spawn(listener::serve_clients(listener, entrance, connections, stop, serve));
     }
 }

@@ -8,20 +8,20 @@ use std::sync::Arc;
 use futures_util::future::join_all;
 use tokio::time::Instant;
 
-use crate::proxy::context::ClientContext;
+use crate::proxy::context::ProxyContext;
 use crate::state::Watcher;
 use crate::target::dial::Dial;
 use crate::target::host::Target;
 
 /// Waits until the daemon is ready, then dials all `targets` at the same time and closes the connections.
-pub async fn dial_once<D: Dial>(targets: Vec<Target>, proxy: Arc<ClientContext<D>>, mut state: Watcher) {
+pub async fn dial_once<D: Dial>(targets: Vec<Target>, proxy: Arc<ProxyContext<D>>, mut state: Watcher) {
     if targets.is_empty() || state.wait_for(|state| state.is_ready()).await.is_err() {
         return;
     }
     join_all(targets.into_iter().map(|target| dial(&proxy, target))).await;
 }
 
-async fn dial<D: Dial>(proxy: &ClientContext<D>, target: Target) {
+async fn dial<D: Dial>(proxy: &ProxyContext<D>, target: Target) {
     let begun = Instant::now();
     match proxy.connector.connect(&target).await {
         Ok(connection) => {

@@ -26,7 +26,7 @@ pub struct Daemon {
     pub state: StatePublisher,
     pub keeper: KeeperTask,
     /// Cancelled, it closes the listeners.
-    pub accepting: CancellationToken,
+    pub stop_accepting: CancellationToken,
     /// Tasks of the clients.
     pub connections: TaskTracker,
     /// Tasks of the listeners, each of which ends once it has accepted what waited in its backlog at the stop.

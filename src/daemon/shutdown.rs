@@ -34,7 +34,7 @@ impl Daemon {
     /// first request already.
     pub async fn shut_down(&mut self, why: Result<&StopRequest, &ExitReason>, signals: &mut Listening, asked: bool) {
         let began = Instant::now();
-        self.accepting.cancel();
+        self.stop_accepting.cancel();
         self.state.publish(match why {
             Ok(request) => StateEvent::StopRequested(&request.reason),
             Err(reason) => StateEvent::Failed(reason),
@@ -88,9 +88,9 @@ impl Daemon {
     }
 }
 
-/// Tells tailscaled that the daemon drains, as soon as `accepting` is cancelled: it relays connections, too.
-pub async fn drain_calls(calls: Calls, accepting: CancellationToken) {
-    accepting.cancelled().await;
+/// Tells tailscaled that the daemon drains, as soon as `stop_accepting` is cancelled: it relays connections, too.
+pub async fn drain_calls(calls: Calls, stop_accepting: CancellationToken) {
+    stop_accepting.cancelled().await;
     calls.drain(SILENCE_AT_THE_END).await;
 }
 

@@ -14,7 +14,7 @@ use crate::health::kept_answer::KeptAnswer;
 use crate::health::metrics::Measured;
 use crate::health::routes::Inspect;
 use crate::platform::interface::Identity;
-use crate::proxy::context::ClientContext;
+use crate::proxy::context::ProxyContext;
 use crate::proxy::metrics::counters::Counters;
 use crate::state::{Phase, State};
 use crate::status::{NodeStatus, Snapshot};
@@ -34,7 +34,7 @@ pub struct StatusSource {
     pub api: LocalApi,
     pub calls: Calls,
     pub counters: Counters,
-    pub proxy: Arc<ClientContext<Dialer>>,
+    pub proxy: Arc<ProxyContext<Dialer>>,
     /// Starts of tailscaled after the first.
     pub restarts: Arc<AtomicU64>,
     pub rebinder: Rebinder,

@@ -9,7 +9,7 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::net::server_tls::ServerTls;
-use crate::proxy::context::ClientContext;
+use crate::proxy::context::ProxyContext;
 use crate::proxy::listener::client::{Client, HandshakeEnd};
 use crate::proxy::listener::stream::Stream;
 use crate::proxy::listener::tls;
@@ -23,7 +23,7 @@ use crate::target::host::Target;
 const FIRST_BYTE_WHILE_DRAINING: Duration = Duration::from_millis(500);
 
 /// Serves one client of a proxy port to the end.
-pub async fn serve_client<D: Dial>(context: &ClientContext<D>, stream: Stream, client: &Client) {
+pub async fn serve_client<D: Dial>(context: &ProxyContext<D>, stream: Stream, client: &Client) {
     let _open = context.counters.connection_opened();
     // Heap-allocated (`Box::pin`), like the futures that serve the client below, so that the state of a connection is
     // only as large as its present step needs.
@@ -42,7 +42,7 @@ pub async fn serve_client<D: Dial>(context: &ClientContext<D>, stream: Stream, c
 }
 
 /// Serves a client that begins with `byte`.
-async fn serve_protocol<D: Dial>(context: &ClientContext<D>, stream: Stream, client: &Client, byte: u8) {
+async fn serve_protocol<D: Dial>(context: &ProxyContext<D>, stream: Stream, client: &Client, byte: u8) {
     match ProxyProtocol::beginning_with(byte) {
         Some(protocol) => (protocol.serve)(context, stream, client).await,
         None => {
@@ -55,13 +55,13 @@ async fn serve_protocol<D: Dial>(context: &ClientContext<D>, stream: Stream, cli
 
 /// Whether what `client` sends must be encrypted: it comes over the network. A program of this machine may do without where it
 /// has to give the password.
-fn needs_tls<D: Dial>(context: &ClientContext<D>, stream: &Stream, client: &Client) -> bool {
+fn needs_tls<D: Dial>(context: &ProxyContext<D>, stream: &Stream, client: &Client) -> bool {
     let is_local = stream.peer_ip().is_none_or(|address| address.to_canonical().is_loopback());
     client.origin.by_network && !(is_local && context.credentials.is_some())
 }
 
 /// Serves a client that speaks TLS.
-async fn serve_tls<D: Dial>(context: &ClientContext<D>, tls: &ServerTls, stream: TcpStream, client: &Client) {
+async fn serve_tls<D: Dial>(context: &ProxyContext<D>, tls: &ServerTls, stream: TcpStream, client: &Client) {
     let accepted = client.handshake(context.handshake_timeout, tls.acceptor().accept(stream)).await;
     let (outcome, reason) = match accepted {
         Ok(Ok(stream)) => {
@@ -82,7 +82,7 @@ async fn serve_tls<D: Dial>(context: &ClientContext<D>, tls: &ServerTls, stream:
 }
 
 /// Waits for a client's first byte. `None` where none came: that is counted.
-async fn first_byte<D: Dial>(context: &ClientContext<D>, stream: &Stream, client: &Client) -> Option<u8> {
+async fn first_byte<D: Dial>(context: &ProxyContext<D>, stream: &Stream, client: &Client) -> Option<u8> {
     let byte = tokio::select! {
         byte = client.handshake(context.handshake_timeout, stream.first_byte()) => byte,
         // A client that has sent nothing yet is no running connection, unless it has come just now.
@@ -105,7 +105,7 @@ async fn first_byte_overdue(draining: &CancellationToken) {
 }
 
 /// Serves one client of a port that leads to `target`.
-pub async fn serve_forward<D: Dial>(context: &ClientContext<D>, stream: Stream, client: &Client, target: &Target) {
+pub async fn serve_forward<D: Dial>(context: &ProxyContext<D>, stream: Stream, client: &Client, target: &Target) {
     let _open = context.counters.connection_opened();
     match context.connect(target).await {
         Ok(connection) => {

@@ -27,7 +27,7 @@ use crate::target::host::Target;
 const LEAST_LINGER: Duration = Duration::from_millis(300);
 
 /// What all clients of the daemon share.
-pub struct ClientContext<D> {
+pub struct ProxyContext<D> {
     pub connector: Connector<D>,
     /// User and password that clients have to give, where there are any.
     pub credentials: Option<Credentials>,
@@ -52,7 +52,7 @@ struct RelayTarget {
     half_close: HalfClose,
 }
 
-impl<D: Dial> ClientContext<D> {
+impl<D: Dial> ProxyContext<D> {
     /// Connects to `target`, and counts how long that took.
     pub async fn connect(&self, target: &Target) -> Result<Connection, DialError> {
         let started = Instant::now();

@@ -17,7 +17,7 @@ use std::ops::RangeInclusive;
 
 use futures_util::future::BoxFuture;
 
-use crate::proxy::context::ClientContext;
+use crate::proxy::context::ProxyContext;
 use crate::proxy::http::serve_http;
 use crate::proxy::listener::client::Client;
 use crate::proxy::listener::stream::Stream;
@@ -33,7 +33,7 @@ pub(crate) struct ProxyProtocol<D: 'static> {
     first_bytes: &'static [RangeInclusive<u8>],
     /// Serves a client to the end. The future is heap-allocated (`Box::pin`), so that the state of a silent
     /// connection is only as large as its protocol needs.
-    pub serve: for<'a> fn(&'a ClientContext<D>, Stream, &'a Client) -> BoxFuture<'a, ()>,
+    pub serve: for<'a> fn(&'a ProxyContext<D>, Stream, &'a Client) -> BoxFuture<'a, ()>,
 }
 
 impl<D: Dial> ProxyProtocol<D> {

@@ -52,7 +52,7 @@ pub async fn build_daemon(inputs: BuildInputs<'_>) -> Result<Daemon, ExitReason>
     Ok(Daemon {
         state: parts.state,
         keeper,
-        accepting: parts.proxy.accepting,
+        stop_accepting: parts.proxy.stop_accepting,
         connections: parts.proxy.connections,
         accept_loops: parts.proxy.accept_loops,
         calls: parts.tailscaled.calls,
@@ -145,7 +145,7 @@ impl DaemonParts {
         let (settings, calls) = (inputs.settings, &self.tailscaled.calls);
         tokio::spawn(self.tailscaled.rebinder.clone().run());
         tokio::spawn(prewarm::dial_once(settings.prewarm.clone(), Arc::clone(&self.proxy.proxy), self.state.watch()));
-        tokio::spawn(shutdown::drain_calls(calls.clone(), self.proxy.accepting.clone()));
+        tokio::spawn(shutdown::drain_calls(calls.clone(), self.proxy.stop_accepting.clone()));
         if let Some(budget) = inputs.context.memory.clone().filter(|_| settings.memory_follows_group) {
             tokio::spawn(memory_limit::pass_on_changes(LimitWatch::new(budget), calls.clone()));
         }

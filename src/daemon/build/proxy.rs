@@ -16,7 +16,7 @@ use crate::memory::upload_throttle::UploadThrottle;
 use crate::net::server_tls::ServerTls;
 use crate::proxy::connect::Connector;
 use crate::proxy::connect::hedge::DialSignal;
-use crate::proxy::context::ClientContext;
+use crate::proxy::context::ProxyContext;
 use crate::proxy::listener::admission::Admission;
 use crate::proxy::metrics::counters::Counters;
 use crate::proxy::policy::Policy;
@@ -28,10 +28,10 @@ use crate::tailscaled::dialer::Dialer;
 
 /// The proxy, and what its clients share.
 pub struct ProxyServer {
-    pub proxy: Arc<ClientContext<Dialer>>,
+    pub proxy: Arc<ProxyContext<Dialer>>,
     pub counters: Counters,
     /// Cancelled, it closes the listeners and tells relays that the daemon drains.
-    pub accepting: CancellationToken,
+    pub stop_accepting: CancellationToken,
     pub connections: TaskTracker,
     pub accept_loops: TaskTracker,
     pub max_connections: usize,
@@ -48,7 +48,7 @@ impl ProxyServer {
         own_listeners: OwnListeners,
     ) -> Result<Self, ExitReason> {
         let counters = Counters::default();
-        let accepting = CancellationToken::new();
+        let stop_accepting = CancellationToken::new();
         let policy = Policy::new(settings.direct, settings.allow.clone(), settings.deny.clone(), own_listeners);
         let connector = Connector::new(
             dialer(settings, tailscaled),
@@ -65,10 +65,10 @@ impl ProxyServer {
             half_closed: settings.half_close_timeout.carried,
             half_closed_held: settings.half_close_timeout.held,
             idle: settings.idle_timeout.local,
-            draining: accepting.clone(),
+            draining: stop_accepting.clone(),
             upload_throttle: upload_throttle.clone(),
         };
-        let proxy = ClientContext {
+        let proxy = ProxyContext {
             connector,
             credentials: settings.socks_credentials.clone(),
             handshake_timeout: settings.handshake_timeout,
@@ -82,7 +82,7 @@ impl ProxyServer {
         Ok(Self {
             proxy: Arc::new(proxy),
             counters,
-            accepting,
+            stop_accepting,
             connections: TaskTracker::new(),
             accept_loops: TaskTracker::new(),
             max_connections,
@@ -98,7 +98,7 @@ impl ProxyServer {
             admission: Admission::new(self.max_connections, throttle),
             connections: self.connections.clone(),
             accept_loops: self.accept_loops.clone(),
-            accepting: self.accepting.clone(),
+            stop_accepting: self.stop_accepting.clone(),
         };
         acceptor.accept_on(listeners);
     }

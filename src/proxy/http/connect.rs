@@ -6,7 +6,7 @@ use hyper::upgrade::{OnUpgrade, on};
 use hyper_util::rt::TokioIo;
 
 use crate::proxy::connect::Connection;
-use crate::proxy::context::ClientContext;
+use crate::proxy::context::ProxyContext;
 use crate::proxy::http::client_presence::ObservedStream;
 use crate::proxy::listener::client::Client;
 use crate::target::dial::Dial;
@@ -25,7 +25,7 @@ impl Tunnel {
     }
 
     /// Relays until both sides have ended, once hyper has given the client's connection back.
-    pub async fn relay<D: Dial>(self, context: &ClientContext<D>, client: &Client) {
+    pub async fn relay<D: Dial>(self, context: &ProxyContext<D>, client: &Client) {
         let Ok(upgraded) = self.client.await else { return };
         let Ok(parts) = upgraded.downcast::<TokioIo<ObservedStream>>() else { return };
         if let Some(stream) = parts.io.into_inner().into_inner() {

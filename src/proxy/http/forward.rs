@@ -17,7 +17,7 @@ use tokio::sync::Mutex;
 
 use crate::net::unix_stream::LocalStream;
 use crate::proxy::connect::Connection;
-use crate::proxy::context::ClientContext;
+use crate::proxy::context::ProxyContext;
 use crate::proxy::http::headers::{MAX_HEAD, strip_hop_by_hop};
 use crate::proxy::http::responses::{Body, status_of};
 use crate::proxy::http::target_stream::TargetStream;
@@ -93,7 +93,7 @@ impl Upstream {
     /// Forwards `request` to `target` and returns its response, the body of which streams.
     pub async fn forward<D: Dial>(
         &self,
-        context: &ClientContext<D>,
+        context: &ProxyContext<D>,
         target: &Target,
         request: Request<Incoming>,
     ) -> Result<Response<Body>, ForwardError> {
@@ -176,7 +176,7 @@ fn without_user(authority: &str) -> &str {
 }
 
 /// Connects to `target` for requests.
-async fn open<D: Dial>(context: &ClientContext<D>, target: &Target) -> Result<SendRequest<Body>, ForwardError> {
+async fn open<D: Dial>(context: &ProxyContext<D>, target: &Target) -> Result<SendRequest<Body>, ForwardError> {
     Ok(match context.connect(target).await? {
         Connection::Direct(stream) => shake_hands(stream).await?,
         Connection::Tailnet(Tailnet::Stream(stream, early)) => shake_hands(with_early(stream, early)).await?,

@@ -22,7 +22,7 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 
-use crate::proxy::context::ClientContext;
+use crate::proxy::context::ProxyContext;
 use crate::proxy::http::client_presence::ObservedStream;
 use crate::proxy::http::connect::Tunnel;
 use crate::proxy::http::forward::Upstream;
@@ -37,7 +37,7 @@ use crate::target::dial::Dial;
 
 /// The requests of one client's connection, and what they have led to.
 struct Exchange<'a, D> {
-    context: &'a ClientContext<D>,
+    context: &'a ProxyContext<D>,
     client: &'a Client,
     upstream: Upstream,
     tunnel: Mutex<Option<Tunnel>>,
@@ -52,7 +52,7 @@ struct Exchange<'a, D> {
 }
 
 /// Serves one client to the end: request after request, or as a tunnel.
-pub async fn serve_http<D: Dial>(context: &ClientContext<D>, stream: Stream, client: &Client) {
+pub async fn serve_http<D: Dial>(context: &ProxyContext<D>, stream: Stream, client: &Client) {
     let exchange = Exchange::new(context, client);
     let service = service_fn(|request| async { Ok::<_, Infallible>(exchange.serve(request).await) });
     let stream = ObservedStream::new(stream);
@@ -102,7 +102,7 @@ fn server(header_timeout: Duration) -> http1::Builder {
 }
 
 impl<'a, D: Dial> Exchange<'a, D> {
-    fn new(context: &'a ClientContext<D>, client: &'a Client) -> Self {
+    fn new(context: &'a ProxyContext<D>, client: &'a Client) -> Self {
         Self {
             context,
             client,

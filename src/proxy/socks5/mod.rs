@@ -16,7 +16,7 @@ use thiserror::Error;
 use tokio::io::BufReader;
 
 use crate::proxy::connect::Connection;
-use crate::proxy::context::ClientContext;
+use crate::proxy::context::ProxyContext;
 use crate::proxy::listener::client::{Client, HandshakeEnd};
 use crate::proxy::listener::stream::Stream;
 use crate::proxy::metrics::labels::{Outcome, Protocol};
@@ -94,7 +94,7 @@ impl Answer {
 }
 
 /// Serves one client to the end.
-pub async fn serve_socks5<D: Dial>(context: &ClientContext<D>, mut stream: Stream, client: &Client) {
+pub async fn serve_socks5<D: Dial>(context: &ProxyContext<D>, mut stream: Stream, client: &Client) {
     // Heap-allocated (`Box::pin`), and freed once the client has its reply.
     let served = Box::pin(shake_hands(context, &mut stream, client)).await;
     match served {
@@ -114,7 +114,7 @@ pub async fn serve_socks5<D: Dial>(context: &ClientContext<D>, mut stream: Strea
 
 /// Reads a client's request, does what it asks for, and replies.
 async fn shake_hands<D: Dial>(
-    context: &ClientContext<D>,
+    context: &ProxyContext<D>,
     stream: &mut Stream,
     client: &Client,
 ) -> Result<Served, Refusal> {
@@ -144,7 +144,7 @@ async fn shake_hands<D: Dial>(
     served
 }
 
-async fn connect<D: Dial>(context: &ClientContext<D>, target: Target, sent: Vec<u8>) -> Answer {
+async fn connect<D: Dial>(context: &ProxyContext<D>, target: Target, sent: Vec<u8>) -> Answer {
     match context.connect(&target).await {
         Ok(connection) => {
             context.counters.request_connected(Protocol::Socks5);

@@ -17,7 +17,7 @@ use tokio::net::UdpSocket;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::proxy::connect::deadline::RETRY;
-use crate::proxy::context::ClientContext;
+use crate::proxy::context::ProxyContext;
 use crate::proxy::listener::client::Client;
 use crate::proxy::listener::stream::Stream;
 use crate::proxy::metrics::counters::OpenGuard;
@@ -56,7 +56,7 @@ pub async fn open_session(client: &Stream, announced: &Target) -> io::Result<(Ud
 
 /// Serves the association until the client ends its connection, it is idle, or the daemon drains.
 pub async fn serve_association<D: Dial>(
-    context: &ClientContext<D>,
+    context: &ProxyContext<D>,
     client: &Client,
     mut control: Stream,
     session: UdpSession,
@@ -88,7 +88,7 @@ async fn ended(control: &mut (impl AsyncRead + Unpin)) {
 }
 
 struct Association<'a, D> {
-    context: &'a ClientContext<D>,
+    context: &'a ProxyContext<D>,
     client: &'a Client,
     session: UdpSession,
     routes: FlowRoutes,
