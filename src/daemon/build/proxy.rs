@@ -49,33 +49,17 @@ impl ProxyServer {
     ) -> Result<Self, ExitReason> {
         let counters = Counters::default();
         let stop_accepting = CancellationToken::new();
-        let policy = Policy::new(settings.direct, settings.allow.clone(), settings.deny.clone(), own_listeners);
-        let connector = Connector::new(
-            dialer(settings, tailscaled),
-            policy,
-            state,
-            settings.connect_timeout,
-            path_observer(tailscaled),
-        );
         let max_connections = fd_limits::connections(settings.max_connections);
         let upload_throttle = UploadThrottle::at(settings.memory_limit.map(|limit| limit.0));
-        let tls = settings.socks_tls.clone().map(ServerTls::new).transpose();
-        let tls = tls.map_err(|error| ExitReason::Configuration(format!("socks_tls_cert cannot be used: {error}")))?;
-        let limits = RelayLimits {
-            half_closed: settings.half_close_timeout.carried,
-            half_closed_held: settings.half_close_timeout.held,
-            idle: settings.idle_timeout.local,
-            draining: stop_accepting.clone(),
-            upload_throttle: upload_throttle.clone(),
-        };
+        let limits = relay_limits(settings, &stop_accepting, &upload_throttle);
         let proxy = ProxyContext {
-            connector,
+            connector: connector(settings, tailscaled, state, own_listeners),
             credentials: settings.socks_credentials.clone(),
             handshake_timeout: settings.handshake_timeout,
             network_limits: RelayLimits { idle: settings.idle_timeout.network, ..limits.clone() },
             limits,
             counters: counters.clone(),
-            tls,
+            tls: server_tls(settings)?,
             udp: settings.udp,
             worker: RelayWorker::default(),
         };
@@ -102,6 +86,35 @@ impl ProxyServer {
         };
         acceptor.accept_on(listeners);
     }
+}
+
+/// Builds the limits of connections from this machine, which end when `draining` is cancelled.
+fn relay_limits(settings: &Settings, draining: &CancellationToken, upload_throttle: &UploadThrottle) -> RelayLimits {
+    RelayLimits {
+        half_closed: settings.half_close_timeout.carried,
+        half_closed_held: settings.half_close_timeout.held,
+        idle: settings.idle_timeout.local,
+        draining: draining.clone(),
+        upload_throttle: upload_throttle.clone(),
+    }
+}
+
+/// Builds the TLS of the proxy's listeners, where it is set. Fails where its files cannot be used any more.
+fn server_tls(settings: &Settings) -> Result<Option<ServerTls>, ExitReason> {
+    let tls = settings.socks_tls.clone().map(ServerTls::new).transpose();
+    tls.map_err(|error| ExitReason::Configuration(format!("socks_tls_cert cannot be used: {error}")))
+}
+
+/// Builds the connector, which judges targets by the policy of the settings.
+fn connector(
+    settings: &Settings,
+    tailscaled: &LocalTailscaled,
+    state: Watcher,
+    own_listeners: OwnListeners,
+) -> Connector<Dialer> {
+    let policy = Policy::new(settings.direct, settings.allow.clone(), settings.deny.clone(), own_listeners);
+    let observe = path_observer(tailscaled);
+    Connector::new(dialer(settings, tailscaled), policy, state, settings.connect_timeout, observe)
 }
 
 fn dialer(settings: &Settings, tailscaled: &LocalTailscaled) -> Dialer {

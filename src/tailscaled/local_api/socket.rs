@@ -30,7 +30,7 @@ struct Inner {
 
 /// Process id and user of the process that listens, as the kernel tells them. The id is 0 for a process of another namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Peer {
+struct ProcessIdentity {
     pid: i32,
     uid: u32,
 }
@@ -77,8 +77,8 @@ impl LocalApiSocket {
     pub async fn connect(&self) -> io::Result<UnixStream> {
         let stream = UnixStream::connect(&*self.0.path).await?;
         let found = stream.peer_cred()?;
-        let peer = Peer { pid: found.pid().unwrap_or(0), uid: found.uid() };
-        let own = Peer { pid: getpid().as_raw(), uid: geteuid().as_raw() };
+        let peer = ProcessIdentity { pid: found.pid().unwrap_or(0), uid: found.uid() };
+        let own = ProcessIdentity { pid: getpid().as_raw(), uid: geteuid().as_raw() };
         if is_expected(peer, own, self.0.server.load(Ordering::Acquire), group_of) {
             return Ok(stream);
         }
@@ -100,7 +100,7 @@ impl LocalApiSocket {
 ///
 /// The process alone does not do: its number may have been another's, who listened and has ended. Nor does the user: others
 /// run programs as the same user, such as `exec`; and users of other namespaces may all be shown as one (user_namespaces(7)).
-fn is_expected(peer: Peer, own: Peer, server: i32, group: impl Fn(i32) -> Option<i32>) -> bool {
+fn is_expected(peer: ProcessIdentity, own: ProcessIdentity, server: i32, group: impl Fn(i32) -> Option<i32>) -> bool {
     // Root of this namespace may trace this process anyway.
     let is_trusted_user = peer.uid == own.uid || peer.uid == 0;
     // gVisor tells each process of itself here.
@@ -129,7 +129,7 @@ mod tests {
 
     #[test]
     fn only_the_tailscaled_that_was_started_is_expected() {
-        let own = Peer { pid: 10, uid: 1000 };
+        let own = ProcessIdentity { pid: 10, uid: 1000 };
         let group = |pid| match pid {
             20 | 21 => Some(20),
             30 => Some(30),
@@ -152,10 +152,10 @@ mod tests {
             (31, 1000, 0, false, "a process that has ended, before the start"),
             (30, 0, 20, false, "any program of root's"),
         ] {
-            assert_eq!(is_expected(Peer { pid, uid }, own, server, group), expected, "{what}");
+            assert_eq!(is_expected(ProcessIdentity { pid, uid }, own, server, group), expected, "{what}");
         }
-        let own = Peer { pid: 10, uid: NOBODY };
-        assert!(!is_expected(Peer { pid: 0, uid: NOBODY }, own, 20, group), "a user without a name here");
+        let own = ProcessIdentity { pid: 10, uid: NOBODY };
+        assert!(!is_expected(ProcessIdentity { pid: 0, uid: NOBODY }, own, 20, group), "a user without a name here");
     }
 
     /// Starts a process in a group of its own that listens at `path`.
