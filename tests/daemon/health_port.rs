@@ -1,21 +1,20 @@
 //! The health port among many who ask, or who say nothing, and what it tells whom.
 
-use std::fs;
-use std::io::{self, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::Path;
-use std::process::Command;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::fs::{self, File};
+use std::io::Read;
+use std::net::{SocketAddr, TcpStream};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use testbed::daemon::HEALTH;
+use testbed::daemon::{Daemon, HEALTH};
 use testbed::http::{self, Answer};
+use testbed::wait::wait_until;
 
 use crate::local_api_gone::socket;
-use crate::scene::{Scene, command, start_ready};
+use crate::scene::{READY, Scene, command, start_ready};
 
 /// Connections without a word, in one second.
 const SILENT: u32 = 1000;
@@ -46,39 +45,50 @@ fn health_port_silent_clients_make_room_for_a_probe() {
     assert!(matches!(silent[0].read(&mut [0]), Ok(0)), "the oldest is given up");
 }
 
-/// Hands on to tailscaled what is asked for at its socket, and counts the questions for `what`. Runs as long as the program.
-fn count_questions(socket: &Path, what: &'static str) -> Arc<AtomicUsize> {
-    let behind = socket.with_extension("behind");
-    fs::rename(socket, &behind).expect("renamed");
-    let listener = UnixListener::bind(socket).expect("listens");
-    let count = Arc::new(AtomicUsize::new(0));
-    let counted = Arc::clone(&count);
-    thread::spawn(move || {
-        for mut client in listener.incoming().flatten() {
-            let (behind, counted) = (behind.clone(), Arc::clone(&counted));
-            thread::spawn(move || {
-                let mut question = [0; 4096];
-                let length = client.read(&mut question)?;
-                counted.fetch_add(
-                    usize::from(String::from_utf8_lossy(&question[..length]).contains(what)),
-                    Ordering::Relaxed,
-                );
-                let mut tailscaled = UnixStream::connect(behind)?;
-                tailscaled.write_all(&question[..length])?;
-                let (mut more, mut on) = (client.try_clone()?, tailscaled.try_clone()?);
-                thread::spawn(move || io::copy(&mut more, &mut on));
-                io::copy(&mut tailscaled, &mut client)?;
-                client.shutdown(Shutdown::Both)
-            });
-        }
-    });
-    count
+/// Hands on to tailscaled what is asked for at its socket, and writes a line for each question. A process of its own, of
+/// tailscaled's group: another one is not trusted.
+const COUNTING: &str = r#"
+import os, socket, sys, threading
+path = sys.argv[1]
+listener = socket.socket(socket.AF_UNIX)
+listener.bind(path + ".new")
+listener.listen(512)
+os.rename(path, path + ".behind")
+os.rename(path + ".new", path)
+def carry(source, sink):
+    while data := source.recv(65536):
+        sink.sendall(data)
+    sink.shutdown(socket.SHUT_WR)
+def serve(client):
+    question = client.recv(65536)
+    print(question.split(b"\r")[0].decode(), flush=True)
+    behind = socket.socket(socket.AF_UNIX)
+    behind.connect(path + ".behind")
+    behind.sendall(question)
+    threading.Thread(target=carry, args=(client, behind), daemon=True).start()
+    carry(behind, client)
+while True:
+    threading.Thread(target=serve, args=(listener.accept()[0],), daemon=True).start()
+"#;
+
+fn counting(daemon: &Daemon, questions: &Path) -> Child {
+    let tailscaled = daemon.tailscaled_pid().expect("runs");
+    let output = File::create(questions).expect("a file");
+    let mut python = Command::new("python3");
+    python.args(["-c", COUNTING]).arg(socket(daemon)).stdout(output).process_group(tailscaled);
+    let child = python.spawn().expect("python3");
+    let behind = PathBuf::from(format!("{}.behind", socket(daemon).display()));
+    wait_until("it listens", READY, || behind.exists().then_some(())).expect("listens");
+    child
 }
 
 #[test]
 fn health_port_many_who_ask_for_the_status_at_once_are_one_question_to_tailscaled() {
     let scene = Scene::new();
     let daemon = scene.ready();
+    let directory = tempfile::tempdir().expect("directory");
+    let questions = directory.path().join("questions");
+    let mut counting = counting(&daemon, &questions);
     for (path, what, shown) in [
         ("/status", "/localapi/v0/status?peers=true", "web.tail.test"),
         ("/", "/localapi/v0/status?peers=true", "web.tail.test"),
@@ -86,7 +96,8 @@ fn health_port_many_who_ask_for_the_status_at_once_are_one_question_to_tailscale
     ] {
         // What was kept is too old.
         thread::sleep(Duration::from_millis(1100));
-        let count = count_questions(&socket(&daemon), what);
+        let asked = || fs::read_to_string(&questions).expect("is read").matches(what).count();
+        let before = asked();
         let ask = || {
             thread::spawn(move || {
                 let stream = TcpStream::connect(HEALTH).expect("connects");
@@ -98,11 +109,9 @@ fn health_port_many_who_ask_for_the_status_at_once_are_one_question_to_tailscale
             let text = answer.join().expect("answers");
             assert!(text.contains(shown), "{path}: {text}");
         }
-        assert_eq!(count.load(Ordering::Relaxed), 1, "{path}");
-        // The next one has the socket to itself.
-        let socket = socket(&daemon);
-        fs::rename(socket.with_extension("behind"), &socket).expect("renamed");
+        assert_eq!(asked() - before, 1, "{path}");
     }
+    counting.kill().and_then(|()| counting.wait()).expect("ends");
 }
 
 fn ask(address: SocketAddr, host: &str, path: &str) -> Answer {
