@@ -104,7 +104,7 @@ pub const KEYS: &[Key] = &[
     key("api_url", "URL", Some("https://api.tailscale.com"), "Tailscale's API, which makes auth keys"),
     key("tailnet", "NAME", Some("-"), "tailnet that auth keys are made for; - is the credential's own"),
     key("control_url", "URL", None, "control server, such as Headscale's address; Tailscale's when not given"),
-    key("ca_file", "PATH", None, "PEM file of roots to trust beside the system's"),
+    key("ca_file", "PATH", None, "PEM file of CA certificates to trust beside the system's"),
     key("hostname", "NAME", None, "the node's name in the tailnet; the container's host name when not given")
         .also(&["TS_HOSTNAME"]),
     key("tags", "LIST", None, "tags that the node asks for, such as tag:web"),
@@ -138,7 +138,7 @@ pub const KEYS: &[Key] = &[
         "socks_client_ca",
         "PATH",
         None,
-        "PEM file of roots, by one of which a client's own certificate is to be signed",
+        "PEM file of CA certificates, one of which must have signed a client's own certificate",
     ),
     key("allow_open_proxy", "BOOL", Some("false"), "allow a listener that others can reach without a password"),
     key("udp", "BOOL", Some("true"), "serve UDP ASSOCIATE of SOCKS5"),

@@ -87,7 +87,7 @@ fn ca_directories(
     let (file, more) = (settings.ca_file.as_deref(), settings.platform_ca_dir.as_deref());
     ca_bundle::directories(state_dir, file, more, environment).map_err(|error| {
         let file = file.map_or_else(String::new, |file| format!("ca_file {}: ", file.display()));
-        ExitReason::Configuration(format!("{file}the roots to trust cannot be put together: {error}"))
+        ExitReason::Configuration(format!("{file}the CA certificates cannot be put together: {error}"))
     })
 }
 
