@@ -18,12 +18,14 @@ use crate::proxy::context::ProxyContext;
 use crate::proxy::metrics::counters::Counters;
 use crate::state::{Phase, State};
 use crate::status::{NodeStatus, Snapshot};
+use crate::sync::IgnorePoison;
 use crate::tailscaled::calls::Calls;
 use crate::tailscaled::calls::WITHOUT_CALLS;
 use crate::tailscaled::dialer::Dialer;
 use crate::tailscaled::local_api;
 use crate::tailscaled::local_api::LocalApi;
 use crate::tailscaled::path::rebind::Rebinder;
+use crate::tailscaled::process::Measures;
 use crate::text::printable;
 
 /// Longest wait for tailscaled: one that hangs must not keep a person from learning that it does.
@@ -41,7 +43,7 @@ pub struct StatusSource {
     pub max_connections: usize,
     pub key_expiry: KeyExpiry,
     /// What confines tailscaled. Set once it is known how it is started.
-    pub confinement: Arc<OnceLock<Vec<String>>>,
+    pub confinement: Arc<OnceLock<Measures>>,
     /// Set once the platform has answered.
     pub identity: Arc<OnceLock<Identity>>,
     pub answers: TailscaledAnswers,
@@ -101,13 +103,20 @@ fn id_of(state: &State) -> StateId {
     (state.phase, state.since)
 }
 
+impl StatusSource {
+    fn confinement(&self) -> Vec<String> {
+        let measures = self.confinement.get().map(|measures| measures.lock().ignore_poison().clone());
+        measures.unwrap_or_default().into_iter().map(str::to_owned).collect()
+    }
+}
+
 impl Inspect for StatusSource {
     async fn inspect(&self, state: &State) -> Snapshot {
         let _ = timeout(ANSWER_TIMEOUT, self.proxy.count_traffic()).await;
         let mut snapshot = Snapshot {
             connections: self.counters.now(),
             restarts: self.restarts.load(Ordering::Relaxed),
-            confinement: self.confinement.get().cloned().unwrap_or_default(),
+            confinement: self.confinement(),
             limitation: self.calls.is_stock().then(|| WITHOUT_CALLS.to_owned()),
             ..Snapshot::default()
         };

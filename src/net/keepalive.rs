@@ -45,6 +45,13 @@ pub fn notice_vanished_peer(socket: &impl AsFd, address: IpAddr) -> io::Result<(
     }
 }
 
+/// Lets an accepted connection pause for as long as it likes: its peer is on this machine, though the listener, whose options
+/// it has inherited, is not.
+pub fn allow_pauses(socket: &impl AsFd) {
+    // Never fails for a TCP socket, and what is left then ends the connection late.
+    let _ = set(socket, libc::TCP_USER_TIMEOUT, 0);
+}
+
 /// Sets a TCP option (tcp(7)).
 #[allow(unsafe_code)]
 fn set(socket: &impl AsFd, option: libc::c_int, value: u32) -> nix::Result<()> {

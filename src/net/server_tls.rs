@@ -114,6 +114,8 @@ pub struct ServerTls {
 struct Loaded {
     config: Arc<ServerConfig>,
     stamps: Vec<Stamp>,
+    /// Stamps of files that could not be used, of which a warning was given.
+    refused: Option<Vec<Stamp>>,
     looked: Instant,
 }
 
@@ -124,7 +126,7 @@ impl ServerTls {
     /// As [`TlsFiles::load`].
     pub fn new(files: TlsFiles) -> Result<Self, TlsFilesError> {
         let stamps = files.stamps();
-        let loaded = Loaded { config: files.load()?, stamps, looked: Instant::now() };
+        let loaded = Loaded { config: files.load()?, stamps, refused: None, looked: Instant::now() };
         Ok(Self { files, loaded: Mutex::new(loaded) })
     }
 
@@ -136,13 +138,16 @@ impl ServerTls {
             loaded.looked = Instant::now();
             let stamps = self.files.stamps();
             if stamps != loaded.stamps {
-                loaded.stamps = stamps;
                 match self.files.load() {
                     Ok(config) => {
-                        loaded.config = config;
+                        (loaded.config, loaded.stamps) = (config, stamps);
                         tracing::info!("certificate and key of the listeners were read again");
                     }
-                    Err(error) => tracing::warn!(%error, "the listeners keep the certificate that they had"),
+                    // Tried again with the next client: not all that fails is in the files.
+                    Err(error) if loaded.refused.replace(stamps.clone()) != Some(stamps) => {
+                        tracing::warn!(%error, "the listeners keep the certificate that they had");
+                    }
+                    Err(_) => {}
                 }
             }
         }

@@ -27,7 +27,7 @@ pub fn bind(path: &Path) -> io::Result<(OwnedFd, Metadata)> {
     // Linux gives the file the mode of the socket, less the umask: at no time may others connect.
     fchmod(&bound, Mode::from_bits_truncate(SOCKET_MODE))?;
     nix::sys::socket::bind(bound.as_raw_fd(), &UnixAddr::new(path)?)?;
-    let file = restrict(path)?;
+    let file = restrict(path).inspect_err(|_| drop(fs::remove_file(path)))?;
     Ok((bound, file))
 }
 

@@ -1,10 +1,11 @@
 //! Confines tailscaled: no new privileges, few capabilities, Landlock, seccomp.
 //!
 //! Whoever takes tailscaled over from the network gets less than this user has: no file is written outside its own directories,
-//! no other process is traced, signalled or looked into. What the kernel lacks is left out, and [`Confinement::measures`] says
-//! what is there.
+//! no other process is traced, signalled or looked into. What the kernel lacks is left out, and [`measures_of`] says what is
+//! there.
 
-use std::fs::File;
+use std::collections::BTreeMap;
+use std::fs::{self, File};
 use std::io::Read;
 use std::path::Path;
 
@@ -13,14 +14,16 @@ use landlock::{
     RulesetCreatedAttr, RulesetError, Scope,
 };
 use nix::libc;
-use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch};
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule, TargetArch,
+};
 use tokio::process::Command;
 
 /// The newest kernel interface that is asked for; an older kernel does what it can.
 const LANDLOCK: ABI = ABI::V6;
 
-/// Capabilities of root that tailscaled keeps: those by which it writes into a directory of another user. It opens no
-/// interface, so it needs none of the others.
+/// Capabilities of root that tailscaled keeps: those by which it writes into a directory of another user. It opens no interface.
+/// Without CAP_NET_ADMIN its UDP buffers are no larger than `net.core.rmem_max` says, as for any other user.
 const KEPT_CAPABILITIES: [i32; 3] = [CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_FOWNER];
 // linux/capability.h
 const CAP_CHOWN: i32 = 0;
@@ -32,8 +35,22 @@ const MOST_CAPABILITIES: i32 = 63;
 /// before the application beside it, and is started again.
 const OOM_SCORE: &str = "500";
 
+/// Flags of clone(2) that make a namespace.
+const NEW_NAMESPACE: [i32; 7] = [
+    libc::CLONE_NEWCGROUP,
+    libc::CLONE_NEWIPC,
+    libc::CLONE_NEWNET,
+    libc::CLONE_NEWNS,
+    libc::CLONE_NEWPID,
+    libc::CLONE_NEWUSER,
+    libc::CLONE_NEWUTS,
+];
+
+/// Bit of the number of a call by which a program of x86_64 says that it is one of the x32 ABI: every call once more.
+const X32: i64 = 0x4000_0000;
+
 /// System calls that a proxy has no use for, and that reach other processes, the kernel or namespaces. They fail with EPERM.
-const REFUSED: [i64; 44] = [
+const REFUSED: [i64; 48] = [
     libc::SYS_acct,
     libc::SYS_add_key,
     libc::SYS_adjtimex,
@@ -42,6 +59,7 @@ const REFUSED: [i64; 44] = [
     libc::SYS_clock_adjtime,
     libc::SYS_clock_settime,
     libc::SYS_delete_module,
+    libc::SYS_fanotify_init,
     libc::SYS_finit_module,
     libc::SYS_fsconfig,
     libc::SYS_fsmount,
@@ -52,6 +70,7 @@ const REFUSED: [i64; 44] = [
     libc::SYS_io_uring_register,
     libc::SYS_io_uring_setup,
     libc::SYS_kcmp,
+    libc::SYS_kexec_file_load,
     libc::SYS_kexec_load,
     libc::SYS_keyctl,
     libc::SYS_mount,
@@ -74,7 +93,9 @@ const REFUSED: [i64; 44] = [
     libc::SYS_sethostname,
     libc::SYS_setns,
     libc::SYS_settimeofday,
+    libc::SYS_swapoff,
     libc::SYS_swapon,
+    libc::SYS_syslog,
     libc::SYS_umount2,
     libc::SYS_unshare,
     libc::SYS_userfaultfd,
@@ -83,7 +104,7 @@ const REFUSED: [i64; 44] = [
 /// What a child may not do, put together before it is started.
 pub struct Confinement {
     landlock: Option<RulesetCreated>,
-    seccomp: Option<BpfProgram>,
+    seccomp: Vec<BpfProgram>,
 }
 
 impl Confinement {
@@ -91,15 +112,8 @@ impl Confinement {
     pub fn new(writable: &[&Path]) -> Self {
         Self {
             landlock: ruleset(writable).inspect_err(|error| tracing::debug!(%error, "no Landlock")).ok(),
-            seccomp: filter().inspect_err(|error| tracing::debug!(%error, "no seccomp filter")).ok(),
+            seccomp: filters().inspect_err(|error| tracing::debug!(%error, "no seccomp filter")).unwrap_or_default(),
         }
-    }
-
-    /// Names the measures that this kernel has.
-    pub fn measures(&self) -> Vec<&'static str> {
-        let landlock = self.landlock.is_some().then_some("landlock");
-        let seccomp = self.seccomp.is_some().then_some("seccomp");
-        ["no_new_privs"].into_iter().chain(landlock).chain(seccomp).collect()
     }
 
     /// Has the child confine itself before it executes its program.
@@ -112,14 +126,13 @@ impl Confinement {
             command.pre_exec(move || {
                 libc::umask(0o077);
                 drop_capabilities();
-                become_first_victim();
                 if libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 {
                     return Ok(());
                 }
                 if let Some(ruleset) = landlock.take() {
                     let _ = ruleset.restrict_self();
                 }
-                if let Some(filter) = &seccomp {
+                for filter in &seccomp {
                     let _ = seccompiler::apply_filter(filter);
                 }
                 Ok(())
@@ -128,7 +141,41 @@ impl Confinement {
     }
 }
 
-/// Whether the file is a program of the machine's own, and no script: that one may start anything.
+/// Names what confines the process `pid`, which was started by [`Confinement::apply_to`] and runs its program: as the kernel
+/// shows it, and for Landlock, which it does not show, as far as it has it.
+pub fn measures_of(pid: i32) -> Vec<&'static str> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let has = |line: &str| status.lines().any(|found| found.split_whitespace().eq(line.split(' ')));
+    let version = landlock_version();
+    [
+        (has("NoNewPrivs: 1"), "no_new_privs"),
+        (version >= 1, "landlock"),
+        // Of signals and abstract sockets, too.
+        (version >= 6, "landlock_scope"),
+        (has("Seccomp: 2"), "seccomp"),
+    ]
+    .into_iter()
+    .filter_map(|(is_there, name)| is_there.then_some(name))
+    .collect()
+}
+
+/// Returns the version of Landlock's interface; 0 where the kernel has none.
+#[allow(unsafe_code)]
+fn landlock_version() -> i64 {
+    const VERSION: libc::c_long = 1;
+    // SAFETY: with this flag the call reads no memory (landlock_create_ruleset(2)).
+    unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, std::ptr::null::<libc::c_void>(), 0, VERSION) }.max(0)
+}
+
+/// Raises the OOM score of the process `pid`, a child of this user: raising it needs no privilege. (The child cannot do so
+/// itself before it executes its program: as long as it has this process's memory its /proc files are root's.)
+pub fn make_first_victim(pid: i32) {
+    if let Err(error) = fs::write(format!("/proc/{pid}/oom_score_adj"), OOM_SCORE) {
+        tracing::debug!(%error, "tailscaled's OOM score stays as it is");
+    }
+}
+
+/// Whether the file is a binary, and not a script, which may start any program.
 pub fn is_binary(program: &Path) -> bool {
     let mut magic = [0; 4];
     File::open(program).and_then(|mut file| file.read_exact(&mut magic)).is_ok() && magic == *b"\x7fELF"
@@ -152,11 +199,26 @@ fn ruleset(writable: &[&Path]) -> Result<RulesetCreated, RulesetError> {
     Ok(ruleset)
 }
 
-fn filter() -> Result<BpfProgram, seccompiler::BackendError> {
-    let refused = REFUSED.into_iter().map(|call| (call, Vec::new())).collect();
-    let errno = u32::try_from(libc::EPERM).unwrap_or(1);
+/// Builds the filters: one that refuses, and one by which clone3(2), whose flags no filter can see, is not there. Programs fall
+/// back to clone(2) then.
+fn filters() -> Result<Vec<BpfProgram>, seccompiler::BackendError> {
+    let mut refused: BTreeMap<i64, Vec<SeccompRule>> = REFUSED.into_iter().map(|call| (call, Vec::new())).collect();
+    let namespaces = NEW_NAMESPACE.map(|flag| {
+        let flag = flag.unsigned_abs().into();
+        let is_set = SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::MaskedEq(flag), flag)?;
+        SeccompRule::new(vec![is_set])
+    });
+    refused.insert(libc::SYS_clone, namespaces.into_iter().collect::<Result<_, _>>()?);
+    if cfg!(target_arch = "x86_64") {
+        refused.extend(refused.clone().into_iter().map(|(call, rules)| (call | X32, rules)));
+    }
+    Ok(vec![filter(refused, libc::EPERM)?, filter(BTreeMap::from([(libc::SYS_clone3, Vec::new())]), libc::ENOSYS)?])
+}
+
+fn filter(rules: BTreeMap<i64, Vec<SeccompRule>>, errno: i32) -> Result<BpfProgram, seccompiler::BackendError> {
     let arch = TargetArch::try_from(std::env::consts::ARCH)?;
-    SeccompFilter::new(refused, SeccompAction::Allow, SeccompAction::Errno(errno), arch)?.try_into()
+    let refusal = SeccompAction::Errno(errno.unsigned_abs());
+    SeccompFilter::new(rules, SeccompAction::Allow, refusal, arch)?.try_into()
 }
 
 /// Drops all but [`KEPT_CAPABILITIES`] from what any later program can have. Without the right to do so there is nothing to
@@ -169,22 +231,19 @@ fn drop_capabilities() {
     }
 }
 
-/// Raises the OOM score; lowering it would need a privilege, raising it needs none.
-#[allow(unsafe_code)]
-fn become_first_victim() {
-    // SAFETY: the path and the text are static and end with a zero byte or have a length.
-    unsafe {
-        let file = libc::open(c"/proc/self/oom_score_adj".as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC);
-        if file >= 0 {
-            libc::write(file, OOM_SCORE.as_ptr().cast(), OOM_SCORE.len());
-            libc::close(file);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A script that ends with success when `code` does, which may call clone(2) with flags.
+    fn python(code: &str) -> String {
+        let clone = format!(
+            "clone = lambda flags: (lambda pid: os._exit(0) if pid == 0 else pid > 0 or sys.exit(1))\
+             (ctypes.CDLL(None).syscall({}, flags, 0, 0, 0, 0))",
+            libc::SYS_clone
+        );
+        format!("python3 -c 'import ctypes, os, sys; {clone}; {code}'")
+    }
 
     /// Has a confined shell try something.
     async fn succeeds(writable: &Path, script: &str) -> bool {
@@ -205,11 +264,14 @@ mod tests {
             (format!("echo text > {inside}/file && mv {inside}/file {inside}/moved && rm {inside}/moved"), true),
             (format!("cat {victim} > /dev/null"), true),
             ("grep -q '^NoNewPrivs:.1' /proc/self/status && grep -q '^Seccomp:.2' /proc/self/status".to_owned(), true),
-            ("[ \"$(umask)\" = 0077 ] && [ \"$(cat /proc/self/oom_score_adj)\" -ge 500 ]".to_owned(), true),
+            ("[ \"$(umask)\" = 0077 ]".to_owned(), true),
             (format!("echo text > {victim}"), false),
             (format!("rm {victim}"), false),
             (format!("ln -s /etc {}/link", other.path().display()), false),
             ("unshare --user true".to_owned(), false),
+            (python("os.fork() or os._exit(0); os.wait()"), true),
+            (python(&format!("clone({}|17)", libc::CLONE_NEWUSER)), false),
+            (python("clone(17)"), true),
             (format!("kill -0 {}", std::process::id()), false),
         ] {
             assert_eq!(succeeds(own.path(), &script).await, works, "{script}");

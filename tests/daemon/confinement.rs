@@ -29,7 +29,7 @@ fn tailscaled_is_confined_and_the_status_says_so() {
     let daemon = scene.ready();
     // CAP_CHOWN, CAP_DAC_OVERRIDE and CAP_FOWNER are left.
     assert_eq!(flags(&daemon), ["1", "2", "000000000000000b"]);
-    assert_eq!(said(&daemon), serde_json::json!(["no_new_privs", "landlock", "seccomp"]));
+    assert_eq!(said(&daemon), serde_json::json!(["no_new_privs", "landlock", "landlock_scope", "seccomp"]));
     let tailscaled = daemon.tailscaled_pid().expect("runs");
     let score = fs::read_to_string(format!("/proc/{tailscaled}/oom_score_adj")).expect("readable");
     assert!(score.trim().parse::<i32>().expect("a number") >= 500, "{score}");

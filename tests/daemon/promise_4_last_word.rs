@@ -1,3 +1,5 @@
+//! Promise 4: the last word of a target that closes arrives.
+//!
 //! Promise 4: what a target says before it closes reaches the client, also where the target has not taken in all that was
 //! sent ahead. Its kernel answers that with a reset, which without a proxy comes after the word.
 

@@ -3,12 +3,15 @@
 //! It covers both address families, and a request that says where the datagrams will come from.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::thread::sleep;
+use std::time::Duration;
 
-use testbed::daemon::SOCKS;
+use testbed::daemon::{Daemon, SOCKS};
 use testbed::server::pattern;
+use testbed::wait::wait_until;
 
 use crate::associations::{ARRIVES, Association, Echo, SILENCE};
-use crate::scene::{Scene, start_ready};
+use crate::scene::{READY, Scene, start_ready};
 
 const LARGE: usize = 60_000;
 /// More than an association has open at once (256).
@@ -42,6 +45,39 @@ fn udp_three_hundred_targets_of_one_association_all_answer() {
         let back = association.receive(ARRIVES).map(|back| String::from_utf8_lossy(&back).into_owned());
         assert_eq!(back.as_deref(), Some(&*payload));
     }
+}
+
+/// Files and resident memory of tailscaled, in KiB, and files of the daemon.
+fn held(daemon: &Daemon) -> (usize, u64, usize) {
+    let files = |pid: i32| std::fs::read_dir(format!("/proc/{pid}/fd")).expect("runs").count();
+    let tailscaled = daemon.tailscaled_pid().expect("runs");
+    let status = std::fs::read_to_string(format!("/proc/{tailscaled}/status")).expect("runs");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a line");
+    let resident = line.trim().trim_end_matches(" kB").parse().expect("a number");
+    (files(tailscaled), resident, files(daemon.pid()))
+}
+
+#[test]
+fn udp_two_thousand_targets_of_one_association_hold_no_more_than_256_and_nothing_stays() {
+    let scene = Scene::new();
+    let daemon = scene.ready();
+    let before = held(&daemon);
+    let association = Association::open();
+    // Directly, where each target is a file of tailscaled's, and through the tailnet, where it is memory.
+    for host in ["127.0.0.1", "web"] {
+        for number in 0..2_000 {
+            association.send(host, 20_000 + number, b"x");
+            if number % 100 == 0 {
+                sleep(Duration::from_millis(20));
+            }
+        }
+    }
+    let during = held(&daemon);
+    assert!(during.0 <= before.0 + 300 && during.2 <= before.2 + 10, "{before:?} {during:?}");
+    assert!(during.1 <= before.1 + (32 << 10), "{before:?} {during:?}");
+    drop(association);
+    let gone = || (held(&daemon).0 <= before.0 + 10).then_some(());
+    wait_until("the files are closed", READY, gone).unwrap_or_else(|error| panic!("{error}: {:?}", held(&daemon)));
 }
 
 #[test]

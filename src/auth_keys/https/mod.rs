@@ -168,9 +168,11 @@ async fn connect_in_the_clear(host: &str, port: u16) -> Result<TcpStream, HttpsE
 fn may_be_plain(address: IpAddr) -> bool {
     match address.to_canonical() {
         IpAddr::V4(address) => address.is_loopback() || address.is_link_local(),
-        // fd00:ec2::/32 is AWS's.
+        // fd00:ec2::/32 is AWS's, fd20:ce::254 Google's.
         IpAddr::V6(address) => {
-            address.is_loopback() || address.is_unicast_link_local() || address.segments()[..2] == [0xfd00, 0xec2]
+            address.is_loopback()
+                || address.is_unicast_link_local()
+                || matches!(address.segments(), [0xfd00, 0xec2, ..] | [0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254])
         }
     }
 }

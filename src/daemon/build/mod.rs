@@ -34,6 +34,7 @@ use crate::process::child::OwnChildren;
 use crate::proxy::policy::own_listeners::OwnListeners;
 use crate::secret::redactor::Redactor;
 use crate::tailscaled::exit_node::watch::ChosenExitNode;
+use crate::tailscaled::process::Measures;
 
 /// Builds and starts every part of the daemon. Needs the event loop. Fails where a listener cannot be opened,
 /// tailscaled is not found, or the CA certificates for it cannot be written.
@@ -83,7 +84,7 @@ struct DaemonParts {
     /// Name and labels of this container; set once the platform has answered.
     identity: Arc<OnceLock<Identity>>,
     /// Set once it is known how tailscaled is started.
-    confinement: Arc<OnceLock<Vec<String>>>,
+    confinement: Arc<OnceLock<Measures>>,
     redactor: Redactor,
     children: OwnChildren,
 }
@@ -164,7 +165,7 @@ impl DaemonParts {
             .registered_in(self.children.clone())
             .throttled_by(self.proxy.upload_throttle.clone())
             .expected_at(self.tailscaled.api.socket().clone());
-        self.confinement.get_or_init(|| launch.confinement().into_iter().map(str::to_owned).collect());
+        self.confinement.get_or_init(|| launch.measures());
         reaper::reap_if_first_process(self.children.clone());
         let exit_node = ChosenExitNode::default();
         let problem = configure_node(settings, &self.tailscaled.api, &exit_node, &self.state);

@@ -68,14 +68,19 @@ pub fn launch(inputs: BuildInputs<'_>, redactor: &Redactor) -> Result<Launch, Ex
     // A script may start anything, and arguments of the user's own may want anything.
     if settings.confine && settings.tailscaled_args.0.is_empty() && is_binary(launch.program()) {
         launch = launch.confined_to(written_directories(inputs));
+    } else if settings.confine {
+        tracing::info!("tailscaled is not confined: it is a script, or tailscaled_args has more arguments for it");
     }
     Ok(launch.with_arguments(&settings.tailscaled_args.0))
 }
 
-/// Lists the directories that tailscaled writes into: those of its state, its socket and its temporary files.
+/// Lists the directories that tailscaled writes into: those of its state, its socket, its temporary files and its logs.
 fn written_directories(inputs: BuildInputs<'_>) -> Vec<PathBuf> {
-    let socket = inputs.socket.parent().unwrap_or(inputs.socket);
-    [inputs.state_dir.state(), inputs.state_dir.private(), socket].map(Path::to_owned).to_vec()
+    let socket = std::path::absolute(inputs.socket).unwrap_or_else(|_| inputs.socket.to_owned());
+    let socket = socket.parent().unwrap_or(&socket).to_owned();
+    let logs = inputs.context.environment.get("TS_LOGS_DIR").map(PathBuf::from);
+    let own = [inputs.state_dir.state(), inputs.state_dir.private()].map(Path::to_owned);
+    own.into_iter().chain([socket]).chain(logs).collect()
 }
 
 /// Puts together the directories of CA certificates that tailscaled trusts.

@@ -24,6 +24,9 @@ const SHORTEST: Duration = Duration::from_millis(300);
 /// Pause before a request is repeated that Lambda did not respond to. Each further one is twice as long.
 const FIRST_RETRY: Duration = Duration::from_millis(200);
 
+/// A request that waited for longer than this was taken in, and failures of before it do not count any more.
+const LONG_WAIT: Duration = Duration::from_secs(10);
+
 /// Number of failed requests in a row after which Lambda will not respond any more: 12.6 s of trying.
 const MOST_FAILURES: u32 = 7;
 
@@ -94,7 +97,12 @@ impl ExtensionLifecycle {
         let Some(identifier) = self.registration().identifier else { return std::future::pending().await };
         let mut failures = 0;
         loop {
-            match self.api.next(&identifier).await {
+            let asked = Instant::now();
+            let answer = self.api.next(&identifier).await;
+            if asked.elapsed() > LONG_WAIT {
+                failures = 0;
+            }
+            match answer {
                 Ok(event) if event.event_type == "SHUTDOWN" => return stop_request(&event),
                 Ok(event) => {
                     failures = 0;

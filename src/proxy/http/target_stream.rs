@@ -1,4 +1,5 @@
-//! The stream to an HTTP target, on which what the target says is not lost by how it takes what is sent.
+//! The stream to an HTTP target, on which no response is lost.
+//!
 //! A target may respond and close before it has read the request: hyper takes a response that comes first for a fault, and
 //! gives up at a failed write where the response waits to be read.
 

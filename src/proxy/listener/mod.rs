@@ -30,7 +30,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::net::failed_accepts::FailedAccepts;
-use crate::net::keepalive::notice_vanished_peer;
+use crate::net::keepalive::{allow_pauses, notice_vanished_peer};
 use crate::net::socket_file;
 use crate::net::unix_stream::{LocalStream, watched};
 use crate::proxy::listener::admission::{Admission, Ticket};
@@ -58,7 +58,9 @@ impl Listener {
     pub fn tcp(listener: TcpListener) -> io::Result<Self> {
         // Small messages must not wait for the next ones (Nagle's algorithm). Accepted connections inherit it.
         setsockopt(&listener, sockopt::TcpNoDelay, &true)?;
-        notice_vanished_peer(&listener, listener.local_addr()?.ip())?;
+        if let Err(error) = notice_vanished_peer(&listener, listener.local_addr()?.ip()) {
+            tracing::debug!(%error, "clients that vanish are not noticed by keepalive");
+        }
         Ok(Self::Tcp(with_long_backlog(listener)?))
     }
 
@@ -114,6 +116,9 @@ impl Listener {
             Self::Tcp(listener) => {
                 let (stream, from) = listener.get_ref().accept()?;
                 stream.set_nonblocking(true)?;
+                if self.is_on_the_network() && stream.local_addr().is_ok_and(|own| own.ip() == from.ip()) {
+                    allow_pauses(&stream);
+                }
                 let origin = ClientOrigin {
                     from: from.to_string(),
                     source: from.ip().into(),

@@ -29,6 +29,7 @@ pub struct SourceRecords(Mutex<HashMap<Source, Record>>);
 #[derive(Debug)]
 struct Record {
     failures: u32,
+    /// Time of the last failure, or of the first line in the log.
     last: Instant,
     /// Time of the last line in the log, and the failures since then that have none.
     line: Option<Instant>,
@@ -38,7 +39,8 @@ struct Record {
 impl SourceRecords {
     /// Notes a failure, and returns how long its answer is to be put off.
     pub fn note_failure(&self, source: Source) -> Duration {
-        self.with(source, |record, _| {
+        self.with(source, |record, now| {
+            record.last = now;
             let pause = FIRST_PAUSE.saturating_mul(1 << record.failures.min(10));
             record.failures = record.failures.saturating_add(1);
             pause.min(LONGEST_PAUSE)
@@ -75,7 +77,6 @@ impl SourceRecords {
         if now.duration_since(record.last) >= REMEMBERED {
             record.failures = 0;
         }
-        record.last = now;
         then(record, now)
     }
 }

@@ -31,7 +31,9 @@ impl OwnListeners {
 fn is_of_this_machine(address: IpAddr) -> bool {
     match UdpSocket::bind((address, 0)) {
         Ok(_) => true,
-        Err(error) => error.kind() != ErrorKind::AddrNotAvailable,
+        Err(error) => {
+            error.kind() != ErrorKind::AddrNotAvailable && error.raw_os_error() != Some(nix::libc::EAFNOSUPPORT)
+        }
     }
 }
 

@@ -52,7 +52,7 @@ impl LockedDir {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(unusable)?;
         let directory = fs::canonicalize(path).map_err(unusable)?;
         let found = fs::metadata(&directory).map_err(unusable)?;
-        if !openness::is_trusted(found.uid()) {
+        if !openness::is_trusted(found.uid()) && !makes_ours(&directory, found.uid()) {
             return Err(LockedDirError::Foreign { path: path.to_owned(), owner: found.uid() });
         }
         if found.mode() & EVERYBODY_WRITES != 0 {
@@ -61,8 +61,8 @@ impl LockedDir {
                 path.display()
             );
         }
-        let file = lock_file(directory.join(LOCK_FILE), unusable)?;
-        no_planted_file(directory.join(STATE_FILE))?;
+        let file = lock_file(directory.join(LOCK_FILE), found.uid(), unusable)?;
+        no_planted_file(directory.join(STATE_FILE), found.uid())?;
         match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
             Ok(lock) => Ok(LockedDir { path: directory, _lock: lock }),
             Err((_, nix::errno::Errno::EWOULDBLOCK)) => Err(LockedDirError::InUse(path.to_owned())),
@@ -77,24 +77,41 @@ impl LockedDir {
 }
 
 /// Opens the lock file, or makes it. It is never followed elsewhere, and keeps what is in it.
-fn lock_file(path: PathBuf, unusable: impl Fn(io::Error) -> LockedDirError) -> Result<File, LockedDirError> {
-    no_planted_file(path.clone())?;
+fn lock_file(
+    path: PathBuf,
+    owner: u32,
+    unusable: impl Fn(io::Error) -> LockedDirError,
+) -> Result<File, LockedDirError> {
+    no_planted_file(path.clone(), owner)?;
     let mut options = OpenOptions::new();
     let file = options.write(true).create(true).truncate(false).mode(0o600).custom_flags(O_NOFOLLOW | O_NONBLOCK);
     let file = file.open(&path).map_err(&unusable)?;
     // What was looked at before may have been replaced.
     let found = file.metadata().map_err(unusable)?;
-    if is_planted(&found) || found.nlink() > 1 { Err(LockedDirError::Planted(path)) } else { Ok(file) }
+    if is_planted(&found, owner) || found.nlink() > 1 { Err(LockedDirError::Planted(path)) } else { Ok(file) }
 }
 
-/// Fails where `path` is there, and is anything but a file of this user's or root's.
-fn no_planted_file(path: PathBuf) -> Result<(), LockedDirError> {
-    let is_planted = fs::symlink_metadata(&path).is_ok_and(|found| is_planted(&found));
+/// Whether what this user makes in `directory` belongs to `owner`: a network file system gives all to one user, as an access
+/// point of EFS or an NFS server that squashes users does, and who that is on this machine says nothing.
+fn makes_ours(directory: &Path, owner: u32) -> bool {
+    let path = directory.join(format!(".tetherd-{}", std::process::id()));
+    let mut options = OpenOptions::new();
+    let made = options.write(true).create_new(true).mode(0o600).custom_flags(O_NOFOLLOW).open(&path);
+    let found = made.and_then(|file| file.metadata());
+    if found.is_ok() {
+        let _ = fs::remove_file(&path);
+    }
+    found.is_ok_and(|found| found.uid() == owner)
+}
+
+/// Fails where `path` is there, and is anything but a file of this user's, root's or `owner`'s, who has the directory.
+fn no_planted_file(path: PathBuf, owner: u32) -> Result<(), LockedDirError> {
+    let is_planted = fs::symlink_metadata(&path).is_ok_and(|found| is_planted(&found, owner));
     if is_planted { Err(LockedDirError::Planted(path)) } else { Ok(()) }
 }
 
-fn is_planted(found: &Metadata) -> bool {
-    !found.is_file() || !openness::is_trusted(found.uid())
+fn is_planted(found: &Metadata, owner: u32) -> bool {
+    !found.is_file() || !(openness::is_trusted(found.uid()) || found.uid() == owner)
 }
 
 #[cfg(test)]

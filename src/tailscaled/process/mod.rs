@@ -15,6 +15,7 @@ use std::io;
 use std::net::UdpSocket;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, killpg};
@@ -25,13 +26,17 @@ use tokio::process::{Child, Command};
 use crate::environment::Environment;
 use crate::memory::upload_throttle::UploadThrottle;
 use crate::process::child::{OwnChildren, die_with_parent};
-use crate::process::confinement::Confinement;
+use crate::process::confinement::{Confinement, make_first_victim, measures_of};
 use crate::secret::redactor::Redactor;
+use crate::sync::IgnorePoison;
 use crate::tailscaled::local_api::socket::LocalApiSocket;
 use crate::tailscaled::process::log_forwarder::{LastLines, forward_lines};
 
 /// How long tailscaled may take to end after SIGTERM.
 const END_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Names of what confines tailscaled, such as `landlock`.
+pub type Measures = Arc<Mutex<Vec<&'static str>>>;
 
 /// How to start tailscaled, the same at every start.
 pub struct Launch {
@@ -43,6 +48,7 @@ pub struct Launch {
     upload_throttle: UploadThrottle,
     /// The directories that a confined tailscaled writes into; `None` where it is not confined.
     confined_to: Option<Vec<PathBuf>>,
+    measures: Measures,
     expected_at: Option<LocalApiSocket>,
 }
 
@@ -66,6 +72,7 @@ impl Launch {
             children: OwnChildren::default(),
             upload_throttle: UploadThrottle::default(),
             confined_to: None,
+            measures: Measures::default(),
             expected_at: None,
         }
     }
@@ -92,9 +99,9 @@ impl Launch {
         Self { confined_to: Some(directories), ..self }
     }
 
-    /// Names what confines tailscaled on this kernel; empty where it is not confined.
-    pub fn confinement(&self) -> Vec<&'static str> {
-        self.new_confinement().map(|confinement| confinement.measures()).unwrap_or_default()
+    /// Returns what confines tailscaled, once it runs; empty where nothing does. Clones share it.
+    pub fn measures(&self) -> Measures {
+        self.measures.clone()
     }
 
     fn new_confinement(&self) -> Option<Confinement> {
@@ -152,6 +159,10 @@ impl Launch {
             socket.expect(pid);
         }
         self.upload_throttle.watch(pid.as_raw());
+        if self.confined_to.is_some() {
+            make_first_victim(pid.as_raw());
+            *self.measures.lock().ignore_poison() = measures_of(pid.as_raw());
+        }
         tracing::debug!(pid = pid.as_raw(), program = %self.program.display(), "tailscaled started");
         Ok(Process {
             child,

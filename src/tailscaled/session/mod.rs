@@ -10,12 +10,14 @@ pub(crate) mod verification;
 pub(crate) mod verify;
 
 use std::convert::Infallible;
+use std::io::ErrorKind;
 use std::pin::pin;
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 
+use crate::net::http_request::HttpError;
 use crate::state::Phase;
 use crate::tailscaled::calls::Calls;
 use crate::tailscaled::events::EventSender;
@@ -202,6 +204,13 @@ async fn due(at: Option<Instant>) {
     }
 }
 
+/// Whether the error says that nobody, or a stranger, listens at the socket. Others, such as a lack of files or a full
+/// backlog, pass.
+fn is_gone(error: &HttpError) -> bool {
+    let HttpError::Io(error) = error else { return false };
+    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused | ErrorKind::PermissionDenied)
+}
+
 /// Waits until tailscaled stops answering, and returns how.
 async fn until_unresponsive(api: &LocalApi) -> SessionEnd {
     loop {
@@ -211,7 +220,9 @@ async fn until_unresponsive(api: &LocalApi) -> SessionEnd {
             Err(LocalApiError::Unreachable(_)) => {
                 // One that is ending is noticed by its end, and with its cause.
                 sleep(END_NOTICED).await;
-                if let Err(LocalApiError::Unreachable(error)) = api.status(false).await {
+                if let Err(LocalApiError::Unreachable(error)) = api.status(false).await
+                    && is_gone(&error)
+                {
                     return SessionEnd::SocketGone { socket: api.socket().path().to_owned(), error };
                 }
             }

@@ -70,7 +70,9 @@ impl StoredText {
             tracing::trace!(age = ?kept.read.until(now), "the secret is kept");
             return Ok(kept.text.clone());
         }
-        let settled = settle(kept.take(), self.read().await, Moment::now())?;
+        // Read first: a caller that gives up while it waits leaves what is kept.
+        let answer = self.read().await;
+        let settled = settle(kept.take(), answer, Moment::now())?;
         Ok(kept.insert(settled).text.clone())
     }
 
