@@ -234,3 +234,31 @@ fn tls_settings_that_cannot_work_are_refused_by_name() {
     let output = command(&["check"]).envs(whole).output().expect("runs");
     assert_eq!(output.status.code(), Some(0), "{output:?}");
 }
+
+/// Length of an answer: more than a TLS record, and no more than a target's kernel sends at once.
+const LAST: usize = 20_000;
+
+#[test]
+fn tls_clients_hear_the_last_word_whether_it_comes_early_or_they_are_slow() {
+    let scene = Scene::new();
+    let directory = authority();
+    let head = "HTTP/1.1 413 Too Large\r\nConnection: close\r\nContent-Length";
+    let answer = format!("{head}: {LAST}\r\n\r\n{}", "x".repeat(LAST));
+    // It does not take what the client sends.
+    let _refusing = Server::saying(6390, 1, answer.leak().as_bytes()).expect("server");
+    let _server = Server::http(80).expect("server");
+    let upload = directory.path().join("upload");
+    fs::write(&upload, vec![b'a'; 8_000_000]).expect("written");
+    let upload = upload.to_str().expect("UTF-8");
+    let _daemon = start_ready(with_tls(scene.daemon(), directory.path()).env("TETHERD_ALLOW_OPEN_PROXY", "true"));
+    for host in ["web", "127.0.0.1"] {
+        let early = ["--proxytunnel", "--upload-file", upload, &format!("http://{host}:6390/")];
+        // The target has closed long before the client has read it all.
+        let slow = ["--proxytunnel", "--limit-rate", "100k", &format!("http://{host}/bytes/300000")];
+        for (arguments, length) in [(early, LAST), (slow, 300_000)] {
+            let count = ["--output", "/dev/null", "--write-out", "%{size_download}"];
+            let said = curl(directory.path(), &[&arguments[..], &count].concat());
+            assert_eq!(said, length.to_string(), "{arguments:?}");
+        }
+    }
+}
