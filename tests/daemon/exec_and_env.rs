@@ -73,7 +73,7 @@ fn exec_gives_the_command_a_proxy_that_works_at_its_first_line() {
     for part in ["\nALL_PROXY=socks5h://a%40pp:pass%3Aword%2F%25%27@127.0.0.1:", "\nhttp_proxy=http://a%40pp:"] {
         assert!(format!("\n{seen}").contains(part), "{part:?} is missing in {seen}");
     }
-    assert!(seen.contains("fd00:ec2::23,db.example\n"), "NO_PROXY is merged: {seen}");
+    assert!(seen.contains("fd00:42::42,db.example\n"), "NO_PROXY is merged: {seen}");
     assert!(seen.contains("https_proxy=http://corp:3128\n") && !seen.contains("HTTPS_PROXY"), "{seen}");
     assert!(!daemon.stderr().contains("pass"), "the log shows the password: {}", daemon.stderr());
     assert_logged_out(&scene);
@@ -200,7 +200,8 @@ fn env_means_the_same_in_every_form() {
     ];
     let user = "app:it%27s%20%24HOME%20%26%20%22more%22@127.0.0.1:1080";
     let direct = "localhost,127.0.0.1,127.0.0.0/8,::1,169.254.169.254,169.254.170.2,169.254.170.23,fd00:ec2::254,\
-                  fd00:ec2::23,.svc,.cluster.local,10.96.0.1,it's.example;echo,hacked";
+                  fd00:ec2::23,fd20:ce::254,168.63.129.16,192.0.0.192,fd00:c1::a9fe:a9fe,fd00:42::42,.svc,.cluster.local,10.96.0.1,\
+                  it's.example;echo,hacked";
     let (socks, http) = (format!("socks5h://{user}"), format!("http://{user}"));
     let values = [("ALL_PROXY", &*socks), ("HTTP_PROXY", &http), ("HTTPS_PROXY", &http), ("NO_PROXY", direct)];
     let expected: BTreeMap<String, String> = values

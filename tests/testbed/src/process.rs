@@ -11,7 +11,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use nix::errno::Errno;
 use nix::sys::prctl;
-use nix::sys::signal::{SigSet, Signal, kill, killpg};
+use nix::sys::signal::{SigHandler, SigSet, Signal, kill, killpg, signal};
 use nix::unistd::{Pid, getppid};
 
 use crate::wait::wait_until;
@@ -77,6 +77,11 @@ fn prepare(command: &mut Command) {
     let hook = move || {
         // A child would inherit the caller's blocked signals, and be deaf to SIGTERM.
         SigSet::empty().thread_set_mask()?;
+        // And deaf to these where the tests run in the background or under nohup.
+        for ignored in [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT] {
+            // SAFETY: the default disposition is no handler.
+            unsafe { signal(ignored, SigHandler::SigDfl)? };
+        }
         prctl::set_pdeathsig(Signal::SIGKILL)?;
         // The parent may have died before the call above; then nobody would ever send the signal.
         if getppid() != Pid::from_raw(parent) {
@@ -84,6 +89,6 @@ fn prepare(command: &mut Command) {
         }
         Ok(())
     };
-    // SAFETY: between fork and exec the hook makes three system calls and touches no lock, heap or shared memory.
+    // SAFETY: between fork and exec the hook makes six system calls and touches no lock, heap or shared memory.
     unsafe { command.pre_exec(hook) };
 }
