@@ -41,6 +41,10 @@ const END_NOTICED: Duration = Duration::from_millis(500);
 /// itself.
 const JOIN_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Number of rebinds after which a tailscaled that was ready before is started again: 15 s. Where it has lost its relay in
+/// a login again (measured: 2 in 50), a rebind does not always help.
+const MOST_REBINDS: u32 = 2;
+
 /// A session, and the parts that it works with.
 pub struct Session<'a> {
     pub api: &'a LocalApi,
@@ -155,6 +159,9 @@ impl Session<'_> {
     /// Has tailscaled rebind while it is joining. The pauses double, since on a slow network a rebind undoes the
     /// progress of the join.
     async fn rebind_while_joining(&mut self) -> Result<(), SessionEnd> {
+        if self.progress.was_ready && self.progress.rebinds >= MOST_REBINDS {
+            return Err(SessionEnd::NoRelay);
+        }
         tracing::debug!("tailscaled is still joining: it is to look for its relay anew");
         self.progress.rebinds += 1;
         self.progress.rebind_at = Some(Instant::now() + JOIN_TIMEOUT * 2_u32.pow(self.progress.rebinds.min(5)));

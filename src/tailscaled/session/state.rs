@@ -48,6 +48,8 @@ pub enum SessionEnd {
     SocketGone { socket: PathBuf, error: HttpError },
     #[error("tailscaled did not find back into the tailnet after the container was frozen")]
     OfflineAfterFreeze,
+    #[error("tailscaled did not find its relay again after a login")]
+    NoRelay,
     #[error(transparent)]
     ExitReason(#[from] ExitReason),
 }
