@@ -19,9 +19,6 @@ const LOCK_FILE: &str = "tetherd.lock";
 /// File in the state directory that tailscaled keeps the node's identity in.
 pub const STATE_FILE: &str = "tailscaled.state";
 
-/// The bit of a directory's mode by which every user may write to it.
-const EVERYBODY_WRITES: u32 = 0o002;
-
 /// Why the directory cannot be used.
 #[derive(Debug, Error)]
 pub enum LockedDirError {
@@ -55,7 +52,7 @@ impl LockedDir {
         if !openness::is_trusted(found.uid()) && !makes_ours(&directory, found.uid()) {
             return Err(LockedDirError::Foreign { path: path.to_owned(), owner: found.uid() });
         }
-        if found.mode() & EVERYBODY_WRITES != 0 {
+        if found.mode() & openness::OTHERS_WRITE != 0 {
             tracing::warn!(
                 "state_dir {} may be written to by every user, who can take the node's identity away: chmod 700",
                 path.display()

@@ -14,7 +14,7 @@ const UNKNOWN_USER: u32 = 65_534;
 
 /// Mode bits of directories: writing by group and others, and that only its owner may replace a file.
 const GROUP_WRITES: u32 = 0o020;
-const OTHERS_WRITE: u32 = 0o002;
+pub const OTHERS_WRITE: u32 = 0o002;
 const STICKY: u32 = 0o1000;
 
 /// Whether a file or directory of `owner` can be trusted not to be changed by others: it is this user's, or root's.
