@@ -13,6 +13,7 @@ use crate::config::types::Words;
 use crate::config::types::address::{ControlUrl, Forward, Listen};
 use crate::config::types::enums::{Direct, LogFormat, LogLevel, LogoutSetting};
 use crate::config::types::implied::Implied;
+use crate::config::types::local_targets::LocalTargets;
 use crate::config::types::node_label::NodeLabel;
 use crate::config::types::rule::Rule;
 use crate::config::types::units::{Limit, Memory};
@@ -85,6 +86,8 @@ pub struct Settings {
     pub forwards: Vec<Forward>,
     pub prewarm: Vec<Target>,
     pub direct: Direct,
+    /// From `loopback` and `private`.
+    pub local_targets: LocalTargets,
     pub allow: Vec<Rule>,
     pub deny: Vec<Rule>,
     pub connect_timeout: Duration,
@@ -149,6 +152,7 @@ impl Reader {
             forwards: self.list("forwards"),
             prewarm: self.list("prewarm"),
             direct: self.value("direct").unwrap_or(Direct::Deny),
+            local_targets: LocalTargets { loopback: self.value("loopback"), private: self.value("private") },
             allow: self.list("allow"),
             deny: self.list("deny"),
             connect_timeout: self.value("connect_timeout").unwrap_or_default(),

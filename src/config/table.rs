@@ -144,6 +144,18 @@ pub const KEYS: &[Key] = &[
     key("udp", "BOOL", Some("true"), "serve UDP ASSOCIATE of SOCKS5"),
     key("forwards", "LIST", None, "plain ports that lead to one target each: 127.0.0.1:5432=db:5432"),
     key("direct", "allow|deny", Some("allow"), "targets outside the tailnet: dialled directly, or refused"),
+    key(
+        "loopback",
+        "allow|deny",
+        None,
+        "targets on this machine's loopback; deny for clients of listeners that other machines reach, allow for others",
+    ),
+    key(
+        "private",
+        "allow|deny",
+        None,
+        "targets at private addresses outside the tailnet, such as 10.0.0.0/8; the same defaults as those of loopback",
+    ),
     key("allow", "LIST", None, "only these may be reached: host, *.suffix or CIDR, each with :port or :port-port"),
     key("deny", "LIST", None, "these may not be reached, written as in allow; deny wins"),
     key(

@@ -9,6 +9,7 @@ use futures_util::future::join_all;
 use tokio::time::Instant;
 
 use crate::proxy::context::ProxyContext;
+use crate::proxy::policy::access::Access;
 use crate::state::Watcher;
 use crate::target::dial::Dial;
 use crate::target::host::Target;
@@ -23,7 +24,7 @@ pub async fn dial_once<D: Dial>(targets: Vec<Target>, proxy: Arc<ProxyContext<D>
 
 async fn dial<D: Dial>(proxy: &ProxyContext<D>, target: Target) {
     let begun = Instant::now();
-    match proxy.connector.connect(&target).await {
+    match proxy.connector.connect(&Access::default(), &target).await {
         Ok(connection) => {
             drop(connection);
             tracing::info!(%target, time_ms = begun.elapsed().as_millis(), "the path is warm");

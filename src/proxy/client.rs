@@ -14,6 +14,7 @@ use crate::proxy::listener::client::{Client, HandshakeEnd};
 use crate::proxy::listener::stream::Stream;
 use crate::proxy::listener::tls;
 use crate::proxy::metrics::labels::{Outcome, Protocol};
+use crate::proxy::policy::access::Access;
 use crate::proxy::{NO_PROTOCOL, ProxyProtocol};
 use crate::target::dial::Dial;
 use crate::target::host::Target;
@@ -104,10 +105,11 @@ async fn first_byte_overdue(draining: &CancellationToken) {
     sleep(FIRST_BYTE_WHILE_DRAINING).await;
 }
 
-/// Serves one client of a port that leads to `target`.
+/// Serves one client of a port that leads to `target`, which the settings name: `loopback` and `private` are about targets
+/// that clients choose.
 pub async fn serve_forward<D: Dial>(context: &ProxyContext<D>, stream: Stream, client: &Client, target: &Target) {
     let _open = context.counters.connection_opened();
-    match context.connect(target).await {
+    match context.connect(&Access::default(), target).await {
         Ok(connection) => {
             context.counters.request_connected(Protocol::Forward);
             Box::pin(context.relay(client, stream, connection, Vec::new())).await;

@@ -15,6 +15,7 @@ use crate::proxy::listener::client::Client;
 use crate::proxy::listener::stream::Stream;
 use crate::proxy::metrics::counters::Counters;
 use crate::proxy::metrics::labels::{Outcome, Path, Protocol};
+use crate::proxy::policy::access::Access;
 use crate::proxy::relay::limits::RelayLimits;
 use crate::proxy::relay::migration::MigrationGuard;
 use crate::proxy::relay::traffic::Traffic;
@@ -53,11 +54,11 @@ struct RelayTarget {
 }
 
 impl<D: Dial> ProxyContext<D> {
-    /// Connects to `target`, and counts how long that took.
-    pub async fn connect(&self, target: &Target) -> Result<Connection, DialError> {
+    /// Connects a client with `access` to `target`, and counts how long that took.
+    pub async fn connect(&self, access: &Access, target: &Target) -> Result<Connection, DialError> {
         let started = Instant::now();
         // Heap-allocated: 15 KiB of state, which are freed once the connection is there.
-        let connection = Box::pin(self.connector.connect(target)).await?;
+        let connection = Box::pin(self.connector.connect(access, target)).await?;
         let path = match &connection {
             Connection::Tailnet(..) => Path::Tailnet,
             Connection::Direct(_) => Path::Direct,

@@ -2,11 +2,13 @@
 //!
 //! A gateway takes the inner address out and sends the packet there, so a rule about that address has to hold as well.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use crate::target::ranges::canonical_ip;
 
 /// Returns every IPv4 address that `address` may carry, by the forms in use. Some forms overlap, and which one a network uses
 /// cannot be seen: then all readings are returned.
-pub fn embedded_ipv4(address: Ipv6Addr) -> Vec<Ipv4Addr> {
+fn embedded_ipv4(address: Ipv6Addr) -> Vec<Ipv4Addr> {
     let segments = address.segments();
     let [_, _, _, _, isatap, marker, high, low] = segments;
     let last = v4(high, low);
@@ -45,6 +47,16 @@ fn nat64_of_any_length(address: Ipv6Addr) -> Vec<Ipv4Addr> {
 
 fn v4(high: u16, low: u16) -> Ipv4Addr {
     Ipv4Addr::from((u32::from(high) << 16) | u32::from(low))
+}
+
+/// Returns the canonical form of `address` and the canonical IPv4 addresses inside it.
+pub fn address_forms(address: IpAddr) -> Vec<IpAddr> {
+    let address = canonical_ip(address);
+    let mut forms = vec![address];
+    if let IpAddr::V6(v6) = address {
+        forms.extend(embedded_ipv4(v6).into_iter().map(|inner| canonical_ip(inner.into())));
+    }
+    forms
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 /// Returns the address that is reached in the end, whichever form it is written in. Other forms are an IPv4 address
 /// within an IPv6 one (RFC 4291, section 2.5.5.2), and the unspecified address, by which Linux reaches the machine
@@ -24,18 +24,43 @@ pub fn is_of_a_tailnet(address: IpAddr) -> bool {
     }
 }
 
-/// Whether `address` leads to this machine or to neighbours of its network, and never to the internet: loopback, private use
+/// Networks that lead to this machine or to neighbours of its network, and never to the internet: loopback, private use
 /// (RFC 1918, RFC 4193), shared and special use (RFC 6890). Documentation networks are nobody's.
+const PRIVATE: [IpNet; 13] = [
+    v4_net([127, 0, 0, 0], 8),
+    v4_net([10, 0, 0, 0], 8),
+    v4_net([172, 16, 0, 0], 12),
+    v4_net([192, 168, 0, 0], 16),
+    v4_net([169, 254, 0, 0], 16),
+    v4_net([0, 0, 0, 0], 8),
+    v4_net([100, 64, 0, 0], 10),
+    v4_net([192, 0, 0, 0], 24),
+    v4_net([198, 18, 0, 0], 15),
+    v6_net([0, 0, 0, 0, 0, 0, 0, 1], 128),
+    v6_net([0xfc00, 0, 0, 0, 0, 0, 0, 0], 7),
+    v6_net([0xfe80, 0, 0, 0, 0, 0, 0, 0], 10),
+    v6_net([0xfec0, 0, 0, 0, 0, 0, 0, 0], 10),
+];
+
+/// Whether `address` leads to this machine or to neighbours of its network.
 pub fn is_private(address: IpAddr) -> bool {
-    match address.to_canonical() {
-        IpAddr::V4(v4) => {
-            v4.is_private()
-                || v4.is_loopback()
-                || v4.is_link_local()
-                || matches!(v4.octets(), [0, ..] | [100, 64..128, ..] | [192, 0, 0, _] | [198, 18 | 19, ..])
-        }
-        IpAddr::V6(v6) => v6.is_loopback() || matches!(v6.segments(), [0xfc00..=0xfdff | 0xfe80..=0xfeff, ..]),
-    }
+    private_network(address).is_some()
+}
+
+/// Returns the network by which `address` is private; `None` for a public one.
+pub fn private_network(address: IpAddr) -> Option<IpNet> {
+    let address = address.to_canonical();
+    PRIVATE.into_iter().find(|network| network.contains(&address))
+}
+
+/// Creates an IPv4 network; `prefix` is at most 32.
+pub const fn v4_net([a, b, c, d]: [u8; 4], prefix: u8) -> IpNet {
+    IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(a, b, c, d), prefix))
+}
+
+/// Creates an IPv6 network; `prefix` is at most 128.
+pub const fn v6_net([a, b, c, d, e, f, g, h]: [u16; 8], prefix: u8) -> IpNet {
+    IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::new(a, b, c, d, e, f, g, h), prefix))
 }
 
 /// A network of IPv4 addresses within IPv6 ones as that of the IPv4 addresses.

@@ -5,6 +5,7 @@
 pub(crate) mod address;
 pub mod enums;
 pub(crate) mod implied;
+pub mod local_targets;
 pub(crate) mod node_label;
 pub(crate) mod rule;
 pub(crate) mod units;

@@ -20,6 +20,7 @@ use crate::proxy::context::ProxyContext;
 use crate::proxy::listener::admission::Admission;
 use crate::proxy::metrics::counters::Counters;
 use crate::proxy::policy::Policy;
+use crate::proxy::policy::access::Rules;
 use crate::proxy::policy::own_listeners::OwnListeners;
 use crate::proxy::relay::limits::RelayLimits;
 use crate::proxy::relay::worker::RelayWorker;
@@ -112,7 +113,8 @@ fn connector(
     state: Watcher,
     own_listeners: OwnListeners,
 ) -> Connector<Dialer> {
-    let policy = Policy::new(settings.direct, settings.allow.clone(), settings.deny.clone(), own_listeners);
+    let rules = Rules { allow: settings.allow.clone(), deny: settings.deny.clone() };
+    let policy = Policy::new(settings.direct, settings.local_targets, rules, own_listeners);
     let observe = path_observer(tailscaled);
     Connector::new(dialer(settings, tailscaled), policy, state, settings.connect_timeout, observe)
 }

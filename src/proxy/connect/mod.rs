@@ -21,6 +21,8 @@ use crate::proxy::connect::direct::dial_directly;
 use crate::proxy::connect::hedge::{DialSignal, SignalObserver};
 use crate::proxy::connect::tailnet::TailnetDialer;
 use crate::proxy::policy::Policy;
+use crate::proxy::policy::access::Access;
+use crate::proxy::policy::client_policy::ClientPolicy;
 use crate::proxy::policy::resolve::{Resolved, TargetResolver};
 use crate::state::Watcher;
 use crate::target::datagrams::{Datagrams, NetworkKind};
@@ -59,17 +61,18 @@ impl<D: Dial> Connector<D> {
         Self { dial, policy, state, timeout, observe: Box::new(observe) }
     }
 
-    /// Connects to `target`.
-    pub async fn connect(&self, target: &Target) -> Result<Connection, DialError> {
+    /// Connects a client with `access` to `target`.
+    pub async fn connect(&self, access: &Access, target: &Target) -> Result<Connection, DialError> {
         let deadline = self.deadline();
-        let resolver = self.resolver(deadline);
+        let policy = self.policy.of(access);
+        let resolver = self.resolver(access, deadline);
         resolver.check_as_given(target).await?;
         match resolver.resolve_name(target).await? {
-            Resolved::Addresses(addresses) => self.connect_to_first_of(target, &addresses, deadline).await,
+            Resolved::Addresses(addresses) => self.connect_to_first_of(policy, target, &addresses, deadline).await,
             Resolved::AsGiven => {
-                let connection = self.connect_to(target, target, deadline).await?;
+                let connection = self.connect_to(policy, target, target, deadline).await?;
                 if matches!(connection, Connection::Tailnet(_)) {
-                    self.policy.check_unresolved(target)?;
+                    policy.check_unresolved(target)?;
                 }
                 Ok(connection)
             }
@@ -94,8 +97,12 @@ impl<D: Dial> Connector<D> {
 
     /// Checks the target of a datagram against the policy. Returns the network and the address to send it to, which is
     /// the address that was checked.
-    pub async fn resolve_datagram(&self, target: &Target) -> Result<(NetworkKind, SocketAddr), DialError> {
-        let resolver = self.resolver(self.deadline());
+    pub async fn resolve_datagram(
+        &self,
+        access: &Access,
+        target: &Target,
+    ) -> Result<(NetworkKind, SocketAddr), DialError> {
+        let resolver = self.resolver(access, self.deadline());
         resolver.check_as_given(target).await?;
         let first = match resolver.resolve(target).await? {
             Resolved::Addresses(addresses) => addresses.first().copied(),
@@ -110,17 +117,18 @@ impl<D: Dial> Connector<D> {
     /// silent for a while.
     async fn connect_to_first_of(
         &self,
+        policy: ClientPolicy<'_>,
         target: &Target,
         addresses: &[ResolvedAddress],
         deadline: Deadline<'_>,
     ) -> Result<Connection, DialError> {
         if let [only] = addresses {
-            return self.connect_to(target, &only.target(target.port), deadline).await;
+            return self.connect_to(policy, target, &only.target(target.port), deadline).await;
         }
         let mut failure = DialError::Host("the name has no address".into());
         let mut dials = FuturesUnordered::new();
         for address in addresses {
-            dials.push(async { self.connect_to(target, &address.target(target.port), deadline).await });
+            dials.push(async { self.connect_to(policy, target, &address.target(target.port), deadline).await });
             match timeout(NEXT_ADDRESS_AFTER, dials.next()).await {
                 Ok(Some(Ok(connection))) => return Ok(connection),
                 Ok(Some(Err(error))) => failure = error,
@@ -137,12 +145,18 @@ impl<D: Dial> Connector<D> {
     }
 
     /// Connects to `at`, which is `target` or one of the addresses that its name stands for.
-    async fn connect_to(&self, target: &Target, at: &Target, deadline: Deadline<'_>) -> Result<Connection, DialError> {
+    async fn connect_to(
+        &self,
+        policy: ClientPolicy<'_>,
+        target: &Target,
+        at: &Target,
+        deadline: Deadline<'_>,
+    ) -> Result<Connection, DialError> {
         let dialer = TailnetDialer { dial: &self.dial, deadline, observe: &*self.observe };
         match dialer.dial(at).await? {
             DialOutcome::Tailnet(connection) => Ok(Connection::Tailnet(connection)),
             DialOutcome::Direct(address) => {
-                self.policy.check_direct(target, address)?;
+                policy.check_direct(target, address)?;
                 deadline.by("dialling directly", dial_directly(address)).await.map(Connection::Direct)
             }
         }
@@ -152,8 +166,8 @@ impl<D: Dial> Connector<D> {
         Deadline::new(&self.state, self.timeout)
     }
 
-    fn resolver<'a>(&'a self, deadline: Deadline<'a>) -> TargetResolver<'a, D> {
-        TargetResolver { dial: &self.dial, policy: &self.policy, deadline, observe: &*self.observe }
+    fn resolver<'a>(&'a self, access: &'a Access, deadline: Deadline<'a>) -> TargetResolver<'a, D> {
+        TargetResolver { dial: &self.dial, policy: &self.policy, access, deadline, observe: &*self.observe }
     }
 }
 
@@ -161,6 +175,8 @@ impl<D: Dial> Connector<D> {
 mod tests {
     use super::*;
     use crate::config::types::enums::Direct;
+    use crate::config::types::local_targets::LocalTargets;
+    use crate::proxy::policy::access::Rules;
     use crate::proxy::policy::own_listeners::OwnListeners;
     use crate::state::{Phase, Publisher};
     use crate::target::dial::Resolution;
@@ -202,7 +218,7 @@ mod tests {
 
     fn connector(failures: u32, direct: &str, publisher: &Publisher, timeout: Duration) -> Connector<Ending> {
         let dial = Ending(AtomicU32::new(failures), direct.parse().expect("address"));
-        let policy = Policy::new(Direct::Allow, Vec::new(), Vec::new(), OwnListeners::default());
+        let policy = Policy::new(Direct::Allow, LocalTargets::default(), Rules::default(), OwnListeners::default());
         Connector::new(dial, policy, publisher.watch(), timeout, |_| {})
     }
 
@@ -215,7 +231,7 @@ mod tests {
         let publisher = Publisher::new();
         publisher.publish(Phase::Ready, "joined");
         let connector = connector(3, "169.254.169.254:80", &publisher, Duration::from_secs(3));
-        let error = connector.connect(&target()).await.expect_err("is refused");
+        let error = connector.connect(&Access::default(), &target()).await.expect_err("is refused");
         assert!(matches!(error, DialError::Policy(_)), "{error}");
     }
 
@@ -224,7 +240,7 @@ mod tests {
         let publisher = Publisher::new();
         publisher.publish(Phase::Ready, "joined");
         let connector = connector(u32::MAX, "127.0.0.1:1", &publisher, Duration::from_millis(100));
-        let error = connector.connect(&target()).await.expect_err("never answers");
+        let error = connector.connect(&Access::default(), &target()).await.expect_err("never answers");
         assert!(matches!(error, DialError::Tailscaled(_)), "{error}");
     }
 
@@ -235,11 +251,11 @@ mod tests {
         let connector = connector(0, "100.64.0.9:80", &publisher, Duration::from_secs(10));
         let started = tokio::time::Instant::now();
         let target = Target::new("100.64.0.9", 80).expect("a target");
-        let error = connector.connect(&target).await.expect_err("no node has it");
+        let error = connector.connect(&Access::default(), &target).await.expect_err("no node has it");
         assert!(matches!(error, DialError::Policy(_)), "{error}");
         assert!(started.elapsed() >= Duration::from_millis(900), "{:?}", started.elapsed());
         let later = tokio::time::Instant::now();
-        connector.connect(&target).await.expect_err("no node has it");
+        connector.connect(&Access::default(), &target).await.expect_err("no node has it");
         assert!(later.elapsed() < Duration::from_millis(50), "{:?}", later.elapsed());
     }
 }

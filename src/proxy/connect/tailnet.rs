@@ -4,7 +4,7 @@
 
 use crate::proxy::connect::deadline::{Deadline, RETRY};
 use crate::proxy::connect::hedge::{DialSignal, SignalObserver, dial_hedged};
-use crate::proxy::policy::refuse_reserved;
+use crate::proxy::policy::reserved::refuse_reserved;
 use crate::target::dial::{Dial, DialError, DialOutcome};
 use crate::target::host::{Host, Target};
 use crate::target::ranges::is_of_a_tailnet;

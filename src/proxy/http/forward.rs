@@ -22,6 +22,7 @@ use crate::proxy::http::headers::{MAX_HEAD, strip_hop_by_hop};
 use crate::proxy::http::responses::{Body, status_of};
 use crate::proxy::http::target_stream::TargetStream;
 use crate::proxy::metrics::labels::{Direction, Outcome, Protocol};
+use crate::proxy::policy::access::Access;
 use crate::target::dial::{Dial, DialError, Tailnet};
 use crate::target::host::Target;
 
@@ -90,10 +91,11 @@ struct KeptConnection {
 }
 
 impl Upstream {
-    /// Forwards `request` to `target` and returns its response, the body of which streams.
+    /// Forwards `request` of a client with `access` to `target` and returns its response, the body of which streams.
     pub async fn forward<D: Dial>(
         &self,
         context: &ProxyContext<D>,
+        access: &Access,
         target: &Target,
         request: Request<Incoming>,
     ) -> Result<Response<Body>, ForwardError> {
@@ -110,7 +112,7 @@ impl Upstream {
         let request = request.map(|body| counted(body, context.counters.bytes(Direction::Sent)));
         let mut sender = match reusable {
             Some(sender) => sender,
-            None => open(context, target).await?,
+            None => open(context, access, target).await?,
         };
         let mut response = match sender.try_send_request(request).await {
             Ok(response) => response,
@@ -118,7 +120,7 @@ impl Upstream {
             // be sent twice, but not when the target has responded, however badly.
             Err(mut failure) => match failure.take_message().or(repeated.filter(|_| !failure.error().is_parse())) {
                 Some(request) => {
-                    sender = open(context, target).await?;
+                    sender = open(context, access, target).await?;
                     sender.send_request(request).await?
                 }
                 None => return Err(failure.into_error().into()),
@@ -176,8 +178,12 @@ fn without_user(authority: &str) -> &str {
 }
 
 /// Connects to `target` for requests.
-async fn open<D: Dial>(context: &ProxyContext<D>, target: &Target) -> Result<SendRequest<Body>, ForwardError> {
-    Ok(match context.connect(target).await? {
+async fn open<D: Dial>(
+    context: &ProxyContext<D>,
+    access: &Access,
+    target: &Target,
+) -> Result<SendRequest<Body>, ForwardError> {
+    Ok(match context.connect(access, target).await? {
         Connection::Direct(stream) => shake_hands(stream).await?,
         Connection::Tailnet(Tailnet::Stream(stream, early)) => shake_hands(with_early(stream, early)).await?,
         Connection::Tailnet(Tailnet::Waiting(waiting)) => {

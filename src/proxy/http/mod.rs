@@ -207,7 +207,7 @@ impl<'a, D: Dial> Exchange<'a, D> {
             let reason = "CONNECT needs a host and a port";
             return self.refuse(Protocol::HttpConnect, StatusCode::BAD_REQUEST, Outcome::Malformed, reason);
         };
-        match self.context.connect(&target).await {
+        match self.context.connect(&self.client.access(), &target).await {
             Ok(connection) => {
                 self.context.counters.request_connected(Protocol::HttpConnect);
                 let tunnel = Tunnel::new(&mut request, connection);
@@ -228,7 +228,7 @@ impl<'a, D: Dial> Exchange<'a, D> {
                 return self.refuse(Protocol::Http, StatusCode::BAD_REQUEST, Outcome::Malformed, reason);
             }
         };
-        match self.upstream.forward(self.context, &target, request).await {
+        match self.upstream.forward(self.context, &self.client.access(), &target, request).await {
             Ok(response) => response,
             Err(error) => {
                 let reason = format!("{target}: {error}");

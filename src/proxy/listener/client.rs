@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::proxy::listener::admission::{Admission, Place};
 use crate::proxy::listener::source::Source;
+use crate::proxy::policy::access::Access;
 use crate::sync::IgnorePoison;
 
 /// Where a client comes from.
@@ -62,6 +63,11 @@ impl Client {
             has_shaken_hands: AtomicBool::new(false),
             has_guessed: AtomicBool::new(false),
         }
+    }
+
+    /// Returns what decides about this client's targets alone.
+    pub fn access(&self) -> Access {
+        Access { by_network: self.origin.by_network, rules: None }
     }
 
     /// Waits for a step of the handshake, all of which may take `limit` from accept on.

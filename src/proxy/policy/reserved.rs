@@ -3,9 +3,13 @@
 //! They are reached only where a rule of `allow` is about them and nothing wider, in whichever form they are written.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
-use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use ipnet::IpNet;
+
+use crate::target::dial::DialError;
+use crate::target::embedded::address_forms;
+use crate::target::ranges::{v4_net, v6_net};
 
 /// Why an address is reserved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,42 +29,51 @@ impl fmt::Display for Reserved {
     }
 }
 
+impl Reserved {
+    /// Returns the refusal of `address`, whose form `form` is reserved.
+    pub fn refusal(self, address: IpAddr, form: IpAddr) -> DialError {
+        DialError::Policy(if form == address {
+            format!("{address} is {self}")
+        } else {
+            format!("{address} leads to {form}, {self}")
+        })
+    }
+}
+
 const LINK_LOCAL: Reserved = Reserved::Local("a link-local or metadata address");
 const METADATA: Reserved = Reserved::Local("a metadata address");
 
 /// The reserved networks. Metadata and credentials of AWS, Google Cloud, Azure, Oracle Cloud and others are link-local; those
 /// that are not have rows of their own.
 const NETWORKS: [(IpNet, Reserved); 10] = [
-    (v4([169, 254, 0, 0], 16), LINK_LOCAL),
-    (v6([0xfe80, 0, 0, 0, 0, 0, 0, 0], 10), Reserved::Local("a link-local address")),
+    (v4_net([169, 254, 0, 0], 16), LINK_LOCAL),
+    (v6_net([0xfe80, 0, 0, 0, 0, 0, 0, 0], 10), Reserved::Local("a link-local address")),
     // AWS: metadata at ::254, credentials of ECS and EKS at ::23.
-    (v6([0xfd00, 0xec2, 0, 0, 0, 0, 0, 0], 32), METADATA),
+    (v6_net([0xfd00, 0xec2, 0, 0, 0, 0, 0, 0], 32), METADATA),
     // Google Cloud.
-    (v6([0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254], 128), METADATA),
+    (v6_net([0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254], 128), METADATA),
     // Azure's platform services.
-    (v4([168, 63, 129, 16], 32), METADATA),
+    (v4_net([168, 63, 129, 16], 32), METADATA),
     // Oracle Cloud.
-    (v4([192, 0, 0, 192], 32), METADATA),
-    (v6([0xfd00, 0xc1, 0, 0, 0, 0, 0, 0], 32), METADATA),
+    (v4_net([192, 0, 0, 192], 32), METADATA),
+    (v6_net([0xfd00, 0xc1, 0, 0, 0, 0, 0, 0], 32), METADATA),
     // Scaleway.
-    (v6([0xfd00, 0x42, 0, 0, 0, 0, 0, 0x42], 128), METADATA),
-    (v4([100, 64, 0, 0], 10), Reserved::Tailnet),
-    (v6([0xfd7a, 0x115c, 0xa1e0, 0, 0, 0, 0, 0], 48), Reserved::Tailnet),
+    (v6_net([0xfd00, 0x42, 0, 0, 0, 0, 0, 0x42], 128), METADATA),
+    (v4_net([100, 64, 0, 0], 10), Reserved::Tailnet),
+    (v6_net([0xfd7a, 0x115c, 0xa1e0, 0, 0, 0, 0, 0], 48), Reserved::Tailnet),
 ];
-
-const fn v4([a, b, c, d]: [u8; 4], prefix: u8) -> IpNet {
-    IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(a, b, c, d), prefix))
-}
-
-const fn v6([a, b, c, d, e, f, g, h]: [u16; 8], prefix: u8) -> IpNet {
-    IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::new(a, b, c, d, e, f, g, h), prefix))
-}
 
 /// Returns the reserved network that `address` is in, and why it is reserved; `None` where it is in none. An address inside the
 /// address does not count.
 pub fn reserved_network(address: IpAddr) -> Option<(IpNet, Reserved)> {
     let address = address.to_canonical();
     NETWORKS.into_iter().find(|(network, _)| network.contains(&address))
+}
+
+/// Refuses a reserved address, whatever `allow` says. Addresses in the tailnet's ranges come here only once no node was found to have them.
+pub fn refuse_reserved(address: IpAddr) -> Result<(), DialError> {
+    let found = address_forms(address).into_iter().find_map(|form| Some((form, reserved_network(form)?.1)));
+    found.map_or(Ok(()), |(form, why)| Err(why.refusal(address, form)))
 }
 
 #[cfg(test)]

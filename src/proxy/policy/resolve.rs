@@ -10,6 +10,8 @@ use tokio::time::timeout;
 use crate::proxy::connect::deadline::{Deadline, pause_without_tailscaled};
 use crate::proxy::connect::hedge::{DialSignal, SignalObserver};
 use crate::proxy::policy::Policy;
+use crate::proxy::policy::access::Access;
+use crate::proxy::policy::client_policy::ClientPolicy;
 use crate::target::dial::{Dial, DialError, Resolution, ResolvedAddress};
 use crate::target::host::{Host, Target};
 
@@ -24,6 +26,7 @@ const LOOK_UP_EARLY: Duration = Duration::from_secs(1);
 pub struct TargetResolver<'a, D> {
     pub dial: &'a D,
     pub policy: &'a Policy,
+    pub access: &'a Access,
     pub deadline: Deadline<'a>,
     /// Gets [`DialSignal::NoAnswer`] for each look-up that gets no answer.
     pub observe: &'a SignalObserver,
@@ -53,7 +56,7 @@ impl<D: Dial> TargetResolver<'_, D> {
             let node = self.deadline.retry(doing, || self.dial.own_node(), pause_without_tailscaled).await?;
             self.policy.set_own_node(node);
         }
-        self.policy.check_target(target)
+        self.policy.of(self.access).check_target(target)
     }
 
     /// Resolves a target that is a name; an address stays as it is. A name outside the tailnet may have several
@@ -72,9 +75,9 @@ impl<D: Dial> TargetResolver<'_, D> {
             Resolution::Addresses { name, addresses } => {
                 // `name` is the full name that was found. Rules about it hold for the client's name, too.
                 if let (Some(name), Host::Name(_)) = (name, &target.host) {
-                    self.policy.check_name(&Target { host: Host::Name(name), port: target.port })?;
+                    self.policy.of(self.access).check_name(&Target { host: Host::Name(name), port: target.port })?;
                 }
-                allowed(self.policy, target, &addresses).map(Resolved::Addresses)
+                allowed(self.policy.of(self.access), target, &addresses).map(Resolved::Addresses)
             }
         }
     }
@@ -97,7 +100,7 @@ impl<D: Dial> TargetResolver<'_, D> {
     }
 
     async fn look_up_once(&self, target: &Target) -> Result<LookUp, DialError> {
-        let look_up = self.dial.locate(target, self.policy.needs_addresses());
+        let look_up = self.dial.locate(target, self.policy.of(self.access).needs_addresses());
         if !self.deadline.is_early() {
             return look_up.await.map(LookUp::Found);
         }
@@ -112,7 +115,11 @@ impl<D: Dial> TargetResolver<'_, D> {
 
 /// Returns those of the addresses that may be reached, at least one. Fails with the reason when there is none, or when
 /// one of them is denied.
-fn allowed(policy: &Policy, target: &Target, addresses: &[ResolvedAddress]) -> Result<Vec<ResolvedAddress>, DialError> {
+fn allowed(
+    policy: ClientPolicy<'_>,
+    target: &Target,
+    addresses: &[ResolvedAddress],
+) -> Result<Vec<ResolvedAddress>, DialError> {
     let mut refusal = DialError::Host(format!("{target} has no address"));
     let mut allowed = Vec::new();
     for resolved in addresses {
@@ -137,7 +144,9 @@ mod tests {
     use super::*;
     use crate::config::types::Value;
     use crate::config::types::enums::Direct;
+    use crate::config::types::local_targets::LocalTargets;
     use crate::config::types::rule::Rule;
+    use crate::proxy::policy::access::Rules;
     use crate::proxy::policy::own_listeners::OwnListeners;
 
     fn resolved(address: &str, by_tailnet: bool) -> ResolvedAddress {
@@ -145,10 +154,10 @@ mod tests {
     }
 
     fn check(deny: &str, addresses: &[&str]) -> Result<Vec<ResolvedAddress>, DialError> {
-        let deny = vec![Rule::parse(deny).expect("a rule")];
-        let policy = Policy::new(Direct::Allow, Vec::new(), deny, OwnListeners::default());
+        let rules = Rules { deny: vec![Rule::parse(deny).expect("a rule")], ..Rules::default() };
+        let policy = Policy::new(Direct::Allow, LocalTargets::default(), rules, OwnListeners::default());
         let addresses: Vec<ResolvedAddress> = addresses.iter().map(|address| resolved(address, true)).collect();
-        allowed(&policy, &Target::new("web", 80).expect("a target"), &addresses)
+        allowed(policy.of(&Access::default()), &Target::new("web", 80).expect("a target"), &addresses)
     }
 
     #[test]
@@ -169,9 +178,13 @@ mod tests {
 
     #[test]
     fn where_direct_is_denied_what_a_node_leads_to_is_reached_all_the_same() {
-        let policy = Policy::new(Direct::Deny, Vec::new(), Vec::new(), OwnListeners::default());
+        let policy = Policy::new(Direct::Deny, LocalTargets::default(), Rules::default(), OwnListeners::default());
         let check = |by_tailnet| {
-            allowed(&policy, &Target::new("web", 80).expect("a target"), &[resolved("192.0.2.1", by_tailnet)])
+            allowed(
+                policy.of(&Access::default()),
+                &Target::new("web", 80).expect("a target"),
+                &[resolved("192.0.2.1", by_tailnet)],
+            )
         };
         assert!(check(true).is_ok());
         assert!(matches!(check(false), Err(DialError::Policy(_))));

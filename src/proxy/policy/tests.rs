@@ -1,39 +1,54 @@
 //! What the policy lets through, and what it refuses.
 
+use std::net::SocketAddr;
+
 use super::*;
 use crate::config::types::Value;
+use crate::config::types::rule::Rule;
+use crate::proxy::policy::access::Access;
+use crate::proxy::policy::client_policy::ClientPolicy;
 use crate::target::host::HostName;
+use crate::target::ranges::canonical_ip;
+
+/// A client of this machine.
+const HERE: Access = Access { by_network: false, rules: None };
+/// A client of a listener that other machines reach.
+const NETWORK: Access = Access { by_network: true, rules: None };
 
 fn rules(texts: &[&str]) -> Vec<Rule> {
     texts.iter().map(|text| Rule::parse(text).expect("a rule")).collect()
 }
 
+/// A policy without listeners of its own, which does not know this node.
+fn of_rules(direct: Direct, allow: &[&str], deny: &[&str]) -> Policy {
+    let rules = Rules { allow: rules(allow), deny: rules(deny) };
+    Policy::new(direct, LocalTargets::default(), rules, OwnListeners::default())
+}
+
 fn allows(direct: Direct, address: &str) -> bool {
     let address = SocketAddr::new(address.parse().expect("address"), 80);
-    Policy::new(direct, Vec::new(), Vec::new(), OwnListeners::default()).check_direct(&address.into(), address).is_ok()
+    of_rules(direct, &[], &[]).of(&HERE).check_direct(&address.into(), address).is_ok()
 }
 
 /// Whether a name that resolves to `address`, outside of the tailnet, may be reached.
 fn allows_name(policy: &Policy, name: &str, address: &str) -> bool {
     let target = Target::new(name, 80).expect("a target");
     let address = SocketAddr::new(address.parse().expect("address"), 80);
+    let policy = policy.of(&HERE);
     policy.check_target(&target).and_then(|()| policy.check_direct(&target, address)).is_ok()
 }
 
 #[test]
 fn with_an_allow_nothing_else_is_reached_and_deny_wins() {
-    let policy = Policy::new(
-        Direct::Allow,
-        rules(&["web:80", "*.example.com", "10.0.0.0/8"]),
-        rules(&["10.9.0.0/16", "bad.example.com"]),
-        OwnListeners::default(),
-    );
+    let policy =
+        of_rules(Direct::Allow, &["web:80", "*.example.com", "10.0.0.0/8"], &["10.9.0.0/16", "bad.example.com"]);
     assert!(allows_name(&policy, "web", "192.0.2.1"));
     assert!(allows_name(&policy, "a.example.com", "192.0.2.1"));
     assert!(allows_name(&policy, "other", "10.1.1.1"));
     assert!(!allows_name(&policy, "other", "192.0.2.1"));
     assert!(!allows_name(&policy, "bad.example.com", "10.1.1.1"));
     assert!(!allows_name(&policy, "web", "10.9.1.1"), "a name cannot smuggle in a denied address");
+    let policy = policy.of(&HERE);
     assert!(policy.check_target(&Target::new("web", 81).expect("a target")).is_ok(), "its address may yet be in allow");
     assert!(
         policy
@@ -44,22 +59,18 @@ fn with_an_allow_nothing_else_is_reached_and_deny_wins() {
 
 #[test]
 fn only_a_rule_about_the_address_opens_the_way_to_metadata() {
-    let by_name = Policy::new(Direct::Allow, rules(&["meta"]), Vec::new(), OwnListeners::default());
+    let by_name = of_rules(Direct::Allow, &["meta"], &[]);
     assert!(!allows_name(&by_name, "meta", "169.254.169.254"));
-    let by_address = Policy::new(Direct::Deny, rules(&["169.254.169.254:80"]), Vec::new(), OwnListeners::default());
+    let by_address = of_rules(Direct::Deny, &["169.254.169.254:80"], &[]);
     assert!(allows_name(&by_address, "meta", "169.254.169.254"));
     assert!(!allows_name(&by_address, "meta", "169.254.170.2"));
 }
 
 #[test]
 fn what_allow_names_is_reached_though_direct_is_denied() {
-    let policy = Policy::new(Direct::Deny, rules(&["api.example.com:80"]), Vec::new(), OwnListeners::default());
+    let policy = of_rules(Direct::Deny, &["api.example.com:80"], &[]);
     assert!(allows_name(&policy, "api.example.com", "192.0.2.1"));
-    assert!(!allows_name(
-        &Policy::new(Direct::Deny, Vec::new(), Vec::new(), OwnListeners::default()),
-        "api.example.com",
-        "192.0.2.1"
-    ));
+    assert!(!allows_name(&of_rules(Direct::Deny, &[], &[]), "api.example.com", "192.0.2.1"));
 }
 
 #[test]
@@ -98,7 +109,8 @@ fn addresses_beside_those_ranges_are_ordinary() {
 
 fn policy(direct: Direct, allow: &[&str], deny: &[&str]) -> Policy {
     let listeners = ["127.0.0.1:1055", "0.0.0.0:1056"].map(|bound| bound.parse().expect("an address"));
-    let policy = Policy::new(direct, rules(allow), rules(deny), OwnListeners::new(listeners.to_vec()));
+    let rules = Rules { allow: rules(allow), deny: rules(deny) };
+    let policy = Policy::new(direct, LocalTargets::default(), rules, OwnListeners::new(listeners.to_vec()));
     policy.set_own_node(Arc::new(OwnNode {
         name: HostName::parse("box.tail.test").ok(),
         domain: "tail.test".to_owned(),
@@ -109,6 +121,10 @@ fn policy(direct: Direct, allow: &[&str], deny: &[&str]) -> Policy {
 
 /// Whether `host` and `port` are let through when they stand for `address`, by a node of the tailnet or directly.
 fn lets(policy: &Policy, host: &str, address: &str, port: u16, by_tailnet: bool) -> bool {
+    lets_client(policy.of(&HERE), host, address, port, by_tailnet)
+}
+
+fn lets_client(policy: ClientPolicy<'_>, host: &str, address: &str, port: u16, by_tailnet: bool) -> bool {
     let target = Target::new(host, port).expect("a target");
     let address = canonical_ip(address.parse().expect("an address"));
     let judged = |target: &Target| match by_tailnet {
@@ -275,4 +291,94 @@ fn a_name_in_allow_opens_no_private_address() {
         assert!(lets(&by_name, "localhost", "127.0.0.1", 80, false));
         assert!(!lets(&by_name, "localhost", "10.0.0.1", 80, false));
     }
+}
+
+#[test]
+fn loopback_and_private_targets_are_not_for_clients_of_the_network_unless_a_rule_or_a_setting_says_so() {
+    let (allow, deny) = (Some(Direct::Allow), Some(Direct::Deny));
+    for (loopback, private, access, lets_loopback, lets_private) in [
+        (None, None, &HERE, true, true),
+        (None, None, &NETWORK, false, false),
+        (allow, None, &NETWORK, true, false),
+        (None, allow, &NETWORK, false, true),
+        (deny, None, &HERE, false, true),
+        (None, deny, &HERE, true, false),
+    ] {
+        let mut policy = policy(Direct::Allow, &[], &[]);
+        policy.local_targets = LocalTargets { loopback, private };
+        let policy = policy.of(access);
+        for address in ["127.0.0.1", "::1", "127.8.9.10", "64:ff9b::127.0.0.1", "2002:7f00:1::"] {
+            assert_eq!(lets_client(policy, address, address, 80, false), lets_loopback, "{address} {policy:?}");
+        }
+        for (host, address) in [("localhost", "127.0.0.1"), ("api.test", "::1")] {
+            assert_eq!(lets_client(policy, host, address, 80, false), lets_loopback, "{host} {policy:?}");
+        }
+        for (host, address) in [("box", "100.64.0.1"), ("fd7a:115c:a1e0::1", "fd7a:115c:a1e0::1")] {
+            assert_eq!(lets_client(policy, host, address, 80, true), lets_loopback, "this node: {host} {policy:?}");
+        }
+        for address in ["10.1.2.3", "172.16.0.1", "192.168.1.1", "fd12::1", "198.18.0.1", "64:ff9b::10.1.2.3"] {
+            assert_eq!(lets_client(policy, address, address, 80, false), lets_private, "{address} {policy:?}");
+            assert_eq!(lets_client(policy, "api.test", address, 80, false), lets_private, "{address} {policy:?}");
+            assert!(lets_client(policy, address, address, 80, true), "by the tailnet: {address}");
+        }
+        for (address, by_tailnet) in [("203.0.113.7", false), ("2001:db8::1", false), ("100.64.0.7", true)] {
+            assert!(lets_client(policy, address, address, 80, by_tailnet), "{address} {policy:?}");
+        }
+    }
+}
+
+#[test]
+fn only_a_rule_about_private_addresses_opens_them_to_clients_of_the_network() {
+    for (rule, opens) in [
+        ("10.1.2.3", true),
+        ("10.1.2.3:80", true),
+        ("10.0.0.0/8", true),
+        ("10.1.2.3:81", false),
+        ("0.0.0.0/0", false),
+        ("8.0.0.0/6", false),
+        ("api.test", false),
+    ] {
+        for direct in [Direct::Allow, Direct::Deny] {
+            let policy = policy(direct, &[rule], &[]);
+            for host in ["10.1.2.3", "api.test"] {
+                assert_eq!(lets_client(policy.of(&NETWORK), host, "10.1.2.3", 80, false), opens, "{rule} {host}");
+            }
+        }
+    }
+    for rule in ["127.0.0.1:80", "localhost"] {
+        let policy = policy(Direct::Allow, &[rule], &[]);
+        assert!(lets_client(policy.of(&NETWORK), "localhost", "127.0.0.1", 80, false), "{rule}");
+    }
+    let own = policy(Direct::Allow, &["127.0.0.1:80"], &[]);
+    assert!(lets_client(own.of(&NETWORK), "box", "100.64.0.1", 80, true), "by the loopback that it leads to");
+}
+
+#[test]
+fn the_rules_of_a_user_narrow_those_for_all() {
+    let of_user = |allow: &[&str], deny: &[&str]| Access {
+        by_network: false,
+        rules: Some(Arc::new(Rules { allow: rules(allow), deny: rules(deny) })),
+    };
+    let policy = policy(Direct::Allow, &["web", "db", "10.0.0.0/8", "169.254.169.254"], &["bad"]);
+    for (access, host, address, reached) in [
+        (of_user(&[], &[]), "web", "100.64.0.7", true),
+        (of_user(&["web"], &[]), "web", "100.64.0.7", true),
+        (of_user(&["web"], &[]), "web.tail.test", "100.64.0.7", true),
+        (of_user(&["web"], &[]), "db", "100.64.0.8", false),
+        (of_user(&["100.64.0.8"], &[]), "db", "100.64.0.8", true),
+        (of_user(&["other", "bad"], &[]), "other", "100.64.0.9", false),
+        (of_user(&["other", "bad"], &[]), "bad", "100.64.0.9", false),
+        (of_user(&[], &["web"]), "WEB.", "100.64.0.7", false),
+        (of_user(&[], &["100.64.0.7"]), "web", "100.64.0.7", false),
+        (of_user(&["10.0.0.0/9"], &[]), "10.1.2.3", "10.1.2.3", true),
+        (of_user(&["10.0.0.0/9"], &[]), "10.200.0.1", "10.200.0.1", false),
+        (of_user(&[], &["10.0.0.0/8"]), "64:ff9b::10.1.2.3", "64:ff9b::10.1.2.3", false),
+        (of_user(&["web"], &[]), "169.254.169.254", "169.254.169.254", false),
+    ] {
+        assert_eq!(lets_client(policy.of(&access), host, address, 80, true), reached, "{host} {access:?}");
+    }
+    let for_all = of_rules(Direct::Allow, &[], &[]);
+    let metadata = of_user(&["169.254.169.254"], &[]);
+    let reached = lets_client(for_all.of(&metadata), "169.254.169.254", "169.254.169.254", 80, false);
+    assert!(!reached, "a user's rules open nothing");
 }

@@ -130,7 +130,7 @@ async fn shake_hands<D: Dial>(
     drop(buffered);
     client.let_in().await?;
     let Answer { served, reply, bound } = match command {
-        SOCKS5_CMD_TCP_CONNECT => connect(context, target, sent).await,
+        SOCKS5_CMD_TCP_CONNECT => connect(context, client, target, sent).await,
         // A client on a unix socket has no address that its datagrams could come from.
         SOCKS5_CMD_UDP_ASSOCIATE if context.serves_udp() && stream.local_ip().is_some() => {
             match open_session(stream, &target).await {
@@ -144,8 +144,8 @@ async fn shake_hands<D: Dial>(
     served
 }
 
-async fn connect<D: Dial>(context: &ProxyContext<D>, target: Target, sent: Vec<u8>) -> Answer {
-    match context.connect(&target).await {
+async fn connect<D: Dial>(context: &ProxyContext<D>, client: &Client, target: Target, sent: Vec<u8>) -> Answer {
+    match context.connect(&client.access(), &target).await {
         Ok(connection) => {
             context.counters.request_connected(Protocol::Socks5);
             let bound = bind_address(&connection);

@@ -165,7 +165,7 @@ impl<D: Dial> Association<'_, D> {
     /// Finds the route to `target`. Only a route, or a refusal by the policy, is remembered and returned: any other
     /// failure may be over at the next datagram.
     async fn resolve(&mut self, target: Target) -> Option<Result<FlowRoute, Outcome>> {
-        let route = match self.context.connector.resolve_datagram(&target).await {
+        let route = match self.context.connector.resolve_datagram(&self.client.access(), &target).await {
             Ok((network, address)) => Ok(FlowRoute { network, address }),
             Err(error) => {
                 tracing::info!(client = %self.session.client.peer, %target, %error, "datagram not sent on");
