@@ -24,6 +24,14 @@ pub fn run_check(config: &Config, environment: &Environment) -> ExitCode {
             for warning in warnings(settings) {
                 complain(&format!("tetherd: warning: {warning}"));
             }
+            for listen in settings.socks_listen.iter().filter(|listen| !listen.is_private()) {
+                let denied = settings.local_targets.denying(true).join(" and ");
+                if !denied.is_empty() {
+                    say(&format!(
+                        "clients of {listen} reach no {denied} targets outside the tailnet, unless allow names the address"
+                    ));
+                }
+            }
             let search = environment.get("PATH").map(String::as_str);
             let tailscaled = locate::find_tailscaled(settings.tailscaled_path.as_deref(), search).ok();
             if tailscaled.as_deref().and_then(locate::has_calls) == Some(false) {

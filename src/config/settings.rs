@@ -11,7 +11,7 @@ use crate::config::sections::auth::AuthSource;
 use crate::config::sections::node::{NodeSettings, SocketSetting};
 use crate::config::types::Words;
 use crate::config::types::address::{ControlUrl, Forward, Listen};
-use crate::config::types::enums::{Direct, LogFormat, LogLevel, LogoutSetting};
+use crate::config::types::enums::{Direct, LocalTargetSetting, LogFormat, LogLevel, LogoutSetting};
 use crate::config::types::implied::Implied;
 use crate::config::types::local_targets::LocalTargets;
 use crate::config::types::node_label::NodeLabel;
@@ -152,7 +152,7 @@ impl Reader {
             forwards: self.list("forwards"),
             prewarm: self.list("prewarm"),
             direct: self.value("direct").unwrap_or(Direct::Deny),
-            local_targets: LocalTargets { loopback: self.value("loopback"), private: self.value("private") },
+            local_targets: self.local_targets(),
             allow: self.list("allow"),
             deny: self.list("deny"),
             connect_timeout: self.value("connect_timeout").unwrap_or_default(),
@@ -182,6 +182,11 @@ impl Reader {
     fn memory_follows_group(&self) -> bool {
         let origin = self.typed_origin("memory_limit");
         origin.is_none_or(|origin| matches!(origin, Origin::NotSet | Origin::ControlGroup(_)))
+    }
+
+    fn local_targets(&mut self) -> LocalTargets {
+        let mut read = |name| self.value(name).unwrap_or(LocalTargetSetting::Deny);
+        LocalTargets { loopback: read("loopback"), private: read("private") }
     }
 
     /// Reads `idle_timeout`, whose default depends on where a client comes from.

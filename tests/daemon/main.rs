@@ -19,6 +19,7 @@ mod leaks;
 mod limits;
 mod listeners;
 mod local_api_gone;
+mod local_targets;
 mod malformed;
 mod malformed_http;
 mod many_short_connections;

@@ -18,7 +18,7 @@ use Verdict::{NoHost, Reached, Refused};
 const PORT: u16 = 4242;
 
 /// Gives `networks` to loopback, so that servers can have their addresses.
-fn at_loopback(networks: &[&str]) {
+pub fn at_loopback(networks: &[&str]) {
     for network in networks {
         let arguments = ["route", "add", "local", network, "dev", "lo"];
         assert!(Command::new("ip").args(arguments).status().expect("ip").success(), "{network}");
@@ -26,14 +26,14 @@ fn at_loopback(networks: &[&str]) {
 }
 
 /// The names and addresses of the node that the daemon is.
-fn own_hosts(scene: &Scene) -> Vec<String> {
+pub fn own_hosts(scene: &Scene) -> Vec<String> {
     let node = scene.tailnet.node("app").expect("nodes").expect("is there");
     let names = ["app", "app.tail.test"].map(str::to_owned);
     names.into_iter().chain(node.addresses.iter().map(IpAddr::to_string)).collect()
 }
 
 /// Ends the daemon in order: its node leaves the tailnet, and the next one gets the name.
-fn end(mut daemon: Daemon) {
+pub fn end(mut daemon: Daemon) {
     daemon.terminate().expect("told");
     daemon.wait_exit(END).expect("ends");
 }

@@ -62,6 +62,8 @@ fn a_value_of_another_type_is_refused_with_its_path() {
         ("idle_timeout", json!("never")),
         ("max_connections", json!("many")),
         ("direct", json!("sometimes")),
+        ("loopback", json!("no")),
+        ("private", json!(true)),
         ("control_url", json!("headscale.example.com")),
         ("hostname", json!("web.example")),
         ("memory_limit", json!("100")),

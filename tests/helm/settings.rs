@@ -43,7 +43,7 @@ fn value(key: &str, file: &str) -> Value {
         "max_connections" => json!(1_000_000),
         "memory_limit" => json!("90MiB"),
         "health_listen" => json!("[::]:9003"),
-        "direct" => json!("deny"),
+        "direct" | "loopback" | "private" => json!("deny"),
         "logout" => json!("never"),
         "runtime" => json!("plain"),
         "lambda_on_failure" => json!("continue"),

@@ -38,6 +38,10 @@ words!(
     /// Treatment of targets that are not in the tailnet.
     Direct, "allow or deny": Allow = "allow", Deny = "deny");
 words!(
+    /// Treatment of targets of this machine and its networks. `Auto`: denied to clients that come by a listener which other
+    /// machines reach, since this machine's services trust what comes from within.
+    LocalTargetSetting, "auto, allow or deny": Auto = "auto", Allow = "allow", Deny = "deny");
+words!(
     /// Whether the node leaves the tailnet at exit.
     LogoutSetting, "auto, always or never": Auto = "auto", Always = "always", Never = "never");
 words!(

@@ -2,31 +2,43 @@
 
 use std::net::IpAddr;
 
-use crate::config::types::enums::Direct;
+use crate::config::types::enums::LocalTargetSetting;
 
-/// What is done with targets at loopback and private addresses. Where a setting is not given, clients that come by a listener
-/// which other machines reach are denied them: this machine's services trust what comes from within.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// What is done with targets at loopback and private addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LocalTargets {
-    pub loopback: Option<Direct>,
-    pub private: Option<Direct>,
+    pub loopback: LocalTargetSetting,
+    pub private: LocalTargetSetting,
 }
 
-/// What one of the two settings says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LocalTarget {
-    pub setting: &'static str,
-    pub decision: Direct,
+impl Default for LocalTargets {
+    fn default() -> Self {
+        Self { loopback: LocalTargetSetting::Auto, private: LocalTargetSetting::Auto }
+    }
 }
 
 impl LocalTargets {
-    /// Returns what is done with `address`, which is loopback or private, for clients of this machine or of the network.
-    pub fn of(&self, address: IpAddr, by_network: bool) -> LocalTarget {
-        let (setting, given) = match address.to_canonical().is_loopback() {
+    /// Returns the name of the setting that denies `address`, which is loopback or private, to clients of the network or of
+    /// this machine; `None` where they may reach it.
+    pub fn denied_by(&self, address: IpAddr, by_network: bool) -> Option<&'static str> {
+        let (name, setting) = match address.to_canonical().is_loopback() {
             true => ("loopback", self.loopback),
             false => ("private", self.private),
         };
-        let implied = if by_network { Direct::Deny } else { Direct::Allow };
-        LocalTarget { setting, decision: given.unwrap_or(implied) }
+        denies(setting, by_network).then_some(name)
+    }
+
+    /// Returns the names of the settings that deny targets to clients of the network or of this machine.
+    pub fn denying(&self, by_network: bool) -> Vec<&'static str> {
+        let settings = [("loopback", self.loopback), ("private", self.private)];
+        settings.into_iter().filter(|(_, setting)| denies(*setting, by_network)).map(|(name, _)| name).collect()
+    }
+}
+
+fn denies(setting: LocalTargetSetting, by_network: bool) -> bool {
+    match setting {
+        LocalTargetSetting::Auto => by_network,
+        LocalTargetSetting::Allow => false,
+        LocalTargetSetting::Deny => true,
     }
 }

@@ -8,7 +8,6 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use ipnet::IpNet;
 
 use crate::config::types::enums::Direct;
-use crate::config::types::local_targets::LocalTarget;
 use crate::config::types::rule::Rule;
 use crate::proxy::policy::Policy;
 use crate::proxy::policy::access::{Access, Rules};
@@ -123,12 +122,11 @@ impl<'a> ClientPolicy<'a> {
     fn check_local(&self, address: IpAddr, port: u16) -> Result<(), DialError> {
         for form in self.forms(address) {
             let Some(network) = private_network(form).filter(|_| !is_of_a_tailnet(form)) else { continue };
-            let LocalTarget { setting, decision } = self.policy.local_targets.of(form, self.access.by_network);
-            if decision == Direct::Deny && !self.opens(&network, address, port) {
-                let whose =
-                    if self.access.by_network { ", as for all clients of the network unless it is set" } else { "" };
-                let hint = "a rule of allow about the address opens it";
-                return Err(DialError::Policy(format!("{address} is refused: {setting} = deny{whose}; {hint}")));
+            let denied_by = self.policy.local_targets.denied_by(form, self.access.by_network);
+            if let Some(setting) = denied_by.filter(|_| !self.opens(&network, address, port)) {
+                let whose = if self.access.by_network { " for clients of the network" } else { "" };
+                let hint = format!("set {setting} = allow, or add the address to allow");
+                return Err(DialError::Policy(format!("{address} is refused by {setting}{whose}: {hint}")));
             }
         }
         Ok(())

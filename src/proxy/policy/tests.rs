@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use super::*;
 use crate::config::types::Value;
+use crate::config::types::enums::LocalTargetSetting;
 use crate::config::types::rule::Rule;
 use crate::proxy::policy::access::Access;
 use crate::proxy::policy::client_policy::ClientPolicy;
@@ -295,14 +296,14 @@ fn a_name_in_allow_opens_no_private_address() {
 
 #[test]
 fn loopback_and_private_targets_are_not_for_clients_of_the_network_unless_a_rule_or_a_setting_says_so() {
-    let (allow, deny) = (Some(Direct::Allow), Some(Direct::Deny));
+    let (auto, allow, deny) = (LocalTargetSetting::Auto, LocalTargetSetting::Allow, LocalTargetSetting::Deny);
     for (loopback, private, access, lets_loopback, lets_private) in [
-        (None, None, &HERE, true, true),
-        (None, None, &NETWORK, false, false),
-        (allow, None, &NETWORK, true, false),
-        (None, allow, &NETWORK, false, true),
-        (deny, None, &HERE, false, true),
-        (None, deny, &HERE, true, false),
+        (auto, auto, &HERE, true, true),
+        (auto, auto, &NETWORK, false, false),
+        (allow, auto, &NETWORK, true, false),
+        (auto, allow, &NETWORK, false, true),
+        (deny, auto, &HERE, false, true),
+        (auto, deny, &HERE, true, false),
     ] {
         let mut policy = policy(Direct::Allow, &[], &[]);
         policy.local_targets = LocalTargets { loopback, private };

@@ -1,0 +1,80 @@
+//! `loopback` and `private`: targets of this machine and its networks.
+//!
+//! What is refused depends on the listener that a client came by, and on nothing that the client says.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use testbed::names::NoNames;
+
+use crate::policy_by_every_way::{at_loopback, end, own_hosts};
+use crate::scene::{OUTSIDE, Scene, start_ready};
+use crate::ways::Verdict::{Reached, Refused};
+use crate::ways::{Servers, assert_all};
+
+const PORT: u16 = 4242;
+const LOOPBACK: [&str; 4] = ["127.0.0.1", "::1", "localhost", "127-0-0-1.example.com"];
+const PRIVATE: [&str; 2] = ["10.0.0.1", "10-0-0-1.example.com"];
+const PUBLIC: [&str; 3] = [OUTSIDE, "203-0-113-7.example.com", "web"];
+
+#[test]
+fn clients_of_the_network_reach_neither_loopback_nor_private_targets_unless_it_is_said() {
+    let scene = Scene::new();
+    at_loopback(&["10.0.0.0/8", "203.0.113.0/24"]);
+    let _names = NoNames::start().expect("a name server");
+    let _servers = Servers::at(PORT, &["10.0.0.1", OUTSIDE]);
+    type Settings = &'static [(&'static str, &'static str)];
+    let rows: [(&str, Settings, bool, bool); 6] = [
+        ("127.0.0.1:1055", &[], true, true),
+        ("127.0.0.1:1055", &[("TETHERD_LOOPBACK", "deny"), ("TETHERD_PRIVATE", "deny")], false, false),
+        ("0.0.0.0:1055", &[], false, false),
+        ("0.0.0.0:1055", &[("TETHERD_LOOPBACK", "allow")], true, false),
+        ("0.0.0.0:1055", &[("TETHERD_PRIVATE", "allow")], false, true),
+        ("0.0.0.0:1055", &[("TETHERD_ALLOW", "0.0.0.0/0,::/0,*.example.com,web,10.0.0.0/8,127.0.0.1,::1")], true, true),
+    ];
+    for (listen, settings, loopback, private) in rows {
+        let open = scene.daemon().env("TETHERD_SOCKS_LISTEN", listen).env("TETHERD_ALLOW_OPEN_PROXY", "true");
+        let daemon = start_ready(settings.iter().fold(open, |daemon, (name, value)| daemon.env(name, value)));
+        let own = own_hosts(&scene);
+        let verdict = |reached| if reached { Reached } else { Refused };
+        for host in LOOPBACK.into_iter().chain(own.iter().map(String::as_str)) {
+            eprintln!("{listen} {settings:?} {host}");
+            assert_all(host, PORT, verdict(loopback));
+        }
+        for host in PRIVATE {
+            assert_all(host, PORT, verdict(private));
+        }
+        for host in PUBLIC {
+            assert_all(host, PORT, Reached);
+        }
+        end(daemon);
+    }
+}
+
+#[test]
+fn each_listener_has_its_own_default_and_a_forward_leads_where_the_setting_says() {
+    let scene = Scene::new();
+    let _servers = Servers::at(PORT, &[]);
+    let daemon = start_ready(
+        scene
+            .daemon()
+            .env("TETHERD_SOCKS_LISTEN", "127.0.0.1:1055,0.0.0.0:1056")
+            .env("TETHERD_FORWARDS", "0.0.0.0:4300=127.0.0.1:4242")
+            .env("TETHERD_ALLOW_OPEN_PROXY", "true"),
+    );
+    assert_all("127.0.0.1", PORT, Reached);
+    for (port, reply) in [(1055, 0), (1056, 2)] {
+        let at = format!("127.0.0.1:{port}").parse().expect("an address");
+        let refused = testbed::socks::connect(at, "127.0.0.1", PORT, None).err().and_then(|error| error.reply());
+        assert_eq!(refused.unwrap_or(0), reply, "{port}");
+    }
+    let mut forwarded = TcpStream::connect("127.0.0.1:4300").expect("connects");
+    forwarded.set_read_timeout(Some(Duration::from_secs(5))).expect("a timeout");
+    forwarded.write_all(b"GET / HTTP/1.0\r\n\r\n").expect("sent");
+    let mut page = String::new();
+    forwarded.read_to_string(&mut page).expect("answers");
+    assert!(page.starts_with("HTTP/1."), "{page}");
+    let log = daemon.output();
+    assert!(log.contains("refused by loopback for clients of the network"), "the log says which setting: {log}");
+}
