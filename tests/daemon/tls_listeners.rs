@@ -72,7 +72,7 @@ fn authority() -> TempDir {
 
 fn with_tls(builder: Builder, directory: &Path) -> Builder {
     let path = |name: &str| directory.join(name).to_string_lossy().into_owned();
-    let builder = builder.env("TETHERD_SOCKS_LISTEN", "0.0.0.0:1055");
+    let builder = builder.env("TETHERD_SOCKS_LISTEN", "0.0.0.0:1055").env("TETHERD_LOOPBACK", "allow");
     builder.env("TETHERD_SOCKS_TLS_CERT", &path("server.pem")).env("TETHERD_SOCKS_TLS_KEY", &path("server.key"))
 }
 

@@ -44,7 +44,7 @@ fn who_vanishes_is_noticed_within_two_minutes_and_who_pauses_is_not_cut_off() {
     let _servers = (Server::http(80).expect("server"), Server::echo(7).expect("server"));
     let far = Server::echo_everywhere(77).expect("server");
     let builder = with_password(&scene).env("TETHERD_SOCKS_LISTEN", "0.0.0.0:1055");
-    let daemon = start_ready(builder);
+    let daemon = start_ready(builder.env("TETHERD_LOOPBACK", "allow").env("TETHERD_PRIVATE", "allow"));
     let _clients = (client("web", 7), client("127.0.0.1", 7), paused("web"), paused("127.0.0.1"));
     thread::sleep(Duration::from_secs(1));
     assert_eq!(black_hole(id() as i32, SOCKS.port()).expect("vanish"), 4);
