@@ -82,7 +82,7 @@ async fn serve_tls<D: Dial>(context: &ProxyContext<D>, tls: &ServerTls, stream: 
     context.record_failure(client, Protocol::Unknown, outcome, &reason);
 }
 
-/// Waits for a client's first byte. `None` where none came: that is counted.
+/// Waits for a client's first byte. `None` where none came: that is counted where the client had not gone by itself.
 async fn first_byte<D: Dial>(context: &ProxyContext<D>, stream: &Stream, client: &Client) -> Option<u8> {
     let byte = tokio::select! {
         byte = client.handshake(context.handshake_timeout, stream.first_byte()) => byte,
@@ -91,8 +91,11 @@ async fn first_byte<D: Dial>(context: &ProxyContext<D>, stream: &Stream, client:
     };
     let (outcome, reason) = match byte {
         Ok(Ok(Some(byte))) => return Some(byte),
-        Ok(Ok(None)) => (Outcome::Malformed, "it sent nothing".to_owned()),
-        Ok(Err(error)) => (Outcome::Malformed, error.to_string()),
+        // A probe, such as that of a load balancer: it wanted to know whether somebody listens.
+        Ok(Ok(None) | Err(_)) => {
+            tracing::debug!(from = client.origin.from, "the client has sent nothing");
+            return None;
+        }
         Err(HandshakeEnd::TooSlow) => (Outcome::TooSlow, "it sent nothing in time".to_owned()),
         Err(HandshakeEnd::Displaced) => (Outcome::TooSlow, "it sent nothing, and others wanted its place".to_owned()),
     };

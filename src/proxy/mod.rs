@@ -11,6 +11,7 @@ pub mod listener;
 pub mod metrics;
 pub mod policy;
 pub mod relay;
+pub(crate) mod socks4;
 pub(crate) mod socks5;
 
 use std::ops::RangeInclusive;
@@ -21,6 +22,7 @@ use crate::proxy::context::ProxyContext;
 use crate::proxy::http::serve_http;
 use crate::proxy::listener::client::Client;
 use crate::proxy::listener::stream::Stream;
+use crate::proxy::socks4::refuse_socks4;
 use crate::proxy::socks5::serve_socks5;
 use crate::target::dial::Dial;
 
@@ -43,9 +45,13 @@ impl<D: Dial> ProxyProtocol<D> {
             first_bytes: &[5..=5],
             serve: |context, stream, client| Box::pin(serve_socks5(context, stream, client)),
         },
-        // Every HTTP method begins with a letter.
         Self {
-            first_bytes: &[b'A'..=b'Z', b'a'..=b'z'],
+            first_bytes: &[4..=4],
+            serve: |context, stream, client| Box::pin(refuse_socks4(context, stream, client)),
+        },
+        // Every HTTP method begins with a letter; an empty line may come first (RFC 9112, section 2.2).
+        Self {
+            first_bytes: &[b'A'..=b'Z', b'a'..=b'z', b'\r'..=b'\r', b'\n'..=b'\n'],
             serve: |context, stream, client| Box::pin(serve_http(context, stream, client)),
         },
     ];

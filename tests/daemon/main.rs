@@ -13,6 +13,7 @@ mod exec_as_a_process;
 mod exit_codes;
 mod frozen;
 mod health_port;
+mod http_conformance;
 mod http_kept_connections;
 mod http_proxy;
 mod leaks;

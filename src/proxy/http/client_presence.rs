@@ -8,14 +8,17 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::sleep;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::time::{sleep, timeout};
 
+use crate::proxy::context::ProxyContext;
+use crate::proxy::listener::client::Client;
 use crate::proxy::listener::stream::Stream;
 use crate::proxy::relay::client_end::{ClientEnd, ClientSocket};
 use crate::proxy::relay::limits::{RelayLimits, SILENCE_AT_THE_END};
 use crate::proxy::relay::traffic::Traffic;
 use crate::sync::IgnorePoison;
+use crate::target::dial::Dial;
 
 /// Time between two checks whether a client is still there. Checks are more frequent while the client waits for a
 /// response, so that its target is told soon when nobody waits any more.
@@ -81,6 +84,22 @@ impl ClientPresence {
             if silent >= limit || (silent >= IN_FLIGHT && waits() && self.has_closed(socket)) {
                 return;
             }
+        }
+    }
+
+    /// Sends the client `answer`, and lets it read all that it was sent: closing a socket with unread bytes would reset the
+    /// connection, and the reset overtake the answer. To be called when hyper has let go of the stream.
+    pub async fn answer_last<D: Dial>(self, context: &ProxyContext<D>, client: &Client, answer: &[u8]) {
+        let Some(mut stream) = Arc::into_inner(self.stream).map(|stream| stream.into_inner().ignore_poison()) else {
+            return;
+        };
+        if !matches!(timeout(context.handshake_timeout, stream.write_all(answer)).await, Ok(Ok(()))) {
+            return;
+        }
+        if client.has_shaken_hands() {
+            context.linger(stream).await;
+        } else {
+            context.linger_after_handshake(client, stream).await;
         }
     }
 

@@ -1,16 +1,17 @@
 //! CONNECT: a client's connection becomes a tunnel (RFC 9110, section 9.3.6).
 
-use hyper::Request;
-use hyper::body::Incoming;
+use hyper::body::{Bytes, Incoming};
+use hyper::ext::ReasonPhrase;
 use hyper::upgrade::{OnUpgrade, on};
+use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 
 use crate::proxy::connect::Connection;
 use crate::proxy::context::ProxyContext;
 use crate::proxy::http::client_presence::ObservedStream;
+use crate::proxy::http::responses::{Body, full_body};
 use crate::proxy::listener::client::Client;
 use crate::target::dial::Dial;
-use crate::target::host::Target;
 
 /// What a client's connection becomes after a CONNECT that was granted.
 pub struct Tunnel {
@@ -34,8 +35,9 @@ impl Tunnel {
     }
 }
 
-/// Returns the target of a CONNECT; `None` where its port is missing or its host is invalid.
-pub fn authority_target(request: &Request<Incoming>) -> Option<Target> {
-    let authority = request.uri().authority()?;
-    Target::new(authority.host(), authority.port_u16()?).ok()
+/// Makes the answer to a CONNECT that was granted, in the words that clients know from other proxies.
+pub fn granted() -> Response<Body> {
+    let mut response = Response::new(full_body(Bytes::new()));
+    response.extensions_mut().insert(ReasonPhrase::from_static(b"Connection established"));
+    response
 }

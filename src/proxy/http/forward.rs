@@ -8,7 +8,7 @@ use http_body_util::{BodyExt, Empty};
 use hyper::body::{Body as _, Bytes, Frame, Incoming};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper::header::{HOST, HeaderValue};
-use hyper::{Request, Response, StatusCode, Uri, Version};
+use hyper::{Request, Response, StatusCode, Version};
 use hyper_util::rt::TokioIo;
 use prometheus_client::metrics::counter::Counter;
 use thiserror::Error;
@@ -19,6 +19,7 @@ use crate::net::unix_stream::LocalStream;
 use crate::proxy::connect::Connection;
 use crate::proxy::context::ProxyContext;
 use crate::proxy::http::headers::{MAX_HEAD, strip_hop_by_hop};
+use crate::proxy::http::message_rules::{BrokenRule, check_codings, origin_form, without_user};
 use crate::proxy::http::responses::{Body, status_of};
 use crate::proxy::http::target_stream::TargetStream;
 use crate::proxy::metrics::labels::{Direction, Outcome, Protocol};
@@ -26,7 +27,8 @@ use crate::proxy::policy::access::Access;
 use crate::target::dial::{Dial, DialError, Tailnet};
 use crate::target::host::Target;
 
-const HTTP_PORT: u16 = 80;
+/// Most headers of a target's answer. hyper's 100 are too few for some services.
+const MOST_HEADERS: usize = 512;
 
 /// Why a request has no response from its target.
 #[derive(Debug, Error)]
@@ -35,6 +37,10 @@ pub enum ForwardError {
     Dial(#[from] DialError),
     #[error("the target broke off: {0}")]
     Broken(#[from] hyper::Error),
+    #[error("the target switched to another protocol, for which nobody had asked")]
+    Switched,
+    #[error("the target's answer: {0}")]
+    Answer(BrokenRule),
     #[error("the request cannot be sent on: {0}")]
     Malformed(#[from] hyper::http::Error),
 }
@@ -44,7 +50,7 @@ impl ForwardError {
     pub fn status(&self) -> StatusCode {
         match self {
             Self::Dial(error) => status_of(error),
-            Self::Broken(_) => StatusCode::BAD_GATEWAY,
+            Self::Broken(_) | Self::Switched | Self::Answer(_) => StatusCode::BAD_GATEWAY,
             Self::Malformed(_) => StatusCode::BAD_REQUEST,
         }
     }
@@ -53,31 +59,9 @@ impl ForwardError {
     pub fn outcome(&self) -> Outcome {
         match self {
             Self::Dial(error) => Outcome::from(error),
-            Self::Broken(_) => Outcome::Failed,
+            Self::Broken(_) | Self::Switched | Self::Answer(_) => Outcome::Failed,
             Self::Malformed(_) => Outcome::Malformed,
         }
-    }
-}
-
-/// Error of an address whose host is invalid.
-const NO_HOST: &str = "the host of the address is no name: it has letters, digits, - and _ between dots";
-
-/// Returns the target of an absolute-form request, or what is wrong with its address.
-pub fn absolute_target(uri: &Uri) -> Result<Target, &'static str> {
-    let Some(authority) = uri.authority() else {
-        return Err("this is a proxy: a request must name its whole address, or use CONNECT");
-    };
-    match uri.scheme_str() {
-        Some("http") => match without_user(authority.as_str()).strip_prefix(authority.host()) {
-            // `http://host:/` names no port (RFC 9110, section 4.2.3).
-            Some("" | ":") => Target::new(authority.host(), HTTP_PORT).map_err(|_| NO_HOST),
-            // A port that is no number must not become another port than the client meant.
-            _ => match authority.port_u16() {
-                Some(port) => Target::new(authority.host(), port).map_err(|_| NO_HOST),
-                None => Err("the port of the address is no number up to 65535"),
-            },
-        },
-        _ => Err("only http:// can be sent on; use CONNECT for anything else"),
     }
 }
 
@@ -126,9 +110,14 @@ impl Upstream {
                 None => return Err(failure.into_error().into()),
             },
         };
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            return Err(ForwardError::Switched);
+        }
+        check_codings(response.headers()).map_err(ForwardError::Answer)?;
         context.counters.request_connected(Protocol::Http);
         *kept = Some(KeptConnection { target: target.clone(), sender });
-        strip_hop_by_hop(response.headers_mut());
+        let version = response.version();
+        strip_hop_by_hop(response.headers_mut(), version);
         *response.version_mut() = Version::HTTP_11;
         Ok(response.map(|body| counted(body, context.counters.bytes(Direction::Received))))
     }
@@ -161,20 +150,13 @@ fn for_next_hop(request: Request<Incoming>) -> Result<Request<Incoming>, hyper::
     let (mut parts, body) = request.into_parts();
     let host = parts.uri.authority().map(|authority| without_user(authority.as_str()));
     let host = host.map(HeaderValue::from_str).transpose()?;
-    strip_hop_by_hop(&mut parts.headers);
+    strip_hop_by_hop(&mut parts.headers, parts.version);
     if let Some(host) = host {
         parts.headers.insert(HOST, host);
     }
-    let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
-    // `http://web?x=1` has an empty path (RFC 9112, section 3.2.1).
-    parts.uri = if path.starts_with('?') { format!("/{path}").parse()? } else { path.parse()? };
+    parts.uri = origin_form(&parts.uri)?;
     parts.version = Version::HTTP_11;
     Ok(Request::from_parts(parts, body))
-}
-
-/// Removes `user:password@`, which is not for the wire (RFC 9110, section 4.2.4).
-fn without_user(authority: &str) -> &str {
-    authority.rsplit_once('@').map_or(authority, |(_, host)| host)
 }
 
 /// Connects to `target` for requests.
@@ -212,6 +194,11 @@ where
 {
     let (sender, connection) = http1::Builder::new()
         .max_buf_size(MAX_HEAD)
+        .max_headers(MOST_HEADERS)
+        .preserve_header_case(true)
+        // As curl and nginx take them.
+        .allow_obsolete_multiline_headers_in_responses(true)
+        .allow_spaces_after_header_name_in_responses(true)
         .handshake(TokioIo::new(TargetStream::new(Box::pin(stream))))
         .await?;
     tokio::spawn(async move {
@@ -220,28 +207,4 @@ where
         }
     });
     Ok(sender)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_target_is_the_address_of_the_request() {
-        let target = |text: &str| absolute_target(&text.parse().expect("URI")).map(|target| target.to_string());
-        assert_eq!(target("http://web/path").as_deref(), Ok("web:80"));
-        assert_eq!(target("http://web:8080/").as_deref(), Ok("web:8080"));
-        assert_eq!(target("http://[fd7a::1]:81/").as_deref(), Ok("[fd7a::1]:81"));
-        assert_eq!(target("http://app:1@web:/").as_deref(), Ok("web:80"));
-        assert!(target("http://web:99999/").is_err());
-        assert!(target("http://web:x/").is_err());
-        assert!(target("https://web/").is_err());
-        assert!(target("/path").is_err());
-    }
-
-    #[test]
-    fn credentials_in_the_address_stay_here() {
-        assert_eq!(without_user("app:pass@web:80"), "web:80");
-        assert_eq!(without_user("web:80"), "web:80");
-    }
 }

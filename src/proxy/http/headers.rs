@@ -2,8 +2,10 @@
 
 use base64::engine::general_purpose::STANDARD;
 use base64::{Engine, decoded_len_estimate};
+use hyper::Version;
 use hyper::header::{
-    CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHORIZATION, TRANSFER_ENCODING, VIA,
+    CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHORIZATION, TE, TRAILER,
+    TRANSFER_ENCODING, VIA,
 };
 use zeroize::Zeroizing;
 
@@ -26,8 +28,11 @@ const HOP_BY_HOP: [&str; 9] = [
     "upgrade",
 ];
 
-/// Turns the headers of a message into those for the next hop.
-pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
+/// Turns the headers of a message, which came by `version`, into those for the next hop. A chunked body stays one, with its
+/// trailers, and who takes trailers still does.
+pub fn strip_hop_by_hop(headers: &mut HeaderMap, version: Version) {
+    let (is_chunked, takes_trailers) = (headers.contains_key(TRANSFER_ENCODING), takes_trailers(headers));
+    let trailers = headers.get(TRAILER).filter(|_| is_chunked).cloned();
     let named: Vec<HeaderName> = headers
         .get_all(CONNECTION)
         .iter()
@@ -39,13 +44,30 @@ pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
         headers.remove(name);
     }
     // RFC 9112, section 6.3: the length is not that of a chunked body.
-    if headers.contains_key(TRANSFER_ENCODING) {
+    if is_chunked {
         headers.remove(CONTENT_LENGTH);
     }
     for name in HOP_BY_HOP {
         headers.remove(name);
     }
-    headers.append(VIA, HeaderValue::from_static("1.1 tetherd"));
+    if is_chunked {
+        headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    }
+    if let Some(trailers) = trailers {
+        headers.insert(TRAILER, trailers);
+    }
+    if takes_trailers {
+        headers.insert(TE, HeaderValue::from_static("trailers"));
+        headers.insert(CONNECTION, HeaderValue::from_static("TE"));
+    }
+    let via = if version == Version::HTTP_10 { "1.0 tetherd" } else { "1.1 tetherd" };
+    headers.append(VIA, HeaderValue::from_static(via));
+}
+
+fn takes_trailers(headers: &HeaderMap) -> bool {
+    let mut wanted =
+        headers.get_all(TE).iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
+    wanted.any(|coding| coding.trim().eq_ignore_ascii_case("trailers"))
 }
 
 /// Whether a request has the right user and password (RFC 7617).
@@ -87,8 +109,9 @@ mod tests {
             ("te", "trailers"),
             ("x-other", "2"),
         ]);
-        strip_hop_by_hop(&mut headers);
-        assert_eq!(headers, map(&[("x-other", "2"), ("via", "1.1 tetherd")]));
+        strip_hop_by_hop(&mut headers, Version::HTTP_11);
+        let next = [("x-other", "2"), ("te", "trailers"), ("connection", "TE"), ("via", "1.1 tetherd")];
+        assert_eq!(headers, map(&next));
     }
 
     #[test]

@@ -6,16 +6,16 @@ pub(crate) mod client_presence;
 pub(crate) mod connect;
 pub(crate) mod forward;
 pub(crate) mod headers;
+pub(crate) mod message_rules;
+pub(crate) mod progress;
 pub(crate) mod responses;
 pub(crate) mod target_stream;
 
 use std::convert::Infallible;
-use std::pin::pin;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use hyper::body::{Body as _, Bytes, Incoming};
+use hyper::body::{Body as _, Incoming};
 use hyper::header::{CONNECTION, HeaderMap, HeaderValue, PROXY_AUTHORIZATION};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -27,7 +27,8 @@ use crate::proxy::http::client_presence::ObservedStream;
 use crate::proxy::http::connect::Tunnel;
 use crate::proxy::http::forward::Upstream;
 use crate::proxy::http::headers::MAX_HEAD;
-use crate::proxy::http::responses::{Body, full_body, refusal, status_of};
+use crate::proxy::http::progress::Progress;
+use crate::proxy::http::responses::{Body, full_body, refusal, status_of, trace_answer};
 use crate::proxy::listener::client::{Client, HandshakeEnd};
 use crate::proxy::listener::stream::Stream;
 use crate::proxy::metrics::labels::{Outcome, Protocol};
@@ -35,20 +36,16 @@ use crate::proxy::relay::limits::idle;
 use crate::sync::IgnorePoison;
 use crate::target::dial::Dial;
 
+/// What a client is told whose first words are HTTP/2's.
+const ONLY_HTTP_1: &[u8] = b"HTTP/1.1 505 HTTP Version Not Supported\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+
 /// The requests of one client's connection, and what they have led to.
 struct Exchange<'a, D> {
     context: &'a ProxyContext<D>,
     client: &'a Client,
     upstream: Upstream,
     tunnel: Mutex<Option<Tunnel>>,
-    /// How many requests have come.
-    requests: AtomicU64,
-    /// How many of the requests have their response.
-    responses: AtomicU64,
-    /// Whether the last request has a body, which may be on its way to the target still.
-    has_body: AtomicBool,
-    /// Whether a request was refused for want of the right password.
-    was_refused: AtomicBool,
+    progress: Progress,
 }
 
 /// Serves one client to the end: request after request, or as a tunnel.
@@ -59,32 +56,40 @@ pub async fn serve_http<D: Dial>(context: &ProxyContext<D>, stream: Stream, clie
     let presence = stream.presence();
     let limits = context.limits_of(client);
     let server = server(context.handshake_timeout);
-    let mut connection = pin!(server.serve_connection(TokioIo::new(stream), service).with_upgrades());
+    let mut connection = Box::pin(server.serve_connection(TokioIo::new(stream), service).with_upgrades());
     let ended = async {
         tokio::select! {
             ended = connection.as_mut() => ended,
             () = context.limits.draining.cancelled() => {
                 connection.as_mut().graceful_shutdown();
-                connection.await
+                connection.as_mut().await
             }
         }
     };
+    let mut speaks_http2 = false;
     let failure = tokio::select! {
-        ended = ended => ended.err().and_then(|error| Some((exchange.outcome_of(&error)?, error.to_string()))),
-        () = presence.gone(limits, || exchange.waits()) => {
-            exchange.unanswered("the client has gone, and its target is silent")
+        ended = ended => ended.err().and_then(|error| {
+            speaks_http2 = error.is_parse_version_h2();
+            Some((exchange.progress.outcome_of(&error)?, error.to_string()))
+        }),
+        () = presence.gone(limits, || exchange.progress.waits()) => {
+            exchange.progress.unanswered("the client has gone, and its target is silent")
         }
-        () = idle(presence.traffic(), limits.idle) => exchange.unanswered("idle"),
+        () = idle(presence.traffic(), limits.idle) => exchange.progress.unanswered("idle"),
         end = exchange.handshake_ended() => exchange.without_request(end),
     };
-    drop(presence);
-    if let Some((outcome, reason)) = failure {
-        context.record_failure(client, Protocol::Http, outcome, &format!("HTTP: {reason}"));
-        return;
+    drop(connection);
+    if let Some((outcome, reason)) = &failure {
+        context.record_failure(client, Protocol::Http, *outcome, &format!("HTTP: {reason}"));
     }
     let tunnel = exchange.tunnel.lock().ignore_poison().take();
-    if let Some(tunnel) = tunnel {
+    if let Some(tunnel) = tunnel.filter(|_| failure.is_none()) {
+        drop(presence);
         tunnel.relay(context, client).await;
+    } else if speaks_http2 {
+        Box::pin(presence.answer_last(context, client, ONLY_HTTP_1)).await;
+    } else if exchange.progress.has_left_body() {
+        Box::pin(presence.answer_last(context, client, b"")).await;
     }
 }
 
@@ -96,6 +101,9 @@ fn server(header_timeout: Duration) -> http1::Builder {
         .max_buf_size(MAX_HEAD)
         // One read may go beyond the buffer.
         .max_header_size(MAX_HEAD)
+        .preserve_header_case(true)
+        // The target's own Date passes; one of ours would say what nobody asked.
+        .auto_date_header(false)
         // A client that ends its sending still gets its response.
         .half_close(true);
     server
@@ -103,44 +111,7 @@ fn server(header_timeout: Duration) -> http1::Builder {
 
 impl<'a, D: Dial> Exchange<'a, D> {
     fn new(context: &'a ProxyContext<D>, client: &'a Client) -> Self {
-        Self {
-            context,
-            client,
-            upstream: Upstream::default(),
-            tunnel: Mutex::new(None),
-            requests: AtomicU64::new(0),
-            responses: AtomicU64::new(0),
-            has_body: AtomicBool::new(false),
-            was_refused: AtomicBool::new(false),
-        }
-    }
-
-    fn has_no_request(&self) -> bool {
-        self.requests.load(Ordering::Relaxed) == 0
-    }
-
-    /// Whether a request has no response yet.
-    fn has_unanswered_request(&self) -> bool {
-        self.requests.load(Ordering::Relaxed) > self.responses.load(Ordering::Relaxed)
-    }
-
-    /// Whether a request that was sent whole has no response yet.
-    fn waits(&self) -> bool {
-        self.has_unanswered_request() && !self.has_body.load(Ordering::Relaxed)
-    }
-
-    /// Returns how an end with `error` is counted; `None` where the client has had its response, or has left within it.
-    fn outcome_of(&self, error: &hyper::Error) -> Option<Outcome> {
-        if error.is_parse() {
-            return Some(Outcome::Malformed);
-        }
-        let outcome = if error.is_timeout() { Outcome::TooSlow } else { Outcome::Malformed };
-        self.has_no_request().then_some(outcome)
-    }
-
-    /// Returns how an end for `reason` is counted; `None` where the client has had its response.
-    fn unanswered(&self, reason: &str) -> Option<(Outcome, String)> {
-        (self.has_unanswered_request() || self.has_no_request()).then(|| (Outcome::Failed, reason.to_owned()))
+        Self { context, client, upstream: Upstream::default(), tunnel: Mutex::new(None), progress: Progress::default() }
     }
 
     /// Ends when the client was not let in by the end of `handshake_timeout`, or another one needs its place.
@@ -157,15 +128,15 @@ impl<'a, D: Dial> Exchange<'a, D> {
     /// Returns how the end of a handshake is counted; `None` where it was refused, and that is counted.
     fn without_request(&self, end: HandshakeEnd) -> Option<(Outcome, String)> {
         let outcome = if self.client.has_guessed() { Outcome::Unauthorized } else { Outcome::TooSlow };
-        (!self.was_refused.load(Ordering::Relaxed) || self.has_unanswered_request()).then(|| (outcome, end.to_string()))
+        let is_counted = self.progress.was_refused() && !self.progress.has_unanswered_request();
+        (!is_counted).then(|| (outcome, end.to_string()))
     }
 
     /// Responds to a request, and counts both.
     async fn serve(&self, request: Request<Incoming>) -> Response<Body> {
-        self.has_body.store(!request.body().is_end_stream(), Ordering::Relaxed);
-        self.requests.fetch_add(1, Ordering::Relaxed);
+        self.progress.begin(!request.body().is_end_stream());
         let response = self.respond(request).await;
-        self.responses.fetch_add(1, Ordering::Relaxed);
+        self.progress.end();
         response
     }
 
@@ -184,6 +155,10 @@ impl<'a, D: Dial> Exchange<'a, D> {
                 &end.to_string(),
             );
         }
+        if let Err(broken) = message_rules::check_request(&request) {
+            let (status, reason) = (broken.status(), broken.to_string());
+            return self.refuse(protocol_of(is_connect), status, Outcome::Malformed, &reason);
+        }
         if is_connect { self.connect(request).await } else { self.forward(request).await }
     }
 
@@ -196,14 +171,14 @@ impl<'a, D: Dial> Exchange<'a, D> {
         let reason = "user and password are wrong or missing";
         let status = StatusCode::PROXY_AUTHENTICATION_REQUIRED;
         let mut response = self.refuse(protocol_of(is_connect), status, Outcome::Unauthorized, reason);
-        if self.was_refused.swap(true, Ordering::Relaxed) {
+        if self.progress.note_refused() {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         response
     }
 
     async fn connect(&self, mut request: Request<Incoming>) -> Response<Body> {
-        let Some(target) = connect::authority_target(&request) else {
+        let Some(target) = message_rules::authority_target(request.uri()) else {
             let reason = "CONNECT needs a host and a port";
             return self.refuse(Protocol::HttpConnect, StatusCode::BAD_REQUEST, Outcome::Malformed, reason);
         };
@@ -212,7 +187,7 @@ impl<'a, D: Dial> Exchange<'a, D> {
                 self.context.counters.request_connected(Protocol::HttpConnect);
                 let tunnel = Tunnel::new(&mut request, connection);
                 *self.tunnel.lock().ignore_poison() = Some(tunnel);
-                Response::new(full_body(Bytes::new()))
+                connect::granted()
             }
             Err(error) => {
                 let (status, reason) = (status_of(&error), format!("{target}: {error}"));
@@ -221,13 +196,17 @@ impl<'a, D: Dial> Exchange<'a, D> {
         }
     }
 
-    async fn forward(&self, request: Request<Incoming>) -> Response<Body> {
-        let target = match forward::absolute_target(request.uri()) {
+    async fn forward(&self, mut request: Request<Incoming>) -> Response<Body> {
+        let target = match message_rules::absolute_target(request.uri()) {
             Ok(target) => target,
             Err(reason) => {
                 return self.refuse(Protocol::Http, StatusCode::BAD_REQUEST, Outcome::Malformed, reason);
             }
         };
+        let method = request.method().clone();
+        if message_rules::ends_here(&method, request.headers_mut()) {
+            return if method == Method::TRACE { trace_answer(&request) } else { Response::new(full_body("")) };
+        }
         match self.upstream.forward(self.context, &self.client.access(), &target, request).await {
             Ok(response) => response,
             Err(error) => {
@@ -240,7 +219,11 @@ impl<'a, D: Dial> Exchange<'a, D> {
     /// Records a refusal and makes the response that says it.
     fn refuse(&self, protocol: Protocol, status: StatusCode, outcome: Outcome, reason: &str) -> Response<Body> {
         self.context.record_failure(self.client, protocol, outcome, &format!("HTTP {}: {reason}", status.as_u16()));
-        refusal(status, reason)
+        let mut response = refusal(status, reason);
+        if self.progress.leave_body() {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
     }
 }
 
