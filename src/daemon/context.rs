@@ -1,11 +1,10 @@
 //! The values that a run of the daemon starts from.
 
-use std::path::Path;
-
 use crate::config::settings::Settings;
 use crate::environment::Environment;
 use crate::memory::budget::MemoryBudget;
 use crate::platform::interface::Platform;
+use crate::tailscaled::process::socket_path::SocketPath;
 use crate::tailscaled::process::state_dir::StateDir;
 
 /// Surroundings of the process, known before its settings are.
@@ -24,5 +23,5 @@ pub struct BuildInputs<'a> {
     /// Where tailscaled keeps its state.
     pub state_dir: &'a StateDir,
     /// Where tailscaled's LocalAPI listens.
-    pub socket: &'a Path,
+    pub socket: &'a SocketPath,
 }

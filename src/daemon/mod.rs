@@ -77,7 +77,7 @@ fn with_daemon<T>(
         .build()
         .map_err(|error| ExitReason::Configuration(format!("the event loop cannot be set up: {error}")))?;
     let ended = event_loop.block_on(async {
-        let inputs = BuildInputs { settings, context, state_dir: &state_dir, socket: socket.path() };
+        let inputs = BuildInputs { settings, context, state_dir: &state_dir, socket: &socket };
         let (registered, built) = tokio::join!(lifecycle.register(), build_daemon(inputs));
         registered?;
         run(built?).await

@@ -50,6 +50,23 @@ pub fn restrict(path: &Path) -> io::Result<Metadata> {
     }
 }
 
+/// Gives the socket at `path` the name `at` as well, in the place of another socket there. Both must be on one file system.
+///
+/// # Errors
+/// `AlreadyExists` when something else is there; those of the file system, some of which have no second names.
+pub fn publish(path: &Path, at: &Path) -> io::Result<()> {
+    if fs::symlink_metadata(at).is_ok_and(|found| !found.file_type().is_socket()) {
+        return Err(io::Error::new(io::ErrorKind::AlreadyExists, "a file that is not a socket is there"));
+    }
+    let next = path.with_extension("new");
+    let _ = fs::remove_file(&next);
+    fs::hard_link(path, &next)?;
+    // Two names of one file: then this changes nothing and `next` stays.
+    let published = fs::rename(&next, at);
+    let _ = fs::remove_file(&next);
+    published
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

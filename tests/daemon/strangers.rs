@@ -3,16 +3,15 @@
 //! They may write where those are.
 
 use std::fs::{self, Permissions};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::thread::sleep;
-use std::time::Duration;
 
+use testbed::server::Server;
 use testbed::wait::wait_until;
 
-use crate::scene::{END, READY, Scene, start_ready};
+use crate::scene::{END, READY, Scene, connect, start_ready};
 
 /// A user who is not the daemon's.
 pub const STRANGER: u32 = 4_242;
@@ -62,20 +61,70 @@ fn take_the_place(socket: &Path, heard: &Path) -> Stranger {
 #[test]
 fn a_stranger_in_the_place_of_the_localapi_hears_nothing() {
     let scene = Scene::new();
+    let _echo = Server::echo(7).expect("server");
     let directory = open_directory();
     let (socket, heard) = (directory.path().join("t.sock"), directory.path().join("heard"));
-    let daemon = start_ready(scene.daemon().env("TS_SOCKET", socket.to_str().expect("UTF-8")));
+    let mut daemon = start_ready(scene.daemon().env("TS_SOCKET", socket.to_str().expect("UTF-8")));
     let _stranger = take_the_place(&socket, &heard);
-    let said = || daemon.output().contains("is not this daemon's tailscaled").then_some(());
+    connect("web", 7).expect("the daemon does not go there");
     // Also while tailscaled is started again, which is when a login may be needed.
     let tailscaled = daemon.tailscaled_pid().expect("runs");
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(tailscaled), nix::sys::signal::SIGKILL).expect("killed");
-    let result = wait_until("the stranger is noticed", END, said);
-    // Time for the next start of tailscaled.
-    sleep(Duration::from_secs(2));
+    let again = || daemon.tailscaled_pid().filter(|pid| *pid != tailscaled);
+    wait_until("tailscaled runs again", END, again).expect("runs again");
+    daemon.wait_ready(READY).expect("gets ready again");
     let heard = fs::read(&heard).expect("is there");
     assert!(heard.is_empty(), "the stranger heard {} bytes: {}", heard.len(), String::from_utf8_lossy(&heard));
-    result.unwrap_or_else(|error| panic!("{error}: {}", daemon.output()));
+    let owner = fs::symlink_metadata(&socket).expect("is there").uid();
+    assert_eq!(owner, nix::unistd::geteuid().as_raw(), "the place is tailscaled's again");
+}
+
+/// Connects as often as it can to a socket below a directory, and writes down where that worked; with a file there that says
+/// how often it tried.
+const KEEP_CONNECTING: &str = "
+import glob, os, socket, sys
+directory, worked, tried = sys.argv[1:]
+open(worked, 'a').close()
+tries = 0
+while True:
+    for path in glob.glob(directory + '/*.sock') + [directory + '/.t.sock.d/s']:
+        tries += 1
+        client = socket.socket(socket.AF_UNIX)
+        try:
+            client.connect(path)
+            open(worked, 'a').write(path + chr(10))
+        except OSError:
+            client.close()
+    open(tried + '.next', 'w').write(str(tries))
+    os.rename(tried + '.next', tried)
+";
+
+#[test]
+fn the_localapi_takes_no_connection_of_a_stranger_at_any_moment_of_a_start() {
+    let scene = Scene::new();
+    let (directory, notes) = (open_directory(), open_directory());
+    fs::set_permissions(directory.path(), Permissions::from_mode(0o755)).expect("for all to enter");
+    let (socket, worked, tried) =
+        (directory.path().join("t.sock"), notes.path().join("worked"), notes.path().join("tried"));
+    let mut command = Command::new("python3");
+    command.args(["-c", KEEP_CONNECTING]).arg(directory.path()).arg(&worked).arg(&tried).uid(STRANGER).gid(STRANGER);
+    let _stranger = Stranger(command.spawn().expect("starts"));
+    wait_until("the stranger tries", END, || tried.exists().then_some(())).expect("tries");
+    let mut daemon = start_ready(scene.daemon().env("TS_SOCKET", socket.to_str().expect("UTF-8")));
+    for _ in 0..3 {
+        assert!(socket.exists(), "programs find it where it was wanted");
+        let tailscaled = daemon.tailscaled_pid().expect("runs");
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(tailscaled), nix::sys::signal::SIGKILL).expect("killed");
+        let again = || daemon.tailscaled_pid().filter(|pid| *pid != tailscaled);
+        wait_until("tailscaled runs again", END, again).expect("runs again");
+        daemon.wait_ready(READY).expect("gets ready again");
+    }
+    let tries: u64 = fs::read_to_string(&tried).expect("is there").parse().expect("a number");
+    assert!(tries > 1_000, "{tries} tries");
+    assert_eq!(fs::read_to_string(&worked).expect("is there"), "", "of {tries} tries");
+    daemon.terminate().expect("told");
+    daemon.wait_exit(END).expect("ends");
+    assert_eq!(fs::read_dir(directory.path()).expect("is there").count(), 0, "nothing is left behind");
 }
 
 /// Whether the stranger can connect.

@@ -25,6 +25,7 @@ use crate::tailscaled::path::health::PathHealth;
 use crate::tailscaled::path::rebind::Rebinder;
 use crate::tailscaled::process::Launch;
 use crate::tailscaled::process::locate;
+use crate::tailscaled::process::socket_path::SocketPath;
 use crate::tailscaled::process::state_dir::StateDir;
 use crate::tailscaled::process::{ca_bundle, environment};
 use crate::tailscaled::session::preferences::LoginOptions;
@@ -42,9 +43,9 @@ pub struct LocalTailscaled {
 
 impl LocalTailscaled {
     /// Speaks with the tailscaled whose LocalAPI listens at `socket`, now or later.
-    pub fn new(socket: &Path) -> Self {
+    pub fn new(socket: &SocketPath) -> Self {
         let path = PathHealth::default();
-        let socket = LocalApiSocket::new(socket);
+        let socket = LocalApiSocket::new(socket.path(), socket.given());
         let api = LocalApi::new(socket.clone());
         let rebinder = Rebinder::new(api.clone(), path.clone());
         let own_node = OwnNodeCache::new(api.clone());
@@ -61,7 +62,7 @@ pub fn launch(inputs: BuildInputs<'_>, redactor: &Redactor) -> Result<Launch, Ex
     let ca_directories = ca_directories(settings, environment, state_dir)?;
     let limit = settings.memory_limit.map(|limit| limit.0);
     let environment = environment::for_tailscaled(environment, state_dir.private(), &ca_directories, limit, redactor);
-    let mut launch = Launch::new(program, state_dir.state(), inputs.socket, environment, redactor.clone());
+    let mut launch = Launch::new(program, state_dir.state(), inputs.socket.path(), environment, redactor.clone());
     if !settings.log_upload {
         launch = launch.without_log_upload();
     }
@@ -76,7 +77,8 @@ pub fn launch(inputs: BuildInputs<'_>, redactor: &Redactor) -> Result<Launch, Ex
 
 /// Lists the directories that tailscaled writes into: those of its state, its socket, its temporary files and its logs.
 fn written_directories(inputs: BuildInputs<'_>) -> Vec<PathBuf> {
-    let socket = std::path::absolute(inputs.socket).unwrap_or_else(|_| inputs.socket.to_owned());
+    let socket = inputs.socket.path();
+    let socket = std::path::absolute(socket).unwrap_or_else(|_| socket.to_owned());
     let socket = socket.parent().unwrap_or(&socket).to_owned();
     let logs = inputs.context.environment.get("TS_LOGS_DIR").map(PathBuf::from);
     let own = [inputs.state_dir.state(), inputs.state_dir.private()].map(Path::to_owned);

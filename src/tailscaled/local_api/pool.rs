@@ -90,7 +90,7 @@ mod tests {
         let directory = tempfile::tempdir().expect("a directory");
         let socket = directory.path().join("s");
         let listener = UnixListener::bind(&socket).expect("listens");
-        let pool = ConnectionPool::new(LocalApiSocket::new(&socket));
+        let pool = ConnectionPool::new(LocalApiSocket::new(&socket, None));
         assert!(pool.take().is_none());
         pool.open_more();
         let mut accepted = Vec::new();

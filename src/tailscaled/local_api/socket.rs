@@ -20,6 +20,8 @@ pub struct LocalApiSocket(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     path: Box<Path>,
+    /// Another path that the socket gets once it is closed to strangers.
+    published: Option<Box<Path>>,
     /// Process id of tailscaled, which leads a group; 0 before its first start.
     server: AtomicI32,
     /// Whether a stranger was warned of since tailscaled's latest start.
@@ -36,10 +38,11 @@ struct ProcessIdentity {
 }
 
 impl LocalApiSocket {
-    /// The socket at `path`, where tailscaled listens now or later.
-    pub fn new(path: &Path) -> Self {
+    /// The socket at `path`, where tailscaled listens now or later; `published` is another path that it is to have.
+    pub fn new(path: &Path, published: Option<&Path>) -> Self {
         Self(Arc::new(Inner {
             path: path.into(),
+            published: published.map(Into::into),
             server: AtomicI32::new(0),
             warned: AtomicBool::new(false),
             is_restricted: AtomicBool::new(false),
@@ -53,7 +56,7 @@ impl LocalApiSocket {
         self.0.is_restricted.store(false, Ordering::Release);
     }
 
-    /// Closes the socket to all but owner and group, once for each start of tailscaled, which opens it to everybody: whoever
+    /// Closes the socket to all but owner and group, and gives it the path where it is wanted, once for each start of tailscaled, which opens it to everybody: whoever
     /// connects may dial into the tailnet, without password and rules. To be called when tailscaled has answered: it sets
     /// the mode itself between listening and answering.
     pub fn restrict(&self) {
@@ -62,6 +65,13 @@ impl LocalApiSocket {
         }
         if let Err(error) = socket_file::restrict(&self.0.path) {
             tracing::warn!(%error, path = %self.0.path.display(), "tailscaled's socket stays open to every user");
+            return;
+        }
+        if let Some(at) = &self.0.published
+            && let Err(error) = socket_file::publish(&self.0.path, at)
+        {
+            let hint = "programs find it at its own path; choose another tailscaled_socket";
+            tracing::warn!(%error, path = %self.0.path.display(), wanted = %at.display(), "tailscaled's socket: {hint}");
         }
     }
 
@@ -171,7 +181,7 @@ mod tests {
         for (name, script) in [("a", "exec python3 -c \"$1\" \"$2\""), ("b", "python3 -c \"$1\" \"$2\"; true")] {
             let path = directory.path().join(name);
             let mut child = listening(&path, script);
-            let socket = LocalApiSocket::new(&path);
+            let socket = LocalApiSocket::new(&path, None);
             socket.expect(Pid::from_raw(i32::try_from(child.id()).expect("an id")));
             let connected = async {
                 while let Err(error) = socket.connect().await {

@@ -158,7 +158,7 @@ mod tests {
     }
 
     fn after_a_freeze(socket: std::path::PathBuf) -> Rebinder {
-        let rebinder = Rebinder::new(LocalApi::new(LocalApiSocket::new(&socket)), PathHealth::default());
+        let rebinder = Rebinder::new(LocalApi::new(LocalApiSocket::new(&socket, None)), PathHealth::default());
         rebinder.check_clocks(ClockReading::now().after(20, 20));
         rebinder
     }
@@ -190,7 +190,7 @@ mod tests {
     async fn a_doubt_is_told_once_and_restarts_nothing() {
         let refusal = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n";
         let (socket, asked) = answering("doubted", refusal);
-        let rebinder = Rebinder::new(LocalApi::new(LocalApiSocket::new(&socket)), PathHealth::default());
+        let rebinder = Rebinder::new(LocalApi::new(LocalApiSocket::new(&socket, None)), PathHealth::default());
         let failures = rebinder.failures();
         rebinder.dial_is_silent();
         rebinder.rebind_if_due().await;

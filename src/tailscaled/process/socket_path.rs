@@ -4,22 +4,26 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
+use nix::unistd::geteuid;
 use thiserror::Error;
 
 use crate::tailscaled::process::openness;
 use crate::tailscaled::process::state_dir::StateDir;
 
-/// The path of the socket. Dropped, it removes a socket that is where the user wants it; the private directory is
-/// removed with all its files.
+/// Name of the socket in a directory of its own.
+const NAME: &str = "s";
+
+/// The path of the socket. tailscaled opens its socket to every user and closes it later, so it listens in a directory that is
+/// this user's alone; the socket gets the path that the user wants once it is closed. Dropped, it removes both.
 #[derive(Debug)]
 pub struct SocketPath {
     path: PathBuf,
-    /// Whether the user has chosen the path.
-    is_given: bool,
+    /// The path that the user has chosen.
+    given: Option<PathBuf>,
 }
 
 /// Why the socket cannot be at its path.
@@ -40,7 +44,7 @@ impl SocketPath {
     /// When anything else is there, which tailscaled would remove; when the path cannot be used.
     pub fn new(given: Option<&Path>, directory: &StateDir) -> Result<Self, SocketError> {
         let Some(path) = given else {
-            return Ok(Self { path: directory.socket(), is_given: false });
+            return Ok(Self { path: directory.socket(), given: None });
         };
         let unusable = |source| SocketError::Unusable { path: path.to_owned(), source };
         match fs::symlink_metadata(path) {
@@ -54,13 +58,37 @@ impl SocketPath {
             fs::DirBuilder::new().recursive(true).mode(0o700).create(parent).map_err(unusable)?;
             warn_if_open(path, parent);
         }
-        Ok(Self { path: path.to_owned(), is_given: true })
+        let own = own_directory(path).map_err(unusable)?;
+        Ok(Self { path: own.join(NAME), given: Some(path.to_owned()) })
     }
 
-    /// Returns the path of the socket.
+    /// Returns the path at which tailscaled listens.
     pub fn path(&self) -> &Path {
         &self.path
     }
+
+    /// Returns the path that the user has chosen for the socket.
+    pub fn given(&self) -> Option<&Path> {
+        self.given.as_deref()
+    }
+}
+
+/// Makes a directory beside `path`, on the same file system, which no other user may enter.
+fn own_directory(path: &Path) -> io::Result<PathBuf> {
+    let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_string_lossy();
+    let directory = path.with_file_name(format!(".{name}.d"));
+    match fs::DirBuilder::new().mode(0o700).create(&directory) {
+        // Of a daemon that was killed.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            let found = fs::symlink_metadata(&directory)?;
+            if !found.is_dir() || found.uid() != geteuid().as_raw() || found.mode() & 0o077 != 0 {
+                let problem = format!("{} is not a directory of this user's alone", directory.display());
+                return Err(io::Error::new(io::ErrorKind::PermissionDenied, problem));
+            }
+        }
+        made => made?,
+    }
+    Ok(directory)
 }
 
 /// Warns where others may put a socket of their own in the place of the one at `path`, in `directory`.
@@ -76,9 +104,16 @@ fn warn_if_open(path: &Path, directory: &Path) {
 
 impl Drop for SocketPath {
     fn drop(&mut self) {
-        if self.is_given {
-            // tailscaled that ended in order has removed it itself.
-            let _ = fs::remove_file(&self.path);
+        let Some(given) = &self.given else { return };
+        // tailscaled that ended in order has removed its own name of the socket.
+        let _ = fs::remove_file(&self.path);
+        if fs::symlink_metadata(given)
+            .is_ok_and(|found| found.file_type().is_socket() && found.uid() == geteuid().as_raw())
+        {
+            let _ = fs::remove_file(given);
+        }
+        if let Some(own) = self.path.parent() {
+            let _ = fs::remove_dir(own);
         }
     }
 }
@@ -89,19 +124,28 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
     use std::os::unix::net::UnixListener;
 
+    use crate::net::socket_file;
+
     #[test]
     fn a_dead_socket_is_replaced_and_nothing_else_is() {
         let directory = StateDir::open(None, None).expect("opens");
         let path = directory.private().join("deep/t.sock");
         let place = SocketPath::new(Some(&path), &directory).expect("is free");
         let listener = UnixListener::bind(place.path()).expect("listens");
+        socket_file::publish(place.path(), &path).expect("gets its name");
+        socket_file::publish(place.path(), &path).expect("keeps it");
         assert!(matches!(SocketPath::new(Some(&path), &directory), Err(SocketError::InUse(_))));
         drop(listener);
         assert!(path.exists(), "it stays behind");
         drop(SocketPath::new(Some(&path), &directory).expect("is dead"));
+        assert!(!path.exists() && !place.path().exists(), "nothing is left of it");
         fs::write(&path, "mine").expect("written");
         assert!(matches!(SocketPath::new(Some(&path), &directory), Err(SocketError::NoSocket(_))));
         assert_eq!(fs::read_to_string(&path).expect("is left"), "mine");
+        fs::remove_file(&path).expect("removed");
+        let again = SocketPath::new(Some(&path), &directory).expect("is free");
+        let own = fs::metadata(again.path().parent().expect("a directory")).expect("is there");
+        assert_eq!(own.permissions().mode() & 0o777, 0o700);
         let made = fs::metadata(path.parent().expect("a directory")).expect("is there");
         assert_eq!(made.permissions().mode() & 0o777, 0o700);
     }
