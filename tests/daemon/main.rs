@@ -38,6 +38,7 @@ mod promise_4_half_close_keeps_the_answer;
 mod promise_4_last_word;
 mod promise_4_programs;
 mod promise_4_resets;
+mod promise_5_backlog;
 mod promise_5_logout;
 mod promise_5_signals;
 mod promise_5_stopping;

@@ -64,11 +64,6 @@ impl Lobby {
         }
     }
 
-    /// Whether one more client can enter now.
-    pub fn has_room(&self) -> bool {
-        self.guests().room_at(self.0.places).is_none()
-    }
-
     /// Takes a client in. Where there is no place, others give theirs up.
     pub fn enter(&self, source: Source) -> Guest {
         let mut guests = self.guests();
@@ -186,7 +181,7 @@ mod tests {
         let staying = stay(&guests);
         assert_eq!(staying.iter().filter(|stays| **stays).count(), lobby.ceiling());
         assert!(staying[100 - lobby.ceiling()..].iter().all(|stays| *stays), "the last ones stay");
-        assert!(lobby.has_room());
+        assert!(lobby.guests().room_at(lobby.0.places).is_none());
     }
 
     #[tokio::test(flavor = "current_thread", start_paused = true)]
