@@ -7,6 +7,7 @@ mod adversity;
 mod associations;
 mod commands;
 mod confinement;
+mod door_client;
 mod doors;
 mod exec_and_env;
 mod exec_as_a_process;
