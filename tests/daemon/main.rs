@@ -28,6 +28,7 @@ mod many_short_connections;
 mod metrics;
 mod node_settings;
 mod nothing_listens;
+mod open_files;
 mod policy;
 mod policy_by_every_way;
 mod prewarm;

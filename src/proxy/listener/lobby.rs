@@ -18,6 +18,11 @@ use crate::sync::IgnorePoison;
 const LEAST: usize = 16;
 const MOST: usize = 512;
 
+/// Returns how many places there are beside so many connections.
+pub fn places_beside(connections: usize) -> usize {
+    (connections / 4).clamp(LEAST, MOST)
+}
+
 /// Clients that are not let in yet. Clones share the places.
 #[derive(Clone, Debug)]
 pub struct Lobby(Arc<LobbyState>);
@@ -43,7 +48,7 @@ impl Lobby {
     /// Makes a lobby with a quarter as many places as there may be connections. `records` tells who is a nuisance, and
     /// hears of those that are displaced.
     pub fn beside(connections: usize, records: Arc<SourceRecords>) -> Self {
-        let places = (connections / 4).clamp(LEAST, MOST);
+        let places = places_beside(connections);
         Self(Arc::new(LobbyState { places, guests: Mutex::default(), left: Notify::new(), records }))
     }
 
