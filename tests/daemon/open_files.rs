@@ -15,9 +15,9 @@ use crate::door_client::Client;
 use crate::scene::{Scene, binary, start_ready};
 
 /// Of the daemon, and of its tailscaled: `ulimit -n`.
-const FILES: usize = 200;
-/// Of clients that say nothing: as many as the lobby has room for at least.
-const SILENT: usize = 16;
+const FILES: usize = 400;
+/// Of clients that say nothing: more than the lobby has room for.
+const SILENT: usize = 32;
 const PASSWORD: (&str, &str) = ("app", "correct horse battery");
 /// A client that is not served by then waits for others to end.
 const SERVED: Duration = Duration::from_secs(3);
