@@ -18,7 +18,10 @@ pub struct Metadata {
 /// All that are known.
 pub const METADATA: [Metadata; 7] = [
     // AWS, Google Cloud, Azure, Oracle Cloud and others; credentials of ECS and EKS.
-    Metadata { network: v4_net([169, 254, 0, 0], 16), addresses: &["169.254.169.254", "169.254.170.2", "169.254.170.23"] },
+    Metadata {
+        network: v4_net([169, 254, 0, 0], 16),
+        addresses: &["169.254.169.254", "169.254.170.2", "169.254.170.23"],
+    },
     // AWS: metadata, credentials of EKS.
     Metadata { network: v6_net([0xfd00, 0xec2, 0, 0, 0, 0, 0, 0], 32), addresses: &["fd00:ec2::254", "fd00:ec2::23"] },
     // Google Cloud.
