@@ -1,11 +1,14 @@
 //! Tests that README and `--help` name every setting, and none that does not exist.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::process::Command;
 
 use tetherd::config::table::KEYS;
 use tetherd::config::tailscale::names;
 use tetherd::config::tailscale::names::{Meaning, NAMES};
+use tetherd::target::metadata;
+use tetherd::target::metadata::METADATA;
 
 fn table() -> BTreeSet<String> {
     KEYS.iter().map(|key| key.name.to_owned()).collect()
@@ -103,6 +106,43 @@ fn what_is_deployed_names_no_setting_that_does_not_exist() {
         found.retain(|variable| !others.contains(&variable.as_str()));
         assert_eq!(found.difference(&table()).cloned().collect::<Vec<_>>(), Vec::<String>::new(), "{name}");
     }
+}
+
+/// What `NO_PROXY` holds where nothing but loopback and metadata is added: what the program says.
+fn always_direct() -> String {
+    let said = Command::new(env!("CARGO_BIN_EXE_tetherd")).args(["env", "--shell", "dotenv"]).env_clear().output();
+    let said = String::from_utf8(said.expect("runs").stdout).expect("UTF-8");
+    let list = said.lines().find_map(|line| line.strip_prefix("NO_PROXY=")).expect("NO_PROXY");
+    list.trim_matches(['"', '\'']).to_owned()
+}
+
+#[test]
+fn lists_of_what_is_never_proxied_and_of_metadata_are_those_of_the_program() {
+    let direct = always_direct();
+    for address in metadata::addresses() {
+        assert!(direct.split(',').any(|host| host == address), "{address} is not in {direct}");
+    }
+    // What follows is the platform's own.
+    for (name, document) in [
+        ("helm/tetherd/templates/_sidecar.tpl", include_str!("../helm/tetherd/templates/_sidecar.tpl")),
+        ("ecs/task-definition.json", include_str!("../ecs/task-definition.json")),
+        ("ecs/template.yaml", include_str!("../ecs/template.yaml")),
+        ("hosts/cloud-run/service.yaml", include_str!("../hosts/cloud-run/service.yaml")),
+    ] {
+        let lists: Vec<_> = document.match_indices("localhost,").map(|(at, _)| &document[at..]).collect();
+        let [list] = lists.as_slice() else { panic!("{name} has {} lists", lists.len()) };
+        let list = list.split([' ', '"', '\n']).next().unwrap_or_default();
+        let rest = list.strip_prefix(&direct);
+        let is_metadata = |host: &str| host.parse::<IpAddr>().is_ok();
+        assert!(rest.is_some_and(|rest| !rest.split(',').any(is_metadata)), "{name}: {list}, and not {direct}");
+    }
+    let readme = include_str!("../README.md").replace('\n', " ");
+    let (_, listed) = readme.split_once("Metadata addresses of clouds (").expect("a list");
+    let listed: BTreeSet<&str> = listed.split_once(')').expect("its end").0.split(", ").collect();
+    let known: BTreeSet<String> = METADATA.into_iter().map(|it| it.network.to_string()).collect();
+    let known: BTreeSet<&str> = known.iter().map(|it| it.trim_end_matches("/32").trim_end_matches("/128")).collect();
+    let listed: BTreeSet<&str> = listed.iter().map(|it| it.trim_end_matches("/32")).collect();
+    assert_eq!(listed, known);
 }
 
 /// Settings of the chart, as `config.KEY`.

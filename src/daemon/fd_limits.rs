@@ -2,25 +2,42 @@
 //!
 //! Computes how many connections fit under it.
 
-use std::num::NonZeroUsize;
-
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+use crate::config::settings::Settings;
+use crate::config::types::address::Listen;
+use crate::proxy::listener::lobby;
 
 /// Open files reserved for each connection. A connection through the tailnet takes one until tailscaled has its
 /// client's socket; a direct one two, and its pipes for splice(2) some more; a forwarded HTTP request two; a UDP
 /// association three. With a stock tailscaled a connection takes up to four: a hedged dial and the watch of a full unix
 /// socket have a file each.
 const FILES_A_CONNECTION: u64 = 4;
+/// What TLS adds: a pair of unix sockets, and the watch of each when it is full.
+const FILES_OF_TLS: u64 = 4;
 /// Open files for listeners, health port, tailscaled's pipes and the event loop.
 const FILES_OF_ITS_OWN: u64 = 40;
 /// Most connections where files are not limited: each connection takes some memory, too.
 const MOST: usize = 100_000;
 
-/// Raises the limit of open files as far as it goes and returns how many connections fit under it, at most
-/// `configured`.
-pub fn connections(configured: Option<NonZeroUsize>) -> usize {
-    let fitting = fitting(raise_open_files());
-    match configured {
+/// What the files of a client depend on.
+#[derive(Clone, Copy, Debug)]
+struct Clients {
+    /// Whether they may speak TLS.
+    by_tls: bool,
+    /// Whether they are in the lobby until they are let in.
+    by_lobby: bool,
+}
+
+/// Raises the limit of open files as far as it goes and returns how many connections fit under it beside clients that are
+/// not let in yet, at most as many as are set.
+pub fn connections(settings: &Settings) -> usize {
+    let clients = Clients {
+        by_tls: settings.socks_tls.is_some(),
+        by_lobby: settings.socks_credentials.is_some() || !settings.socks_listen.iter().all(Listen::is_private),
+    };
+    let fitting = fitting(raise_open_files(), clients);
+    match settings.max_connections {
         Some(number) if number.get() > fitting => {
             tracing::warn!(max_connections = number.get(), fitting, "the limit of open files (ulimit -n) allows fewer");
             fitting
@@ -40,9 +57,16 @@ fn raise_open_files() -> u64 {
 }
 
 /// Computes how many connections fit under a limit of `files`; at least one.
-fn fitting(files: u64) -> usize {
-    let connections = files.saturating_sub(FILES_OF_ITS_OWN) / FILES_A_CONNECTION;
-    usize::try_from(connections).unwrap_or(MOST).clamp(1, MOST)
+fn fitting(files: u64, clients: Clients) -> usize {
+    let more = if clients.by_tls { FILES_OF_TLS } else { 0 };
+    let left = files.saturating_sub(FILES_OF_ITS_OWN);
+    let fit = |files: u64| usize::try_from(files / (FILES_A_CONNECTION + more)).unwrap_or(MOST).clamp(1, MOST);
+    if !clients.by_lobby {
+        return fit(left);
+    }
+    // Of fewer connections there are no more places.
+    let places = lobby::places_beside(fit(left)) as u64;
+    fit(left.saturating_sub(places * (1 + more)))
 }
 
 #[cfg(test)]
@@ -51,8 +75,24 @@ mod tests {
 
     #[test]
     fn files_bound_connections_and_one_always_fits() {
-        assert_eq!(fitting(1024), 246);
-        assert_eq!(fitting(u64::MAX), MOST);
-        assert_eq!(fitting(10), 1);
+        for (files, by_tls, by_lobby, expected) in [
+            (1024, false, false, 246),
+            (1024, false, true, 230),
+            (1024, true, false, 123),
+            (1024, true, true, 104),
+            (200, false, true, 36),
+            (200, true, true, 10),
+            (u64::MAX, true, true, MOST),
+            (10, false, false, 1),
+            (10, true, true, 1),
+        ] {
+            let clients = Clients { by_tls, by_lobby };
+            let found = fitting(files, clients);
+            assert_eq!(found, expected, "{files} {clients:?}");
+            let more = if by_tls { FILES_OF_TLS } else { 0 };
+            let of_lobby = if by_lobby { lobby::places_beside(found) as u64 * (1 + more) } else { 0 };
+            let all = FILES_OF_ITS_OWN + found as u64 * (FILES_A_CONNECTION + more) + of_lobby;
+            assert!(all <= files || found == 1, "{files} {clients:?}: {all}");
+        }
     }
 }

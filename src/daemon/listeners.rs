@@ -87,8 +87,12 @@ impl ClientAcceptor {
         });
     }
 
-    fn accept<F>(&self, listener: Listener, by_lobby: bool, serve: impl Fn(Stream, Client) -> F + Send + 'static)
-    where
+    fn accept<F>(
+        &self,
+        listener: Listener,
+        by_lobby: bool,
+        serve: impl Fn(Stream, Client) -> F + Clone + Send + 'static,
+    ) where
         F: Future<Output = ()> + Send + 'static,
     {
         let entrance = Entrance { admission: self.admission.clone(), by_lobby };

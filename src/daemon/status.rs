@@ -10,7 +10,6 @@ use tokio::time::timeout;
 use crate::auth_keys::expiry::{KeyExpiry, expiry_of};
 use crate::daemon::metrics;
 use crate::daemon::metrics::ScrapeFacts;
-use crate::health::kept_answer::KeptAnswer;
 use crate::health::metrics::Measured;
 use crate::health::routes::Inspect;
 use crate::platform::interface::Identity;
@@ -19,6 +18,7 @@ use crate::proxy::metrics::counters::Counters;
 use crate::state::{Phase, State};
 use crate::status::{NodeStatus, Snapshot};
 use crate::sync::IgnorePoison;
+use crate::sync::kept_answer::KeptAnswer;
 use crate::tailscaled::calls::Calls;
 use crate::tailscaled::calls::WITHOUT_CALLS;
 use crate::tailscaled::dialer::Dialer;
@@ -30,6 +30,8 @@ use crate::text::printable;
 
 /// Longest wait for tailscaled: one that hangs must not keep a person from learning that it does.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long an answer of tailscaled is kept.
+const ANSWER_LIFETIME: Duration = Duration::from_secs(1);
 
 /// The parts that status and metrics are read from.
 pub struct StatusSource {
@@ -50,10 +52,15 @@ pub struct StatusSource {
 }
 
 /// What tailscaled has answered lately.
-#[derive(Default)]
 pub struct TailscaledAnswers {
-    nodes: KeptAnswer<StateId, Arc<Nodes>>,
-    metrics: KeptAnswer<StateId, Arc<TailscaledMetrics>>,
+    nodes: KeptAnswer<StateId, Option<Arc<Nodes>>>,
+    metrics: KeptAnswer<StateId, Option<Arc<TailscaledMetrics>>>,
+}
+
+impl Default for TailscaledAnswers {
+    fn default() -> Self {
+        Self { nodes: KeptAnswer::lasting(ANSWER_LIFETIME), metrics: KeptAnswer::lasting(ANSWER_LIFETIME) }
+    }
 }
 
 /// Tells one state of the daemon from the next.

@@ -16,7 +16,7 @@ pub enum Audience {
     /// Anyone who is not on loopback.
     Remote,
     /// A program on loopback that takes the daemon for somebody else. It gets no status at all.
-    Misled,
+    Mistaken,
 }
 
 impl Audience {
@@ -27,7 +27,7 @@ impl Audience {
             return Self::Remote;
         }
         let mut hosts = headers.get_all(HOST).iter();
-        if hosts.all(|host| host.to_str().is_ok_and(is_own_host)) { Self::Local } else { Self::Misled }
+        if hosts.all(|host| host.to_str().is_ok_and(is_own_host)) { Self::Local } else { Self::Mistaken }
     }
 }
 
@@ -68,8 +68,8 @@ mod tests {
         for host in
             ["evil.example", "evil.example:9002", "localhost.evil.example", "10.0.0.1", "[fd7a::1]:9002", "::1", "[::1"]
         {
-            assert_eq!(audience(here, &[host]), Audience::Misled, "{host}");
-            assert_eq!(audience(here, &["localhost", host]), Audience::Misled, "{host}");
+            assert_eq!(audience(here, &[host]), Audience::Mistaken, "{host}");
+            assert_eq!(audience(here, &["localhost", host]), Audience::Mistaken, "{host}");
         }
     }
 }

@@ -3,7 +3,6 @@
 //! Only GET and HEAD are served: nothing that is shown is secret, and no request changes anything.
 
 pub(crate) mod audience;
-pub(crate) mod kept_answer;
 pub(crate) mod metrics;
 pub(crate) mod page;
 pub(crate) mod routes;

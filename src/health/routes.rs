@@ -46,7 +46,7 @@ impl<I: Inspect> Routes<I> {
             "/livez" => probe_response(&state, state.phase != Phase::Failed),
             "/startupz" => probe_response(&state, state.time_to_ready.is_some()),
             "/readyz" | "/healthz" => probe_response(&state, state.is_ready()),
-            "/status" | "/" if audience == Audience::Misled => text_response(
+            "/status" | "/" if audience == Audience::Mistaken => text_response(
                 StatusCode::MISDIRECTED_REQUEST,
                 "this is the health port of tetherd on loopback; ask for localhost or 127.0.0.1\n",
             ),
@@ -196,11 +196,11 @@ mod tests {
             let (code, body) = ask_as(Audience::Remote, &publisher, path).await;
             assert!(code == 200 && body.contains("NeedsLogin") && body.contains("the key"), "{path}: {body}");
             assert!(!body.contains("1.2.3") && !body.contains("connections"), "{path}: {body}");
-            let (code, body) = ask_as(Audience::Misled, &publisher, path).await;
+            let (code, body) = ask_as(Audience::Mistaken, &publisher, path).await;
             assert!(code == 421 && !body.contains("NeedsLogin"), "{path}: {body}");
             assert!(ask(&publisher, path).await.1.contains("1.2.3"), "{path}");
         }
-        for audience in [Audience::Local, Audience::Remote, Audience::Misled] {
+        for audience in [Audience::Local, Audience::Remote, Audience::Mistaken] {
             assert_eq!(ask_as(audience, &publisher, "/livez").await.0, 200);
             assert_eq!(ask_as(audience, &publisher, "/metrics").await.0, 200);
             assert_eq!(ask_as(audience, &publisher, "/readyz").await.0, 503);

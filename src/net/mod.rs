@@ -6,6 +6,7 @@ pub(crate) mod connectable;
 pub(crate) mod failed_accepts;
 pub(crate) mod http_request;
 pub(crate) mod keepalive;
+pub(crate) mod reset;
 pub(crate) mod send_queue;
 pub(crate) mod server_tls;
 pub(crate) mod sock_diag;

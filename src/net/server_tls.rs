@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use thiserror::Error;
@@ -103,9 +103,12 @@ fn stamp(path: &Path) -> io::Result<(u64, u64, u64, i64, i64)> {
     Ok((file.dev(), file.ino(), file.len(), file.ctime(), file.ctime_nsec()))
 }
 
-/// Serves TLS with the files as they are now.
+/// Serves TLS with the files as they are now. Clones share what was read.
+#[derive(Clone, Debug)]
+pub struct ServerTls(Arc<Inner>);
+
 #[derive(Debug)]
-pub struct ServerTls {
+struct Inner {
     files: TlsFiles,
     loaded: Mutex<Loaded>,
 }
@@ -117,6 +120,8 @@ struct Loaded {
     /// Stamps of files that could not be used, of which a warning was given.
     refused: Option<Vec<Stamp>>,
     looked: Instant,
+    /// Whether somebody looks at the files now.
+    looking: bool,
 }
 
 impl ServerTls {
@@ -125,32 +130,82 @@ impl ServerTls {
     /// # Errors
     /// As [`TlsFiles::load`].
     pub fn new(files: TlsFiles) -> Result<Self, TlsFilesError> {
-        let stamps = files.stamps();
-        let loaded = Loaded { config: files.load()?, stamps, refused: None, looked: Instant::now() };
-        Ok(Self { files, loaded: Mutex::new(loaded) })
+        let (stamps, config) = (files.stamps(), files.load()?);
+        let loaded = Loaded { config, stamps, refused: None, looked: Instant::now(), looking: false };
+        Ok(Self(Arc::new(Inner { files, loaded: Mutex::new(loaded) })))
     }
 
-    /// Returns what accepts one client. Files that have changed are read again; where they cannot be used, what was read
-    /// before stays.
-    pub fn acceptor(&self) -> TlsAcceptor {
-        let mut loaded = self.loaded.lock().ignore_poison();
-        if loaded.looked.elapsed() >= LOOK_EVERY {
-            loaded.looked = Instant::now();
-            let stamps = self.files.stamps();
-            if stamps != loaded.stamps {
-                match self.files.load() {
-                    Ok(config) => {
-                        (loaded.config, loaded.stamps) = (config, stamps);
-                        tracing::info!("certificate and key of the listeners were read again");
-                    }
-                    // Tried again with the next client: not all that fails is in the files.
-                    Err(error) if loaded.refused.replace(stamps.clone()) != Some(stamps) => {
-                        tracing::warn!(%error, "the listeners keep the certificate that they had");
-                    }
-                    Err(_) => {}
-                }
-            }
+    /// Returns what accepts one client. The files are looked at where that was not done for [`LOOK_EVERY`]: ones that have
+    /// changed are read again, and where they cannot be used, what was read before stays. That is done on another thread,
+    /// since they may be on a file system of the network: the client waits for it, and no other one.
+    pub async fn acceptor(&self) -> TlsAcceptor {
+        if self.0.begin_to_look() {
+            let looking = Arc::clone(&self.0);
+            let _ = tokio::task::spawn_blocking(move || looking.look()).await;
         }
-        TlsAcceptor::from(Arc::clone(&loaded.config))
+        TlsAcceptor::from(Arc::clone(&self.0.loaded().config))
+    }
+}
+
+impl Inner {
+    fn loaded(&self) -> MutexGuard<'_, Loaded> {
+        self.loaded.lock().ignore_poison()
+    }
+
+    /// Whether the files are due to be looked at, which the caller does then.
+    fn begin_to_look(&self) -> bool {
+        let mut loaded = self.loaded();
+        let is_due = !loaded.looking && loaded.looked.elapsed() >= LOOK_EVERY;
+        loaded.looking |= is_due;
+        is_due
+    }
+
+    /// Reads the files again where they have changed.
+    fn look(&self) {
+        let stamps = self.files.stamps();
+        let has_changed = stamps != self.loaded().stamps;
+        let read = has_changed.then(|| self.files.load());
+        let mut loaded = self.loaded();
+        (loaded.looked, loaded.looking) = (Instant::now(), false);
+        match read {
+            Some(Ok(config)) => {
+                (loaded.config, loaded.stamps) = (config, stamps);
+                tracing::info!("certificate and key of the listeners were read again");
+            }
+            // Tried again with a later client: not all that fails is in the files.
+            Some(Err(error)) if loaded.refused.replace(stamps.clone()) != Some(stamps) => {
+                tracing::warn!(%error, "the listeners keep the certificate that they had");
+            }
+            Some(Err(_)) | None => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::sys::stat::Mode;
+    use testbed::ca;
+    use tokio::time::{sleep, timeout};
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn files_that_cannot_be_read_in_time_hold_up_one_client_alone() {
+        let directory = tempfile::tempdir().expect("a directory");
+        ca::write(directory.path(), &[]).expect("certificates");
+        let (certificate, key) = (directory.path().join("server.pem"), directory.path().join("server.key"));
+        let good = fs::read(&certificate).expect("is there");
+        let tls = ServerTls::new(TlsFiles { certificate: certificate.clone(), key, client_ca: None }).expect("loads");
+        let before = Arc::clone(&tls.0.loaded().config);
+        // Who opens it to read waits for somebody who writes.
+        fs::remove_file(&certificate).expect("removed");
+        nix::unistd::mkfifo(&certificate, Mode::S_IRUSR | Mode::S_IWUSR).expect("a pipe");
+        sleep(LOOK_EVERY).await;
+        timeout(Duration::from_millis(100), tls.acceptor()).await.map(drop).expect_err("it waits for the files");
+        timeout(Duration::from_millis(100), tls.acceptor()).await.map(drop).expect("others are served");
+        fs::write(&certificate, good).expect("is read");
+        while tls.0.loaded().looking {
+            sleep(Duration::from_millis(5)).await;
+        }
+        assert!(!Arc::ptr_eq(&before, &tls.0.loaded().config), "what came late counts");
     }
 }

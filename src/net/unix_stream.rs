@@ -91,6 +91,11 @@ impl LocalStream {
         self.socket.get_ref().shutdown(Shutdown::Write)
     }
 
+    /// Ends both directions: to the other side this one is closed, and what came before is still there to be read.
+    pub fn shutdown_both(&self) -> io::Result<()> {
+        self.socket.get_ref().shutdown(Shutdown::Both)
+    }
+
     fn room(&self) -> io::Result<&AsyncFd<OwnedFd>> {
         if let Some(room) = self.room.get() {
             return Ok(room);

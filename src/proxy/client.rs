@@ -63,7 +63,8 @@ fn needs_tls<D: Dial>(context: &ProxyContext<D>, stream: &Stream, client: &Clien
 
 /// Serves a client that speaks TLS.
 async fn serve_tls<D: Dial>(context: &ProxyContext<D>, tls: &ServerTls, stream: TcpStream, client: &Client) {
-    let accepted = client.handshake(context.handshake_timeout, tls.acceptor().accept(stream)).await;
+    let accepting = async { tls.acceptor().await.accept(stream).await };
+    let accepted = client.handshake(context.handshake_timeout, accepting).await;
     let (outcome, reason) = match accepted {
         Ok(Ok(stream)) => {
             let serve = |stream| async move {

@@ -1,11 +1,10 @@
 //! Knows this node's names and addresses, by asking tailscaled once in a while.
 
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
-use tokio::sync::Mutex as AsyncMutex;
-
-use crate::sync::IgnorePoison;
+use crate::sync::kept_answer::KeptAnswer;
 use crate::tailscaled::local_api::LocalApi;
 use crate::tailscaled::local_api::types::Status;
 use crate::target::dial::DialError;
@@ -20,20 +19,15 @@ const LIFETIME: Duration = Duration::from_secs(60);
 #[derive(Clone)]
 pub struct OwnNodeCache {
     api: LocalApi,
-    known: Arc<Mutex<Option<Known>>>,
-    /// Locked while tailscaled is asked: once for all who wait.
-    asking: Arc<AsyncMutex<()>>,
-}
-
-struct Known {
-    learned_at: Instant,
-    node: Arc<OwnNode>,
+    /// By the number of logins that they are known since.
+    known: Arc<KeptAnswer<u64, Result<Arc<OwnNode>, DialError>>>,
+    logins: Arc<AtomicU64>,
 }
 
 impl OwnNodeCache {
     /// Asks by `api`.
     pub fn new(api: LocalApi) -> Self {
-        Self { api, known: Arc::default(), asking: Arc::default() }
+        Self { api, known: Arc::new(KeptAnswer::lasting(LIFETIME)), logins: Arc::default() }
     }
 
     /// Returns this node, as it was at most [`LIFETIME`] ago.
@@ -41,35 +35,21 @@ impl OwnNodeCache {
     /// # Errors
     /// [`DialError::Tailscaled`] when tailscaled does not answer.
     pub async fn get(&self) -> Result<Arc<OwnNode>, DialError> {
-        if let Some(node) = self.remembered() {
-            return Ok(node);
-        }
         // On the heap: few dials have to ask.
-        Box::pin(self.ask()).await
+        let ask = async { Box::pin(self.ask()).await };
+        self.known.get(self.logins.load(Ordering::Acquire), ask).await
     }
 
     /// Asks anew in the background: the node has joined, maybe as another one.
     pub fn refresh(&self) {
-        *self.known.lock().ignore_poison() = None;
+        self.logins.fetch_add(1, Ordering::AcqRel);
         let cache = self.clone();
         tokio::spawn(async move { cache.get().await.map(drop) });
     }
 
     async fn ask(&self) -> Result<Arc<OwnNode>, DialError> {
-        let _asking = self.asking.lock().await;
-        if let Some(node) = self.remembered() {
-            return Ok(node);
-        }
         let status = self.api.status(false).await.map_err(|error| DialError::Tailscaled(error.to_string()))?;
-        let node = Arc::new(own_node(status));
-        *self.known.lock().ignore_poison() = Some(Known { learned_at: Instant::now(), node: Arc::clone(&node) });
-        Ok(node)
-    }
-
-    fn remembered(&self) -> Option<Arc<OwnNode>> {
-        let known = self.known.lock().ignore_poison();
-        let known = known.as_ref().filter(|known| known.learned_at.elapsed() < LIFETIME)?;
-        Some(Arc::clone(&known.node))
+        Ok(Arc::new(own_node(status)))
     }
 }
 

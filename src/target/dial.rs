@@ -107,7 +107,7 @@ impl ResolvedAddress {
 }
 
 /// Why there is no connection. The proxy turns each into the client's own kind of reply.
-#[derive(Debug, Error, PartialEq, Eq)]
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum DialError {
     #[error("not allowed: {0}")]
     Policy(String),

@@ -4,5 +4,6 @@ pub mod datagrams;
 pub(crate) mod dial;
 pub(crate) mod embedded;
 pub mod host;
+pub mod metadata;
 pub mod own_node;
 pub(crate) mod ranges;

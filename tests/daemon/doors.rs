@@ -13,7 +13,9 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
 use testbed::daemon::{Builder, SOCKS};
-use testbed::{http, socks};
+use testbed::{ca, http, socks};
+
+use crate::door_client::Client;
 
 /// A node in userspace mode, whose tailscaled hands connections to 127.0.0.1; and the same servers without a tailnet.
 pub const HOSTS: [&str; 2] = ["web", "127.0.0.1"];
@@ -28,16 +30,18 @@ pub enum Door {
     Socks,
     Connect,
     Forward,
+    /// SOCKS5 inside TLS.
+    Tls,
     UnixSocks,
     UnixConnect,
     UnixForward,
 }
 
-const ALL: [Door; 6] =
-    [Door::Socks, Door::Connect, Door::Forward, Door::UnixSocks, Door::UnixConnect, Door::UnixForward];
+const ALL: [Door; 7] =
+    [Door::Socks, Door::Connect, Door::Forward, Door::Tls, Door::UnixSocks, Door::UnixConnect, Door::UnixForward];
 
 impl Door {
-    /// Whether the client's connection is TCP: a unix socket knows no reset.
+    /// Whether the client's connection is TCP as it is: a unix socket knows no reset, and TLS is carried over one.
     pub fn is_tcp(self) -> bool {
         matches!(self, Self::Socks | Self::Connect | Self::Forward)
     }
@@ -67,7 +71,9 @@ impl Doors {
     /// To `port` of each of `hosts`.
     pub fn to(hosts: &[&'static str], port: u16) -> Self {
         let targets = hosts.iter().map(|&host| (host, port)).collect();
-        Self { directory: tempfile::tempdir().expect("directory"), targets }
+        let directory = tempfile::tempdir().expect("directory");
+        ca::write(directory.path(), &[]).expect("certificates");
+        Self { directory, targets }
     }
 
     /// Adds the settings by which a daemon has these doors.
@@ -76,7 +82,10 @@ impl Doors {
             let (listen, socket) = (FORWARDS + number as u16, self.forward(number));
             format!("127.0.0.1:{listen}={host}:{port},unix:{}={host}:{port}", socket.display())
         });
+        let file = |name: &str| self.directory.path().join(name).to_string_lossy().into_owned();
         builder
+            .env("TETHERD_SOCKS_TLS_CERT", &file("server.pem"))
+            .env("TETHERD_SOCKS_TLS_KEY", &file("server.key"))
             .env("TETHERD_SOCKS_LISTEN", &format!("{SOCKS},unix:{}", self.proxy().display()))
             .env("TETHERD_FORWARDS", &forwards.collect::<Vec<_>>().join(","))
     }
@@ -87,22 +96,23 @@ impl Doors {
     }
 
     /// A connection to the target, as the client has it.
-    pub fn enter(&self, way: Way) -> Result<TcpStream> {
+    pub fn enter(&self, way: Way) -> Result<Client> {
         self.enter_and_send(way, b"")
     }
 
     /// The same by a client that sends `ahead` without waiting for the daemon's answer.
-    pub fn enter_and_send(&self, way: Way, ahead: &[u8]) -> Result<TcpStream> {
+    pub fn enter_and_send(&self, way: Way, ahead: &[u8]) -> Result<Client> {
         let number = self.targets.iter().position(|target| *target == (way.host, way.port)).context("no target")?;
-        let mut stream = match way.door {
-            Door::Socks | Door::Connect => TcpStream::connect(SOCKS)?,
+        let socket = match way.door {
+            Door::Socks | Door::Connect | Door::Tls => TcpStream::connect(SOCKS)?,
             Door::Forward => TcpStream::connect((Ipv4Addr::LOCALHOST, FORWARDS + number as u16))?,
             Door::UnixSocks | Door::UnixConnect => stream_of(UnixStream::connect(self.proxy())?),
             Door::UnixForward => stream_of(UnixStream::connect(self.forward(number))?),
         };
-        stream.set_read_timeout(Some(ANSWER))?;
+        socket.set_read_timeout(Some(ANSWER))?;
+        let mut stream = if way.door == Door::Tls { self.over_tls(socket)? } else { Client::plain(socket) };
         match way.door {
-            Door::Socks | Door::UnixSocks => {
+            Door::Socks | Door::Tls | Door::UnixSocks => {
                 socks::authenticate(&mut stream, None)?;
                 stream.write_all(&[&socks::request(1, way.host, way.port), ahead].concat())?;
                 socks::read_reply(&mut stream)?;
@@ -113,11 +123,18 @@ impl Doors {
         Ok(stream)
     }
 
-    /// A connection on which HTTP in absolute form is spoken, over TCP and over the unix socket.
-    pub fn for_http(&self) -> Result<[TcpStream; 2]> {
-        let streams = [TcpStream::connect(SOCKS)?, stream_of(UnixStream::connect(self.proxy())?)];
-        streams.iter().try_for_each(|stream| stream.set_read_timeout(Some(ANSWER)))?;
-        Ok(streams)
+    /// Connections on which HTTP in absolute form is spoken: over TCP, over the unix socket, and over TLS.
+    pub fn for_http(&self) -> Result<[(Client, &'static str); 3]> {
+        let tls = self.over_tls(TcpStream::connect(SOCKS)?)?;
+        let unix = stream_of(UnixStream::connect(self.proxy())?);
+        let clients =
+            [(Client::plain(TcpStream::connect(SOCKS)?), "TCP"), (Client::plain(unix), "a unix socket"), (tls, "TLS")];
+        clients.iter().try_for_each(|(client, _)| client.socket.set_read_timeout(Some(ANSWER)))?;
+        Ok(clients)
+    }
+
+    fn over_tls(&self, socket: TcpStream) -> Result<Client> {
+        Client::over_tls(socket, &self.directory.path().join("ca.pem"))
     }
 
     fn proxy(&self) -> PathBuf {
@@ -142,7 +159,7 @@ fn stream_of(stream: UnixStream) -> TcpStream {
     OwnedFd::from(stream).into()
 }
 
-fn connect(stream: &mut TcpStream, Way { host, port, .. }: Way, ahead: &[u8]) -> Result<()> {
+fn connect(stream: &mut Client, Way { host, port, .. }: Way, ahead: &[u8]) -> Result<()> {
     let head = format!("CONNECT {host}:{port} HTTP/1.1\r\nHost: {host}:{port}\r\n\r\n");
     stream.write_all(&[head.as_bytes(), ahead].concat())?;
     let status = http::read_head(stream)?.status;

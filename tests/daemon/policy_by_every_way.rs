@@ -1,13 +1,14 @@
 //! What is judged is what is reached, by SOCKS5, HTTP and datagrams.
 //!
-//! Each row holds with an exit node and without, for both forms of HTTP.
+//! Each row holds with an exit node and without, with shields up and down, for both forms of HTTP.
 
 use std::net::IpAddr;
 use std::process::Command;
 
-use testbed::daemon::{Builder, Daemon, HEALTH, SOCKS};
+use testbed::daemon::{Daemon, HEALTH, SOCKS};
 use testbed::names::NoNames;
 use testbed::node::Node;
+use tetherd::target::metadata;
 
 use crate::node_settings::gateway;
 use crate::scene::{END, OUTSIDE, Scene, connect, start_ready};
@@ -22,6 +23,47 @@ pub fn at_loopback(networks: &[&str]) {
     for network in networks {
         let arguments = ["route", "add", "local", network, "dev", "lo"];
         assert!(Command::new("ip").args(arguments).status().expect("ip").success(), "{network}");
+    }
+}
+
+/// A tailnet, with an exit node or without, and how the daemon's shields are. At [`PORT`] servers listen on loopback, at a
+/// metadata address and outside.
+struct Place {
+    scene: Scene,
+    exit_node: bool,
+    shields_up: bool,
+    _gateway: Option<Node>,
+    _servers: Servers,
+}
+
+impl Place {
+    fn new(exit_node: bool, shields_up: bool) -> Self {
+        let scene = Scene::new();
+        at_loopback(&["169.254.0.0/16", "203.0.113.0/24"]);
+        let servers = Servers::at(PORT, &["169.254.169.254", OUTSIDE]);
+        let gateway = exit_node.then(|| {
+            let gateway = gateway(&scene);
+            scene.tailnet.approve_routes("gw", "0.0.0.0/0,::/0").expect("approved");
+            gateway
+        });
+        Self { scene, exit_node, shields_up, _gateway: gateway, _servers: servers }
+    }
+
+    /// The daemon with these settings, ready.
+    fn daemon(&self, settings: &[(&str, &str)]) -> Daemon {
+        let mut builder = self.scene.daemon().env("TETHERD_SHIELDS_UP", &self.shields_up.to_string());
+        if self.exit_node {
+            builder = builder.env("TETHERD_EXIT_NODE", "gw").env("TETHERD_EXIT_NODE_REQUIRED", "true");
+        }
+        start_ready(settings.iter().fold(builder, |builder, (name, value)| builder.env(name, value)))
+    }
+}
+
+/// Checks in all four places.
+fn in_every_place(check: impl Fn(&Place)) {
+    for (exit_node, shields_up) in [(false, false), (false, true), (true, false), (true, true)] {
+        println!("exit node {exit_node}, shields up {shields_up}");
+        check(&Place::new(exit_node, shields_up));
     }
 }
 
@@ -40,41 +82,37 @@ pub fn end(mut daemon: Daemon) {
 
 #[test]
 fn a_denied_name_is_reached_in_no_spelling() {
-    let scene = Scene::new();
-    let _servers = Servers::at(PORT, &[]);
-    let _daemon = start_ready(scene.daemon().env("TETHERD_DENY", "web"));
-    for name in ["web", "WEB", "web.", "WEB.Tail.Test", "web.tail.test."] {
-        assert_all(name, PORT, Refused);
-    }
-    // Go trims blanks, drops brackets and folds case by Unicode: it would take these for the name that is denied.
-    for text in
-        ["web ", " web", "web\t", "[web]", "web..", ".web", "web%20", "web%lo", "\u{ff57}eb", "we\u{212a}", "web\0"]
-    {
-        assert_all(text, PORT, NoHost);
-    }
+    in_every_place(|place| {
+        let _daemon = place.daemon(&[("TETHERD_DENY", "web")]);
+        for name in ["web", "WEB", "web.", "WEB.Tail.Test", "web.tail.test."] {
+            assert_all(name, PORT, Refused);
+        }
+        // Go trims blanks, drops brackets and folds case by Unicode: it would take these for the name that is denied.
+        for text in
+            ["web ", " web", "web\t", "[web]", "web..", ".web", "web%20", "web%lo", "\u{ff57}eb", "we\u{212a}", "web\0"]
+        {
+            assert_all(text, PORT, NoHost);
+        }
+    });
 }
 
 #[test]
 fn the_nodes_own_names_and_addresses_are_loopback() {
-    for shields_up in ["false", "true"] {
-        let scene = Scene::new();
-        let _servers = Servers::at(PORT, &[]);
-        let daemon = || scene.daemon().env("TETHERD_SHIELDS_UP", shields_up);
-        for (rule, value) in [("TETHERD_DIRECT", "deny"), ("TETHERD_DENY", "127.0.0.0/8,::1")] {
-            let daemon = start_ready(daemon().env(rule, value));
-            for host in own_hosts(&scene) {
+    in_every_place(|place| {
+        for rule in [("TETHERD_DIRECT", "deny"), ("TETHERD_DENY", "127.0.0.0/8,::1")] {
+            let daemon = place.daemon(&[rule]);
+            for host in own_hosts(&place.scene) {
                 assert_all(&host, PORT, Refused);
             }
             assert_all("127.0.0.1", PORT, Refused);
             assert_all("web", PORT, Reached);
             end(daemon);
         }
-        let _daemon =
-            start_ready(daemon().env("TETHERD_DIRECT", "deny").env("TETHERD_ALLOW", "app:4242,web,127.0.0.1:4242"));
+        let _daemon = place.daemon(&[("TETHERD_DIRECT", "deny"), ("TETHERD_ALLOW", "app:4242,web,127.0.0.1:4242")]);
         assert_all("127.0.0.1", PORT, Reached);
         assert_all("app", PORT, Reached);
         assert_all("app", PORT + 1, Refused);
-    }
+    });
 }
 
 #[test]
@@ -102,72 +140,49 @@ fn the_daemons_own_listeners_are_reached_by_no_way() {
     connect("127.0.0.1", health).expect("is named");
 }
 
-/// Metadata and credentials of clouds, and forms of their addresses.
-const METADATA: [&str; 12] = [
-    "169.254.169.254",
-    "169.254.170.2",
-    "168.63.129.16",
-    "192.0.0.192",
-    "fd00:ec2::254",
-    "fd20:ce::254",
-    "fd00:42::42",
-    "fd00:c1::a9fe:a9fe",
-    "fe80::1",
-    "64:ff9b::a9fe:a9fe",
-    "2002:a9fe:a9fe::1",
-    "2001:db8::5efe:169.254.169.254",
-];
+/// Further forms of metadata addresses, and a link-local one.
+const FORMS: [&str; 4] = ["fe80::1", "64:ff9b::a9fe:a9fe", "2002:a9fe:a9fe::1", "2001:db8::5efe:169.254.169.254"];
 
 #[test]
 fn a_wide_rule_opens_no_metadata() {
-    for exit_node in [false, true] {
-        let scene = Scene::new();
-        at_loopback(&["169.254.0.0/16", "203.0.113.0/24"]);
+    in_every_place(|place| {
         let _names = NoNames::start().expect("a name server");
-        let _servers = Servers::at(PORT, &["169.254.169.254", OUTSIDE]);
-        let _gateway: Option<Node> = exit_node.then(|| gateway(&scene));
-        let with_exit_node = |builder: Builder| match exit_node {
-            true => {
-                scene.tailnet.approve_routes("gw", "0.0.0.0/0,::/0").expect("approved");
-                builder.env("TETHERD_EXIT_NODE", "gw").env("TETHERD_EXIT_NODE_REQUIRED", "true")
-            }
-            false => builder,
-        };
         for allow in ["", "0.0.0.0/0:4242,::/0", "169-254-169-254.example.com,0.0.0.0/0,::/0"] {
-            let builder = if allow.is_empty() { scene.daemon() } else { scene.daemon().env("TETHERD_ALLOW", allow) };
-            let _daemon = start_ready(with_exit_node(builder));
-            for address in METADATA {
+            let rule = [("TETHERD_ALLOW", allow)];
+            let _daemon = place.daemon(if allow.is_empty() { &[] } else { &rule });
+            for address in metadata::addresses().chain(FORMS) {
                 assert_all(address, PORT, Refused);
             }
             assert_all("169-254-169-254.example.com", PORT, Refused);
             assert_all(OUTSIDE, PORT, Reached);
         }
-        let _daemon = start_ready(with_exit_node(scene.daemon().env("TETHERD_ALLOW", "169.254.169.254:4242")));
+        let _daemon = place.daemon(&[("TETHERD_ALLOW", "169.254.169.254:4242")]);
         assert_all("169.254.170.2", PORT, Refused);
-        if !exit_node {
+        if !place.exit_node {
             // tailscaled does not forward to link-local addresses.
             assert_all("169.254.169.254", PORT, Reached);
         }
-    }
+    });
 }
 
 #[test]
 fn an_address_inside_an_address_is_denied_too() {
-    let scene = Scene::new();
-    let _daemon = start_ready(scene.daemon().env("TETHERD_DENY", "10.0.0.0/8"));
-    for address in [
-        "10.1.2.3",
-        "::ffff:10.1.2.3",
-        "::10.1.2.3",
-        "::ffff:0:10.1.2.3",
-        "64:ff9b::10.1.2.3",
-        "64:ff9b:1::10.1.2.3",
-        "2002:a01:203::1",
-        "fd7a:115c:a1e0:b1a:0:7:a01:203",
-        "2001:db8::5efe:10.1.2.3",
-    ] {
-        assert_all(address, PORT, Refused);
-    }
+    in_every_place(|place| {
+        let _daemon = place.daemon(&[("TETHERD_DENY", "10.0.0.0/8")]);
+        for address in [
+            "10.1.2.3",
+            "::ffff:10.1.2.3",
+            "::10.1.2.3",
+            "::ffff:0:10.1.2.3",
+            "64:ff9b::10.1.2.3",
+            "64:ff9b:1::10.1.2.3",
+            "2002:a01:203::1",
+            "fd7a:115c:a1e0:b1a:0:7:a01:203",
+            "2001:db8::5efe:10.1.2.3",
+        ] {
+            assert_all(address, PORT, Refused);
+        }
+    });
 }
 
 #[test]

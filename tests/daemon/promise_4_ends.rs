@@ -3,7 +3,7 @@
 //! A client's end reaches the target, and the target's the client, through every door.
 
 use std::io::{Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::Shutdown;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
@@ -11,6 +11,7 @@ use testbed::http::read_head;
 use testbed::server::{Server, SlowAnswer, pattern};
 use testbed::{Daemon, Ends};
 
+use crate::door_client::Client;
 use crate::doors::{ANSWER, Doors, HOSTS, Way, each_holds};
 use crate::scene::{Scene, start_ready};
 
@@ -48,7 +49,7 @@ pub fn clients_that_close_first(doors: &Doors, target: &Ends, way: Way) -> Resul
 }
 
 /// Closes the clients; the target sees all their ends soon.
-fn closed_soon(target: &Ends, before: usize, clients: Vec<TcpStream>) -> Result<()> {
+fn closed_soon(target: &Ends, before: usize, clients: Vec<Client>) -> Result<()> {
     let number = clients.len();
     drop(clients);
     let closed = Instant::now();
@@ -73,7 +74,7 @@ fn promise_4_the_target_sees_the_end_of_an_http_client_that_keeps_its_connection
     let target = Ends::answering(PORT, b"\r\n\r\n", answer).expect("server");
     let (doors, _daemon) = open_doors(&scene);
     for host in HOSTS {
-        for (client, kind) in doors.for_http().expect("connects").into_iter().zip(["TCP", "a unix socket"]) {
+        for (client, kind) in doors.for_http().expect("connects") {
             let ended = asked_and_closed(client, &target, host);
             ended.unwrap_or_else(|error| panic!("over {kind} to {host}: {error:#}"));
         }
@@ -86,18 +87,19 @@ fn promise_4_the_target_sees_the_end_of_an_http_client_that_does_not_wait_for_it
     let target = Ends::answering(PORT, b"never asked for", b"").expect("server");
     let (doors, _daemon) = open_doors(&scene);
     for host in HOSTS {
-        for mut client in doors.for_http().expect("connects") {
+        for (mut client, kind) in doors.for_http().expect("connects") {
             let before = target.seen().len();
             write!(client, "GET http://{host}:{PORT}/ HTTP/1.1\r\nHost: {host}:{PORT}\r\n\r\n").expect("asked");
             drop(client);
-            let ends = target.wait(before, 1, AFTER_A_LOOK).expect("hears that nobody waits");
-            assert!(ends[0].received.starts_with(b"GET / "), "the request was sent on");
+            let ends = target.wait(before, 1, AFTER_A_LOOK);
+            let ends = ends.unwrap_or_else(|error| panic!("over {kind} to {host}: {error:#}"));
+            assert!(ends[0].received.starts_with(b"GET / "), "over {kind}: the request was sent on");
         }
     }
 }
 
 /// Two requests in absolute form over one connection, which the client then closes.
-fn asked_and_closed(mut client: TcpStream, target: &Ends, host: &str) -> Result<()> {
+fn asked_and_closed(mut client: Client, target: &Ends, host: &str) -> Result<()> {
     let before = target.seen().len();
     for _ in 0..2 {
         write!(client, "GET http://{host}:{PORT}/ HTTP/1.1\r\nHost: {host}:{PORT}\r\n\r\n")?;
@@ -142,7 +144,7 @@ fn sends_on(doors: &Doors, target: &Ends, way: Way) -> Result<()> {
     let mut greeting = Vec::new();
     client.read_to_end(&mut greeting)?;
     ensure!(greeting == b"bye", "the greeting is {greeting:?}");
-    client.set_write_timeout(Some(ANSWER))?;
+    client.socket.set_write_timeout(Some(ANSWER))?;
     client.write_all(&pattern(UPLOAD))?;
     drop(client);
     let end = &target.wait(before, 1, ANSWER)?[0];

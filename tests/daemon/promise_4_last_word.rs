@@ -4,13 +4,14 @@
 //! sent ahead. Its kernel answers that with a reset, which without a proxy comes after the word.
 
 use std::io::{Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::Shutdown;
 use std::thread;
 
 use anyhow::{Result, ensure};
 use testbed::Server;
 use testbed::node::{Node, NodeOptions};
 
+use crate::door_client::Client;
 use crate::doors::{Door, Doors, Way, each_holds};
 use crate::scene::{Scene, start_ready};
 
@@ -50,11 +51,11 @@ fn promise_4_the_last_word_of_a_target_is_delivered_whatever_was_sent_ahead() {
     }
 }
 
-/// A request in absolute form whose body is sent ahead, over TCP and over the unix socket.
+/// A request in absolute form whose body is sent ahead, over TCP, over the unix socket and over TLS.
 fn word_to_http(doors: &Doors, Way { host, port, .. }: Way, ahead: usize, end: bool) -> Result<()> {
     let head = format!("POST http://{host}:{port}/ HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n");
     let head = format!("{head}Content-Length: {ahead}\r\n\r\n").into_bytes();
-    for client in doors.for_http()? {
+    for (client, _) in doors.for_http()? {
         word_after(client, [head.clone(), vec![b'a'; ahead]].concat(), end)?;
     }
     Ok(())
@@ -75,7 +76,7 @@ fn tried(attempt: impl Fn(usize, bool) -> Result<()>) -> Result<()> {
 }
 
 /// A client that sends, and hears meanwhile.
-fn word_after(client: TcpStream, ahead: Vec<u8>, end: bool) -> Result<()> {
+fn word_after(client: Client, ahead: Vec<u8>, end: bool) -> Result<()> {
     let mut sends = client.try_clone()?;
     let sending = thread::spawn(move || {
         let sent = sends.write_all(&ahead);

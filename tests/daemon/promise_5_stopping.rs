@@ -11,10 +11,8 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use serde_json::Value;
 use testbed::daemon::{Daemon, HEALTH, SOCKS};
 use testbed::server::{Server, SlowAnswer, pattern};
-use testbed::socks;
 use testbed::wait::wait_until;
 use testbed::{Ends, descendants};
 
@@ -32,43 +30,8 @@ fn nothing_is_left(daemon: &Daemon) -> bool {
     daemon.temp_dir().read_dir().expect("its TMPDIR").next().is_none()
 }
 
-/// How many connections the daemon has open.
-fn open_connections(daemon: &Daemon) -> Option<u64> {
-    let status: Value = serde_json::from_slice(&daemon.http_get("/status").ok()?.body).ok()?;
-    status["connections"]["open"].as_u64()
-}
-
 fn assert_refused(stream: Result<TcpStream, std::io::Error>) {
     assert_eq!(stream.expect_err("nobody listens").kind(), ErrorKind::ConnectionRefused);
-}
-
-#[test]
-fn promise_5_clients_that_came_just_before_the_stop_are_served() {
-    let scene = Scene::new();
-    let _server = Server::echo(7).expect("server");
-    let mut daemon = scene.ready();
-    connect("web", 7).expect("connects");
-    // One that is open would be waited for, and those in the backlog with it.
-    wait_until("nothing is open", READY, || (open_connections(&daemon) == Some(0)).then_some(())).expect("all ended");
-    // All of them wait when the daemon hears of the stop.
-    daemon.signal(Signal::SIGSTOP).expect("stopped");
-    let early: Vec<_> = (0..20).map(|_| socks::open(SOCKS).expect("the kernel accepts")).collect();
-    daemon.terminate().expect("SIGTERM");
-    daemon.signal(Signal::SIGCONT).expect("goes on");
-    let clients = early.into_iter().map(|mut stream| {
-        thread::spawn(move || {
-            let mut answer = [0; 5];
-            socks::handshake(&mut stream, "web", 7, None)?;
-            stream.write_all(b"hello").and_then(|()| stream.read_exact(&mut answer))?;
-            Ok::<_, socks::Error>(answer)
-        })
-    });
-    let clients: Vec<_> = clients.collect();
-    let served = clients.into_iter().map(|client| client.join().expect("client"));
-    let lost: Vec<_> =
-        served.filter(|answer| answer.as_ref().is_ok_and(|answer| answer != b"hello") || answer.is_err()).collect();
-    assert!(lost.is_empty(), "{} of 20 were lost: {lost:?}", lost.len());
-    assert_eq!(daemon.wait_exit(END).expect("ends").code(), Some(0));
 }
 
 #[test]

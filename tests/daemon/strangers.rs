@@ -8,6 +8,8 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
+use testbed::daemon::Builder;
+use testbed::descendants;
 use testbed::server::Server;
 use testbed::wait::wait_until;
 
@@ -58,13 +60,54 @@ fn take_the_place(socket: &Path, heard: &Path) -> Stranger {
     stranger
 }
 
+/// What starts tailscaled: itself, and scripts that put a process, a session or another group between.
+const STARTERS: [&str; 4] = [
+    "",
+    "setsid --fork --wait tailscaled \"$@\"; exit $?",
+    "set -m; tailscaled \"$@\" & wait $!",
+    "tailscaled \"$@\"; exit $?",
+];
+
+/// Has the daemon start tailscaled by `starter`, a script of `directory`.
+fn by(starter: &str, builder: Builder, directory: &Path) -> Builder {
+    if starter.is_empty() {
+        return builder;
+    }
+    let script = directory.join("tailscaled");
+    fs::write(&script, format!("#!/bin/sh\n{starter}\n")).expect("written");
+    fs::set_permissions(&script, Permissions::from_mode(0o755)).expect("executable");
+    builder.env("TETHERD_TAILSCALED_PATH", script.to_str().expect("UTF-8"))
+}
+
+#[test]
+fn tailscaled_may_be_started_by_a_script_in_another_session_and_ends_with_the_daemon() {
+    let scene = Scene::new();
+    for starter in STARTERS {
+        let directory = tempfile::tempdir().expect("directory");
+        let mut daemon = by(starter, scene.daemon(), directory.path()).start().expect("starts");
+        let ready = daemon.wait_ready(READY);
+        ready.unwrap_or_else(|error| panic!("{starter}: {error}: {}", daemon.output()));
+        let tailscaled = daemon.tailscaled_pid().expect("runs");
+        daemon.terminate().expect("SIGTERM");
+        assert_eq!(daemon.wait_exit(END).expect("ends").code(), Some(0), "{starter}");
+        wait_until("tailscaled is gone", END, || (!descendants::is_running(tailscaled)).then_some(())).expect(starter);
+    }
+}
+
 #[test]
 fn a_stranger_in_the_place_of_the_localapi_hears_nothing() {
-    let scene = Scene::new();
-    let _echo = Server::echo(7).expect("server");
+    for starter in STARTERS {
+        let scene = Scene::new();
+        let _echo = Server::echo(7).expect("server");
+        let directory = tempfile::tempdir().expect("directory");
+        a_stranger_hears_nothing(by(starter, scene.daemon(), directory.path()));
+    }
+}
+
+fn a_stranger_hears_nothing(builder: Builder) {
     let directory = open_directory();
     let (socket, heard) = (directory.path().join("t.sock"), directory.path().join("heard"));
-    let mut daemon = start_ready(scene.daemon().env("TS_SOCKET", socket.to_str().expect("UTF-8")));
+    let mut daemon = start_ready(builder.env("TS_SOCKET", socket.to_str().expect("UTF-8")));
     let _stranger = take_the_place(&socket, &heard);
     connect("web", 7).expect("the daemon does not go there");
     // Also while tailscaled is started again, which is when a login may be needed.

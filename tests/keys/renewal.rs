@@ -5,7 +5,10 @@
 use std::fs;
 use std::time::{Duration, SystemTime};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::json;
+use testbed::ca;
 use testbed::daemon::Daemon;
 use testbed::moto::Moto;
 use testbed::tailscale_api::{CLIENT_SECRET, TailscaleApi};
@@ -67,6 +70,30 @@ fn a_login_again_registers_the_node_once() {
     assert_eq!(registrations(&daemon), 1, "{}", daemon.output());
     log_in_again(&tailnet, &mut daemon, "once");
     assert_eq!(registrations(&daemon), 2, "{}", daemon.output());
+}
+
+/// Also for the API that makes the key, and for a tailscaled that is started anew. One that runs trusts what it began with.
+#[test]
+fn the_ca_file_is_read_anew_for_a_login_after_the_control_servers_authority_has_changed() {
+    let mut tailnet = tailnet();
+    let api_key = tailnet.create_api_key().expect("API key");
+    let builder = keyless(&tailnet, "renewed").env("TETHERD_AUTH_KEY", &api_key).env("TETHERD_LOG_LEVEL", "debug");
+    let mut daemon = builder.start().expect("starts");
+    daemon.wait_ready(READY).expect("gets ready");
+    let made = |daemon: &Daemon| daemon.output().matches("RegisterReq: onode=").count();
+    assert_eq!(made(&daemon), 1, "{}", daemon.output());
+    tailnet.stop_control();
+    let trusted = tailnet.ca_file();
+    let before = fs::read(&trusted).expect("is there");
+    ca::write(trusted.parent().expect("a directory"), &[]).expect("another authority");
+    assert_ne!(fs::read(&trusted).expect("is there"), before, "in the same file");
+    tailnet.start_control().expect("is back");
+    tailnet.expire_node("renewed").expect("expired");
+    let tailscaled = daemon.tailscaled_pid().expect("runs");
+    kill(Pid::from_raw(tailscaled), Signal::SIGKILL).expect("killed");
+    wait_until("it logs in anew", READY, || (made(&daemon) >= 2).then_some(()))
+        .unwrap_or_else(|error| panic!("{error}\n{}", daemon.output()));
+    daemon.wait_ready(READY).unwrap_or_else(|error| panic!("{error}\n{}", daemon.output()));
 }
 
 /// A key that is made for a login is good for minutes, and the control server may be away for longer.

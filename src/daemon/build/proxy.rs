@@ -50,7 +50,7 @@ impl ProxyServer {
     ) -> Result<Self, ExitReason> {
         let counters = Counters::default();
         let stop_accepting = CancellationToken::new();
-        let max_connections = fd_limits::connections(settings.max_connections);
+        let max_connections = fd_limits::connections(settings);
         let upload_throttle = UploadThrottle::at(settings.memory_limit.map(|limit| limit.0));
         let limits = relay_limits(settings, &stop_accepting, &upload_throttle);
         let proxy = ProxyContext {

@@ -7,28 +7,13 @@ use std::net::SocketAddr;
 use crate::config::settings::Credentials;
 use crate::environment::Environment;
 use crate::net::connectable::connectable;
+use crate::target::metadata;
 use crate::text::percent_encoded;
 
-/// Hosts that always bypass the proxy: loopback, as address and as network, since not every program reads networks; and the
-/// metadata and credential addresses of clouds, which the policy refuses to all clients (`proxy/policy/reserved`). tetherd's own
-/// requests heed `NO_PROXY` in `auth_keys/https/egress_proxy`.
-const ALWAYS_DIRECT: [&str; 14] = [
-    "localhost",
-    "127.0.0.1",
-    "127.0.0.0/8",
-    "::1",
-    "169.254.169.254",
-    "169.254.170.2",
-    "169.254.170.23",
-    "fd00:ec2::254",
-    "fd00:ec2::23",
-    // Google Cloud, Azure, Oracle Cloud, Scaleway.
-    "fd20:ce::254",
-    "168.63.129.16",
-    "192.0.0.192",
-    "fd00:c1::a9fe:a9fe",
-    "fd00:42::42",
-];
+/// Loopback, as address and as network, since not every program reads networks. It always bypasses the proxy, as the metadata
+/// addresses of clouds do, which the policy refuses to all clients (`target/metadata`). tetherd's own requests heed `NO_PROXY` in
+/// `auth_keys/https/egress_proxy`.
+const LOOPBACK: [&str; 4] = ["localhost", "127.0.0.1", "127.0.0.0/8", "::1"];
 
 const NO_PROXY: &str = "NO_PROXY";
 
@@ -84,8 +69,8 @@ pub fn without_those_set(variables: ProxyVariables, environment: &Environment) -
 fn no_proxy(direct: &[String], environment: &Environment) -> String {
     let given = [NO_PROXY, "no_proxy"].into_iter().filter_map(|name| environment.get(name));
     let given = given.flat_map(|list| list.split([',', ' ', '\t', '\n'])).filter(|host| !host.is_empty());
-    let mut hosts: Vec<&str> = Vec::new();
-    for host in ALWAYS_DIRECT.into_iter().chain(direct.iter().map(String::as_str)).chain(given) {
+    let mut hosts: Vec<&str> = LOOPBACK.into_iter().chain(metadata::addresses()).collect();
+    for host in direct.iter().map(String::as_str).chain(given) {
         if !hosts.contains(&host) {
             hosts.push(host);
         }

@@ -59,22 +59,18 @@ impl Admission {
 
     /// Waits for room in the lobby, or for a permit, and until there is memory.
     pub async fn ticket(&self, by_lobby: bool) -> Ticket {
-        let ticket = if by_lobby {
-            self.0.lobby.wait_for_room().await;
-            Ticket::Lobby
-        } else {
-            Ticket::Permit(self.permit().await)
-        };
+        let ticket = self.ticket_at_once(by_lobby).await;
         self.0.throttle.wait().await;
         ticket
     }
 
-    /// Returns a ticket where there is one now, however little memory is left.
-    pub fn try_ticket(&self, by_lobby: bool) -> Option<Ticket> {
+    /// Waits for room in the lobby, or for a permit, however little memory is left. The room is there until the next await.
+    pub async fn ticket_at_once(&self, by_lobby: bool) -> Ticket {
         if by_lobby {
-            self.0.lobby.has_room().then_some(Ticket::Lobby)
+            self.0.lobby.wait_for_room().await;
+            Ticket::Lobby
         } else {
-            Arc::clone(&self.0.permits).try_acquire_owned().ok().map(Ticket::Permit)
+            Ticket::Permit(self.permit().await)
         }
     }
 

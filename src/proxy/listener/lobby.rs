@@ -18,6 +18,11 @@ use crate::sync::IgnorePoison;
 const LEAST: usize = 16;
 const MOST: usize = 512;
 
+/// Returns how many places there are beside so many connections.
+pub fn places_beside(connections: usize) -> usize {
+    (connections / 4).clamp(LEAST, MOST)
+}
+
 /// Clients that are not let in yet. Clones share the places.
 #[derive(Clone, Debug)]
 pub struct Lobby(Arc<LobbyState>);
@@ -43,7 +48,7 @@ impl Lobby {
     /// Makes a lobby with a quarter as many places as there may be connections. `records` tells who is a nuisance, and
     /// hears of those that are displaced.
     pub fn beside(connections: usize, records: Arc<SourceRecords>) -> Self {
-        let places = (connections / 4).clamp(LEAST, MOST);
+        let places = places_beside(connections);
         Self(Arc::new(LobbyState { places, guests: Mutex::default(), left: Notify::new(), records }))
     }
 
@@ -62,11 +67,6 @@ impl Lobby {
                 None => left.await,
             }
         }
-    }
-
-    /// Whether one more client can enter now.
-    pub fn has_room(&self) -> bool {
-        self.guests().room_at(self.0.places).is_none()
     }
 
     /// Takes a client in. Where there is no place, others give theirs up.
@@ -186,7 +186,7 @@ mod tests {
         let staying = stay(&guests);
         assert_eq!(staying.iter().filter(|stays| **stays).count(), lobby.ceiling());
         assert!(staying[100 - lobby.ceiling()..].iter().all(|stays| *stays), "the last ones stay");
-        assert!(lobby.has_room());
+        assert!(lobby.guests().room_at(lobby.0.places).is_none());
     }
 
     #[tokio::test(flavor = "current_thread", start_paused = true)]

@@ -38,6 +38,10 @@ use crate::proxy::listener::client::{Client, ClientOrigin};
 use crate::proxy::listener::source::Source;
 use crate::proxy::listener::stream::Stream;
 
+/// Most clients that are accepted from one backlog at a stop: as many as Linux lets wait unless it is told otherwise
+/// (net.core.somaxconn). Clients that come faster than they are accepted do not hold a stop up.
+const MOST_IN_BACKLOG: usize = 4096;
+
 /// A listening socket.
 #[derive(Debug)]
 pub enum Listener {
@@ -104,12 +108,6 @@ impl Listener {
         }
     }
 
-    /// Accepts a client that waits already, where there is one and a ticket for it.
-    fn accept_waiting(&self, entrance: &Entrance) -> Option<((Stream, ClientOrigin), Ticket)> {
-        let ticket = entrance.admission.try_ticket(entrance.by_lobby)?;
-        Some((self.take().ok()?, ticket))
-    }
-
     /// Accepts a client that waits; an error of the kind `WouldBlock` where none does.
     fn take(&self) -> io::Result<(Stream, ClientOrigin)> {
         match self {
@@ -143,6 +141,14 @@ pub struct Entrance {
     pub admission: Admission,
     /// Whether they are in the lobby until they are let in: strangers can come, or a password is asked for.
     pub by_lobby: bool,
+}
+
+impl Entrance {
+    /// Gives the client of `origin` the place that `ticket` is for.
+    fn admit(&self, origin: ClientOrigin, ticket: Ticket) -> Client {
+        let place = self.admission.place(ticket, origin.source);
+        Client::new(origin, self.admission.clone(), place)
+    }
 }
 
 /// Lets as many clients wait as the kernel allows (net.core.somaxconn): the standard library's 128 are too few where
@@ -179,33 +185,39 @@ impl Drop for SocketFile {
     }
 }
 
-/// Serves clients of `listener` until `stop`; then its socket closes, so that new clients are refused. Clients in the
-/// backlog are still served, since each would be a lost connection. Connections run on in `connections`; each keeps its
-/// permit until it ends.
+/// Serves clients of `listener` until `stop`; then its socket closes, so that new clients are refused. Those that wait in
+/// the backlog are accepted all at once, since closing resets them, and are served as others end. Connections run on in
+/// `connections`; each keeps its permit until it ends.
 pub async fn serve_clients<F: Future<Output = ()> + Send + 'static>(
     listener: Listener,
     entrance: Entrance,
     connections: TaskTracker,
     stop: CancellationToken,
-    serve: impl Fn(Stream, Client) -> F,
+    serve: impl Fn(Stream, Client) -> F + Clone + Send + 'static,
 ) {
     let mut failed = FailedAccepts::default();
-    let admission = entrance.admission.clone();
-    let spawn = move |(stream, origin): (Stream, ClientOrigin), ticket| {
-        let place = admission.place(ticket, origin.source);
-        drop(connections.spawn(serve(stream, Client::new(origin, admission.clone(), place))));
-    };
     loop {
         let (accepted, ticket) = tokio::select! {
             accepted = listener.accept(&entrance) => accepted,
             () = stop.cancelled() => break,
         };
         match accepted {
-            Ok(accepted) => spawn(accepted, ticket),
+            Ok((stream, origin)) => drop(connections.spawn(serve(stream, entrance.admit(origin, ticket)))),
             Err(error) => failed.pause(&error, "client").await,
         }
     }
-    while let Some((accepted, ticket)) = listener.accept_waiting(&entrance) {
-        spawn(accepted, ticket);
+    for _ in 0..MOST_IN_BACKLOG {
+        match listener.take() {
+            Ok((stream, origin)) => {
+                let (entrance, serve) = (entrance.clone(), serve.clone());
+                drop(connections.spawn(async move {
+                    let ticket = entrance.admission.ticket_at_once(entrance.by_lobby).await;
+                    serve(stream, entrance.admit(origin, ticket)).await;
+                }));
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+            // There may be no file for one more until a connection ends.
+            Err(error) => failed.pause(&error, "client").await,
+        }
     }
 }

@@ -4,19 +4,26 @@
 //! So tailscaled can be handed that end, and half-closes pass. A unix socket knows no reset: those become ends.
 
 use std::io;
-use std::pin::pin;
+use std::os::fd::AsFd;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::FusedFuture;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, copy, sink, split};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf, copy, sink};
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::server::TlsStream;
 
+use crate::net::reset::{unless_reset, was_reset};
 use crate::net::unix_stream::LocalStream;
+use crate::proxy::listener::split::{ReadHalf, WriteHalf};
 use crate::proxy::listener::stream::Stream;
+use crate::proxy::relay::client_end::{self, ClientSocket};
+use crate::sync::IgnorePoison;
 
 /// The first byte of a TLS connection: a record of the handshake (RFC 8446, section 5.1).
 pub const FIRST_BYTE: u8 = 22;
@@ -28,6 +35,32 @@ const LINGER: Duration = Duration::from_secs(1);
 /// Bytes that are carried at a time: those of a TLS record.
 const BLOCK: usize = 16 << 10;
 
+/// The connection of a client that speaks TLS, shared by its two directions.
+struct TlsClient {
+    stream: Mutex<TlsStream<TcpStream>>,
+    socket: ClientSocket,
+}
+
+impl TlsClient {
+    fn new(stream: TlsStream<TcpStream>) -> Self {
+        let socket = ClientSocket::find_tcp(stream.get_ref().0);
+        Self { stream: Mutex::new(stream), socket }
+    }
+
+    fn stream(&self) -> MutexGuard<'_, TlsStream<TcpStream>> {
+        self.stream.lock().ignore_poison()
+    }
+
+    fn was_reset(&self) -> bool {
+        was_reset(self.stream().get_ref().0.as_fd())
+    }
+
+    /// Returns when the client has closed its socket, or reset it. To be called once its end was read.
+    async fn closed(&self) {
+        client_end::closed(|| self.socket.end_of_tcp(self.stream().get_ref().0)).await;
+    }
+}
+
 /// Has `serve` serve the client of a TLS connection in clear, and carries its bytes meanwhile.
 ///
 /// # Errors
@@ -36,23 +69,26 @@ pub async fn serve_in_clear<F: Future<Output = ()>>(
     client: TlsStream<TcpStream>,
     serve: impl FnOnce(Stream) -> F,
 ) -> io::Result<()> {
-    let (ours, inner) = UnixStream::pair()?;
-    let inner = Stream::Unix(LocalStream::new(inner.into_std()?)?);
-    let (client_reads, client_writes) = split(client);
-    let (reads, writes) = ours.into_split();
-    let passed = AtomicU64::new(0);
-    let mut up = pin!(carry_up(client_reads, writes).fuse());
+    let (ours, inner) = LocalStream::pair()?;
+    let inner = Stream::Unix(LocalStream::new(inner)?);
+    let (client, passed) = (TlsClient::new(client), AtomicU64::new(0));
     let count = |bytes| {
         passed.fetch_add(bytes, Ordering::Relaxed);
     };
-    let mut down = pin!(carry(reads, client_writes, count).fuse());
+    let mut up = pin!(carry_up(&client, WriteHalf::Unix(&ours)).fuse());
+    let mut down = pin!(carry(ReadHalf::Unix(&ours), &client, None, count).fuse());
+    let mut gone = pin!(client.closed().fuse());
     let mut served = pin!(serve(inner));
     loop {
         tokio::select! {
             () = &mut served => break,
             // A client that does not listen any more: `serve` ends its connection when it is dropped.
-            result = &mut down, if !down.is_terminated() => if result.is_err() { return Ok(()) },
+            result = &mut down, if !down.is_terminated() => {
+                if result.is_err() && !gone.is_terminated() { return Ok(()) }
+            }
             result = &mut up, if !up.is_terminated() => if result.is_err() { return Ok(()) },
+            // `serve` has to know a client that has closed from one that waits for an answer.
+            () = &mut gone, if up.is_terminated() && !gone.is_terminated() => drop(ours.shutdown_both()),
         }
     }
     loop {
@@ -72,17 +108,19 @@ pub async fn serve_in_clear<F: Future<Output = ()>>(
 
 /// Carries what the client sends. Where nobody takes it any more it is read and dropped: what was said to the client before
 /// is still on its way.
-async fn carry_up(mut from: impl AsyncRead + Unpin, to: impl AsyncWrite + Unpin) -> io::Result<()> {
-    match carry(&mut from, to, |_| ()).await {
+async fn carry_up(mut from: &TlsClient, to: impl AsyncWrite + Unpin) -> io::Result<()> {
+    match carry(from, to, Some(from), |_| ()).await {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => copy(&mut from, &mut sink()).await.map(drop),
         result => result,
     }
 }
 
-/// Carries one direction to its end, and passes the end on. A client that closes without a word of TLS has ended, too: many do.
+/// Carries one direction to its end, and passes the end on. A client that closes without a word of TLS has ended, too: many
+/// do. A reset by the client `reset_by` is noticed also where its bytes are not taken.
 async fn carry(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
+    reset_by: Option<&TlsClient>,
     passed: impl Fn(u64),
 ) -> io::Result<()> {
     let mut block = vec![0; BLOCK];
@@ -93,10 +131,34 @@ async fn carry(
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => break,
             Err(error) => return Err(error),
         };
-        to.write_all(&block[..read]).await?;
+        let written = to.write_all(&block[..read]);
+        match reset_by {
+            Some(client) => unless_reset(|| client.was_reset(), written).await??,
+            None => written.await?,
+        }
         // TLS keeps records back until it is flushed.
         to.flush().await?;
         passed(read as u64);
     }
     to.shutdown().await
+}
+
+impl AsyncRead for &TlsClient {
+    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.stream()).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for &TlsClient {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut *self.stream()).poll_write(context, bytes)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.stream()).poll_flush(context)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.stream()).poll_shutdown(context)
+    }
 }

@@ -9,6 +9,7 @@ use ipnet::IpNet;
 
 use crate::target::dial::DialError;
 use crate::target::embedded::address_forms;
+use crate::target::metadata::METADATA;
 use crate::target::ranges::{v4_net, v6_net};
 
 /// Why an address is reserved.
@@ -40,34 +41,25 @@ impl Reserved {
     }
 }
 
-const LINK_LOCAL: Reserved = Reserved::Local("a link-local or metadata address");
-const METADATA: Reserved = Reserved::Local("a metadata address");
-
-/// The reserved networks. Metadata and credentials of AWS, Google Cloud, Azure, Oracle Cloud and others are link-local; those
-/// that are not have rows of their own.
-const NETWORKS: [(IpNet, Reserved); 10] = [
-    (v4_net([169, 254, 0, 0], 16), LINK_LOCAL),
+/// Reserved networks beside those of [`METADATA`].
+const NETWORKS: [(IpNet, Reserved); 3] = [
     (v6_net([0xfe80, 0, 0, 0, 0, 0, 0, 0], 10), Reserved::Local("a link-local address")),
-    // AWS: metadata at ::254, credentials of ECS and EKS at ::23.
-    (v6_net([0xfd00, 0xec2, 0, 0, 0, 0, 0, 0], 32), METADATA),
-    // Google Cloud.
-    (v6_net([0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254], 128), METADATA),
-    // Azure's platform services.
-    (v4_net([168, 63, 129, 16], 32), METADATA),
-    // Oracle Cloud.
-    (v4_net([192, 0, 0, 192], 32), METADATA),
-    (v6_net([0xfd00, 0xc1, 0, 0, 0, 0, 0, 0], 32), METADATA),
-    // Scaleway.
-    (v6_net([0xfd00, 0x42, 0, 0, 0, 0, 0, 0x42], 128), METADATA),
     (v4_net([100, 64, 0, 0], 10), Reserved::Tailnet),
     (v6_net([0xfd7a, 0x115c, 0xa1e0, 0, 0, 0, 0, 0], 48), Reserved::Tailnet),
 ];
+
+fn of_metadata(network: IpNet) -> (IpNet, Reserved) {
+    let is_link_local = matches!(network, IpNet::V4(network) if network.addr().is_link_local());
+    let what = if is_link_local { "a link-local or metadata address" } else { "a metadata address" };
+    (network, Reserved::Local(what))
+}
 
 /// Returns the reserved network that `address` is in, and why it is reserved; `None` where it is in none. An address inside the
 /// address does not count.
 pub fn reserved_network(address: IpAddr) -> Option<(IpNet, Reserved)> {
     let address = address.to_canonical();
-    NETWORKS.into_iter().find(|(network, _)| network.contains(&address))
+    let metadata = METADATA.into_iter().map(|metadata| of_metadata(metadata.network));
+    metadata.chain(NETWORKS).find(|(network, _)| network.contains(&address))
 }
 
 /// Refuses a reserved address, whatever `allow` says. Addresses in the tailnet's ranges come here only once no node was found to have them.

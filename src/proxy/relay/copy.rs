@@ -6,6 +6,7 @@
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -15,6 +16,7 @@ use crate::memory::upload_throttle::UploadThrottle;
 use crate::proxy::listener::split::{ReadHalf, WriteHalf};
 use crate::proxy::relay::error::CopyError;
 use crate::proxy::relay::migration::MigrationGuard;
+use crate::proxy::relay::resets::unless_reset_by;
 use crate::proxy::relay::splice::{Spliced, limit_socket_buffers, splice};
 use crate::proxy::relay::traffic::ByteCounter;
 
@@ -38,6 +40,23 @@ pub enum Copied {
     Migrates,
 }
 
+/// What one direction counts, waits for, and heeds.
+#[derive(Clone, Copy)]
+pub struct Direction<'a> {
+    pub counter: &'a ByteCounter,
+    pub throttle: &'a UploadThrottle,
+    pub guard: &'a MigrationGuard<'a>,
+    /// Whether a reset of the end that is read from ends a direction whose other end takes nothing, though bytes are left
+    /// then. So it is for a client; what a target said before its reset, a slow client still gets.
+    pub ends_at_reset: bool,
+}
+
+impl Direction<'_> {
+    fn reset_by<'f>(&self, from: &'f ReadHalf<'_>) -> Option<BorrowedFd<'f>> {
+        from.tcp().filter(|_| self.ends_at_reset).map(AsFd::as_fd)
+    }
+}
+
 /// The result of one read and one write.
 enum Step {
     /// The stream has ended: no byte was read.
@@ -49,24 +68,23 @@ enum Step {
     Left(Vec<u8>, usize),
 }
 
-/// Copies bytes until `from` ends or the connection migrates, slowed down by `throttle`. Every step but the wait for
+/// Copies bytes until `from` ends or the connection migrates, slowed down by the throttle. Every step but the wait for
 /// bytes is a heap-allocated future (`Box::pin`), so that the state of a silent connection stays small.
 pub async fn copy(
     from: &mut ReadHalf<'_>,
     to: &mut WriteHalf<'_>,
-    counter: &ByteCounter,
-    throttle: &UploadThrottle,
-    guard: &MigrationGuard<'_>,
+    direction: Direction<'_>,
 ) -> Result<Copied, CopyError> {
+    let Direction { throttle, guard, .. } = direction;
     let (mut has_limits, mut may_splice) = (false, true);
     loop {
-        let Some(passed) = pass(from, to, counter, guard).await? else { return Ok(Copied::All) };
+        let Some(passed) = pass(from, to, direction).await? else { return Ok(Copied::All) };
         if passed > SMALL && throttle.should_pause() {
             Box::pin(throttle.pause()).await;
         }
         if passed == BUFFER
             && may_splice
-            && let (Some(from), Some(to)) = (from.tcp(), to.tcp())
+            && let (Some(source), Some(to)) = (from.tcp(), to.tcp())
         {
             if guard.migrates() {
                 return Ok(Copied::Migrates);
@@ -74,9 +92,9 @@ pub async fn copy(
             let _hold = guard.hold();
             if !has_limits {
                 has_limits = true;
-                limit_socket_buffers(from, to);
+                limit_socket_buffers(source, to);
             }
-            match Box::pin(splice(from, to, counter)).await? {
+            match Box::pin(splice(source, to, direction.counter, direction.reset_by(from))).await? {
                 Spliced::Ended => return Ok(Copied::All),
                 Spliced::TooLittle => {}
                 Spliced::Unsupported => may_splice = false,
@@ -89,9 +107,9 @@ pub async fn copy(
 async fn pass(
     from: &mut ReadHalf<'_>,
     to: &mut WriteHalf<'_>,
-    counter: &ByteCounter,
-    guard: &MigrationGuard<'_>,
+    direction: Direction<'_>,
 ) -> Result<Option<usize>, CopyError> {
+    let Direction { counter, guard, .. } = direction;
     match poll_fn(|context| step(from, to, context)).await? {
         Step::Ended => Ok(None),
         Step::Passed(bytes) => {
@@ -101,17 +119,22 @@ async fn pass(
         Step::Left(rest, bytes) => {
             let _hold = guard.hold();
             counter.add(bytes - rest.len());
-            Box::pin(write_all(to, &rest, counter)).await.map_err(CopyError::Write)?;
+            Box::pin(write_all(to, &rest, counter, direction.reset_by(from))).await?;
             Ok(Some(bytes))
         }
     }
 }
 
 /// Writes `bytes`, and counts each part once it is written: a slow reader must not seem silent.
-async fn write_all(to: &mut WriteHalf<'_>, mut bytes: &[u8], counter: &ByteCounter) -> io::Result<()> {
+async fn write_all(
+    to: &mut WriteHalf<'_>,
+    mut bytes: &[u8],
+    counter: &ByteCounter,
+    reset_by: Option<BorrowedFd<'_>>,
+) -> Result<(), CopyError> {
     while !bytes.is_empty() {
-        match to.write(bytes).await? {
-            0 => return Err(io::ErrorKind::WriteZero.into()),
+        match unless_reset_by(reset_by, to.write(bytes)).await? {
+            0 => return Err(CopyError::Write(io::ErrorKind::WriteZero.into())),
             written => {
                 counter.add(written);
                 bytes = &bytes[written..];

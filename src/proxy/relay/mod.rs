@@ -22,8 +22,8 @@ use tokio::io::AsyncWriteExt;
 use crate::memory::upload_throttle::UploadThrottle;
 use crate::proxy::listener::split::{ReadHalf, WriteHalf};
 use crate::proxy::listener::stream::Stream;
-use crate::proxy::relay::client_end::{ClientEnd, ClientSocket};
-use crate::proxy::relay::copy::{Copied, copy, discard};
+use crate::proxy::relay::client_end::{ClientEnd, ClientSocket, closed};
+use crate::proxy::relay::copy::{Copied, Direction, copy, discard};
 use crate::proxy::relay::error::CopyError;
 use crate::proxy::relay::limits::{RelayLimits, idle, until_silent};
 use crate::proxy::relay::migration::MigrationGuard;
@@ -129,7 +129,7 @@ async fn rest_of_response(
     };
     tokio::select! {
         result = until_silent(response, traffic, silence, &limits.draining) => result,
-        () = socket.closed(client) => Ok(Copied::All),
+        () = closed(|| socket.end(client)) => Ok(Copied::All),
     }
 }
 
@@ -141,7 +141,9 @@ async fn relay_response(
     resets: &Resets,
 ) -> io::Result<Copied> {
     let RelayContext { half_close, traffic, guard, .. } = context;
-    match copy(&mut target, &mut client, &traffic.received, &UploadThrottle::default(), guard).await {
+    let unthrottled = UploadThrottle::default();
+    let direction = Direction { counter: &traffic.received, throttle: &unthrottled, guard, ends_at_reset: false };
+    match copy(&mut target, &mut client, direction).await {
         Ok(Copied::Migrates) => return Ok(Copied::Migrates),
         Ok(Copied::All) => {}
         // When the target has ended, tailscaled closes its socket, perhaps with unread bytes of the client: the kernel
@@ -169,7 +171,8 @@ async fn relay_request<'a>(
     // Uploads through the tailnet wait in the memory of tailscaled, direct ones do not: only the former are throttled.
     let throttle =
         if half_close == HalfClose::Hold { limits.upload_throttle.clone() } else { UploadThrottle::default() };
-    let copied = match copy(&mut client, &mut target, &traffic.sent, &throttle, guard).await {
+    let direction = Direction { counter: &traffic.sent, throttle: &throttle, guard, ends_at_reset: true };
+    let copied = match copy(&mut client, &mut target, direction).await {
         Ok(Copied::All) if half_close == HalfClose::PassOn => end_direction(&mut target, guard).await?,
         Ok(copied) => copied,
         // A target that takes nothing more may have responded all the same. What the client still sends is read and

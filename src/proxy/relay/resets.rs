@@ -3,7 +3,7 @@
 //! When one side has reset the connection, the other side gets a reset too, as it would without a proxy.
 
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -11,8 +11,10 @@ use nix::libc;
 use nix::sys::socket::{setsockopt, sockopt};
 use tokio::time::{Instant, sleep};
 
+use crate::net::reset::{unless_reset, was_reset};
 use crate::net::send_queue;
 use crate::proxy::listener::stream::Stream;
+use crate::proxy::relay::error::CopyError;
 
 /// How long a reset waits for the client to take in what the target has sent before it, since a reset overtakes those
 /// bytes.
@@ -62,6 +64,19 @@ impl Resets {
             reset_when_dropped(client);
         }
     }
+}
+
+/// Waits for `written`, a write to the other end than `reset_by`, from which nothing is read meanwhile. A reset of that end
+/// ends the wait once nothing was written for a second; `None` where the end is to get what came before its reset.
+pub async fn unless_reset_by<T>(
+    reset_by: Option<BorrowedFd<'_>>,
+    written: impl Future<Output = io::Result<T>>,
+) -> Result<T, CopyError> {
+    let result = match reset_by {
+        Some(socket) => unless_reset(|| was_reset(socket), written).await.map_err(CopyError::Read)?,
+        None => written.await,
+    };
+    result.map_err(CopyError::Write)
 }
 
 /// Returns when the other side has taken in all that was written, at the latest after [`DRAIN`].

@@ -4,7 +4,7 @@
 
 use std::cell::RefCell;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -18,6 +18,7 @@ use tokio::net::TcpStream;
 use tokio::task::coop::consume_budget;
 
 use crate::proxy::relay::error::CopyError;
+use crate::proxy::relay::resets::unless_reset_by;
 use crate::proxy::relay::traffic::ByteCounter;
 
 /// Bytes that a pipe holds. More than the default of 64 KiB, since a large message of the loopback alone fills that. A
@@ -111,7 +112,12 @@ impl Pipe {
 
     /// Moves all that is in the pipe to `to`, and counts each part once it is written: a slow reader must not seem
     /// silent.
-    async fn drain(&mut self, to: &TcpStream, counter: &ByteCounter) -> io::Result<()> {
+    async fn drain(
+        &mut self,
+        to: &TcpStream,
+        counter: &ByteCounter,
+        reset_by: Option<BorrowedFd<'_>>,
+    ) -> Result<(), CopyError> {
         let Some(ends) = &self.ends else { return Ok(()) };
         while self.waiting > 0 {
             let moved = to.try_io(Interest::WRITABLE, || {
@@ -122,8 +128,10 @@ impl Pipe {
                     self.waiting -= bytes;
                     counter.add(bytes);
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => to.writable().await?,
-                Err(error) => return Err(error),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    unless_reset_by(reset_by, to.writable()).await?
+                }
+                Err(error) => return Err(CopyError::Write(error)),
             }
         }
         Ok(())
@@ -172,7 +180,12 @@ fn is_local(stream: &TcpStream) -> bool {
 }
 
 /// Moves bytes from `from` to `to` for as long as many wait at a time.
-pub async fn splice(from: &TcpStream, to: &TcpStream, counter: &ByteCounter) -> Result<Spliced, CopyError> {
+pub async fn splice(
+    from: &TcpStream,
+    to: &TcpStream,
+    counter: &ByteCounter,
+    reset_by: Option<BorrowedFd<'_>>,
+) -> Result<Spliced, CopyError> {
     loop {
         // Without a pipe the bytes are copied, and splicing is tried again: another connection may have given its pipe
         // back by then.
@@ -182,7 +195,7 @@ pub async fn splice(from: &TcpStream, to: &TcpStream, counter: &ByteCounter) -> 
             match pipe.fill(from) {
                 Ok(0) => return Ok(Spliced::Ended),
                 Ok(bytes) => {
-                    pipe.drain(to, counter).await.map_err(CopyError::Write)?;
+                    pipe.drain(to, counter, reset_by).await?;
                     moved += bytes;
                     // Lets other tasks of this thread have their turn.
                     consume_budget().await;

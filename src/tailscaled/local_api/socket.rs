@@ -12,6 +12,7 @@ use nix::unistd::{Pid, geteuid, getpgid, getpid};
 use tokio::net::UnixStream;
 
 use crate::net::socket_file;
+use crate::process::lineage::{Lineage, descends_from, lineage_of};
 
 /// The socket of one LocalAPI. Clones share what is known of the process that listens.
 #[derive(Clone, Debug)]
@@ -49,7 +50,7 @@ impl LocalApiSocket {
         }))
     }
 
-    /// Expects the process `server`, or one of its group, to listen from now on.
+    /// Expects the process `server`, one of its group or one of its descendants, to listen from now on.
     pub fn expect(&self, server: Pid) {
         self.0.server.store(server.as_raw(), Ordering::Release);
         self.0.warned.store(false, Ordering::Release);
@@ -89,7 +90,8 @@ impl LocalApiSocket {
         let found = stream.peer_cred()?;
         let peer = ProcessIdentity { pid: found.pid().unwrap_or(0), uid: found.uid() };
         let own = ProcessIdentity { pid: getpid().as_raw(), uid: geteuid().as_raw() };
-        if is_expected(peer, own, self.0.server.load(Ordering::Acquire), group_of) {
+        let server = self.0.server.load(Ordering::Acquire);
+        if is_expected(peer, own, server, group_of) || descends(peer, server, lineage_of) {
             return Ok(stream);
         }
         let problem = format!(
@@ -118,6 +120,16 @@ fn is_expected(peer: ProcessIdentity, own: ProcessIdentity, server: i32, group: 
     is_trusted_user && is_server && peer.pid != 0
 }
 
+/// Whether `peer` is the process `server` or one that descends from it, as whichever user: a script may start tailscaled in a
+/// session of its own, or as another user. It must run still, as the user who listened: else its number may have been
+/// another's. Nobody else descends from a tailscaled: it starts no programs of others.
+fn descends(peer: ProcessIdentity, server: i32, lineage: impl Fn(i32) -> Option<Lineage>) -> bool {
+    server > 0
+        && peer.pid > 0
+        && lineage(peer.pid).is_some_and(|found| found.uid == peer.uid)
+        && descends_from(peer.pid, server, lineage)
+}
+
 /// The process group of `pid`; `None` when there is no such process.
 fn group_of(pid: i32) -> Option<i32> {
     // For 0 the kernel would tell that of the caller.
@@ -128,6 +140,9 @@ fn group_of(pid: i32) -> Option<i32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::process::lineage::descendants_of;
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::PermissionsExt;
     use std::os::unix::process::CommandExt;
     use std::process::{Child, Command, Stdio};
     use std::time::Duration;
@@ -168,6 +183,31 @@ mod tests {
         assert!(!is_expected(ProcessIdentity { pid: 0, uid: NOBODY }, own, 20, group), "a user without a name here");
     }
 
+    #[test]
+    fn descendants_of_tailscaled_are_expected_while_they_run_as_who_has_listened() {
+        let lineage = |pid| match pid {
+            20 => Some(Lineage { parent: 10, uid: 0 }),
+            21 => Some(Lineage { parent: 20, uid: 1000 }),
+            22 => Some(Lineage { parent: 21, uid: 1000 }),
+            30 => Some(Lineage { parent: 10, uid: 0 }),
+            _ => None,
+        };
+        for (pid, uid, server, expected, what) in [
+            (20, 0, 20, true, "tailscaled"),
+            (21, 1000, 20, true, "tailscaled as another user"),
+            (22, 1000, 20, true, "a child of that"),
+            (20, 1001, 20, false, "a stranger who had tailscaled's number"),
+            (21, 1001, 20, false, "a stranger who had the number of its child"),
+            (30, 0, 20, false, "a command of exec"),
+            (31, 0, 20, false, "a process that has ended"),
+            (0, 0, 20, false, "a process of another container"),
+            (0, 0, 0, false, "another container before the start"),
+            (21, 1000, 0, false, "anybody before the start"),
+        ] {
+            assert_eq!(descends(ProcessIdentity { pid, uid }, server, lineage), expected, "{what}");
+        }
+    }
+
     /// Starts a process in a group of its own that listens at `path`.
     fn listening(path: &Path, script: &str) -> Child {
         let mut command = Command::new("sh");
@@ -176,9 +216,18 @@ mod tests {
     }
 
     #[tokio::test(flavor = "current_thread")]
-    async fn a_listener_is_known_by_its_process_or_group() {
+    async fn a_listener_is_known_by_its_process_group_or_ancestor() {
         let directory = tempfile::tempdir().expect("a directory");
-        for (name, script) in [("a", "exec python3 -c \"$1\" \"$2\""), ("b", "python3 -c \"$1\" \"$2\"; true")] {
+        fs::set_permissions(directory.path(), Permissions::from_mode(0o777)).expect("open to all");
+        let as_another_user =
+            "PATH=/usr/bin:/bin setpriv --reuid=4242 --regid=4242 --clear-groups python3 -c \"$1\" \"$2\"; true";
+        let of_root = geteuid().is_root().then_some(("d", as_another_user));
+        let of_everybody = [
+            ("a", "exec python3 -c \"$1\" \"$2\""),
+            ("b", "python3 -c \"$1\" \"$2\"; true"),
+            ("c", "setsid --fork --wait python3 -c \"$1\" \"$2\"; true"),
+        ];
+        for (name, script) in of_everybody.into_iter().chain(of_root) {
             let path = directory.path().join(name);
             let mut child = listening(&path, script);
             let socket = LocalApiSocket::new(&path, None);
@@ -190,12 +239,17 @@ mod tests {
                 }
             };
             timeout(Duration::from_secs(20), connected).await.expect(script);
-            // Any process that is none of the group.
-            socket.expect(getpid());
+            // Any process that is none of the group, and no ancestor.
+            let mut other = Command::new("sleep").arg("60").spawn().expect("starts");
+            socket.expect(Pid::from_raw(other.id() as i32));
             let error = socket.connect().await.expect_err("is another's");
             assert_eq!(error.kind(), io::ErrorKind::PermissionDenied);
             assert!(error.to_string().contains("is not this daemon's tailscaled"), "{error}");
-            nix::sys::signal::killpg(Pid::from_raw(child.id() as i32), nix::sys::signal::SIGKILL).expect("killed");
+            let leader = Pid::from_raw(child.id() as i32);
+            for pid in descendants_of(leader).into_iter().chain([leader, Pid::from_raw(other.id() as i32)]) {
+                nix::sys::signal::kill(pid, nix::sys::signal::SIGKILL).expect("killed");
+            }
+            other.wait().expect("ended");
             child.wait().expect("ended");
         }
     }

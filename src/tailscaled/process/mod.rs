@@ -18,8 +18,8 @@ use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use nix::sys::signal::{Signal, killpg};
-use nix::unistd::Pid;
+use nix::sys::signal::{Signal, kill, killpg};
+use nix::unistd::{Pid, getpgid};
 use thiserror::Error;
 use tokio::process::{Child, Command};
 
@@ -27,6 +27,7 @@ use crate::environment::Environment;
 use crate::memory::upload_throttle::UploadThrottle;
 use crate::process::child::{OwnChildren, die_with_parent};
 use crate::process::confinement::{Confinement, make_first_victim, measures_of};
+use crate::process::lineage::descendants_of;
 use crate::secret::redactor::Redactor;
 use crate::sync::IgnorePoison;
 use crate::tailscaled::local_api::socket::LocalApiSocket;
@@ -182,7 +183,7 @@ pub struct StartError {
     source: io::Error,
 }
 
-/// A running tailscaled. Dropped, it is killed with its whole group.
+/// A running tailscaled. Dropped, it is killed with its whole group and all that descends from it.
 pub struct Process {
     child: Child,
     group: Pid,
@@ -208,7 +209,7 @@ impl Process {
         }
     }
 
-    /// Kills tailscaled with its whole group, and waits until it has ended.
+    /// Kills tailscaled with its whole group and all that descends from it, and waits until it has ended.
     pub async fn kill(&mut self) {
         self.signal(Signal::SIGKILL);
         if let Err(error) = self.wait().await {
@@ -219,7 +220,13 @@ impl Process {
     fn signal(&self, signal: Signal) {
         // After wait(2) the process id may belong to another process.
         if self.child.id().is_some() {
+            let descendants = descendants_of(self.group);
             let _ = killpg(self.group, signal);
+            // A script may have started tailscaled in another session.
+            for pid in descendants.into_iter().filter(|pid| getpgid(Some(*pid)).is_ok_and(|group| group != self.group))
+            {
+                let _ = kill(pid, signal);
+            }
         }
     }
 }

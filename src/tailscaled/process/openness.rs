@@ -7,7 +7,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use nix::unistd::{getegid, geteuid};
+use nix::unistd::{getegid, geteuid, getgroups};
 
 /// The user whom the kernel shows for those that a user namespace does not know (user_namespaces(7)).
 const UNKNOWN_USER: u32 = 65_534;
@@ -28,10 +28,21 @@ pub fn is_trusted(owner: u32) -> bool {
 /// # Errors
 /// When one of the directories cannot be looked at.
 pub fn open_to(directory: &Path) -> io::Result<Option<String>> {
+    open_beside(directory, &own_groups())
+}
+
+/// The groups of this process, supplementary ones included, as which a volume comes in Kubernetes (`fsGroup`), and root's.
+fn own_groups() -> Vec<u32> {
+    let supplementary = getgroups().unwrap_or_default().into_iter();
+    supplementary.chain([getegid()]).map(|group| group.as_raw()).chain([0]).collect()
+}
+
+/// The same where the members of `groups` may write.
+fn open_beside(directory: &Path, groups: &[u32]) -> io::Result<Option<String>> {
     let directory = fs::canonicalize(directory)?;
     for (steps, on_the_way) in directory.ancestors().enumerate() {
         let found = fs::metadata(on_the_way)?;
-        let is_foreign_group = found.gid() != getegid().as_raw() && found.gid() != 0;
+        let is_foreign_group = !groups.contains(&found.gid());
         // On the way, only the owner of the next directory may put another in its place.
         let keeps_owner = steps > 0 && found.mode() & STICKY != 0;
         let who = if !is_trusted(found.uid()) && (steps == 0 || found.uid() != UNKNOWN_USER) {
@@ -88,5 +99,7 @@ mod tests {
         set(&inner, 0o2770);
         let found = open_to(&inner).expect("is looked at").expect("is a group's");
         assert!(found.ends_with("group 4242"), "{found}");
+        let supplementary = [own_groups(), vec![4_242]].concat();
+        assert_eq!(open_beside(&inner, &supplementary).expect("is looked at"), None, "it is a group of this process");
     }
 }

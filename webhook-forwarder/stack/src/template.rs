@@ -168,6 +168,7 @@ impl Template {
             "Fn::Equals" => self.resolved(&argument[0]) == self.resolved(&argument[1]),
             "Fn::Not" => !self.holds(&argument[0]),
             "Fn::And" => all().all(|one| self.holds(one)),
+            "Fn::Or" => all().any(|one| self.holds(one)),
             other => panic!("{other} is not known here"),
         }
     }

@@ -54,38 +54,51 @@ impl ClientSocket {
     pub fn find(client: &Stream) -> Self {
         match client {
             Stream::Unix(_) => Self::Unix,
-            Stream::Tcp(client) if kernel_tells(client) => {
-                other_end(client).ok().flatten().map_or(Self::Unseen, |socket| Self::Local(socket.cookie))
-            }
-            Stream::Tcp(_) => Self::Unseen,
+            Stream::Tcp(client) => Self::find_tcp(client),
         }
+    }
+
+    /// Finds the socket at the other end of a TCP connection.
+    pub fn find_tcp(client: &TcpStream) -> Self {
+        if !kernel_tells(client) {
+            return Self::Unseen;
+        }
+        other_end(client).ok().flatten().map_or(Self::Unseen, |socket| Self::Local(socket.cookie))
     }
 
     /// Returns how the client has ended its side. To be called once the end of the stream was read from `client`.
     pub fn end(self, client: &ReadHalf<'_>) -> ClientEnd {
-        match (self, client) {
-            (_, ReadHalf::Tcp(client)) if is_over(client.as_ref().as_fd()) => ClientEnd::Closed,
-            (_, ReadHalf::Unix(client)) if is_over(client.as_fd()) => ClientEnd::Closed,
-            (Self::Unix, _) => ClientEnd::HalfClosed,
-            (Self::Local(cookie), ReadHalf::Tcp(client)) => match other_end(client.as_ref()) {
+        match client {
+            ReadHalf::Tcp(client) => self.end_of_tcp(client.as_ref()),
+            ReadHalf::Unix(client) if is_over(client.as_fd()) => ClientEnd::Closed,
+            ReadHalf::Unix(_) => ClientEnd::HalfClosed,
+        }
+    }
+
+    /// Returns how the client of a TCP connection has ended its side, once that end was read.
+    pub fn end_of_tcp(self, client: &TcpStream) -> ClientEnd {
+        match self {
+            _ if is_over(client.as_fd()) => ClientEnd::Closed,
+            Self::Local(cookie) => match other_end(client) {
                 Ok(Some(socket)) if socket.cookie == cookie && socket.is_open => ClientEnd::HalfClosed,
                 Ok(_) => ClientEnd::Closed,
                 Err(_) => ClientEnd::Unknown,
             },
-            _ => ClientEnd::Unknown,
+            Self::Unix | Self::Unseen => ClientEnd::Unknown,
         }
     }
+}
 
-    /// Returns when the client has closed its socket. To be called once the end of the stream was read from `client`.
-    pub async fn closed(self, client: &ReadHalf<'_>) {
-        let mut pause = FIRST_PAUSE;
-        loop {
-            sleep(pause).await;
-            if self.end(client) == ClientEnd::Closed {
-                return;
-            }
-            pause = (2 * pause).min(LONGEST_PAUSE);
+/// Returns when the client has closed its socket, by what `end` tells. To be called once the end of the client's stream was
+/// read.
+pub async fn closed(end: impl Fn() -> ClientEnd) {
+    let mut pause = FIRST_PAUSE;
+    loop {
+        sleep(pause).await;
+        if end() == ClientEnd::Closed {
+            return;
         }
+        pause = (2 * pause).min(LONGEST_PAUSE);
     }
 }
 

@@ -201,7 +201,7 @@ async fn waiting_for_a_half_closed_client_ends_when_it_closes() {
     client.shutdown(Shutdown::Write).expect("half-closed");
     assert_eq!(scene.arrived(), ClientEnd::HalfClosed);
     let (socket, (reads, _)) = (scene.socket, scene.stream.halves());
-    let mut closed = std::pin::pin!(socket.closed(&reads));
+    let mut closed = std::pin::pin!(closed(|| socket.end(&reads)));
     tokio::time::timeout(5 * FIRST_PAUSE, &mut closed).await.expect_err("is open still");
     drop(client);
     tokio::time::timeout(DEADLINE, closed).await.expect("is closed");

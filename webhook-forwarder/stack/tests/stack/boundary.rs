@@ -41,6 +41,7 @@ fn the_boundary_fits_the_roles_of_the_stack_and_nothing_else() {
         ("secretsmanager:GetSecretValue", arn("secretsmanager", "secret:other-AbCdEf")),
         ("secretsmanager:PutResourcePolicy", secret("AuthKey")),
         ("s3:GetObject", "arn:aws:s3:::another/key".to_owned()),
+        ("sts:GetWebIdentityToken", "*".to_owned()),
         ("kms:Decrypt", KEY.to_owned()),
         ("lambda:UpdateFunctionCode", arn("lambda", "function:webhook-ForwarderFunction-1")),
     ] {
@@ -62,11 +63,15 @@ fn granted(statement: &Value) -> Vec<Call<'_>> {
         Value::Array(all) => all.iter().map(|one| one.as_str().expect("text").to_owned()).collect::<Vec<_>>(),
         one => vec![one.as_str().expect("text").to_owned()],
     };
-    let keys = ["secretsmanager:VersionStage", "kms:ViaService", "kms:EncryptionContext:SecretARN"];
-    let names = ["secretsmanager:versionstage", "kms:viaservice", "kms:encryptioncontext:secretarn"];
+    let keys = [
+        ("StringEquals", "secretsmanager:VersionStage", "secretsmanager:versionstage"),
+        ("StringEquals", "kms:ViaService", "kms:viaservice"),
+        ("StringEquals", "kms:EncryptionContext:SecretARN", "kms:encryptioncontext:secretarn"),
+        ("ForAllValues:StringEquals", "sts:IdentityTokenAudience", "sts:identitytokenaudience"),
+    ];
     let mut context = BTreeMap::new();
-    for (key, name) in keys.into_iter().zip(names) {
-        let wanted = &statement["Condition"]["StringEquals"][key];
+    for (operator, key, name) in keys {
+        let wanted = &statement["Condition"][operator][key];
         let value = wanted.as_str().or_else(|| wanted[0].as_str());
         context.extend(value.map(|value| (name, vec![value])));
     }

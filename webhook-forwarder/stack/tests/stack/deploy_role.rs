@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use webhook_stack::policy::{Request, permits};
 use webhook_stack::template::{STACK, Template, arn, role, secret};
 
-use crate::expanded::{KEY, expanded, variants};
+use crate::expanded::{AUDIENCE, KEY, expanded, variants};
 use crate::policies::identity;
 
 pub const BOUNDARY: &str = "arn:aws:iam::123456789012:policy/webhook-deploy/webhook-boundary";
@@ -22,7 +22,9 @@ const TO_CLOUDFORMATION: (&str, &str) = ("iam:passedtoservice", "cloudformation.
 type Context<'a> = &'a [(&'static str, &'a str)];
 
 pub fn deploy_role() -> Template {
-    Template::new(&expanded("deploy-role"), &[("Repository", "owner/name"), ("StackName", STACK), ("KmsKeyArn", KEY)])
+    let given =
+        [("Repository", "owner/name"), ("StackName", STACK), ("KmsKeyArn", KEY), ("FederatedAudience", AUDIENCE)];
+    Template::new(&expanded("deploy-role"), &given)
 }
 
 fn may(who: &str, action: &str, resource: &str, context: Context<'_>) -> bool {

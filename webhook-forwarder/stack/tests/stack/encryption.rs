@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use webhook_stack::policy::{Request, permits};
 use webhook_stack::template::{Template, role, secret};
 
-use crate::expanded::{KEY, template, variants};
+use crate::expanded::{BY_CLIENT, BY_IDENTITY, KEY, template, variants};
 use crate::policies::identity;
 
 const DECRYPT: &str = "kms:Decrypt";
@@ -69,6 +69,23 @@ fn a_role_uses_the_key_only_by_the_service_and_for_the_secrets_that_it_reads() {
 }
 
 #[test]
+fn a_forwarder_that_makes_its_keys_uses_the_key_for_the_secrets_that_it_reads() {
+    for (source, signed, read) in [
+        (&[BY_CLIENT][..], "github", &["OAuthClient", "SignatureSecret"][..]),
+        (&[BY_CLIENT], "none", &["OAuthClient"]),
+        (&BY_IDENTITY, "github", &["SignatureSecret"]),
+        (&BY_IDENTITY, "none", &[]),
+    ] {
+        let template = template(&[source, &[("SignatureScheme", signed), ("KmsKeyArn", KEY)]].concat());
+        for name in ["AuthKey", "OAuthClient", "SignatureSecret"] {
+            let arn = secret(name);
+            let found = may(&template, "ForwarderRole", DECRYPT, &[(VIA, SECRETS), (ABOUT, &arn)]);
+            assert_eq!(found, read.contains(&name), "{source:?} {signed}: {name}");
+        }
+    }
+}
+
+#[test]
 fn queues_are_encrypted_with_the_key_that_their_two_functions_may_use() {
     let queues = |given: &[(&str, &str)]| {
         let template = template(&[given, &[("Mode", "async")]].concat());
@@ -100,7 +117,8 @@ fn what_could_not_be_delivered_is_kept_for_a_long_weekend_and_longer_than_in_the
 fn every_function_has_a_log_group_that_is_encrypted_and_forgets() {
     for (name, template) in variants() {
         let resources = template.resources();
-        let key = resources["AuthKey"]["Properties"]["KmsKeyId"].clone();
+        let key = template.parameters().into_iter().find(|(known, value)| *known == "KmsKeyArn" && !value.is_empty());
+        let key = key.map_or(Value::Null, |(_, arn)| json!(arn));
         for (group, resource) in resources.iter().filter(|(_, it)| it["Type"] == "AWS::Logs::LogGroup") {
             assert_eq!(resource["Properties"]["RetentionInDays"], 30, "{name}: {group}");
             assert_eq!(resource["Properties"]["KmsKeyId"], key, "{name}: {group}");

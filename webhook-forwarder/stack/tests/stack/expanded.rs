@@ -32,9 +32,23 @@ pub fn expanded(name: &str) -> String {
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}; run `make webhook-template`", path.display()))
 }
 
+/// The forwarder's own way to the tailnet: by the token that AWS gives its role.
+pub const BY_IDENTITY: [(&str, &str); 3] =
+    [("KeySource", "identity"), ("FederatedClientId", "T123CNTRL/kFederated"), ("FederatedAudience", AUDIENCE)];
+pub const AUDIENCE: &str = "api.tailscale.com/T123CNTRL-kFederated";
+/// The same by the OAuth client, or by an API key of Headscale.
+pub const BY_CLIENT: (&str, &str) = ("KeySource", "client");
+
+/// Every way to deploy it that differs in its resources and has the rotation.
+pub fn rotated() -> Vec<(&'static str, Template)> {
+    let all = variants().into_iter();
+    all.filter(|(_, template)| template.resources().contains_key("RotationFunction")).collect()
+}
+
 /// Every way to deploy it that differs in its resources.
 pub fn variants() -> Vec<(&'static str, Template)> {
-    let variants: [(&'static str, &[(&str, &str)]); 9] = [
+    let [identity, id, audience] = BY_IDENTITY;
+    let variants: [(&'static str, &[(&str, &str)]); 13] = [
         ("as it comes", &[]),
         ("signed", &[("SignatureScheme", "github")]),
         ("signed in a header of its own", &[("SignatureScheme", "hmac"), ("SignatureHeader", "X-Shopify-Hmac-Sha256")]),
@@ -43,6 +57,10 @@ pub fn variants() -> Vec<(&'static str, Template)> {
         ("signed, own key", &[("SignatureScheme", "github"), ("KmsKeyArn", KEY)]),
         ("asynchronous, own key, firewall", &[("Mode", "async"), ("KmsKeyArn", KEY), ("Firewall", "waf")]),
         ("firewall", &[("Firewall", "waf"), ("SignatureScheme", "stripe")]),
+        ("client", &[BY_CLIENT]),
+        ("client, asynchronous, own key", &[BY_CLIENT, ("Mode", "async"), ("KmsKeyArn", KEY)]),
+        ("identity", &[identity, id, audience, ("KmsKeyArn", KEY)]),
+        ("identity, signed, own key", &[identity, id, audience, ("SignatureScheme", "github"), ("KmsKeyArn", KEY)]),
         ("firewall and IPv6", &[("Firewall", "waf"), ("SourceCidrV6", "2001:db8::/32,2001:db9:1::/48")]),
     ];
     variants.into_iter().map(|(name, given)| (name, template(given))).collect()

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use webhook_stack::policy::{Request, permits};
 use webhook_stack::template::{Template, role, secret};
 
-use crate::expanded::{WRITER, template, variants};
+use crate::expanded::{AUDIENCE, BY_CLIENT, BY_IDENTITY, WRITER, rotated, template, variants};
 
 const CURRENT: (&str, &str) = ("secretsmanager:versionstage", "AWSCURRENT");
 const PREVIOUS: (&str, &str) = ("secretsmanager:versionstage", "AWSPREVIOUS");
@@ -77,7 +77,7 @@ fn who(template: &Template, action: &'static str, name: &str, with: &[(&'static 
 
 #[test]
 fn the_auth_key_is_read_by_the_forwarder_as_it_is_now_and_by_the_rotation() {
-    for (name, template) in variants() {
+    for (name, template) in rotated() {
         assert_eq!(who(&template, GET, "AuthKey", &[CURRENT]), ["ForwarderRole", "RotationRole"], "{name}");
         assert_eq!(who(&template, GET, "AuthKey", &[PREVIOUS]), ["RotationRole"], "{name}");
         // The rotation asks by version; tetherd names the stage.
@@ -87,7 +87,7 @@ fn the_auth_key_is_read_by_the_forwarder_as_it_is_now_and_by_the_rotation() {
 
 #[test]
 fn the_auth_key_is_written_by_the_rotation_alone() {
-    for (name, template) in variants() {
+    for (name, template) in rotated() {
         for action in [PUT, STAGE] {
             assert_eq!(who(&template, action, "AuthKey", &[]), ["RotationRole"], "{name}: {action}");
         }
@@ -97,7 +97,7 @@ fn the_auth_key_is_written_by_the_rotation_alone() {
 
 #[test]
 fn nobody_is_locked_out_of_managing_the_stack() {
-    for (name, template) in variants() {
+    for (name, template) in rotated() {
         for secret in ["AuthKey", "OAuthClient"] {
             for action in [
                 "secretsmanager:PutResourcePolicy",
@@ -116,13 +116,40 @@ fn nobody_is_locked_out_of_managing_the_stack() {
 }
 
 #[test]
-fn the_credentials_are_put_in_by_one_operator_and_read_by_the_rotation_alone() {
-    for (name, template) in variants() {
-        assert_eq!(who(&template, GET, "OAuthClient", &[CURRENT]), ["RotationRole"], "{name}");
+fn the_credentials_are_put_in_by_one_operator_and_read_by_who_makes_keys_alone() {
+    let by_client = ("client", template(&[BY_CLIENT]));
+    for (name, template) in rotated().into_iter().chain([by_client]) {
+        let reader = if name == "client" { "ForwarderRole" } else { "RotationRole" };
+        assert_eq!(who(&template, GET, "OAuthClient", &[CURRENT]), [reader], "{name}");
         for action in [PUT, STAGE] {
             assert_eq!(who(&template, action, "OAuthClient", &[]), [OPERATOR], "{name}: {action}");
         }
         assert_eq!(who(&template, UPDATE, "OAuthClient", &[]), [CLOUDFORMATION], "{name}");
+    }
+}
+
+#[test]
+fn keys_of_minutes_need_no_stored_key_and_with_an_identity_no_secret_at_all() {
+    let secrets = |template: &Template| -> Vec<String> {
+        let resources = template.resources().into_iter();
+        let secrets = resources.filter(|(_, resource)| resource["Type"] == "AWS::SecretsManager::Secret");
+        secrets.map(|(name, _)| name).collect()
+    };
+    for (given, kept) in [(&[BY_CLIENT][..], &["OAuthClient"][..]), (&BY_IDENTITY, &[])] {
+        let template = template(given);
+        assert_eq!(secrets(&template), kept);
+        let resources = template.resources();
+        assert!(!resources.keys().any(|name| name.contains("Rotation") || name.contains("Key")), "{given:?}");
+    }
+    let template = template(&BY_IDENTITY);
+    let may = |who: &str, audiences: &[&'static str]| {
+        let context = BTreeMap::from([("sts:identitytokenaudience", audiences.to_vec())]);
+        let (principal, action) = (principal(who), "sts:GetWebIdentityToken");
+        permits(&identity(&template, who), &[], &Request { principal: &principal, action, resource: "*", context })
+    };
+    assert!(may("ForwarderRole", &[AUDIENCE]) && !may("AuthorizerRole", &[AUDIENCE]));
+    for audiences in [&["sts.amazonaws.com"][..], &[AUDIENCE, "sts.amazonaws.com"], &[]] {
+        assert!(!may("ForwarderRole", audiences), "{audiences:?}");
     }
 }
 
@@ -153,6 +180,10 @@ fn every_secret_has_a_policy_and_no_role_a_wildcard() {
             for statement in identity(&template, who) {
                 // The streams of a log group are behind its name.
                 let resource = statement["Resource"].to_string().replace(":*\"", "\"");
+                // It has no resource.
+                if statement["Action"] == "sts:GetWebIdentityToken" && statement["Resource"] == "*" {
+                    continue;
+                }
                 assert!(!resource.contains('*'), "{name}: {who}: {statement}");
                 assert!(!statement["Action"].to_string().contains('*'), "{name}: {who}: {statement}");
             }

@@ -10,7 +10,7 @@ use webhook_rotation::expiry;
 use webhook_rotation::step::{Event, Step};
 use webhook_stack::template::{Template, secret};
 
-use crate::expanded::{template, variants};
+use crate::expanded::{BY_CLIENT, BY_IDENTITY, template, variants};
 
 fn variable(template: &Template, function: &str, name: &str) -> Option<String> {
     let value = template.resource(function)["Properties"]["Environment"]["Variables"][name].take();
@@ -31,8 +31,10 @@ fn every_function_can_use_the_environment_that_it_gets() {
         let forwarder = webhook_forwarder::settings::Settings::read(of("ForwarderFunction"));
         let forwarder = forwarder.unwrap_or_else(|faults| panic!("{name}: {faults}"));
         assert_eq!(forwarder.target.expect("a target").authority.as_str(), "web:80", "{name}");
-        let rotation = webhook_rotation::settings::Settings::read(of("RotationFunction"));
-        assert_eq!(rotation.unwrap_or_else(|faults| panic!("{name}: {faults}")).credentials, secret("OAuthClient"));
+        if template.resources().contains_key("RotationFunction") {
+            let rotation = webhook_rotation::settings::Settings::read(of("RotationFunction"));
+            assert_eq!(rotation.unwrap_or_else(|faults| panic!("{name}: {faults}")).credentials, secret("OAuthClient"));
+        }
         let cidr = variable(&template, "AuthorizerFunction", "AUTHD_SOURCE_CIDR");
         let allowed = Allowed::read(cidr.as_deref()).expect(name);
         assert!(allowed.contains("192.0.2.1".parse().expect("an address")), "{name}");
@@ -41,6 +43,23 @@ fn every_function_can_use_the_environment_that_it_gets() {
             let receiver = receiver.unwrap_or_else(|faults| panic!("{name}: {faults}"));
             assert!(receiver.queue_url.is_some() && receiver.target.is_none(), "{name}");
         }
+    }
+}
+
+/// What the layer finds in the forwarder's environment.
+#[test]
+fn the_layer_has_one_source_of_keys_and_the_tag_that_they_are_for() {
+    let names = ["AUTH_SECRET", "OAUTH_CLIENT_ID", "ID_TOKEN_AUDIENCE", "TAGS"];
+    let (tag, [_, (_, id), (_, audience)]) = ("tag:webhook".to_owned(), BY_IDENTITY);
+    let by_identity = [None, Some(id.to_owned()), Some(audience.to_owned()), Some(tag.clone())];
+    for (given, expected) in [
+        (&[][..], [Some(secret("AuthKey")), None, None, None]),
+        (&[BY_CLIENT], [Some(secret("OAuthClient")), None, None, Some(tag)]),
+        (&BY_IDENTITY, by_identity),
+    ] {
+        let template = template(given);
+        let found = names.map(|name| variable(&template, "ForwarderFunction", &format!("TETHERD_{name}")));
+        assert_eq!(found, expected, "{given:?}");
     }
 }
 

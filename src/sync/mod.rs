@@ -1,4 +1,6 @@
-//! Takes standard locks whether or not a holder has panicked.
+//! What tasks share: locks whether or not a holder has panicked, answers for a while.
+
+pub mod kept_answer;
 
 use std::sync::LockResult;
 

@@ -1,0 +1,57 @@
+//! Metadata and credentials of clouds: the networks they are in, the addresses that programs ask.
+//!
+//! The policy refuses the networks (`proxy/policy/reserved`); `NO_PROXY` names the addresses, and so do the chart, the ECS
+//! templates and the README, as tests/documented.rs checks.
+
+use ipnet::IpNet;
+
+use crate::target::ranges::{v4_net, v6_net};
+
+/// A network in which a cloud answers with metadata or credentials.
+#[derive(Clone, Copy, Debug)]
+pub struct Metadata {
+    pub network: IpNet,
+    /// The addresses in it that programs ask.
+    pub addresses: &'static [&'static str],
+}
+
+/// All that are known.
+pub const METADATA: [Metadata; 7] = [
+    // AWS, Google Cloud, Azure, Oracle Cloud and others; credentials of ECS and EKS.
+    Metadata {
+        network: v4_net([169, 254, 0, 0], 16),
+        addresses: &["169.254.169.254", "169.254.170.2", "169.254.170.23"],
+    },
+    // AWS: metadata, credentials of EKS.
+    Metadata { network: v6_net([0xfd00, 0xec2, 0, 0, 0, 0, 0, 0], 32), addresses: &["fd00:ec2::254", "fd00:ec2::23"] },
+    // Google Cloud.
+    Metadata { network: v6_net([0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254], 128), addresses: &["fd20:ce::254"] },
+    // Azure's platform services.
+    Metadata { network: v4_net([168, 63, 129, 16], 32), addresses: &["168.63.129.16"] },
+    // Oracle Cloud.
+    Metadata { network: v4_net([192, 0, 0, 192], 32), addresses: &["192.0.0.192"] },
+    Metadata { network: v6_net([0xfd00, 0xc1, 0, 0, 0, 0, 0, 0], 32), addresses: &["fd00:c1::a9fe:a9fe"] },
+    // Scaleway.
+    Metadata { network: v6_net([0xfd00, 0x42, 0, 0, 0, 0, 0, 0x42], 128), addresses: &["fd00:42::42"] },
+];
+
+/// Returns the addresses that programs ask, of all clouds.
+pub fn addresses() -> impl Iterator<Item = &'static str> {
+    METADATA.into_iter().flat_map(|metadata| metadata.addresses).copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::IpAddr;
+
+    #[test]
+    fn every_network_holds_the_addresses_that_programs_ask_in_it() {
+        for Metadata { network, addresses } in METADATA {
+            assert!(!addresses.is_empty(), "{network}");
+            for address in addresses {
+                assert!(network.contains(&address.parse::<IpAddr>().expect("an address")), "{address} in {network}");
+            }
+        }
+    }
+}
