@@ -35,7 +35,8 @@ use crate::environment::Environment;
 use crate::exit_reason::ExitReason;
 use crate::memory::budget::{MemoryBudget, Sharing};
 use crate::memory::cgroup::CgroupMemory;
-use crate::process::child::{SoftLimits, keep_descriptors_from_children};
+use crate::process::child::{SoftLimits, current_umask, keep_descriptors_from_children};
+use crate::process::oom_score::OomScore;
 use crate::tailscaled::process::locate;
 
 /// Runs the whole program: reads arguments and settings, runs one command, and returns its exit code.
@@ -64,7 +65,9 @@ pub fn main() -> ExitCode {
     let share = memory.as_ref().and_then(MemoryBudget::share);
     let configured = configure::load(&environment, arguments.config.as_deref(), &arguments.flags, share);
     let Configured { platform, ref config } = configured;
-    let context = DaemonContext { platform, environment: &environment, memory };
+    let oom_score = OomScore::open();
+    let context =
+        DaemonContext { platform, environment: &environment, memory, oom_score, on_log_thread: logging::run_on_thread };
     match &arguments.command {
         Command::Version => version(config, &environment),
         Command::Check => check::run_check(config, &environment),
@@ -137,6 +140,7 @@ fn exec(
             environment: inherited,
             direct: context.platform.direct_hosts(context.environment),
             limits,
+            umask: current_umask(),
         };
         daemon::exec(settings, context, signals, job)
     });
