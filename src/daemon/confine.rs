@@ -5,6 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::auth_keys::sources::credential_process::may_start_a_program;
 use crate::config::settings::Settings;
 use crate::config::types::address::Listen;
 use crate::daemon::context::BuildInputs;
@@ -18,7 +19,7 @@ pub fn confines(settings: &Settings, tailscaled: &Path) -> bool {
 }
 
 /// Confines this process, of which only this thread and that of the log run yet. Returns what confines it, such as `landlock`;
-/// nothing where tailscaled is not confined either.
+/// nothing where tailscaled is not confined either, or a program of the user's is started for AWS credentials.
 pub fn confine_process(inputs: BuildInputs<'_>) -> Vec<&'static str> {
     if !confines_what_is_found(inputs) {
         return Vec::new();
@@ -40,8 +41,12 @@ pub fn confine_beside_command(inputs: BuildInputs<'_>) -> Vec<&'static str> {
     Vec::new()
 }
 
-/// A tailscaled that is not found ends the daemon later, with a reason.
+/// Whether what this process starts may be confined. A tailscaled that is not found ends the daemon later, with a reason.
 fn confines_what_is_found(inputs: BuildInputs<'_>) -> bool {
+    if may_start_a_program(inputs.settings.auth.as_ref(), inputs.context.environment) {
+        tracing::info!("tetherd itself is not confined: the credential_process of an AWS profile may want anything");
+        return false;
+    }
     let search = inputs.context.environment.get("PATH").map(String::as_str);
     let found = locate::find_tailscaled(inputs.settings.tailscaled_path.as_deref(), search);
     found.is_ok_and(|program| confines(inputs.settings, &program))
