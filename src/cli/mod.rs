@@ -54,6 +54,7 @@ pub fn main() -> ExitCode {
         Ok(arguments) => arguments,
         Err(end) => return end,
     };
+    let oom_score = OomScore::open(matches!(arguments.command, Command::Exec(_)));
     // Signals are caught before anything is read that may take long, such as a key on a network mount.
     let signals = match arguments.command {
         Command::Run => Signals::to_stop(),
@@ -65,7 +66,6 @@ pub fn main() -> ExitCode {
     let share = memory.as_ref().and_then(MemoryBudget::share);
     let configured = configure::load(&environment, arguments.config.as_deref(), &arguments.flags, share);
     let Configured { platform, ref config } = configured;
-    let oom_score = OomScore::open();
     let context =
         DaemonContext { platform, environment: &environment, memory, oom_score, on_log_thread: logging::run_on_thread };
     match &arguments.command {
