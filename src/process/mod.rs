@@ -1,4 +1,4 @@
-//! Processes: how children start, which variables they inherit, and what confines them and this one.
+//! How children start, what they inherit, and what confines them and this process.
 
 pub(crate) mod child;
 pub(crate) mod confinement;

@@ -1,4 +1,6 @@
-//! tetherd and tailscaled get less than their user has, and the status says by what.
+//! Tests that tetherd and tailscaled get less than their user has.
+//!
+//! The status says by what.
 
 use std::fs;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! Tests whom the gateway's NetworkPolicy lets in, and whither it lets the gateway out.
+//! Tests whom the gateway's NetworkPolicy lets in, and whither out.
 //!
 //! The rules are judged as Kubernetes' API describes them.
 
