@@ -9,7 +9,8 @@ import sys
 import tarfile
 
 USER = 65532
-PROGRAM, FILE, DIRECTORY, PRIVATE = 0o755, 0o644, 0o755, 0o700
+# A process whose program its user may not read can be traced or looked into by no other process of that user.
+PROGRAM, FILE, DIRECTORY, PRIVATE = 0o711, 0o644, 0o755, 0o700
 PASSWD = f"root:x:0:0:root:/:/sbin/nologin\ntetherd:x:{USER}:{USER}:tetherd:/var/lib/tetherd:/sbin/nologin\n"
 GROUP = f"root:x:0:\ntetherd:x:{USER}:\n"
 

@@ -33,6 +33,13 @@ pub struct Connections {
     pub received_bytes: u64,
 }
 
+/// What confines each process, such as `landlock`; empty where nothing does.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConfinementStatus {
+    pub tetherd: Vec<String>,
+    pub tailscaled: Vec<String>,
+}
+
 /// Facts in addition to the daemon's phase, read anew for each document.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Snapshot {
@@ -41,9 +48,8 @@ pub struct Snapshot {
     /// What does not work with this tailscaled; absent where everything does.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub limitation: Option<String>,
-    /// What confines tailscaled, such as `landlock`; empty where nothing does.
     #[serde(default)]
-    pub confinement: Vec<String>,
+    pub confinement: ConfinementStatus,
     pub node: Option<NodeStatus>,
     pub peers: Vec<NodeStatus>,
     pub connections: Connections,
@@ -103,8 +109,9 @@ impl Document {
         if let Some(limitation) = &seen.limitation {
             lines.push(("limitation", limitation.clone()));
         }
-        let confinement = if seen.confinement.is_empty() { "none".to_owned() } else { seen.confinement.join(", ") };
-        lines.push(("tailscaled confined by", confinement));
+        let named = |measures: &[String]| if measures.is_empty() { "none".to_owned() } else { measures.join(", ") };
+        lines.push(("tetherd confined by", named(&seen.confinement.tetherd)));
+        lines.push(("tailscaled confined by", named(&seen.confinement.tailscaled)));
         let tailscaled = seen.tailscaled.as_deref().unwrap_or("does not answer");
         lines.push(("version", format!("tetherd {}, tailscaled {tailscaled}", self.version)));
         lines

@@ -29,7 +29,10 @@ pub enum Command {
         json: bool,
     },
     Env(EnvForm),
-    Check,
+    Check {
+        /// Whether to say what the settings leave open, and nothing else.
+        security: bool,
+    },
     Version,
 }
 
@@ -101,7 +104,7 @@ fn commands() -> [Clap; 7] {
         Clap::new("healthcheck").about("ask the running daemon once; 0 ready, 1 not"),
         Clap::new("status").about("show state, node, peers, connections and last error").arg(json),
         env_command(),
-        Clap::new("check").about("show every setting with its origin; 78 when one is invalid"),
+        check_command(),
     ]
 }
 
@@ -122,6 +125,14 @@ fn exec_command() -> Clap {
              when signal n killed it, 127 when it was not found, 126 when it cannot be run; else as `tetherd run`.",
         )
         .arg(words)
+}
+
+fn check_command() -> Clap {
+    let security = Arg::new("security")
+        .long("security")
+        .action(ArgAction::SetTrue)
+        .help("what the settings leave open, to whom, and what to do; 0 nothing, 1 something");
+    Clap::new("check").about("show every setting with its origin; 78 when one is invalid").arg(security)
 }
 
 fn env_command() -> Clap {
@@ -162,7 +173,7 @@ fn read(matches: &ArgMatches) -> Arguments {
         Some(("status", inner)) => (Command::Status { json: inner.get_flag("json") }, inner),
         Some(("exec", inner)) => (Command::Exec(words(inner)), inner),
         Some(("env", inner)) => (Command::Env(form(inner)), inner),
-        Some(("check", inner)) => (Command::Check, inner),
+        Some(("check", inner)) => (Command::Check { security: inner.get_flag("security") }, inner),
         Some((_, inner)) => (Command::Run, inner),
         None => (Command::Run, matches),
     };

@@ -5,8 +5,8 @@
 use std::process::ExitCode;
 
 use crate::cli::output::{complain, say};
+use crate::cli::security::{Facts, warnings};
 use crate::config::Config;
-use crate::config::warnings::warnings;
 use crate::environment::Environment;
 use crate::exit_reason::ExitReason;
 use crate::tailscaled::calls::WITHOUT_CALLS;
@@ -21,7 +21,7 @@ pub fn run_check(config: &Config, environment: &Environment) -> ExitCode {
     }
     match &config.settings {
         Ok(settings) => {
-            for warning in warnings(settings) {
+            for warning in warnings(&Facts::new(settings, &config.shown, environment)) {
                 complain(&format!("tetherd: warning: {warning}"));
             }
             for listen in settings.socks_listen.iter().filter(|listen| !listen.is_private()) {

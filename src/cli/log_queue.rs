@@ -30,6 +30,8 @@ struct Shared {
 
 enum QueuedLine {
     Line(Vec<u8>),
+    /// Something that the thread does, and no line.
+    Job(Box<dyn FnOnce() + Send>),
     /// Number of lines that were dropped at this place of the queue for lack of room.
     Lost(u64),
 }
@@ -67,6 +69,12 @@ impl LogQueue {
         self.0.changed.notify_all();
     }
 
+    /// Has the thread do `job` before it writes the next line. Does not wait for that.
+    pub fn run(&self, job: Box<dyn FnOnce() + Send>) {
+        self.0.lock().entries.push_front(QueuedLine::Job(job));
+        self.0.changed.notify_all();
+    }
+
     /// Puts the last line behind all others, even where the queue is full, and waits at most `limit` until all are
     /// written.
     pub fn finish(&self, last: Option<&str>, limit: Duration) {
@@ -88,6 +96,10 @@ impl Shared {
             let line = match self.next() {
                 QueuedLine::Line(line) => line,
                 QueuedLine::Lost(lost) => format!("{}\n", of_loss(lost)).into_bytes(),
+                QueuedLine::Job(job) => {
+                    job();
+                    Vec::new()
+                }
             };
             // An error means that the reader is gone: nobody is left to report it to.
             let _ = writer.write_all(&line);

@@ -56,6 +56,14 @@ pub fn start(level: LogLevel, format: LogFormat) {
     }));
 }
 
+/// Has the thread that writes the log do `job`, before its next line; this one where there is no such thread.
+pub fn run_on_thread(job: Box<dyn FnOnce() + Send>) {
+    match QUEUE.get() {
+        Some(queue) => queue.run(job),
+        None => job(),
+    }
+}
+
 /// Logs why the daemon ends, in the format of the other lines and behind all of them.
 pub fn last_line(format: Option<LogFormat>, line: &str) {
     let line = if format == Some(LogFormat::Json) { json_line("ERROR", line) } else { text_line(line) };

@@ -13,6 +13,7 @@ pub(crate) mod logging;
 pub(crate) mod output;
 pub(crate) mod query;
 pub(crate) mod scrub_proc;
+pub(crate) mod security;
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -23,10 +24,10 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use crate::cli::args::{Arguments, Command};
 use crate::cli::configure::Configured;
 use crate::cli::output::say;
+use crate::cli::security::{Facts, run_check_security, warnings};
 use crate::config::Config;
 use crate::config::settings::Settings;
 use crate::config::types::enums::OnFailure;
-use crate::config::warnings::warnings;
 use crate::daemon;
 use crate::daemon::context::DaemonContext;
 use crate::daemon::exec::command::CommandSpec;
@@ -35,7 +36,8 @@ use crate::environment::Environment;
 use crate::exit_reason::ExitReason;
 use crate::memory::budget::{MemoryBudget, Sharing};
 use crate::memory::cgroup::CgroupMemory;
-use crate::process::child::{SoftLimits, keep_descriptors_from_children};
+use crate::process::child::{SoftLimits, current_umask, keep_descriptors_from_children};
+use crate::process::oom_score::OomScore;
 use crate::tailscaled::process::locate;
 
 /// Runs the whole program: reads arguments and settings, runs one command, and returns its exit code.
@@ -53,6 +55,7 @@ pub fn main() -> ExitCode {
         Ok(arguments) => arguments,
         Err(end) => return end,
     };
+    let oom_score = OomScore::open(matches!(arguments.command, Command::Exec(_)));
     // Signals are caught before anything is read that may take long, such as a key on a network mount.
     let signals = match arguments.command {
         Command::Run => Signals::to_stop(),
@@ -64,10 +67,12 @@ pub fn main() -> ExitCode {
     let share = memory.as_ref().and_then(MemoryBudget::share);
     let configured = configure::load(&environment, arguments.config.as_deref(), &arguments.flags, share);
     let Configured { platform, ref config } = configured;
-    let context = DaemonContext { platform, environment: &environment, memory };
+    let context =
+        DaemonContext { platform, environment: &environment, memory, oom_score, on_log_thread: logging::run_on_thread };
     match &arguments.command {
         Command::Version => version(config, &environment),
-        Command::Check => check::run_check(config, &environment),
+        Command::Check { security: false } => check::run_check(config, &environment),
+        Command::Check { security: true } => run_check_security(config, &environment),
         Command::Run => run(&configured, &context, signals),
         Command::Exec(words) => exec(&configured, &context, inherited, words, signals),
         Command::Env(form) => {
@@ -83,7 +88,7 @@ pub fn main() -> ExitCode {
 fn memory(command: &Command) -> Option<MemoryBudget> {
     let with_application = match command {
         Command::Exec(_) => true,
-        Command::Run | Command::Check => false,
+        Command::Run | Command::Check { .. } => false,
         Command::Wait(_) | Command::Healthcheck | Command::Status { .. } | Command::Env(_) | Command::Version => {
             return None;
         }
@@ -100,7 +105,7 @@ fn run(configured: &Configured, context: &DaemonContext<'_>, signals: Result<Sig
     let outlasts_failure = config.lambda_on_failure == OnFailure::Continue;
     let lifecycle = platform.lifecycle(context.environment, &program, outlasts_failure);
     let result = signals.and_then(|signals| {
-        let settings = prepared(config)?;
+        let settings = prepared(config, context.environment)?;
         daemon::run(settings, context, signals, &*lifecycle)
     });
     let failure = result.as_ref().err().cloned();
@@ -127,7 +132,7 @@ fn exec(
         let unreadable =
             |error| ExitReason::Configuration(format!("the limits of this process cannot be read: {error}"));
         let limits = SoftLimits::now().map_err(unreadable)?;
-        let settings = prepared(&configured.config)?;
+        let settings = prepared(&configured.config, context.environment)?;
         let (program, arguments) = words
             .split_first()
             .ok_or_else(|| ExitReason::Usage("exec needs a command: tetherd exec -- COMMAND".into()))?;
@@ -137,6 +142,7 @@ fn exec(
             environment: inherited,
             direct: context.platform.direct_hosts(context.environment),
             limits,
+            umask: current_umask(),
         };
         daemon::exec(settings, context, signals, job)
     });
@@ -144,7 +150,7 @@ fn exec(
 }
 
 /// Keeps descriptors from children, starts logging and keeps secrets from core dumps. Returns the settings, or what is wrong with them.
-fn prepared(config: &Config) -> Result<&Settings, ExitReason> {
+fn prepared<'a>(config: &'a Config, environment: &Environment) -> Result<&'a Settings, ExitReason> {
     let settings = settings(config)?;
     let kept = keep_descriptors_from_children();
     logging::start(settings.log_level, settings.log_format);
@@ -152,7 +158,7 @@ fn prepared(config: &Config) -> Result<&Settings, ExitReason> {
         tracing::warn!(%error, "files that tetherd was started with are open in the programs that it starts");
     }
     harden();
-    warnings(settings).iter().for_each(|warning| tracing::warn!("{warning}"));
+    warnings(&Facts::new(settings, &config.shown, environment)).iter().for_each(|warning| tracing::warn!("{warning}"));
     Ok(settings)
 }
 

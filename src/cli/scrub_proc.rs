@@ -2,9 +2,8 @@
 //!
 //! Both are the memory that the process was started with, and show what stands there for as long as it runs.
 
-use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::ops::Range;
 
 use crate::config::table::KEYS;
 use crate::environment::Environment;
@@ -56,38 +55,43 @@ fn keep_a_copy(name: &str, value: &str) {
     unsafe { std::env::set_var(name, value) };
 }
 
-/// Masks `secrets` in the memory of arguments and environment.
+/// Masks `secrets` in the memory of arguments and environment. Not by /proc/self/mem: where its program may not be read, as in the
+/// image, a process may not open that.
+#[allow(unsafe_code)]
 fn overwrite(secrets: &[String]) -> io::Result<()> {
-    let memory = OpenOptions::new().read(true).write(true).open("/proc/self/mem")?;
-    let (start, end) = extent()?;
-    let mut bytes = vec![0; usize::try_from(end.saturating_sub(start)).unwrap_or_default()];
-    memory.read_exact_at(&mut bytes, start)?;
+    let extent = extent()?;
+    // SAFETY: the kernel has put arguments and environment there, on the stack, readable and writable, and no reference of this
+    // program's leads there: what it keeps are copies. It has one thread. Terminating zeros stay.
+    let memory = unsafe {
+        let start = std::ptr::with_exposed_provenance_mut::<u8>(extent.start);
+        std::slice::from_raw_parts_mut(start, extent.len())
+    };
     for secret in secrets {
-        mask(&memory, start, &bytes, secret.as_bytes())?;
+        mask(memory, secret.as_bytes());
     }
     Ok(())
 }
 
 /// Masks whole arguments, and whole values after `=`, so that a short secret does not mangle other words.
-fn mask(memory: &File, start: u64, bytes: &[u8], secret: &[u8]) -> io::Result<()> {
-    let stars = vec![b'*'; secret.len()];
-    for (at, window) in bytes.windows(secret.len()).enumerate() {
-        let begins = at == 0 || matches!(bytes[at - 1], 0 | b'=');
-        let ends = matches!(bytes.get(at + secret.len()), None | Some(0));
-        if window == secret && begins && ends {
-            memory.write_all_at(&stars, start + at as u64)?;
+fn mask(memory: &mut [u8], secret: &[u8]) {
+    for at in 0..=memory.len().saturating_sub(secret.len()) {
+        let Some(end) = at.checked_add(secret.len()).filter(|end| *end <= memory.len()) else { return };
+        let begins = at == 0 || matches!(memory[at - 1], 0 | b'=');
+        let ends = matches!(memory.get(end), None | Some(0));
+        if begins && ends && &memory[at..end] == secret {
+            memory[at..end].fill(b'*');
         }
     }
-    Ok(())
 }
 
 /// Finds the addresses between which arguments and environment lie: fields 48 to 51 of proc_pid_stat(5).
-fn extent() -> io::Result<(u64, u64)> {
+fn extent() -> io::Result<Range<usize>> {
     let stat = std::fs::read_to_string("/proc/self/stat")?;
     // The name, which comes second, may hold anything but ends with the last parenthesis.
     let after_name = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
-    let field = |number: usize| after_name.split_whitespace().nth(number - 3)?.parse::<u64>().ok();
-    field(48).zip(field(51)).filter(|(start, end)| start < end).ok_or_else(|| io::ErrorKind::InvalidData.into())
+    let field = |number: usize| after_name.split_whitespace().nth(number - 3)?.parse::<usize>().ok();
+    let extent = field(48).zip(field(51)).map(|(start, end)| start..end);
+    extent.filter(|extent| extent.start != 0 && !extent.is_empty()).ok_or_else(|| io::ErrorKind::InvalidData.into())
 }
 
 #[cfg(test)]
@@ -106,5 +110,19 @@ mod tests {
         let arguments = ["tetherd", "--auth-key", "key-3", "--socks-password=key-4", "--hostname", "app"];
         let found = secrets(&arguments.map(str::to_owned), &environment);
         assert_eq!(found, ["key-2", "key-1", "key-3", "key-4"]);
+    }
+
+    #[test]
+    fn whole_arguments_and_values_are_masked_and_parts_of_words_are_not() {
+        for (memory, secret, masked) in [
+            ("tetherd\0--auth-key=key\0A=key\0B=b\0", "key", "tetherd\0--auth-key=***\0A=***\0B=b\0"),
+            ("key\0monkey\0keys\0=key", "key", "***\0monkey\0keys\0=***"),
+            ("k", "key", "k"),
+            ("", "key", ""),
+        ] {
+            let mut bytes = memory.as_bytes().to_vec();
+            mask(&mut bytes, secret.as_bytes());
+            assert_eq!(String::from_utf8_lossy(&bytes), masked);
+        }
     }
 }

@@ -15,7 +15,6 @@ pub mod tailscale;
 #[cfg(test)]
 mod tests;
 pub mod types;
-pub(crate) mod warnings;
 
 use std::net::SocketAddr;
 

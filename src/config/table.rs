@@ -189,7 +189,12 @@ pub const KEYS: &[Key] = &[
     )
     .also(&["TS_SOCKET"]),
     key("log_upload", "BOOL", Some("false"), "let tailscaled upload its logs to Tailscale"),
-    key("confine", "BOOL", Some("true"), "confine tailscaled to its own files and processes (Landlock, seccomp)"),
+    key(
+        "confine",
+        "BOOL",
+        Some("true"),
+        "confine tetherd and tailscaled to their own files and processes (Landlock, seccomp)",
+    ),
     key("state_dir", "DIR", None, "where the node's identity is kept; a temporary directory when not given")
         .also(&["TS_STATE_DIR"]),
     key("memory_limit", "SIZE", None, "memory that tailscaled keeps to if it can, such as 100MiB, at least 16MiB"),

@@ -4,6 +4,7 @@ use crate::config::settings::Settings;
 use crate::environment::Environment;
 use crate::memory::budget::MemoryBudget;
 use crate::platform::interface::Platform;
+use crate::process::oom_score::OomScore;
 use crate::tailscaled::process::socket_path::SocketPath;
 use crate::tailscaled::process::state_dir::StateDir;
 
@@ -13,6 +14,9 @@ pub struct DaemonContext<'a> {
     pub environment: &'a Environment,
     /// The limit on memory, and whether an application shares it; `None` where nothing counts memory.
     pub memory: Option<MemoryBudget>,
+    pub oom_score: OomScore,
+    /// Has the thread that writes the log do something, next of all.
+    pub on_log_thread: fn(Box<dyn FnOnce() + Send>),
 }
 
 /// Everything that the daemon is built from.
@@ -24,4 +28,6 @@ pub struct BuildInputs<'a> {
     pub state_dir: &'a StateDir,
     /// Where tailscaled's LocalAPI listens.
     pub socket: &'a SocketPath,
+    /// What confines this process, such as `landlock`; empty where nothing does.
+    pub confinement: &'a [&'static str],
 }

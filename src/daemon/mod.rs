@@ -4,6 +4,7 @@
 
 pub(crate) mod build;
 pub(crate) mod cloudwatch_emf;
+pub(crate) mod confine;
 pub(crate) mod context;
 pub(crate) mod exec;
 pub(crate) mod fd_limits;
@@ -20,6 +21,7 @@ pub(crate) mod status;
 
 use crate::config::settings::Settings;
 use crate::daemon::build::build_daemon;
+use crate::daemon::confine::{confine_beside_command, confine_process};
 use crate::daemon::context::{BuildInputs, DaemonContext};
 use crate::daemon::exec::command::CommandSpec;
 use crate::daemon::exec::run_with_command;
@@ -37,7 +39,7 @@ pub fn run(
     signals: Signals,
     lifecycle: &dyn Lifecycle,
 ) -> Result<(), ExitReason> {
-    with_daemon(settings, context, lifecycle, async |mut daemon| {
+    with_daemon(settings, context, lifecycle, confine_process, async |mut daemon| {
         let mut signals = signals.listen()?;
         let ended = daemon.serve(&mut signals, lifecycle).await;
         daemon.shut_down(ended.as_ref(), &mut signals, true).await;
@@ -52,16 +54,17 @@ pub fn exec(
     signals: Signals,
     spec: CommandSpec,
 ) -> Result<u8, ExitReason> {
-    with_daemon(settings, context, &SignalsOnly, async |daemon| {
+    with_daemon(settings, context, &SignalsOnly, confine_beside_command, async |daemon| {
         run_with_command(daemon, spec, context.environment, signals).await
     })
 }
 
-/// Builds the daemon in an event loop of its own, and has `run` run it to its end there.
+/// Has `confine` confine this process, builds the daemon in an event loop of its own, and has `run` run it to its end there.
 fn with_daemon<T>(
     settings: &Settings,
     context: &DaemonContext<'_>,
     lifecycle: &dyn Lifecycle,
+    confine: fn(BuildInputs<'_>) -> Vec<&'static str>,
     run: impl AsyncFnOnce(Daemon) -> Result<T, ExitReason>,
 ) -> Result<T, ExitReason> {
     let temporary = context.environment.get("TMPDIR").map(String::as_str);
@@ -71,13 +74,15 @@ fn with_daemon<T>(
         .map_err(|error| ExitReason::Configuration(error.to_string()))?;
     let socket = settings.tailscaled_socket.as_ref().map(|socket| socket.0.as_path());
     let socket = SocketPath::new(socket, &state_dir).map_err(|error| ExitReason::Configuration(error.to_string()))?;
+    let inputs = BuildInputs { settings, context, state_dir: &state_dir, socket: &socket, confinement: &[] };
+    let confinement = confine(inputs);
+    let inputs = BuildInputs { confinement: &confinement, ..inputs };
     // One thread: tailscaled is the one that needs the cores, and the kernel ends it when this thread ends.
     let event_loop = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| ExitReason::Configuration(format!("the event loop cannot be set up: {error}")))?;
     let ended = event_loop.block_on(async {
-        let inputs = BuildInputs { settings, context, state_dir: &state_dir, socket: &socket };
         let (registered, built) = tokio::join!(lifecycle.register(), build_daemon(inputs));
         registered?;
         run(built?).await

@@ -16,7 +16,7 @@ use crate::platform::interface::Identity;
 use crate::proxy::context::ProxyContext;
 use crate::proxy::metrics::counters::Counters;
 use crate::state::{Phase, State};
-use crate::status::{NodeStatus, Snapshot};
+use crate::status::{ConfinementStatus, NodeStatus, Snapshot};
 use crate::sync::IgnorePoison;
 use crate::sync::kept_answer::KeptAnswer;
 use crate::tailscaled::calls::Calls;
@@ -44,6 +44,8 @@ pub struct StatusSource {
     pub rebinder: Rebinder,
     pub max_connections: usize,
     pub key_expiry: KeyExpiry,
+    /// What confines this process.
+    pub own_confinement: Vec<&'static str>,
     /// What confines tailscaled. Set once it is known how it is started.
     pub confinement: Arc<OnceLock<Measures>>,
     /// Set once the platform has answered.
@@ -111,9 +113,10 @@ fn id_of(state: &State) -> StateId {
 }
 
 impl StatusSource {
-    fn confinement(&self) -> Vec<String> {
+    fn confinement(&self) -> ConfinementStatus {
         let measures = self.confinement.get().map(|measures| measures.lock().ignore_poison().clone());
-        measures.unwrap_or_default().into_iter().map(str::to_owned).collect()
+        let named = |measures: &[&str]| measures.iter().copied().map(str::to_owned).collect();
+        ConfinementStatus { tetherd: named(&self.own_confinement), tailscaled: named(&measures.unwrap_or_default()) }
     }
 }
 

@@ -11,6 +11,7 @@ use nix::errno::Errno;
 use nix::libc;
 use nix::sys::resource::{Resource, getrlimit, rlim_t, setrlimit};
 use nix::sys::signal::{SigHandler, SigSet, Signal, signal};
+use nix::sys::stat::{Mode, umask};
 use nix::unistd::Pid;
 use tokio::process::Command;
 
@@ -60,6 +61,14 @@ impl SoftLimits {
     }
 }
 
+/// Returns the umask of this process. To be called while no other thread makes files.
+pub fn current_umask() -> Mode {
+    // It cannot be asked for without setting another.
+    let mask = umask(Mode::S_IRWXG | Mode::S_IRWXO);
+    umask(mask);
+    mask
+}
+
 /// Keeps every descriptor beyond stderr from the programs that this process starts: what it was started with, which may be
 /// a secret's file, is for itself alone. Its own are kept from them anyway.
 #[allow(unsafe_code)]
@@ -98,11 +107,11 @@ pub fn die_with_parent(command: &mut Command) {
     }
 }
 
-/// Gives the child the dispositions and the mask that programs expect, and the limits the daemon was started with. A hangup
+/// Gives the child the dispositions and the mask that programs expect, and the limits and the umask the daemon was started with. A hangup
 /// that nohup(1) has the daemon ignore is ignored by the child, too.
 #[allow(unsafe_code)]
-pub fn start_as_from_a_shell(command: &mut Command, limits: SoftLimits) {
-    // SAFETY: sigaction, sigprocmask, getrlimit and setrlimit are system calls on values of the stack; nothing here
+pub fn start_as_from_a_shell(command: &mut Command, limits: SoftLimits, mask: Mode) {
+    // SAFETY: sigaction, sigprocmask, umask, getrlimit and setrlimit are system calls on values of the stack; nothing here
     // allocates, and no handler is installed.
     unsafe {
         command.pre_exec(move || {
@@ -113,6 +122,7 @@ pub fn start_as_from_a_shell(command: &mut Command, limits: SoftLimits) {
                 }
             }
             SigSet::empty().thread_set_mask()?;
+            umask(mask);
             limits.restore()
         });
     }

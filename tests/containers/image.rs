@@ -82,6 +82,15 @@ fn nothing_in_it_is_set_uid_and_its_user_may_write_to_the_state_alone() {
 }
 
 #[test]
+fn its_programs_can_be_run_and_not_read_by_its_user() {
+    let image = unpacked();
+    let files = files(image.path());
+    for program in ["tailscaled", "tetherd"] {
+        assert_eq!(files[program].mode() & 0o7777, 0o711, "{program}");
+    }
+}
+
+#[test]
 fn its_settings_are_those_that_orchestrators_read() {
     testbed::netns::enter_new().expect("a network namespace");
     let engine = engine();

@@ -5,10 +5,12 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use testbed::daemon::{HEALTH, SOCKS};
+use testbed::image::IMAGE;
 use testbed::netns::Handle;
 use testbed::server::{PAGE, Server, SlowAnswer, pattern};
 use testbed::{http, socks, wait_until};
@@ -50,6 +52,101 @@ fn it_runs_with_no_right_that_it_could_lose_and_writes_nothing() {
     assert!(scene.engine.docker(&["exec", "app", "/tetherd", "status"]).expect("answers").contains("app.tail.test"));
     // No shell for who gets in.
     scene.engine.docker(&["exec", "app", "sh", "-c", "true"]).expect_err("has no shell");
+}
+
+/// What a process of this user and group finds it can do with process `pid`: trace it, and read its memory and its environment.
+fn within_reach_of(user: &str, pid: u64) -> Vec<String> {
+    const TRIES: &str = "
+import ctypes, os, sys
+pid = int(sys.argv[1])
+libc = ctypes.CDLL(None)
+libc.ptrace.argtypes = [ctypes.c_long] * 4
+PTRACE_ATTACH, PTRACE_DETACH = 16, 17
+if libc.ptrace(PTRACE_ATTACH, pid, 0, 0) == 0:
+    print('trace')
+    os.waitpid(pid, 0)
+    libc.ptrace(PTRACE_DETACH, pid, 0, 0)
+for name in 'mem', 'environ', 'status':
+    try:
+        open(f'/proc/{pid}/{name}').close()
+        print(name)
+    except PermissionError:
+        pass
+";
+    let identity = [format!("--reuid={user}"), format!("--regid={user}"), "--clear-groups".to_owned()];
+    // One that others than its owner may run.
+    let mut command = Command::new("setpriv");
+    let command = command.args(identity).args(["python3", "-c", TRIES, &pid.to_string()]).env("PATH", "/usr/bin:/bin");
+    let output = command.output().expect("setpriv runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn neither_process_is_within_reach_of_its_own_user() {
+    const USER: &str = "65532";
+    let scene = Scene::new();
+    scene.run_healthy(&[]);
+    let first = scene.engine.inspect("app").expect("is there")["State"]["Pid"].as_u64().expect("a process id");
+    let children = fs::read_to_string(format!("/proc/{first}/task/{first}/children")).expect("readable");
+    let tailscaled = children.trim().parse().expect("one child");
+    for pid in [first, tailscaled] {
+        assert_eq!(within_reach_of(USER, pid), ["status"], "{}", scene.engine.logs("app"));
+    }
+    // The key that it was started with is masked all the same: root may look.
+    let environment = fs::read(format!("/proc/{first}/environ")).expect("root may");
+    let environment = String::from_utf8_lossy(&environment).into_owned();
+    assert!(environment.contains("TETHERD_AUTH_KEY=***"), "the key stands in the environment");
+    let named = status()["confinement"].clone();
+    assert_eq!(named["tetherd"], named["tailscaled"]);
+    assert_eq!(named["tetherd"].as_array().map(Vec::len), Some(4), "{named}");
+    // Another process of that user is within reach: the test would notice.
+    let mut other = Command::new("setpriv");
+    let mut other =
+        other.args(["--reuid", USER, "--regid", USER, "--clear-groups", "sleep", "1000"]).spawn().expect("runs");
+    let reached = testbed::wait_until("it runs its program", READY, || {
+        let reached = within_reach_of(USER, other.id().into());
+        (reached.len() == 4).then_some(())
+    });
+    other.kill().expect("killed");
+    other.wait().expect("ended");
+    reached.expect("is within reach");
+}
+
+#[test]
+fn nothing_is_open_with_the_defaults_of_the_image() {
+    let scene = Scene::new();
+    let check = |more: &[&str]| {
+        let command = [&["run", "--rm", "--network=host"], more, &[IMAGE, "check", "--security"]].concat();
+        let output = scene.engine.command("docker").args(command).output().expect("runs");
+        (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    assert_eq!(check(&[]), (Some(0), "nothing is open that settings could close\n".to_owned()));
+    let (code, said) = check(&["--user=0"]);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.starts_with("user: tetherd and tailscaled run as root"), "{said}");
+}
+
+#[test]
+fn tailscaled_goes_before_the_command_of_exec_when_memory_is_short() {
+    let scene = Scene::new();
+    let key = format!("--env=TETHERD_AUTH_KEY={}", scene.key());
+    // Something of the image's that takes long.
+    let waits = ["exec", "--", "/tetherd", "wait", "--timeout", "600s", "--health-listen", "127.0.0.1:1"];
+    scene.run_with_words("app", &key, &[], &waits);
+    scene.engine.wait_healthy("app", READY).expect("is healthy");
+    let first = scene.engine.inspect("app").expect("is there")["State"]["Pid"].as_u64().expect("a process id");
+    let children = || fs::read_to_string(format!("/proc/{first}/task/{first}/children")).expect("readable");
+    let both = || (children().split_whitespace().count() == 2).then_some(());
+    testbed::wait_until("the command runs beside tailscaled", READY, both).expect("runs");
+    let score = |pid: &str| {
+        let score = fs::read_to_string(format!("/proc/{pid}/oom_score_adj")).expect("readable");
+        score.trim().parse::<i32>().expect("a number")
+    };
+    let mut scores: Vec<i32> = children().split_whitespace().map(score).collect();
+    scores.sort_unstable();
+    assert_eq!(scores, [score(&first.to_string()), 500], "{}", scene.engine.logs("app"));
+    assert_eq!(within_reach_of("65532", first), ["status"], "not for longer than a moment");
 }
 
 #[test]

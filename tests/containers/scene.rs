@@ -67,6 +67,11 @@ impl Scene {
     }
 
     pub fn run_as(&self, name: &str, key: &str, options: &[&str]) {
+        self.run_with_words(name, key, options, &[]);
+    }
+
+    /// `words` follow the image: a command of tetherd's.
+    pub fn run_with_words(&self, name: &str, key: &str, options: &[&str], words: &[&str]) {
         let name = format!("--name={name}");
         let control = format!("--env=TETHERD_CONTROL_URL={}", self.tailnet.control_url());
         let ca = format!("--volume={}:/ca.pem:ro", self.tailnet.ca_file().display());
@@ -74,6 +79,7 @@ impl Scene {
         arguments.extend(HARDENED);
         arguments.extend(options);
         arguments.push(IMAGE);
+        arguments.extend(words);
         self.engine.docker(&arguments).expect("runs");
     }
 

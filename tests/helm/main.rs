@@ -8,6 +8,7 @@ mod chart;
 mod gateway;
 mod injection;
 mod keys;
+mod network_policy;
 mod schema;
 mod settings;
 mod sidecar;

@@ -29,6 +29,7 @@ fn modes() -> Vec<(&'static str, Value)> {
             "kind": "StatefulSet", "persistence": { "enabled": true, "storageClass": "fast" },
             "autoscaling": { "enabled": true, "targetConnections": 500 },
             "podDisruptionBudget": { "maxUnavailable": "25%" },
+            "networkPolicy": { "egress": { "enabled": true, "privateNetworks": ["10.0.0.0/8", "fd12::/16"] } },
             "nodeSelector": { "pool": "edge" }, "tolerations": [{ "key": "edge", "operator": "Exists" }],
             "affinity": { "nodeAffinity": {} }, "priorityClassName": "high", "imagePullSecrets": [{ "name": "pull" }],
             "podAnnotations": { "a": "b" }, "podLabels": { "c": "d" },

@@ -38,11 +38,13 @@ fn at(aws: &Aws, address: Ipv4Addr) -> Api {
     aws.also_at(SocketAddr::from((address, 80))).expect("an endpoint")
 }
 
-/// A program that says the credentials of a process.
+/// A program that says the credentials of a process, and may do what this user may: write a cache, and gain privileges.
 fn program(directory: &Path) -> String {
+    let cache = directory.join("cache").display().to_string();
     let (id, secret) = (aws::PROCESS, aws::secret_of(aws::PROCESS));
     let said = format!(r#"{{"Version": 1, "AccessKeyId": "{id}", "SecretAccessKey": "{secret}"}}"#);
-    executable(directory, "program", &format!("#!/bin/sh\necho '{said}'\n"))
+    let may_all = format!("echo text > '{cache}' && grep -q '^NoNewPrivs:.0' /proc/self/status");
+    executable(directory, "program", &format!("#!/bin/sh\n{may_all} && echo '{said}'\n"))
 }
 
 /// Joins with a token that is kept in a file, and once more when it is another one: the file is read anew each time.

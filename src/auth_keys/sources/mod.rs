@@ -1,10 +1,11 @@
 //! The registry of the sources of auth keys: makes the right one for the settings.
 //!
 //! A new source that is named by one setting, such as `auth_secret`, has a file of its own here, an arm in
-//! [`stored_secret_source`], and its setting in `config/table.rs`, marked by `names_secret`. `aws_config`, `headscale`,
-//! `platform_token` and `tailscale_api` are no sources; they are what sources ask.
+//! [`stored_secret_source`], and its setting in `config/table.rs`, marked by `names_secret`. `aws_config`, `credential_process`,
+//! `headscale`, `platform_token` and `tailscale_api` are no sources; they are what sources ask.
 
 pub(crate) mod aws_config;
+pub(crate) mod credential_process;
 pub(crate) mod headscale;
 pub(crate) mod oauth;
 pub(crate) mod platform_token;

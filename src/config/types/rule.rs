@@ -2,6 +2,7 @@
 //!
 //! The forms are `host`, `*.suffix`, an address or a CIDR, each with an optional `:port` or `:port-port`.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
 
@@ -31,6 +32,19 @@ impl Rule {
     /// Whether the rule is about addresses: then a name says nothing until it is resolved.
     pub fn is_network(&self) -> bool {
         matches!(self.hosts, Hosts::Network(_))
+    }
+
+    /// Returns the network that the rule is about; `None` for a rule about names.
+    pub fn network(&self) -> Option<IpNet> {
+        match self.hosts {
+            Hosts::Network(network) => Some(network),
+            Hosts::Name(_) | Hosts::Below(_) => None,
+        }
+    }
+
+    /// Whether the rule is about all names below a single label, such as `*.com`.
+    pub fn is_below_one_label(&self) -> bool {
+        matches!(&self.hosts, Hosts::Below(suffix) if suffix.matches('.').count() == 1)
     }
 
     /// Whether the rule names this host, a name in its canonical form; never for a rule about addresses.
@@ -64,6 +78,24 @@ impl Rule {
         match &self.hosts {
             Hosts::Network(network) => network.contains(&canonical_ip(address)) && self.ports.contains(&port),
             Hosts::Name(_) | Hosts::Below(_) => false,
+        }
+    }
+}
+
+/// In the form that it is given in, but for a port range of one.
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let has_ports = self.ports != (0..=u16::MAX);
+        match &self.hosts {
+            Hosts::Name(name) => write!(f, "{name}")?,
+            Hosts::Below(suffix) => write!(f, "*{suffix}")?,
+            Hosts::Network(IpNet::V6(network)) if has_ports => write!(f, "[{network}]")?,
+            Hosts::Network(network) => write!(f, "{network}")?,
+        }
+        match (self.ports.start(), self.ports.end()) {
+            _ if !has_ports => Ok(()),
+            (first, last) if first == last => write!(f, ":{first}"),
+            (first, last) => write!(f, ":{first}-{last}"),
         }
     }
 }

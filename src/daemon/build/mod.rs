@@ -46,7 +46,7 @@ pub async fn build_daemon(inputs: BuildInputs<'_>) -> Result<Daemon, ExitReason>
     let own_listeners = own_listeners(&listeners, &health_listener);
     let parts = DaemonParts::new(inputs, own_listeners)?;
     parts.proxy.accept_on(listeners, inputs.context.memory.as_ref());
-    parts.serve_health(health_listener);
+    parts.serve_health(health_listener, inputs.confinement.to_vec());
     let emf_writer = parts.start_emf_writer(inputs);
     parts.start_background_tasks(inputs);
     let keeper = parts.start_tailscaled(inputs).await?;
@@ -110,7 +110,7 @@ impl DaemonParts {
     }
 
     /// Serves probes, status and metrics on the health port.
-    fn serve_health(&self, listener: TcpListener) {
+    fn serve_health(&self, listener: TcpListener, own_confinement: Vec<&'static str>) {
         let source = StatusSource {
             api: self.tailscaled.api.clone(),
             calls: self.tailscaled.calls.clone(),
@@ -121,6 +121,7 @@ impl DaemonParts {
             max_connections: self.proxy.max_connections,
             key_expiry: self.keys.as_ref().map(AuthKeys::expiry).unwrap_or_default(),
             identity: Arc::clone(&self.identity),
+            own_confinement,
             confinement: Arc::clone(&self.confinement),
             answers: TailscaledAnswers::default(),
         };

@@ -1,17 +1,18 @@
 //! Builds how tailscaled is started and kept, and the ways to speak with it.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use tokio::sync::mpsc;
 
 use crate::config::sections::auth::{AuthSource, IdentityToken};
 use crate::config::settings::Settings;
 use crate::config::types::enums::LogoutSetting;
+use crate::daemon::confine::{confines, written_by_tailscaled};
 use crate::daemon::context::BuildInputs;
 use crate::daemon::running::KeeperTask;
 use crate::environment::Environment;
 use crate::exit_reason::ExitReason;
-use crate::process::confinement::is_binary;
+use crate::process::confinement::SECCOMP;
 use crate::secret::SecretSource;
 use crate::secret::redactor::Redactor;
 use crate::tailscaled::calls::Calls;
@@ -66,23 +67,15 @@ pub fn launch(inputs: BuildInputs<'_>, redactor: &Redactor) -> Result<Launch, Ex
     if !settings.log_upload {
         launch = launch.without_log_upload();
     }
-    // A script may start anything, and arguments of the user's own may want anything.
-    if settings.confine && settings.tailscaled_args.0.is_empty() && is_binary(launch.program()) {
-        launch = launch.confined_to(written_directories(inputs));
+    if confines(settings, launch.program()) {
+        let inherits_filter = inputs.confinement.contains(&SECCOMP);
+        launch = launch.confined_to(written_by_tailscaled(inputs), inherits_filter, inputs.context.oom_score.clone());
     } else if settings.confine {
-        tracing::info!("tailscaled is not confined: it is a script, or tailscaled_args has more arguments for it");
+        tracing::info!(
+            "neither tailscaled nor tetherd is confined: tailscaled is a script, or tailscaled_args has more arguments for it"
+        );
     }
     Ok(launch.with_arguments(&settings.tailscaled_args.0))
-}
-
-/// Lists the directories that tailscaled writes into: those of its state, its socket, its temporary files and its logs.
-fn written_directories(inputs: BuildInputs<'_>) -> Vec<PathBuf> {
-    let socket = inputs.socket.path();
-    let socket = std::path::absolute(socket).unwrap_or_else(|_| socket.to_owned());
-    let socket = socket.parent().unwrap_or(&socket).to_owned();
-    let logs = inputs.context.environment.get("TS_LOGS_DIR").map(PathBuf::from);
-    let own = [inputs.state_dir.state(), inputs.state_dir.private()].map(Path::to_owned);
-    own.into_iter().chain([socket]).chain(logs).collect()
 }
 
 /// Puts together the directories of CA certificates that tailscaled trusts.

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill, killpg};
+use nix::sys::stat::Mode;
 use nix::unistd::{Pid, getpgid, getpgrp};
 use tokio::process::{Child, Command};
 
@@ -29,6 +30,8 @@ pub struct CommandSpec {
     pub direct: Vec<String>,
     /// Limits that the daemon was started with.
     pub limits: SoftLimits,
+    /// The umask that the daemon was started with.
+    pub umask: Mode,
 }
 
 impl CommandSpec {
@@ -70,7 +73,7 @@ impl ExecCommand {
             command.process_group(0);
         }
         die_with_parent(&mut command);
-        start_as_from_a_shell(&mut command, spec.limits);
+        start_as_from_a_shell(&mut command, spec.limits, spec.umask);
         let child = command.spawn().map_err(|error| not_started(spec, &error))?;
         let pid = Pid::from_raw(child.id().and_then(|id| i32::try_from(id).ok()).unwrap_or(0));
         children.add(pid);

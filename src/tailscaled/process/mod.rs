@@ -3,6 +3,7 @@
 //! The group dies with the thread that started it.
 
 pub(crate) mod ca_bundle;
+mod confined_start;
 pub(crate) mod environment;
 pub(crate) mod locate;
 pub(crate) mod locked_dir;
@@ -26,11 +27,13 @@ use tokio::process::{Child, Command};
 use crate::environment::Environment;
 use crate::memory::upload_throttle::UploadThrottle;
 use crate::process::child::{OwnChildren, die_with_parent};
-use crate::process::confinement::{Confinement, make_first_victim, measures_of};
+use crate::process::confinement::{Writable, measures_of};
 use crate::process::lineage::descendants_of;
+use crate::process::oom_score::OomScore;
 use crate::secret::redactor::Redactor;
 use crate::sync::IgnorePoison;
 use crate::tailscaled::local_api::socket::LocalApiSocket;
+use crate::tailscaled::process::confined_start::ConfinedStart;
 use crate::tailscaled::process::log_forwarder::{LastLines, forward_lines};
 
 /// How long tailscaled may take to end after SIGTERM.
@@ -47,8 +50,8 @@ pub struct Launch {
     redactor: Redactor,
     children: OwnChildren,
     upload_throttle: UploadThrottle,
-    /// The directories that a confined tailscaled writes into; `None` where it is not confined.
-    confined_to: Option<Vec<PathBuf>>,
+    /// `None` where tailscaled is not confined.
+    confined: Option<ConfinedStart>,
     measures: Measures,
     expected_at: Option<LocalApiSocket>,
 }
@@ -72,7 +75,7 @@ impl Launch {
             redactor,
             children: OwnChildren::default(),
             upload_throttle: UploadThrottle::default(),
-            confined_to: None,
+            confined: None,
             measures: Measures::default(),
             expected_at: None,
         }
@@ -95,19 +98,15 @@ impl Launch {
         self
     }
 
-    /// Confines tailscaled: it writes into these directories alone, and reaches no other process.
-    pub fn confined_to(self, directories: Vec<PathBuf>) -> Self {
-        Self { confined_to: Some(directories), ..self }
+    /// Confines tailscaled: it writes `writes` alone, reaches no other process, and is the first to go when memory is short.
+    /// `inherits_filter` is whether this process has the filter of system calls already.
+    pub fn confined_to(self, writes: Vec<Writable>, inherits_filter: bool, oom_score: OomScore) -> Self {
+        Self { confined: Some(ConfinedStart { writes, inherits_filter, oom_score }), ..self }
     }
 
     /// Returns what confines tailscaled, once it runs; empty where nothing does. Clones share it.
     pub fn measures(&self) -> Measures {
         self.measures.clone()
-    }
-
-    fn new_confinement(&self) -> Option<Confinement> {
-        let directories = self.confined_to.as_ref()?;
-        Some(Confinement::new(&directories.iter().map(PathBuf::as_path).collect::<Vec<_>>()))
     }
 
     /// Enters each run's process into `children`, which the reaper of orphans leaves alone.
@@ -142,11 +141,12 @@ impl Launch {
             .process_group(0)
             .kill_on_drop(true);
         die_with_parent(&mut command);
-        if let Some(confinement) = self.new_confinement() {
-            confinement.apply_to(&mut command);
-        }
         let failed = |source| StartError { program: self.program.clone(), source };
-        let mut child = command.spawn().map_err(failed)?;
+        let mut child = match &self.confined {
+            Some(confined) => confined.spawn(command),
+            None => command.spawn(),
+        }
+        .map_err(failed)?;
         let last_lines = LastLines::default();
         if let Some(stdout) = child.stdout.take() {
             tokio::spawn(forward_lines(stdout, self.redactor.clone(), last_lines.clone()));
@@ -160,8 +160,7 @@ impl Launch {
             socket.expect(pid);
         }
         self.upload_throttle.watch(pid.as_raw());
-        if self.confined_to.is_some() {
-            make_first_victim(pid.as_raw());
+        if self.confined.is_some() {
             *self.measures.lock().ignore_poison() = measures_of(pid.as_raw());
         }
         tracing::debug!(pid = pid.as_raw(), program = %self.program.display(), "tailscaled started");
