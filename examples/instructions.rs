@@ -22,7 +22,7 @@ use tetherd::net::unix_stream::watched;
 use tetherd::proxy::client::serve_client;
 use tetherd::proxy::connect::Connector;
 use tetherd::proxy::context::ProxyContext;
-use tetherd::proxy::listener::admission::Admission;
+use tetherd::proxy::listener::admission::{Admission, FirstPlace};
 use tetherd::proxy::listener::{Entrance, Listener, serve_clients};
 use tetherd::proxy::metrics::counters::Counters;
 use tetherd::proxy::policy::Policy;
@@ -77,12 +77,12 @@ async fn run(connections: usize, bytes: usize, direct: bool) -> Result<()> {
     let address = listener.local_addr()?;
     let serving = serve_clients(
         Listener::tcp(listener)?,
-        Entrance { admission: Admission::new(MANY, AcceptThrottle::new(None)), by_lobby: false },
+        Entrance { admission: Admission::new(MANY, AcceptThrottle::new(None)), first: FirstPlace::Permit },
         TaskTracker::new(),
         CancellationToken::new(),
-        move |stream, client| {
+        move |stream, mut client| {
             let context = Arc::clone(&context);
-            async move { serve_client(&context, stream, &client).await }
+            async move { serve_client(&context, stream, &mut client).await }
         },
     );
     tokio::spawn(serving);

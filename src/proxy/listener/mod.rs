@@ -8,6 +8,7 @@ pub mod admission;
 pub mod client;
 pub(crate) mod guests;
 pub(crate) mod lobby;
+pub(crate) mod proxy_header;
 pub(crate) mod records;
 pub(crate) mod source;
 pub(crate) mod split;
@@ -33,7 +34,7 @@ use crate::net::failed_accepts::FailedAccepts;
 use crate::net::keepalive::{allow_pauses, notice_vanished_peer};
 use crate::net::socket_file;
 use crate::net::unix_stream::{LocalStream, watched};
-use crate::proxy::listener::admission::{Admission, Ticket};
+use crate::proxy::listener::admission::{Admission, FirstPlace, Ticket};
 use crate::proxy::listener::client::{Client, ClientOrigin};
 use crate::proxy::listener::source::Source;
 use crate::proxy::listener::stream::Stream;
@@ -106,7 +107,7 @@ impl Listener {
 
     /// Accepts a client that waits already, where there is one and a ticket for it.
     fn accept_waiting(&self, entrance: &Entrance) -> Option<((Stream, ClientOrigin), Ticket)> {
-        let ticket = entrance.admission.try_ticket(entrance.by_lobby)?;
+        let ticket = entrance.admission.try_ticket(entrance.first)?;
         Some((self.take().ok()?, ticket))
     }
 
@@ -123,6 +124,8 @@ impl Listener {
                     from: from.to_string(),
                     source: from.ip().into(),
                     by_network: self.is_on_the_network(),
+                    by_balancer: false,
+                    stated_ip: None,
                 };
                 Ok((Stream::Tcp(TcpStream::from_std(stream)?), origin))
             }
@@ -130,7 +133,8 @@ impl Listener {
                 let (stream, _) = listener.get_ref().accept()?;
                 stream.set_nonblocking(true)?;
                 let from = format!("unix:{}", file.path.display());
-                let origin = ClientOrigin { from, source: Source::Unix, by_network: false };
+                let source = Source::Unix;
+                let origin = ClientOrigin { from, source, by_network: false, by_balancer: false, stated_ip: None };
                 Ok((Stream::Unix(LocalStream::new(stream)?), origin))
             }
         }
@@ -141,8 +145,7 @@ impl Listener {
 #[derive(Clone, Debug)]
 pub struct Entrance {
     pub admission: Admission,
-    /// Whether they are in the lobby until they are let in: strangers can come, or a password is asked for.
-    pub by_lobby: bool,
+    pub first: FirstPlace,
 }
 
 /// Lets as many clients wait as the kernel allows (net.core.somaxconn): the standard library's 128 are too few where
@@ -161,7 +164,7 @@ async fn accept<L: AsRawFd, C>(
 ) -> (io::Result<C>, Ticket) {
     loop {
         let ready = listener.readable().await;
-        let ticket = entrance.admission.ticket(entrance.by_lobby).await;
+        let ticket = entrance.admission.ticket(entrance.first).await;
         match ready.map(|mut ready| ready.try_io(|_| take())) {
             Ok(Ok(accepted)) => return (accepted, ticket),
             // The client has gone meanwhile.
@@ -190,8 +193,11 @@ pub async fn serve_clients<F: Future<Output = ()> + Send + 'static>(
     serve: impl Fn(Stream, Client) -> F,
 ) {
     let mut failed = FailedAccepts::default();
-    let admission = entrance.admission.clone();
-    let spawn = move |(stream, origin): (Stream, ClientOrigin), ticket| {
+    let (admission, by_balancer) = (entrance.admission.clone(), entrance.first == FirstPlace::Unknown);
+    let spawn = move |(stream, mut origin): (Stream, ClientOrigin), ticket| {
+        // Whoever reaches the balancer reaches the listener.
+        origin.by_network |= by_balancer;
+        origin.by_balancer = by_balancer;
         let place = admission.place(ticket, origin.source);
         drop(connections.spawn(serve(stream, Client::new(origin, admission.clone(), place))));
     };
