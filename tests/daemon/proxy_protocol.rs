@@ -1,4 +1,4 @@
-//! Headers of the PROXY protocol on listeners that ask for them: what is taken, what is refused, and when.
+//! Headers of the PROXY protocol: what is taken, what is refused, and when.
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
