@@ -16,16 +16,18 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, UnixAddr, recv, recvmsg, send};
 use tetherd::config::types::enums::Direct;
+use tetherd::config::types::local_targets::LocalTargets;
 use tetherd::memory::accept_throttle::AcceptThrottle;
 use tetherd::memory::upload_throttle::UploadThrottle;
 use tetherd::net::unix_stream::watched;
 use tetherd::proxy::client::serve_client;
 use tetherd::proxy::connect::Connector;
 use tetherd::proxy::context::ProxyContext;
-use tetherd::proxy::listener::admission::Admission;
+use tetherd::proxy::listener::admission::{Admission, FirstPlace};
 use tetherd::proxy::listener::{Entrance, Listener, serve_clients};
 use tetherd::proxy::metrics::counters::Counters;
 use tetherd::proxy::policy::Policy;
+use tetherd::proxy::policy::access::Rules;
 use tetherd::proxy::policy::own_listeners::OwnListeners;
 use tetherd::proxy::relay::limits::RelayLimits;
 use tetherd::proxy::relay::worker::RelayWorker;
@@ -77,12 +79,12 @@ async fn run(connections: usize, bytes: usize, direct: bool) -> Result<()> {
     let address = listener.local_addr()?;
     let serving = serve_clients(
         Listener::tcp(listener)?,
-        Entrance { admission: Admission::new(MANY, AcceptThrottle::new(None)), by_lobby: false },
+        Entrance { admission: Admission::new(MANY, AcceptThrottle::new(None)), first: FirstPlace::Permit },
         TaskTracker::new(),
         CancellationToken::new(),
-        move |stream, client| {
+        move |stream, mut client| {
             let context = Arc::clone(&context);
-            async move { serve_client(&context, stream, &client).await }
+            async move { serve_client(&context, stream, &mut client).await }
         },
     );
     tokio::spawn(serving);
@@ -98,7 +100,7 @@ fn context(socket: &Path, publisher: &Publisher) -> ProxyContext<Dialer> {
     let rebinder = Rebinder::new(api.clone(), PathHealth::default());
     let own_node = OwnNodeCache::new(api.clone());
     let dialer = Dialer::new(api, Calls::new(socket), rebinder, own_node);
-    let policy = Policy::new(Direct::Allow, Vec::new(), Vec::new(), OwnListeners::default());
+    let policy = Policy::new(Direct::Allow, LocalTargets::default(), Rules::default(), OwnListeners::default());
     let limits = RelayLimits {
         half_closed: LONG,
         half_closed_held: LONG,

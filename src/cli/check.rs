@@ -24,7 +24,7 @@ pub fn run_check(config: &Config, environment: &Environment) -> ExitCode {
             for warning in warnings(&Facts::new(settings, &config.shown, environment)) {
                 complain(&format!("tetherd: warning: {warning}"));
             }
-            for listen in settings.socks_listen.iter().filter(|listen| !listen.is_private()) {
+            for listen in settings.socks_listen.iter().filter(|listen| !settings.is_private(listen)) {
                 let denied = settings.local_targets.denying(true).join(" and ");
                 if !denied.is_empty() {
                     say(&format!(

@@ -52,9 +52,10 @@ pub fn configured_proxy_variables(
     environment: &Environment,
 ) -> Result<ProxyVariables, ExitReason> {
     let unknown = |why: &str| ExitReason::Configuration(format!("the proxy's address is not known: {why}"));
-    let listener = settings.socks_listen.iter().find_map(Listen::tcp);
-    let listener =
-        listener.ok_or_else(|| unknown("socks_listen has no TCP address; add one such as 127.0.0.1:1055"))?;
+    let mut listeners = settings.socks_listen.iter().filter(|listen| !settings.proxy_protocol.contains(listen));
+    let listener = listeners.find_map(Listen::tcp).ok_or_else(|| {
+        unknown("socks_listen has no TCP address that is not in proxy_protocol; add one such as 127.0.0.1:1055")
+    })?;
     if listener.port() == 0 {
         return Err(unknown("socks_listen has port 0, which is another at every start; choose a port"));
     }

@@ -82,6 +82,8 @@ pub struct Settings {
     pub socks_credentials: Option<Credentials>,
     /// From `socks_tls_cert`, `socks_tls_key` and `socks_client_ca`.
     pub socks_tls: Option<TlsFiles>,
+    /// Listeners of `socks_listen` and `forwards` with a balancer in front that speaks the PROXY protocol.
+    pub proxy_protocol: Vec<Listen>,
     pub udp: bool,
     pub forwards: Vec<Forward>,
     pub prewarm: Vec<Target>,
@@ -115,6 +117,13 @@ pub struct Settings {
     pub log_format: LogFormat,
 }
 
+impl Settings {
+    /// Whether only programs of this machine reach a listener: it has no address of the network, and no balancer in front.
+    pub fn is_private(&self, listen: &Listen) -> bool {
+        listen.is_private() && !self.proxy_protocol.contains(listen)
+    }
+}
+
 impl Reader {
     /// Reads the settings; `None` when a value without which they cannot be built is unusable.
     pub fn settings(&mut self, implied: &Implied) -> Option<Settings> {
@@ -128,6 +137,7 @@ impl Reader {
         };
         self.no_open_proxy(&settings);
         self.no_address_twice(&settings);
+        self.balancers_before_listeners(&settings);
         self.no_credential_in_the_clear(&settings);
         // A stand-in below is never used: it is there only where a fault was noted.
         self.faults.is_empty().then_some(settings)
@@ -148,6 +158,7 @@ impl Reader {
             socks_listen: self.filled_list("socks_listen"),
             socks_credentials: self.credentials(),
             socks_tls: self.tls_files(),
+            proxy_protocol: self.list("proxy_protocol"),
             udp: self.value("udp").unwrap_or(false),
             forwards: self.list("forwards"),
             prewarm: self.list("prewarm"),

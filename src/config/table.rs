@@ -141,6 +141,12 @@ pub const KEYS: &[Key] = &[
         "PEM file of CA certificates, one of which must have signed a client's own certificate",
     ),
     key("allow_open_proxy", "BOOL", Some("false"), "allow a listener that others can reach without a password"),
+    key(
+        "proxy_protocol",
+        "LIST",
+        None,
+        "listeners behind a balancer: addresses of socks_listen or forwards where each connection begins with a PROXY header",
+    ),
     key("udp", "BOOL", Some("true"), "serve UDP ASSOCIATE of SOCKS5"),
     key("forwards", "LIST", None, "plain ports that lead to one target each: 127.0.0.1:5432=db:5432"),
     key("direct", "allow|deny", Some("allow"), "targets outside the tailnet: dialled directly, or refused"),

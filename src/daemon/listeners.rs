@@ -15,7 +15,7 @@ use crate::exit_reason::ExitReason;
 use crate::proxy::client::{serve_client, serve_forward};
 use crate::proxy::context::ProxyContext;
 use crate::proxy::listener;
-use crate::proxy::listener::admission::Admission;
+use crate::proxy::listener::admission::{Admission, FirstPlace};
 use crate::proxy::listener::client::Client;
 use crate::proxy::listener::stream::Stream;
 use crate::proxy::listener::{Entrance, Listener};
@@ -24,29 +24,37 @@ use crate::target::host::Target;
 
 /// The open listeners of the proxy and of the forwards.
 pub struct ProxyListeners {
-    proxies: Vec<Listener>,
-    forwards: Vec<(Listener, Target)>,
+    proxies: Vec<OpenListener>,
+    forwards: Vec<(OpenListener, Target)>,
+}
+
+/// An open listener, and whether a balancer is in front of it that speaks the PROXY protocol.
+struct OpenListener {
+    listener: Listener,
+    by_balancer: bool,
 }
 
 impl ProxyListeners {
     /// Opens the listeners of `socks_listen` and `forwards`. Fails when one of them cannot be opened.
     pub async fn open(settings: &Settings) -> Result<Self, ExitReason> {
-        let proxies = open_all("socks_listen", &settings.socks_listen).await?;
+        let behind = &settings.proxy_protocol;
+        let proxies = open_all("socks_listen", &settings.socks_listen, behind).await?;
         let places: Vec<_> = settings.forwards.iter().map(|forward| forward.listen.clone()).collect();
-        let open = open_all("forwards", &places).await?;
+        let open = open_all("forwards", &places, behind).await?;
         let targets = settings.forwards.iter().map(|forward| forward.target.clone());
         Ok(Self { proxies, forwards: open.into_iter().zip(targets).collect() })
     }
 
     /// Returns the addresses of all listeners that have one; unix sockets have none.
     pub fn tcp_addresses(&self) -> impl Iterator<Item = SocketAddr> {
-        let forwards = self.forwards.iter().map(|(listener, _)| listener);
-        self.proxies.iter().chain(forwards).filter_map(Listener::tcp_address)
+        let forwards = self.forwards.iter().map(|(open, _)| open);
+        self.proxies.iter().chain(forwards).filter_map(|open| open.listener.tcp_address())
     }
 
-    /// Returns the address of the first proxy listener that has one; unix sockets have none.
+    /// Returns the address of the first proxy listener that has one and takes clients without a balancer; unix sockets have
+    /// none.
     pub fn proxy_address(&self) -> Option<SocketAddr> {
-        self.proxies.iter().find_map(Listener::tcp_address)
+        self.proxies.iter().filter(|open| !open.by_balancer).find_map(|open| open.listener.tcp_address())
     }
 }
 
@@ -65,52 +73,57 @@ pub struct ClientAcceptor {
 impl ClientAcceptor {
     /// Accepts on all `listeners` from now on.
     pub fn accept_on(&self, listeners: ProxyListeners) {
-        listeners.proxies.into_iter().for_each(|listener| self.proxy_on(listener));
-        listeners.forwards.into_iter().for_each(|(listener, target)| self.forward_on(listener, target));
+        listeners.proxies.into_iter().for_each(|open| self.proxy_on(open));
+        listeners.forwards.into_iter().for_each(|(open, target)| self.forward_on(open, target));
     }
 
-    fn proxy_on(&self, listener: Listener) {
+    fn proxy_on(&self, open: OpenListener) {
         let proxy = Arc::clone(&self.proxy);
-        let by_lobby = proxy.credentials.is_some() || listener.is_on_the_network();
-        self.accept(listener, by_lobby, move |stream, client| {
+        let by_lobby = proxy.credentials.is_some() || open.listener.is_on_the_network();
+        let first = if by_lobby { FirstPlace::Lobby } else { FirstPlace::Permit };
+        self.accept(open, first, move |stream, mut client| {
             let proxy = Arc::clone(&proxy);
-            async move { serve_client(&proxy, stream, &client).await }
+            async move { serve_client(&proxy, stream, &mut client).await }
         });
     }
 
-    fn forward_on(&self, listener: Listener, target: Target) {
+    fn forward_on(&self, open: OpenListener, target: Target) {
         let (proxy, target) = (Arc::clone(&self.proxy), Arc::new(target));
         // Nothing is asked of its clients that they could fail at.
-        self.accept(listener, false, move |stream, client| {
+        self.accept(open, FirstPlace::Permit, move |stream, mut client| {
             let (proxy, target) = (Arc::clone(&proxy), Arc::clone(&target));
-            async move { serve_forward(&proxy, stream, &client, &target).await }
+            async move { serve_forward(&proxy, stream, &mut client, &target).await }
         });
     }
 
+    /// Accepts clients on one listener. Those of a balancer have another `first` place, and are in the lobby after that.
     fn accept<F>(
         &self,
-        listener: Listener,
-        by_lobby: bool,
+        open: OpenListener,
+        first: FirstPlace,
         serve: impl Fn(Stream, Client) -> F + Clone + Send + 'static,
     ) where
         F: Future<Output = ()> + Send + 'static,
     {
-        let entrance = Entrance { admission: self.admission.clone(), by_lobby };
+        let OpenListener { listener, by_balancer } = open;
+        let first = if by_balancer { FirstPlace::Unknown } else { first };
+        let entrance = Entrance { admission: self.admission.clone(), first };
         let (connections, stop) = (self.connections.clone(), self.stop_accepting.clone());
         self.accept_loops.spawn(listener::serve_clients(listener, entrance, connections, stop, serve));
     }
 }
 
-/// Opens one proxy socket for each address or path of the setting `key`.
-async fn open_all(key: &str, places: &[Listen]) -> Result<Vec<Listener>, ExitReason> {
-    let mut listeners = Vec::new();
+/// Opens one proxy socket for each address or path of the setting `key`; those in `behind` have a balancer in front.
+async fn open_all(key: &str, places: &[Listen], behind: &[Listen]) -> Result<Vec<OpenListener>, ExitReason> {
+    let mut open = Vec::new();
     for place in places {
-        listeners.push(match place {
+        let listener = match place {
             Listen::Tcp(address) => tcp(key, *address)?,
             Listen::Unix(path) => unix(key, path).await?,
-        });
+        };
+        open.push(OpenListener { listener, by_balancer: behind.contains(place) });
     }
-    Ok(listeners)
+    Ok(open)
 }
 
 fn tcp(key: &str, address: SocketAddr) -> Result<Listener, ExitReason> {

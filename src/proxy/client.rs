@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::net::server_tls::ServerTls;
 use crate::proxy::context::ProxyContext;
 use crate::proxy::listener::client::{Client, HandshakeEnd};
+use crate::proxy::listener::proxy_header::{HeaderError, read_header};
 use crate::proxy::listener::stream::Stream;
 use crate::proxy::listener::tls;
 use crate::proxy::metrics::labels::{Outcome, Protocol};
@@ -24,8 +25,12 @@ use crate::target::host::Target;
 const FIRST_BYTE_WHILE_DRAINING: Duration = Duration::from_millis(500);
 
 /// Serves one client of a proxy port to the end.
-pub async fn serve_client<D: Dial>(context: &ProxyContext<D>, stream: Stream, client: &Client) {
+pub async fn serve_client<D: Dial>(context: &ProxyContext<D>, mut stream: Stream, client: &mut Client) {
     let _open = context.counters.connection_opened();
+    if client.origin.by_balancer && !Box::pin(is_introduced(context, &mut stream, client, Protocol::Unknown)).await {
+        return;
+    }
+    let client = &*client;
     // Heap-allocated (`Box::pin`), like the futures that serve the client below, so that the state of a connection is
     // only as large as its present step needs.
     let Some(byte) = Box::pin(first_byte(context, &stream, client)).await else { return };
@@ -42,6 +47,35 @@ pub async fn serve_client<D: Dial>(context: &ProxyContext<D>, stream: Stream, cl
     }
 }
 
+/// Reads the header of the PROXY protocol, which comes before all else, and notes where the client comes from. Whether there
+/// was one: if not, that is counted where the client had not gone by itself.
+async fn is_introduced<D: Dial>(
+    context: &ProxyContext<D>,
+    stream: &mut Stream,
+    client: &mut Client,
+    protocol: Protocol,
+) -> bool {
+    let limit = context.handshake_timeout;
+    let header = tokio::select! {
+        header = client.handshake(limit, read_header(stream)) => header,
+        () = first_byte_overdue(&context.limits.draining) => Ok(Err(HeaderError::Nothing)),
+    };
+    let (outcome, reason) = match header {
+        Ok(Ok(address)) => match client.comes_from(address, limit).await {
+            Ok(()) => return true,
+            Err(end) => (Outcome::TooSlow, end.to_string()),
+        },
+        Ok(Err(HeaderError::Nothing)) => {
+            record_probe(client);
+            return false;
+        }
+        Ok(Err(error)) => (Outcome::Malformed, error.to_string()),
+        Err(end) => (Outcome::TooSlow, format!("no header of the PROXY protocol: {end}")),
+    };
+    context.record_failure(client, protocol, outcome, &reason);
+    false
+}
+
 /// Serves a client that begins with `byte`.
 async fn serve_protocol<D: Dial>(context: &ProxyContext<D>, stream: Stream, client: &Client, byte: u8) {
     match ProxyProtocol::beginning_with(byte) {
@@ -55,9 +89,10 @@ async fn serve_protocol<D: Dial>(context: &ProxyContext<D>, stream: Stream, clie
 }
 
 /// Whether what `client` sends must be encrypted: it comes over the network. A program of this machine may do without where it
-/// has to give the password.
+/// has to give the password; whom a balancer brings is none of them, whatever its header says.
 fn needs_tls<D: Dial>(context: &ProxyContext<D>, stream: &Stream, client: &Client) -> bool {
-    let is_local = stream.peer_ip().is_none_or(|address| address.to_canonical().is_loopback());
+    let is_local = client.origin.stated_ip.is_none()
+        && stream.peer_ip().is_none_or(|address| address.to_canonical().is_loopback());
     client.origin.by_network && !(is_local && context.credentials.is_some())
 }
 
@@ -92,9 +127,8 @@ async fn first_byte<D: Dial>(context: &ProxyContext<D>, stream: &Stream, client:
     };
     let (outcome, reason) = match byte {
         Ok(Ok(Some(byte))) => return Some(byte),
-        // A probe, such as that of a load balancer: it wanted to know whether somebody listens.
         Ok(Ok(None) | Err(_)) => {
-            tracing::debug!(from = client.origin.from, "the client has sent nothing");
+            record_probe(client);
             return None;
         }
         Err(HandshakeEnd::TooSlow) => (Outcome::TooSlow, "it sent nothing in time".to_owned()),
@@ -104,6 +138,12 @@ async fn first_byte<D: Dial>(context: &ProxyContext<D>, stream: &Stream, client:
     None
 }
 
+/// Logs a client that has gone with nothing sent: a probe, such as that of a load balancer, that wanted to know whether
+/// somebody listens.
+fn record_probe(client: &Client) {
+    tracing::debug!(from = client.origin.from, "the client has sent nothing");
+}
+
 async fn first_byte_overdue(draining: &CancellationToken) {
     draining.cancelled().await;
     sleep(FIRST_BYTE_WHILE_DRAINING).await;
@@ -111,8 +151,21 @@ async fn first_byte_overdue(draining: &CancellationToken) {
 
 /// Serves one client of a port that leads to `target`, which the settings name: `loopback` and `private` are about targets
 /// that clients choose.
-pub async fn serve_forward<D: Dial>(context: &ProxyContext<D>, stream: Stream, client: &Client, target: &Target) {
+pub async fn serve_forward<D: Dial>(
+    context: &ProxyContext<D>,
+    mut stream: Stream,
+    client: &mut Client,
+    target: &Target,
+) {
     let _open = context.counters.connection_opened();
+    if client.origin.by_balancer {
+        if !Box::pin(is_introduced(context, &mut stream, client, Protocol::Forward)).await {
+            return;
+        }
+        if let Err(end) = client.let_in().await {
+            return context.record_failure(client, Protocol::Forward, Outcome::TooSlow, &end.to_string());
+        }
+    }
     match context.connect(&Access::default(), target).await {
         Ok(connection) => {
             context.counters.request_connected(Protocol::Forward);

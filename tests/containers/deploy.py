@@ -1,4 +1,4 @@
-"""Deploys a template, given as a file, in moto's AWS.
+"""Deploys a template, given as a file and parameters (NAME=VALUE), in moto's AWS.
 
 What the template needs of a VPC is made, its parameters get values. Prints the service and the task definition that
 come of it.
@@ -39,12 +39,13 @@ def statements(document):
     return document["Statement"]
 
 
-def main(path):
+def main(path, *given):
     with open(path, encoding="utf-8") as file:
         template = without_load_balancer(file.read())
     cloud, ecs = boto3.client("cloudformation"), boto3.client("ecs")
     ecs.create_cluster(clusterName="default")
     values = {**network(), "TetherdImage": "registry.example/tetherd", "AppImage": "registry.example/app"}
+    values.update(parameter.split("=", 1) for parameter in given)
     asked = [key for key in values if f"\n  {key}:\n" in template]
     parameters = [{"ParameterKey": key, "ParameterValue": values[key]} for key in asked]
     cloud.create_stack(
@@ -65,4 +66,4 @@ def main(path):
 
 
 with mock_aws():
-    main(sys.argv[1])
+    main(*sys.argv[1:])

@@ -162,16 +162,16 @@ fn text(output: &Output) -> String {
 }
 
 /// What one of the scripts beside this file prints about a file of ecs/.
-fn deployed(script: &str, file: &str) -> Value {
+fn deployed(script: &str, file: &str, parameters: &[&str]) -> Value {
     let script = repository("tests/containers").join(script);
-    let output = python().arg(script).arg(repository("ecs").join(file)).output().expect("runs");
+    let output = python().arg(script).arg(repository("ecs").join(file)).args(parameters).output().expect("runs");
     assert!(output.status.success(), "{}", text(&output));
     serde_json::from_slice(&output.stdout).expect("JSON")
 }
 
 #[test]
 fn aws_takes_the_task_definition() {
-    let registered = deployed("register.py", "task-definition.json");
+    let registered = deployed("register.py", "task-definition.json", &[]);
     let [tetherd, app] = [0, 1].map(|index| &registered["containerDefinitions"][index]);
     assert_eq!(registered["status"], "ACTIVE");
     assert_eq!(tetherd["healthCheck"]["command"], json!(["CMD", "/tetherd", "healthcheck"]));
@@ -181,7 +181,7 @@ fn aws_takes_the_task_definition() {
 
 #[test]
 fn the_template_makes_a_service_whose_tasks_may_read_the_key_and_nothing_else() {
-    let made = deployed("deploy.py", "template.yaml");
+    let made = deployed("deploy.py", "template.yaml", &[]);
     assert_eq!(made["policies"], json!({ "read-the-auth-key": made["policies"]["read-the-auth-key"] }));
     assert_eq!(made["policies"]["read-the-auth-key"][0]["Action"], "secretsmanager:GetSecretValue");
     let [tetherd, app] = [0, 1].map(|index| &made["taskDefinition"]["containerDefinitions"][index]);
@@ -191,7 +191,7 @@ fn the_template_makes_a_service_whose_tasks_may_read_the_key_and_nothing_else() 
 
 #[test]
 fn the_gateways_template_makes_two_tasks_that_ask_for_a_password_and_lead_to_the_tailnet_alone() {
-    let made = deployed("deploy.py", "gateway.yaml");
+    let made = deployed("deploy.py", "gateway.yaml", &[]);
     assert_eq!(made["service"]["desiredCount"], 2);
     let tetherd = &made["taskDefinition"]["containerDefinitions"][0];
     assert_eq!(tetherd["stopTimeout"], STOP_TIMEOUT.as_secs());
@@ -200,4 +200,18 @@ fn the_gateways_template_makes_two_tasks_that_ask_for_a_password_and_lead_to_the
         let environment = tetherd["environment"].as_array().expect("a list");
         assert!(environment.contains(&json!({ "name": name, "value": value })), "{name} in {environment:?}");
     }
+}
+
+#[test]
+fn the_gateways_template_asks_for_headers_where_the_load_balancer_is_to_send_them() {
+    let setting = |parameters: &[&str]| {
+        let made = deployed("deploy.py", "gateway.yaml", parameters);
+        let environment =
+            made["taskDefinition"]["containerDefinitions"][0]["environment"].as_array().expect("a list").clone();
+        let value = |name: &str| Some(environment.iter().find(|variable| variable["name"] == name)?["value"].clone());
+        (value("TETHERD_PROXY_PROTOCOL"), value("TETHERD_SOCKS_LISTEN"))
+    };
+    assert_eq!(setting(&[]).0, None);
+    let (behind, listen) = setting(&["ProxyProtocol=true"]);
+    assert!(behind.is_some() && behind == listen, "{behind:?} {listen:?}");
 }

@@ -74,7 +74,11 @@ impl Association {
 
     /// By `proxy`, for datagrams from `socket`; the request says that they come from `source`.
     pub fn announced(proxy: SocketAddr, socket: UdpSocket, source: SocketAddr) -> Self {
-        let mut control = socks::open(proxy).expect("connects");
+        Self::over(socks::open(proxy).expect("connects"), socket, source)
+    }
+
+    /// The same over a stream that is open already.
+    pub fn over(mut control: TcpStream, socket: UdpSocket, source: SocketAddr) -> Self {
         socks::authenticate(&mut control, None).expect("greets");
         control.write_all(&socks::request(3, &source.ip().to_string(), source.port())).expect("asks");
         let relay = socks::read_reply(&mut control).expect("is associated");

@@ -5,6 +5,7 @@
 
 mod adversity;
 mod associations;
+mod behind_balancer;
 mod commands;
 mod confinement;
 mod door_client;
@@ -13,6 +14,7 @@ mod exec_and_env;
 mod exec_as_a_process;
 mod exit_codes;
 mod frozen;
+mod haproxy;
 mod health_port;
 mod http_conformance;
 mod http_kept_connections;
@@ -46,6 +48,7 @@ mod promise_5_signals;
 mod promise_5_stopping;
 mod promise_6_memory_stays_bounded;
 mod promise_7_secrets_stay_secret;
+mod proxy_protocol;
 mod routes;
 mod scene;
 mod stock_tailscaled;

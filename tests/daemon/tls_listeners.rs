@@ -64,20 +64,20 @@ print("reply 0, same", length)
 "#;
 
 /// A directory with a CA of its own, and a certificate for the namespace's address.
-fn authority() -> TempDir {
+pub fn authority() -> TempDir {
     let directory = tempfile::tempdir().expect("a directory");
     ca::write(directory.path(), &[OWN_ADDRESS.to_owned()]).expect("certificates");
     directory
 }
 
-fn with_tls(builder: Builder, directory: &Path) -> Builder {
+pub fn with_tls(builder: Builder, directory: &Path) -> Builder {
     let path = |name: &str| directory.join(name).to_string_lossy().into_owned();
     let builder = builder.env("TETHERD_SOCKS_LISTEN", "0.0.0.0:1055").env("TETHERD_LOOPBACK", "allow");
     builder.env("TETHERD_SOCKS_TLS_CERT", &path("server.pem")).env("TETHERD_SOCKS_TLS_KEY", &path("server.key"))
 }
 
 /// What a client over TLS says.
-fn client(directory: &Path, certificate: &str, options: [&str; 5]) -> String {
+pub fn client(directory: &Path, certificate: &str, options: [&str; 5]) -> String {
     let [command, password, target, port, length] = options;
     let ca = directory.join("ca.pem");
     let own = if certificate == "-" { "-".into() } else { directory.join(certificate) };
@@ -91,7 +91,7 @@ fn client(directory: &Path, certificate: &str, options: [&str; 5]) -> String {
     text.lines().last().unwrap_or_default().to_owned()
 }
 
-fn curl(directory: &Path, arguments: &[&str]) -> String {
+pub fn curl(directory: &Path, arguments: &[&str]) -> String {
     let ca = directory.join("ca.pem");
     let mut curl = Command::new("curl");
     curl.args(["--silent", "--show-error", "--max-time", "20", "--proxy", "https://10.77.0.1:1055", "--proxy-cacert"]);

@@ -1,7 +1,7 @@
 //! Clients without the password, or that say nothing, keep nobody out.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -15,10 +15,10 @@ use crate::scene::{READY, Scene, start_ready};
 
 pub const PASSWORD: &str = "correct horse";
 /// `app:correct horse` and `app:wrong`, as Basic has them.
-const RIGHT: &str = "YXBwOmNvcnJlY3QgaG9yc2U=";
+pub const RIGHT: &str = "YXBwOmNvcnJlY3QgaG9yc2U=";
 const WRONG: &str = "YXBwOndyb25n";
-const GREETING: &[u8] = &[5, 1, 2];
-const WRONG_PASSWORD: &[u8] = b"\x05\x01\x02\x01\x03app\x05wrong";
+pub const GREETING: &[u8] = &[5, 1, 2];
+pub const WRONG_PASSWORD: &[u8] = b"\x05\x01\x02\x01\x03app\x05wrong";
 const RIGHT_PASSWORD: &[u8] = b"\x05\x01\x02\x01\x03app\x0dcorrect horse";
 /// For an honest client beside any number of others.
 const SOON: Duration = Duration::from_secs(5);
@@ -38,10 +38,10 @@ pub fn open_connections(daemon: &Daemon) -> u64 {
     status["connections"]["open"].as_u64().expect("a number")
 }
 
-/// How long the daemon keeps a client that sends `steps` and then stays there.
-fn kept(daemon: &Daemon, steps: Steps) -> Duration {
+/// How long the daemon keeps a client of `proxy` that sends `steps` and then stays there.
+pub fn kept(daemon: &Daemon, proxy: SocketAddr, steps: Steps) -> Duration {
     let begun = Instant::now();
-    let mut stream = socks::open(SOCKS).expect("connects");
+    let mut stream = socks::open(proxy).expect("connects");
     for (pause, bytes) in steps {
         thread::sleep(Duration::from_millis(*pause));
         let _ = stream.write_all(bytes);
@@ -51,7 +51,7 @@ fn kept(daemon: &Daemon, steps: Steps) -> Duration {
 }
 
 /// What a client sends: pieces, each after a pause in milliseconds.
-type Steps = &'static [(u64, &'static [u8])];
+pub type Steps = &'static [(u64, &'static [u8])];
 
 /// Late, where all of a handshake may take a second.
 const LATE: u64 = 800;
@@ -95,7 +95,7 @@ fn all_of_a_handshake_has_one_deadline_whatever_a_client_sends_and_when() {
     for (builder, rows) in [(with_password(&scene), WITH_PASSWORD), (scene.daemon(), WITHOUT), (open, WITHOUT)] {
         let daemon = start_ready(builder.env("TETHERD_HANDSHAKE_TIMEOUT", "1s"));
         for (what, steps) in rows {
-            let kept = kept(&daemon, steps);
+            let kept = kept(&daemon, SOCKS, steps);
             if kept > Duration::from_millis(1_700) {
                 longer.push((what, kept));
             }

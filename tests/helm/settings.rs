@@ -33,6 +33,7 @@ fn value(key: &str, file: &str) -> Value {
         "advertise_routes" => json!(["10.0.0.0/8"]),
         "socks_listen" => json!(["127.0.0.1:1056", "unix:/tmp/proxy.sock"]),
         "forwards" => json!(["127.0.0.1:5432=db:5432"]),
+        "proxy_protocol" => json!(["unix:/tmp/proxy.sock", "127.0.0.1:5432"]),
         "prewarm" => json!(["db:5432", "web:80"]),
         "allow" => json!(["*.example.com:443", "10.0.0.0/8"]),
         "deny" => json!("db:22"),

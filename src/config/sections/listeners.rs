@@ -98,21 +98,22 @@ impl Reader {
         if self.value("allow_open_proxy").unwrap_or(false) {
             return;
         }
-        let open = settings.socks_listen.iter().find(|listen| !listen.is_private());
+        let open = settings.socks_listen.iter().find(|listen| !settings.is_private(listen));
         let asks_for_certificates = settings.socks_tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
         if let Some(listen) = open.filter(|_| settings.socks_credentials.is_none() && !asks_for_certificates) {
             let fix = "set socks_user and socks_password, ask for certificates by socks_client_ca, listen on 127.0.0.1";
             self.open("socks_listen", listen, fix);
         }
         // Programs that know no proxy know no password for one either.
-        if let Some(forward) = settings.forwards.iter().find(|forward| !forward.listen.is_private()) {
+        if let Some(forward) = settings.forwards.iter().find(|forward| !settings.is_private(&forward.listen)) {
             self.open("forwards", &forward.listen, "listen on 127.0.0.1");
         }
     }
 
     fn open(&mut self, key: &'static str, listen: &Listen, fix: &str) {
+        let by_balancer = if listen.is_private() { " by way of a balancer (proxy_protocol)" } else { "" };
         let problem = format!(
-            "{listen} can be reached by others, who could use the tailnet: {fix}, or set allow_open_proxy = true"
+            "{listen} can be reached by others{by_balancer}, who could use the tailnet: {fix}, or set allow_open_proxy = true"
         );
         self.fault_at(key, problem);
     }
@@ -131,6 +132,22 @@ impl Reader {
                 self.fault_at(key, problem);
             }
             taken.push((key, listen));
+        }
+    }
+}
+
+impl Reader {
+    /// Notes a fault for each address of `proxy_protocol` that is none of a listener.
+    pub fn balancers_before_listeners(&mut self, settings: &Settings) {
+        let is_open = |listen: &&Listen| {
+            settings.socks_listen.contains(listen) || settings.forwards.iter().any(|forward| forward.listen == **listen)
+        };
+        for listen in settings.proxy_protocol.iter().filter(|listen| !is_open(listen)) {
+            let problem = format!(
+                "names {listen}, where nothing listens: name an address of socks_listen as it stands there, or what stands before \
+                 the = in forwards"
+            );
+            self.fault_at("proxy_protocol", problem);
         }
     }
 }

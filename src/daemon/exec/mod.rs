@@ -110,7 +110,7 @@ async fn run_command(
 /// Lists the proxy variables for the command, name and value.
 fn proxy_variables(daemon: &Daemon, spec: &CommandSpec, environment: &Environment) -> Vec<(String, String)> {
     let Some(proxy) = daemon.proxy_address else {
-        tracing::warn!("socks_listen has no TCP address; the command gets no proxy variables");
+        tracing::warn!("socks_listen has no TCP address but for balancers; the command gets no proxy variables");
         return Vec::new();
     };
     let variables = ProxyVariables::new(proxy, daemon.credentials.as_ref(), &spec.direct, environment);

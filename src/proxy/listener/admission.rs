@@ -1,7 +1,8 @@
 //! Limits how many clients are connected, by a permit for each.
 //!
 //! Permits are given out while there is memory. One is taken before accept, so that clients wait in the backlog and are not
-//! refused; where strangers can come, clients are in the lobby until they are let in, and take one then.
+//! refused; where strangers can come, clients are in the lobby until they are let in, and take one then. Those of a balancer
+//! have a lobby of their own until it has said where they come from.
 
 use std::sync::Arc;
 
@@ -24,7 +25,20 @@ struct Limits {
     permits: Arc<Semaphore>,
     throttle: AcceptThrottle,
     lobby: Lobby,
+    /// Clients of balancers, none of which has said where they come from yet.
+    unknown: Lobby,
     records: Arc<SourceRecords>,
+}
+
+/// What the clients of a listener get as they come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FirstPlace {
+    /// A permit: nothing is asked of them.
+    Permit,
+    /// A place in the lobby: strangers can come, or a password is asked for.
+    Lobby,
+    /// A place among those whose balancer has yet to say where they come from, by a header of the PROXY protocol.
+    Unknown,
 }
 
 /// What one more client can have as soon as it is accepted.
@@ -33,6 +47,8 @@ pub enum Ticket {
     Permit(Permit),
     /// A place in the lobby.
     Lobby,
+    /// A place among those of balancers.
+    Unknown,
 }
 
 /// What a client has: it is let in, or waits for that in the lobby.
@@ -48,8 +64,8 @@ impl Admission {
     /// Allows `max` connections at a time, and new ones only while `throttle` does.
     pub fn new(max: usize, throttle: AcceptThrottle) -> Self {
         let records = Arc::<SourceRecords>::default();
-        let lobby = Lobby::beside(max, Arc::clone(&records));
-        Self(Arc::new(Limits { permits: Arc::new(Semaphore::new(max)), throttle, lobby, records }))
+        let (lobby, unknown) = (Lobby::beside(max, Arc::clone(&records)), Lobby::of_unknown(max, Arc::clone(&records)));
+        Self(Arc::new(Limits { permits: Arc::new(Semaphore::new(max)), throttle, lobby, unknown, records }))
     }
 
     /// Returns the failures of clients, by their source.
@@ -57,20 +73,25 @@ impl Admission {
         &self.0.records
     }
 
-    /// Waits for room in the lobby, or for a permit, and until there is memory.
-    pub async fn ticket(&self, by_lobby: bool) -> Ticket {
-        let ticket = self.ticket_at_once(by_lobby).await;
+    /// Waits for room in a lobby, or for a permit, and until there is memory.
+    pub async fn ticket(&self, first: FirstPlace) -> Ticket {
+        let ticket = self.ticket_at_once(first).await;
         self.0.throttle.wait().await;
         ticket
     }
 
-    /// Waits for room in the lobby, or for a permit, however little memory is left. The room is there until the next await.
-    pub async fn ticket_at_once(&self, by_lobby: bool) -> Ticket {
-        if by_lobby {
-            self.0.lobby.wait_for_room().await;
-            Ticket::Lobby
-        } else {
-            Ticket::Permit(self.permit().await)
+    /// Waits for room in a lobby, or for a permit, however little memory is left. The room is there until the next await.
+    pub async fn ticket_at_once(&self, first: FirstPlace) -> Ticket {
+        match first {
+            FirstPlace::Permit => Ticket::Permit(self.permit().await),
+            FirstPlace::Lobby => {
+                self.0.lobby.wait_for_room().await;
+                Ticket::Lobby
+            }
+            FirstPlace::Unknown => {
+                self.0.unknown.wait_for_room().await;
+                Ticket::Unknown
+            }
         }
     }
 
@@ -78,8 +99,15 @@ impl Admission {
     pub fn place(&self, ticket: Ticket, source: Source) -> Place {
         match ticket {
             Ticket::Permit(permit) => Place::LetIn(permit),
-            Ticket::Lobby => Place::Lobby(self.0.lobby.enter(source)),
+            Ticket::Lobby => Place::Lobby(self.0.lobby.enter(Some(source))),
+            Ticket::Unknown => Place::Lobby(self.0.unknown.enter(None)),
         }
+    }
+
+    /// Waits for room in the lobby, and takes a client in that its balancer says to be of `source`.
+    pub async fn enter_lobby(&self, source: Source) -> Guest {
+        self.0.lobby.wait_for_room().await;
+        self.0.lobby.enter(Some(source))
     }
 
     /// Waits for a permit.

@@ -2,6 +2,7 @@
 //!
 //! It knows where the client comes from, since when, and its place among the others.
 
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -18,11 +19,15 @@ use crate::sync::IgnorePoison;
 /// Where a client comes from.
 #[derive(Clone, Debug)]
 pub struct ClientOrigin {
-    /// The address, for logs.
+    /// The address, for logs; behind it the balancer's, where one has said it.
     pub from: String,
     pub source: Source,
-    /// Whether it came by a listener that other machines reach.
+    /// Whether it came by a listener that other machines reach, be it by way of a balancer.
     pub by_network: bool,
+    /// Whether its connection begins with a header of the PROXY protocol, by a balancer.
+    pub by_balancer: bool,
+    /// The address that the header has named. It tells clients apart, and gives none of them a right: nobody vouches for it.
+    pub stated_ip: Option<IpAddr>,
 }
 
 /// A client, from accept to its end.
@@ -68,6 +73,23 @@ impl Client {
     /// Returns what decides about this client's targets alone.
     pub fn access(&self) -> Access {
         Access { by_network: self.origin.by_network, rules: None }
+    }
+
+    /// Notes what a balancer has said of where the client comes from: its address, or `None` where the connection's own one
+    /// counts. Then waits for a place in the lobby, for which the client has `limit` from accept on.
+    ///
+    /// # Errors
+    /// As for [`Client::handshake`].
+    pub async fn comes_from(&mut self, address: Option<SocketAddr>, limit: Duration) -> Result<(), HandshakeEnd> {
+        if let Some(address) = address {
+            self.origin.from = format!("{address} by {}", self.origin.from);
+            self.origin.source = address.ip().into();
+            self.origin.stated_ip = Some(address.ip().to_canonical());
+        }
+        let guest = self.handshake(limit, self.admission.enter_lobby(self.origin.source)).await?;
+        self.displaced = Some(guest.displaced());
+        *self.place.lock().ignore_poison() = Place::Lobby(guest);
+        Ok(())
     }
 
     /// Waits for a step of the handshake, all of which may take `limit` from accept on.

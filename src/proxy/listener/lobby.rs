@@ -4,6 +4,7 @@
 //! gives its own up, once it has had a second: a handshake takes some round trips.
 
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::time::timeout_at;
@@ -17,6 +18,13 @@ use crate::sync::IgnorePoison;
 /// Least and most places. A client in the lobby has one open file, and for HTTP up to 64 KiB.
 const LEAST: usize = 16;
 const MOST: usize = 512;
+/// Least places of clients whose balancer has not said yet where they come from. All of them wait for the one balancer, and
+/// none of them has sent anything.
+const LEAST_UNKNOWN: usize = 64;
+/// How long a client keeps its place whoever else comes: the time of some round trips, and of one for the header of a
+/// balancer.
+const UNDISTURBED: Duration = Duration::from_secs(1);
+const UNDISTURBED_UNKNOWN: Duration = Duration::from_millis(250);
 
 /// Returns how many places there are beside so many connections.
 pub fn places_beside(connections: usize) -> usize {
@@ -48,8 +56,17 @@ impl Lobby {
     /// Makes a lobby with a quarter as many places as there may be connections. `records` tells who is a nuisance, and
     /// hears of those that are displaced.
     pub fn beside(connections: usize, records: Arc<SourceRecords>) -> Self {
-        let places = places_beside(connections);
-        Self(Arc::new(LobbyState { places, guests: Mutex::default(), left: Notify::new(), records }))
+        Self::new(places_beside(connections), UNDISTURBED, records)
+    }
+
+    /// Makes a lobby for clients whose source is not known yet.
+    pub fn of_unknown(connections: usize, records: Arc<SourceRecords>) -> Self {
+        Self::new((connections / 4).clamp(LEAST_UNKNOWN, MOST), UNDISTURBED_UNKNOWN, records)
+    }
+
+    fn new(places: usize, undisturbed: Duration, records: Arc<SourceRecords>) -> Self {
+        let guests = Mutex::new(Guests::new(undisturbed));
+        Self(Arc::new(LobbyState { places, guests, left: Notify::new(), records }))
     }
 
     /// Most places of one source while others want some.
@@ -69,12 +86,12 @@ impl Lobby {
         }
     }
 
-    /// Takes a client in. Where there is no place, others give theirs up.
-    pub fn enter(&self, source: Source) -> Guest {
+    /// Takes a client in, whose `source` may not be known yet. Where there is no place, others give theirs up.
+    pub fn enter(&self, source: Option<Source>) -> Guest {
         let mut guests = self.guests();
         let mut displaced = Vec::new();
         // A nuisance makes room for itself, at once: who shares its address is served all the same.
-        if self.0.records.is_nuisance(source) {
+        if let Some(source) = source.filter(|source| self.0.records.is_nuisance(*source)) {
             displaced.extend(guests.displace_beyond(self.ceiling().saturating_sub(1), source));
         }
         if guests.taken() >= self.0.places {
@@ -133,17 +150,15 @@ impl Drop for VouchedGuest {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proxy::listener::guests::UNDISTURBED;
     use std::net::Ipv4Addr;
-    use std::time::Duration;
     use tokio::time::{Instant, advance, timeout};
 
     fn lobby() -> Lobby {
         Lobby::beside(1, Arc::default())
     }
 
-    fn source(number: u32) -> Source {
-        Source::Network(Ipv4Addr::from_bits(number).into())
+    fn source(number: u32) -> Option<Source> {
+        Some(Source::Network(Ipv4Addr::from_bits(number).into()))
     }
 
     fn stay(guests: &[Guest]) -> Vec<bool> {
@@ -180,13 +195,27 @@ mod tests {
     async fn a_nuisance_keeps_to_its_ceiling_and_takes_its_own_places() {
         let lobby = lobby();
         let others: Vec<_> = (0..4).map(|_| lobby.enter(source(2))).collect();
-        (0..8).for_each(|_| _ = lobby.0.records.note_failure(source(1)));
+        (0..8).for_each(|_| _ = lobby.0.records.note_failure(source(1).expect("has one")));
         let guests: Vec<_> = (0..100).map(|_| lobby.enter(source(1))).collect();
         assert_eq!(stay(&others), [true; 4]);
         let staying = stay(&guests);
         assert_eq!(staying.iter().filter(|stays| **stays).count(), lobby.ceiling());
         assert!(staying[100 - lobby.ceiling()..].iter().all(|stays| *stays), "the last ones stay");
         assert!(lobby.guests().room_at(lobby.0.places).is_none());
+    }
+
+    #[tokio::test(flavor = "current_thread", start_paused = true)]
+    async fn who_is_not_known_yet_is_no_nuisance_and_the_oldest_leaves() {
+        let lobby = Lobby::of_unknown(1, Arc::default());
+        for _ in 0..3 {
+            let guests: Vec<_> = (0..LEAST_UNKNOWN).map(|_| lobby.enter(None)).collect();
+            assert_eq!(stay(&guests), [true; LEAST_UNKNOWN], "a balancer is no source");
+            let begun = Instant::now();
+            lobby.wait_for_room().await;
+            assert_eq!(begun.elapsed().as_millis(), UNDISTURBED_UNKNOWN.as_millis());
+            let _next: Vec<_> = (0..LEAST_UNKNOWN).map(|_| lobby.enter(None)).collect();
+            assert_eq!(stay(&guests), [false; LEAST_UNKNOWN]);
+        }
     }
 
     #[tokio::test(flavor = "current_thread", start_paused = true)]

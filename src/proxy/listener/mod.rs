@@ -8,6 +8,7 @@ pub mod admission;
 pub mod client;
 pub(crate) mod guests;
 pub(crate) mod lobby;
+pub(crate) mod proxy_header;
 pub(crate) mod records;
 pub(crate) mod source;
 pub(crate) mod split;
@@ -33,7 +34,7 @@ use crate::net::failed_accepts::FailedAccepts;
 use crate::net::keepalive::{allow_pauses, notice_vanished_peer};
 use crate::net::socket_file;
 use crate::net::unix_stream::{LocalStream, watched};
-use crate::proxy::listener::admission::{Admission, Ticket};
+use crate::proxy::listener::admission::{Admission, FirstPlace, Ticket};
 use crate::proxy::listener::client::{Client, ClientOrigin};
 use crate::proxy::listener::source::Source;
 use crate::proxy::listener::stream::Stream;
@@ -121,6 +122,8 @@ impl Listener {
                     from: from.to_string(),
                     source: from.ip().into(),
                     by_network: self.is_on_the_network(),
+                    by_balancer: false,
+                    stated_ip: None,
                 };
                 Ok((Stream::Tcp(TcpStream::from_std(stream)?), origin))
             }
@@ -128,7 +131,8 @@ impl Listener {
                 let (stream, _) = listener.get_ref().accept()?;
                 stream.set_nonblocking(true)?;
                 let from = format!("unix:{}", file.path.display());
-                let origin = ClientOrigin { from, source: Source::Unix, by_network: false };
+                let source = Source::Unix;
+                let origin = ClientOrigin { from, source, by_network: false, by_balancer: false, stated_ip: None };
                 Ok((Stream::Unix(LocalStream::new(stream)?), origin))
             }
         }
@@ -139,13 +143,16 @@ impl Listener {
 #[derive(Clone, Debug)]
 pub struct Entrance {
     pub admission: Admission,
-    /// Whether they are in the lobby until they are let in: strangers can come, or a password is asked for.
-    pub by_lobby: bool,
+    pub first: FirstPlace,
 }
 
 impl Entrance {
     /// Gives the client of `origin` the place that `ticket` is for.
-    fn admit(&self, origin: ClientOrigin, ticket: Ticket) -> Client {
+    fn admit(&self, mut origin: ClientOrigin, ticket: Ticket) -> Client {
+        let by_balancer = self.first == FirstPlace::Unknown;
+        // Whoever reaches the balancer reaches the listener.
+        origin.by_network |= by_balancer;
+        origin.by_balancer = by_balancer;
         let place = self.admission.place(ticket, origin.source);
         Client::new(origin, self.admission.clone(), place)
     }
@@ -167,7 +174,7 @@ async fn accept<L: AsRawFd, C>(
 ) -> (io::Result<C>, Ticket) {
     loop {
         let ready = listener.readable().await;
-        let ticket = entrance.admission.ticket(entrance.by_lobby).await;
+        let ticket = entrance.admission.ticket(entrance.first).await;
         match ready.map(|mut ready| ready.try_io(|_| take())) {
             Ok(Ok(accepted)) => return (accepted, ticket),
             // The client has gone meanwhile.
@@ -211,7 +218,7 @@ pub async fn serve_clients<F: Future<Output = ()> + Send + 'static>(
             Ok((stream, origin)) => {
                 let (entrance, serve) = (entrance.clone(), serve.clone());
                 drop(connections.spawn(async move {
-                    let ticket = entrance.admission.ticket_at_once(entrance.by_lobby).await;
+                    let ticket = entrance.admission.ticket_at_once(entrance.first).await;
                     serve(stream, entrance.admit(origin, ticket)).await;
                 }));
             }

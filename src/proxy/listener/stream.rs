@@ -71,16 +71,21 @@ impl Stream {
     /// ends.
     pub async fn first_byte(&self) -> io::Result<Option<u8>> {
         let mut byte = [0];
-        let read = match self {
-            Self::Tcp(stream) => stream.peek(&mut byte).await?,
+        let seen = self.peek(&mut byte).await?;
+        Ok((seen > 0).then_some(byte[0]))
+    }
+
+    /// Waits for bytes of the other end, and leaves them there to be read. Returns how many fit into `bytes`; none when the
+    /// other end has ended its side.
+    pub async fn peek(&self, bytes: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.peek(bytes).await,
             Self::Unix(stream) => {
-                let peek = |socket: &std::os::unix::net::UnixStream| {
-                    Ok(recv(socket.as_raw_fd(), &mut byte, MsgFlags::MSG_PEEK)?)
-                };
-                stream.reading(peek).await?
+                let peek =
+                    |socket: &std::os::unix::net::UnixStream| Ok(recv(socket.as_raw_fd(), bytes, MsgFlags::MSG_PEEK)?);
+                stream.reading(peek).await
             }
-        };
-        Ok((read > 0).then_some(byte[0]))
+        }
     }
 }
 

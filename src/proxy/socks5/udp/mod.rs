@@ -7,7 +7,7 @@ pub(crate) mod client;
 pub(crate) mod routes;
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use fast_socks5::util::target_addr::TargetAddr;
@@ -45,10 +45,15 @@ pub struct UdpSession {
 }
 
 /// Opens the socket where the client is known to reach this machine, in the client's own family, and returns its
-/// address as well. `announced` is where the client says that it will send from.
-pub async fn open_session(client: &Stream, announced: &Target) -> io::Result<(UdpSession, SocketAddr)> {
+/// address as well. `stated` is where a balancer says that the client is, `announced` where the client says that it will send
+/// from.
+pub async fn open_session(
+    client: &Stream,
+    stated: Option<IpAddr>,
+    announced: &Target,
+) -> io::Result<(UdpSession, SocketAddr)> {
     let local = client.local_ip().ok_or(io::ErrorKind::AddrNotAvailable)?.to_canonical();
-    let peer = client.peer_ip().ok_or(io::ErrorKind::AddrNotAvailable)?.to_canonical();
+    let peer = stated.or_else(|| client.peer_ip()).ok_or(io::ErrorKind::AddrNotAvailable)?.to_canonical();
     let socket = UdpSocket::bind((local, 0)).await?;
     let bound = socket.local_addr()?;
     Ok((UdpSession { socket, client: UdpClient::new(peer, announced) }, bound))
