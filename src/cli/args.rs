@@ -30,6 +30,7 @@ pub enum Command {
     },
     Env(EnvForm),
     Check,
+    HashPassword,
     Version,
 }
 
@@ -86,7 +87,7 @@ fn definition() -> Clap {
         .subcommands(commands())
 }
 
-fn commands() -> [Clap; 7] {
+fn commands() -> [Clap; 8] {
     let timeout = Arg::new("timeout")
         .long("timeout")
         .value_name("DURATION")
@@ -102,6 +103,7 @@ fn commands() -> [Clap; 7] {
         Clap::new("status").about("show state, node, peers, connections and last error").arg(json),
         env_command(),
         Clap::new("check").about("show every setting with its origin; 78 when one is invalid"),
+        hash_password_command(),
     ]
 }
 
@@ -122,6 +124,13 @@ fn exec_command() -> Clap {
              when signal n killed it, 127 when it was not found, 126 when it cannot be run; else as `tetherd run`.",
         )
         .arg(words)
+}
+
+fn hash_password_command() -> Clap {
+    Clap::new("hash-password").about("read a password and print its hash for the file of users").after_help(
+        "Reads the password from stdin, or asks for it twice at a terminal. Prints its bcrypt hash, as `htpasswd -nB` \
+         writes it, for a file of users.",
+    )
 }
 
 fn env_command() -> Clap {
@@ -163,6 +172,7 @@ fn read(matches: &ArgMatches) -> Arguments {
         Some(("exec", inner)) => (Command::Exec(words(inner)), inner),
         Some(("env", inner)) => (Command::Env(form(inner)), inner),
         Some(("check", inner)) => (Command::Check, inner),
+        Some(("hash-password", inner)) => (Command::HashPassword, inner),
         Some((_, inner)) => (Command::Run, inner),
         None => (Command::Run, matches),
     };

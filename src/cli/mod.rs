@@ -8,6 +8,7 @@ pub(crate) mod client;
 pub(crate) mod configure;
 pub(crate) mod env;
 pub(crate) mod exec_wrapper;
+pub(crate) mod hash_password;
 pub(crate) mod log_queue;
 pub(crate) mod logging;
 pub(crate) mod output;
@@ -53,6 +54,10 @@ pub fn main() -> ExitCode {
         Ok(arguments) => arguments,
         Err(end) => return end,
     };
+    // It needs no settings, however faulty they are.
+    if arguments.command == Command::HashPassword {
+        return hash_password::run_hash_password();
+    }
     // Signals are caught before anything is read that may take long, such as a key on a network mount.
     let signals = match arguments.command {
         Command::Run => Signals::to_stop(),
@@ -66,6 +71,7 @@ pub fn main() -> ExitCode {
     let Configured { platform, ref config } = configured;
     let context = DaemonContext { platform, environment: &environment, memory };
     match &arguments.command {
+        Command::HashPassword => hash_password::run_hash_password(),
         Command::Version => version(config, &environment),
         Command::Check => check::run_check(config, &environment),
         Command::Run => run(&configured, &context, signals),
@@ -84,9 +90,8 @@ fn memory(command: &Command) -> Option<MemoryBudget> {
     let with_application = match command {
         Command::Exec(_) => true,
         Command::Run | Command::Check => false,
-        Command::Wait(_) | Command::Healthcheck | Command::Status { .. } | Command::Env(_) | Command::Version => {
-            return None;
-        }
+        Command::Wait(_) | Command::Healthcheck | Command::Status { .. } => return None,
+        Command::Env(_) | Command::Version | Command::HashPassword => return None,
     };
     let cgroups = CgroupMemory::of_this_process()?;
     let shares = with_application || cgroups.shares_the_limit();
