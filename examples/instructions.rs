@@ -15,7 +15,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, UnixAddr, recv, recvmsg, send};
-use tetherd::config::types::enums::Direct;
+use tetherd::config::types::enums::{AccessLog, Direct};
+use tetherd::config::types::local_targets::LocalTargets;
 use tetherd::memory::accept_throttle::AcceptThrottle;
 use tetherd::memory::upload_throttle::UploadThrottle;
 use tetherd::net::unix_stream::watched;
@@ -26,9 +27,11 @@ use tetherd::proxy::listener::admission::Admission;
 use tetherd::proxy::listener::{Entrance, Listener, serve_clients};
 use tetherd::proxy::metrics::counters::Counters;
 use tetherd::proxy::policy::Policy;
+use tetherd::proxy::policy::access::Rules;
 use tetherd::proxy::policy::own_listeners::OwnListeners;
 use tetherd::proxy::relay::limits::RelayLimits;
 use tetherd::proxy::relay::worker::RelayWorker;
+use tetherd::proxy::users::Users;
 use tetherd::state::{Phase, Publisher};
 use tetherd::tailscaled::calls::Calls;
 use tetherd::tailscaled::dialer::Dialer;
@@ -98,7 +101,7 @@ fn context(socket: &Path, publisher: &Publisher) -> ProxyContext<Dialer> {
     let rebinder = Rebinder::new(api.clone(), PathHealth::default());
     let own_node = OwnNodeCache::new(api.clone());
     let dialer = Dialer::new(api, Calls::new(socket), rebinder, own_node);
-    let policy = Policy::new(Direct::Allow, Vec::new(), Vec::new(), OwnListeners::default());
+    let policy = Policy::new(Direct::Allow, LocalTargets::default(), Rules::default(), OwnListeners::default());
     let limits = RelayLimits {
         half_closed: LONG,
         half_closed_held: LONG,
@@ -108,7 +111,8 @@ fn context(socket: &Path, publisher: &Publisher) -> ProxyContext<Dialer> {
     };
     ProxyContext {
         connector: Connector::new(dialer, policy, publisher.watch(), LONG, |_| ()),
-        credentials: None,
+        users: Users::default(),
+        access_log: AccessLog::Failures,
         handshake_timeout: LONG,
         network_limits: limits.clone(),
         limits,

@@ -129,7 +129,7 @@ fn exec_command() -> Clap {
 fn hash_password_command() -> Clap {
     Clap::new("hash-password").about("read a password and print its hash for the file of users").after_help(
         "Reads the password from stdin, or asks for it twice at a terminal. Prints its bcrypt hash, as `htpasswd -nB` \
-         writes it, for a file of users.",
+         writes it, to stand as `password` in the file that `users` names.",
     )
 }
 

@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use crate::config::settings::Settings;
 use crate::config::types::address::Listen;
+use crate::config::warnings::without_password_for_programs;
 use crate::daemon::exec::proxy_variables::ProxyVariables;
 use crate::environment::Environment;
 use crate::exit_reason::ExitReason;
@@ -41,6 +42,9 @@ pub fn run_env(
     form: EnvForm,
 ) -> Result<(), ExitReason> {
     let variables = configured_proxy_variables(settings, platform, environment)?;
+    if let Some(warning) = without_password_for_programs(settings) {
+        crate::cli::output::complain(&format!("tetherd: warning: {warning}"));
+    }
     crate::cli::output::say(written(&variables, form).trim_end());
     Ok(())
 }

@@ -27,7 +27,7 @@ use crate::cli::output::say;
 use crate::config::Config;
 use crate::config::settings::Settings;
 use crate::config::types::enums::OnFailure;
-use crate::config::warnings::warnings;
+use crate::config::warnings::{warnings, without_password_for_programs};
 use crate::daemon;
 use crate::daemon::context::DaemonContext;
 use crate::daemon::exec::command::CommandSpec;
@@ -133,6 +133,9 @@ fn exec(
             |error| ExitReason::Configuration(format!("the limits of this process cannot be read: {error}"));
         let limits = SoftLimits::now().map_err(unreadable)?;
         let settings = prepared(&configured.config)?;
+        if let Some(warning) = without_password_for_programs(settings) {
+            tracing::warn!("{warning}");
+        }
         let (program, arguments) = words
             .split_first()
             .ok_or_else(|| ExitReason::Usage("exec needs a command: tetherd exec -- COMMAND".into()))?;

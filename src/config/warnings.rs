@@ -7,9 +7,12 @@ const SAFE_LENGTH: usize = 12;
 
 /// Returns what is to be said of `settings`: the setting, what may come of it, and the way out.
 pub fn warnings(settings: &Settings) -> Vec<String> {
-    let Some(credentials) = &settings.socks_credentials else { return Vec::new() };
+    if !settings.asks_for_password() {
+        return Vec::new();
+    }
     let mut warnings = Vec::new();
-    if credentials.password.expose().chars().count() < SAFE_LENGTH {
+    let password = settings.socks_credentials.as_ref().map(|credentials| credentials.password.expose());
+    if password.is_some_and(|password| password.chars().count() < SAFE_LENGTH) {
         warnings.push(format!(
             "socks_password has fewer than {SAFE_LENGTH} characters, which whoever can connect may guess: make a random one, as by \
              `head -c 18 /dev/urandom | base64`"
@@ -23,6 +26,14 @@ pub fn warnings(settings: &Settings) -> Vec<String> {
         ));
     }
     warnings
+}
+
+/// Returns what is to be said where the variables of a program get no password though the proxy asks for one.
+pub fn without_password_for_programs(settings: &Settings) -> Option<&'static str> {
+    (settings.users.is_some() && settings.socks_credentials.is_none()).then_some(
+        "the proxy variables hold no user and password: of those in the file of users tetherd knows hashes alone; \
+         set socks_user and socks_password beside it for the programs that get the variables",
+    )
 }
 
 #[cfg(test)]

@@ -71,7 +71,7 @@ impl ClientAcceptor {
 
     fn proxy_on(&self, listener: Listener) {
         let proxy = Arc::clone(&self.proxy);
-        let by_lobby = proxy.credentials.is_some() || listener.is_on_the_network();
+        let by_lobby = proxy.users.ask_for_password() || listener.is_on_the_network();
         self.accept(listener, by_lobby, move |stream, client| {
             let proxy = Arc::clone(&proxy);
             async move { serve_client(&proxy, stream, &client).await }

@@ -74,8 +74,21 @@ impl Association {
 
     /// By `proxy`, for datagrams from `socket`; the request says that they come from `source`.
     pub fn announced(proxy: SocketAddr, socket: UdpSocket, source: SocketAddr) -> Self {
+        Self::greeted(proxy, socket, (source, None))
+    }
+
+    /// One of a user, that does not say where its datagrams will come from.
+    pub fn of_user(proxy: SocketAddr, socket: UdpSocket, credentials: Option<(&str, &str)>) -> Self {
+        Self::greeted(proxy, socket, ((Ipv4Addr::UNSPECIFIED, 0).into(), credentials))
+    }
+
+    fn greeted(
+        proxy: SocketAddr,
+        socket: UdpSocket,
+        (source, credentials): (SocketAddr, Option<(&str, &str)>),
+    ) -> Self {
         let mut control = socks::open(proxy).expect("connects");
-        socks::authenticate(&mut control, None).expect("greets");
+        socks::authenticate(&mut control, credentials).expect("greets");
         control.write_all(&socks::request(3, &source.ip().to_string(), source.port())).expect("asks");
         let relay = socks::read_reply(&mut control).expect("is associated");
         Self { control, socket, relay }

@@ -54,6 +54,8 @@ mod throttled;
 mod tls_listeners;
 mod udp;
 mod udp_clients;
+mod users;
+mod users_told;
 mod vanished;
 mod ways;
 mod without_the_password;
