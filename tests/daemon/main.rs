@@ -55,6 +55,7 @@ mod tls_listeners;
 mod udp;
 mod udp_clients;
 mod users;
+mod users_hashed;
 mod users_told;
 mod vanished;
 mod ways;

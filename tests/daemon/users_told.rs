@@ -1,8 +1,6 @@
 //! What is told of users: metrics, the access log, faults of their file.
 
 use std::io::{Read, Write};
-use std::process::Stdio;
-use std::time::{Duration, Instant};
 
 use testbed::daemon::{Daemon, SOCKS};
 use testbed::server::Server;
@@ -11,8 +9,7 @@ use testbed::wait::wait_until;
 
 use crate::scene::{END, READY, Scene, command, start_ready};
 use crate::users::{
-    ALICE, APP, BOB, Credentials, HASH_OF_ALICE, HASH_OF_BOB, UsersFile, alice_and, by_every_way, by_socks, metric,
-    user,
+    ALICE, APP, BOB, HASH_OF_ALICE, HASH_OF_BOB, UsersFile, alice_and, by_every_way, by_socks, metric, user,
 };
 
 #[test]
@@ -138,49 +135,4 @@ fn a_fault_of_the_file_ends_a_start_with_78_and_names_file_user_and_key() {
         .output()
         .expect("runs");
     assert_eq!(output.status.code(), Some(0), "a file of users closes a listener of the network: {output:?}");
-}
-
-#[test]
-fn hash_password_makes_what_the_file_takes() {
-    let scene = Scene::new();
-    let _server = Server::http(80).expect("server");
-    let hash = hash_of(BOB.1);
-    assert!(hash.starts_with("$2y$10$") && hash.len() == 60, "{hash}");
-    let file = UsersFile::new(&user("bob", &hash, ""));
-    let _daemon = start_ready(file.given_to(&scene));
-    assert_eq!(by_socks(BOB, "web", 80), Ok(()));
-    assert_eq!(by_socks(("bob", "p\u{e4}ssw\u{f6}rd: x\n"), "web", 80), Err(0));
-}
-
-/// The middle of these times.
-fn median(mut times: Vec<Duration>) -> Duration {
-    times.sort();
-    times[times.len() / 2]
-}
-
-fn handshake(credentials: Credentials) -> Duration {
-    let begun = Instant::now();
-    let mut stream = socks::open(SOCKS).expect("connects");
-    let _ = socks::authenticate(&mut stream, Some(credentials));
-    begun.elapsed()
-}
-
-/// A hash by the program under test.
-fn hash_of(password: &str) -> String {
-    let mut child = command(&["hash-password"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("starts");
-    child.stdin.take().expect("stdin").write_all(format!("{password}\n").as_bytes()).expect("written");
-    let hash = String::from_utf8(child.wait_with_output().expect("ends").stdout).expect("UTF-8");
-    hash.strip_suffix('\n').expect("a line").to_owned()
-}
-
-/// A wanted speed is no test: what handshakes cost is printed (`--nocapture`).
-#[test]
-fn what_handshakes_cost_with_hashed_passwords() {
-    let scene = Scene::new();
-    let hash = hash_of(ALICE.1);
-    let file = UsersFile::new(&user("alice", &hash, ""));
-    let _daemon = start_ready(file.given_to(&scene));
-    let first = handshake(ALICE);
-    let later = median((0..200).map(|_| handshake(ALICE)).collect());
-    println!("{}: first {first:?}, each of 200 more {later:?}", &hash[..7]);
 }
