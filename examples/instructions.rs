@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, UnixAddr, recv, recvmsg, send};
-use tetherd::config::types::enums::Direct;
+use tetherd::config::types::enums::{AccessLog, Direct};
 use tetherd::config::types::local_targets::LocalTargets;
 use tetherd::memory::accept_throttle::AcceptThrottle;
 use tetherd::memory::upload_throttle::UploadThrottle;
@@ -31,6 +31,7 @@ use tetherd::proxy::policy::access::Rules;
 use tetherd::proxy::policy::own_listeners::OwnListeners;
 use tetherd::proxy::relay::limits::RelayLimits;
 use tetherd::proxy::relay::worker::RelayWorker;
+use tetherd::proxy::users::Users;
 use tetherd::state::{Phase, Publisher};
 use tetherd::tailscaled::calls::Calls;
 use tetherd::tailscaled::dialer::Dialer;
@@ -95,7 +96,7 @@ async fn run(connections: usize, bytes: usize, direct: bool) -> Result<()> {
 }
 
 fn context(socket: &Path, publisher: &Publisher) -> ProxyContext<Dialer> {
-    let socket = LocalApiSocket::new(socket);
+    let socket = LocalApiSocket::new(socket, None);
     let api = LocalApi::new(socket.clone());
     let rebinder = Rebinder::new(api.clone(), PathHealth::default());
     let own_node = OwnNodeCache::new(api.clone());
@@ -110,7 +111,8 @@ fn context(socket: &Path, publisher: &Publisher) -> ProxyContext<Dialer> {
     };
     ProxyContext {
         connector: Connector::new(dialer, policy, publisher.watch(), LONG, |_| ()),
-        credentials: None,
+        users: Users::default(),
+        access_log: AccessLog::Failures,
         handshake_timeout: LONG,
         network_limits: limits.clone(),
         limits,

@@ -33,6 +33,7 @@ pub enum Command {
         /// Whether to say what the settings leave open, and nothing else.
         security: bool,
     },
+    HashPassword,
     Version,
 }
 
@@ -89,7 +90,7 @@ fn definition() -> Clap {
         .subcommands(commands())
 }
 
-fn commands() -> [Clap; 7] {
+fn commands() -> [Clap; 8] {
     let timeout = Arg::new("timeout")
         .long("timeout")
         .value_name("DURATION")
@@ -105,6 +106,7 @@ fn commands() -> [Clap; 7] {
         Clap::new("status").about("show state, node, peers, connections and last error").arg(json),
         env_command(),
         check_command(),
+        hash_password_command(),
     ]
 }
 
@@ -133,6 +135,13 @@ fn check_command() -> Clap {
         .action(ArgAction::SetTrue)
         .help("what the settings leave open, to whom, and what to do; 0 nothing, 1 something");
     Clap::new("check").about("show every setting with its origin; 78 when one is invalid").arg(security)
+}
+
+fn hash_password_command() -> Clap {
+    Clap::new("hash-password").about("read a password and print its hash for the file of users").after_help(
+        "Reads the password from stdin, or asks for it twice at a terminal. Prints its bcrypt hash, as `htpasswd -nB` \
+         writes it, to stand as `password` in the file that `users` names.",
+    )
 }
 
 fn env_command() -> Clap {
@@ -174,6 +183,7 @@ fn read(matches: &ArgMatches) -> Arguments {
         Some(("exec", inner)) => (Command::Exec(words(inner)), inner),
         Some(("env", inner)) => (Command::Env(form(inner)), inner),
         Some(("check", inner)) => (Command::Check { security: inner.get_flag("security") }, inner),
+        Some(("hash-password", inner)) => (Command::HashPassword, inner),
         Some((_, inner)) => (Command::Run, inner),
         None => (Command::Run, matches),
     };

@@ -41,6 +41,9 @@ pub fn run_env(
     form: EnvForm,
 ) -> Result<(), ExitReason> {
     let variables = configured_proxy_variables(settings, platform, environment)?;
+    if let Some(warning) = without_password_for_programs(settings) {
+        crate::cli::output::complain(&format!("tetherd: warning: {warning}"));
+    }
     crate::cli::output::say(written(&variables, form).trim_end());
     Ok(())
 }
@@ -84,6 +87,14 @@ fn written(variables: &ProxyVariables, form: EnvForm) -> String {
 /// Quotes `value` for a shell, which takes everything within single quotes as it is, but for the quote itself.
 fn quoted(value: &str) -> String {
     format!("'{}'", value.replace('\'', r"'\''"))
+}
+
+/// Returns what is to be said where the variables of a program get no password though the proxy asks for one.
+pub fn without_password_for_programs(settings: &Settings) -> Option<&'static str> {
+    (settings.users.is_some() && settings.socks_credentials.is_none()).then_some(
+        "the proxy variables hold no user and password: of those in the file of users tetherd knows hashes alone; \
+         set socks_user and socks_password beside it for the programs that get the variables",
+    )
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ pub(crate) mod client;
 pub(crate) mod configure;
 pub(crate) mod env;
 pub(crate) mod exec_wrapper;
+pub(crate) mod hash_password;
 pub(crate) mod log_queue;
 pub(crate) mod logging;
 pub(crate) mod output;
@@ -23,6 +24,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::cli::args::{Arguments, Command};
 use crate::cli::configure::Configured;
+use crate::cli::env::without_password_for_programs;
 use crate::cli::output::say;
 use crate::cli::security::{Facts, run_check_security, warnings};
 use crate::config::Config;
@@ -55,6 +57,10 @@ pub fn main() -> ExitCode {
         Ok(arguments) => arguments,
         Err(end) => return end,
     };
+    // It needs no settings, however faulty they are.
+    if arguments.command == Command::HashPassword {
+        return hash_password::run_hash_password();
+    }
     let oom_score = OomScore::open(matches!(arguments.command, Command::Exec(_)));
     // Signals are caught before anything is read that may take long, such as a key on a network mount.
     let signals = match arguments.command {
@@ -70,6 +76,7 @@ pub fn main() -> ExitCode {
     let context =
         DaemonContext { platform, environment: &environment, memory, oom_score, on_log_thread: logging::run_on_thread };
     match &arguments.command {
+        Command::HashPassword => hash_password::run_hash_password(),
         Command::Version => version(config, &environment),
         Command::Check { security: false } => check::run_check(config, &environment),
         Command::Check { security: true } => run_check_security(config, &environment),
@@ -89,9 +96,8 @@ fn memory(command: &Command) -> Option<MemoryBudget> {
     let with_application = match command {
         Command::Exec(_) => true,
         Command::Run | Command::Check { .. } => false,
-        Command::Wait(_) | Command::Healthcheck | Command::Status { .. } | Command::Env(_) | Command::Version => {
-            return None;
-        }
+        Command::Wait(_) | Command::Healthcheck | Command::Status { .. } => return None,
+        Command::Env(_) | Command::Version | Command::HashPassword => return None,
     };
     let cgroups = CgroupMemory::of_this_process()?;
     let shares = with_application || cgroups.shares_the_limit();
@@ -133,6 +139,9 @@ fn exec(
             |error| ExitReason::Configuration(format!("the limits of this process cannot be read: {error}"));
         let limits = SoftLimits::now().map_err(unreadable)?;
         let settings = prepared(&configured.config, context.environment)?;
+        if let Some(warning) = without_password_for_programs(settings) {
+            tracing::warn!("{warning}");
+        }
         let (program, arguments) = words
             .split_first()
             .ok_or_else(|| ExitReason::Usage("exec needs a command: tetherd exec -- COMMAND".into()))?;

@@ -164,7 +164,7 @@ impl Reader {
 }
 
 /// Returns the text of a value, or of each item of a list; `None` for a table of TOML.
-fn texts(raw: &Raw) -> Option<Vec<String>> {
+pub fn texts(raw: &Raw) -> Option<Vec<String>> {
     match raw {
         Raw::String(_, text) => Some(vec![text.clone()]),
         Raw::Bool(_, value) => Some(vec![value.to_string()]),

@@ -11,7 +11,7 @@ use crate::config::sections::auth::AuthSource;
 use crate::config::sections::node::{NodeSettings, SocketSetting};
 use crate::config::types::Words;
 use crate::config::types::address::{ControlUrl, Forward, Listen};
-use crate::config::types::enums::{Direct, LocalTargetSetting, LogFormat, LogLevel, LogoutSetting};
+use crate::config::types::enums::{AccessLog, Direct, LocalTargetSetting, LogFormat, LogLevel, LogoutSetting};
 use crate::config::types::implied::Implied;
 use crate::config::types::local_targets::LocalTargets;
 use crate::config::types::node_label::NodeLabel;
@@ -80,6 +80,8 @@ pub struct Settings {
     pub node: NodeSettings,
     pub socks_listen: Vec<Listen>,
     pub socks_credentials: Option<Credentials>,
+    /// Path of the file of users.
+    pub users: Option<PathBuf>,
     /// From `socks_tls_cert`, `socks_tls_key` and `socks_client_ca`.
     pub socks_tls: Option<TlsFiles>,
     /// Listeners of `socks_listen` and `forwards` with a balancer in front that speaks the PROXY protocol.
@@ -115,6 +117,14 @@ pub struct Settings {
     pub metrics_of_function: Option<String>,
     pub log_level: LogLevel,
     pub log_format: LogFormat,
+    pub access_log: AccessLog,
+}
+
+impl Settings {
+    /// Whether clients of the proxy have to give user and password.
+    pub fn asks_for_password(&self) -> bool {
+        self.socks_credentials.is_some() || self.users.is_some()
+    }
 }
 
 impl Settings {
@@ -146,6 +156,8 @@ impl Reader {
     /// Reads what the user can give, with a stand-in for each value that is unusable.
     fn given(&mut self) -> Settings {
         let node = self.node();
+        let socks_credentials = self.credentials();
+        let users = self.users(socks_credentials.as_ref().map(|credentials| credentials.user.as_str()));
         Settings {
             auth: self.auth(!node.tags.is_empty()),
             api_url: self.api_url(),
@@ -156,7 +168,8 @@ impl Reader {
             hostname: self.value("hostname"),
             node,
             socks_listen: self.filled_list("socks_listen"),
-            socks_credentials: self.credentials(),
+            socks_credentials,
+            users,
             socks_tls: self.tls_files(),
             proxy_protocol: self.list("proxy_protocol"),
             udp: self.value("udp").unwrap_or(false),
@@ -186,6 +199,7 @@ impl Reader {
             metrics_of_function: None,
             log_level: self.value("log_level").unwrap_or(LogLevel::Info),
             log_format: self.value("log_format").unwrap_or(LogFormat::Text),
+            access_log: self.value("access_log").unwrap_or(AccessLog::Failures),
         }
     }
 

@@ -128,6 +128,12 @@ pub const KEYS: &[Key] = &[
     key("socks_password", "PASSWORD", None, "password that clients must give").secret(),
     key("socks_password_file", "PATH", None, "file that holds the clients' password"),
     key(
+        "users",
+        "PATH",
+        None,
+        "TOML file of users, each with a hashed password and rules of its own; read again when it changes",
+    ),
+    key(
         "socks_tls_cert",
         "PATH",
         None,
@@ -221,6 +227,12 @@ pub const KEYS: &[Key] = &[
     ),
     key("log_level", "LEVEL", Some("info"), "error, warn, info, debug or trace"),
     key("log_format", "text|json", Some("text"), "form of the log lines on stderr"),
+    key(
+        "access_log",
+        "off|failures|all",
+        Some("failures"),
+        "lines about clients: none, one for each that got no connection, or one for each connection as well",
+    ),
 ];
 
 #[cfg(test)]

@@ -34,7 +34,7 @@ struct Clients {
 pub fn connections(settings: &Settings) -> usize {
     let clients = Clients {
         by_tls: settings.socks_tls.is_some(),
-        by_lobby: settings.socks_credentials.is_some() || !settings.socks_listen.iter().all(Listen::is_private),
+        by_lobby: settings.asks_for_password() || !settings.socks_listen.iter().all(Listen::is_private),
     };
     let fitting = fitting(raise_open_files(), clients);
     match settings.max_connections {

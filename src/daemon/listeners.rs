@@ -79,7 +79,7 @@ impl ClientAcceptor {
 
     fn proxy_on(&self, open: OpenListener) {
         let proxy = Arc::clone(&self.proxy);
-        let by_lobby = proxy.credentials.is_some() || open.listener.is_on_the_network();
+        let by_lobby = proxy.users.ask_for_password() || open.listener.is_on_the_network();
         let first = if by_lobby { FirstPlace::Lobby } else { FirstPlace::Permit };
         self.accept(open, first, move |stream, mut client| {
             let proxy = Arc::clone(&proxy);

@@ -154,6 +154,7 @@ impl Inspect for StatusSource {
         };
         metrics::register(&mut own, state, &facts);
         self.counters.register(&mut own);
+        self.proxy.users.register(&mut own);
         Measured { own, tailscaled: theirs.and_then(|theirs| theirs.text.clone()) }
     }
 }

@@ -4,6 +4,7 @@
 
 pub(crate) mod connectable;
 pub(crate) mod failed_accepts;
+pub(crate) mod file_stamp;
 pub(crate) mod http_request;
 pub(crate) mod keepalive;
 pub(crate) mod reset;

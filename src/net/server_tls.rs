@@ -1,8 +1,5 @@
 //! TLS of listeners: reads its files, and reads them again when they change.
 
-use std::fs;
-use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
@@ -15,6 +12,7 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
 use tokio_rustls::rustls::{self, RootCertStore, ServerConfig};
 
+use crate::net::file_stamp::{Stamp, stamp};
 use crate::sync::IgnorePoison;
 
 /// Shortest time between two looks at the files.
@@ -56,9 +54,6 @@ pub enum CertificatesError {
     Empty(PathBuf),
 }
 
-/// What tells whether a file is another one than before: device, inode, length, and seconds and nanoseconds of its change.
-type Stamp = Option<(u64, u64, u64, i64, i64)>;
-
 impl TlsFiles {
     /// Reads the files.
     ///
@@ -88,7 +83,7 @@ impl TlsFiles {
 
     fn stamps(&self) -> Vec<Stamp> {
         let files = [Some(&self.certificate), Some(&self.key), self.client_ca.as_ref()];
-        files.into_iter().flatten().map(|path| stamp(path).ok()).collect()
+        files.into_iter().flatten().map(|path| stamp(path)).collect()
     }
 }
 
@@ -96,11 +91,6 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Certificate
     let read = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
     let found = read.map_err(|error| CertificatesError::Unreadable { path: path.to_owned(), error })?;
     if found.is_empty() { Err(CertificatesError::Empty(path.to_owned())) } else { Ok(found) }
-}
-
-fn stamp(path: &Path) -> io::Result<(u64, u64, u64, i64, i64)> {
-    let file = fs::metadata(path)?;
-    Ok((file.dev(), file.ino(), file.len(), file.ctime(), file.ctime_nsec()))
 }
 
 /// Serves TLS with the files as they are now. Clones share what was read.
@@ -185,6 +175,7 @@ impl Inner {
 mod tests {
     use super::*;
     use nix::sys::stat::Mode;
+    use std::fs;
     use testbed::ca;
     use tokio::time::{sleep, timeout};
 

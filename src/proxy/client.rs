@@ -9,7 +9,8 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::net::server_tls::ServerTls;
-use crate::proxy::context::ProxyContext;
+use crate::proxy::access_log::{Failure, Success};
+use crate::proxy::context::{Granted, ProxyContext};
 use crate::proxy::listener::client::{Client, HandshakeEnd};
 use crate::proxy::listener::proxy_header::{HeaderError, read_header};
 use crate::proxy::listener::stream::Stream;
@@ -40,7 +41,7 @@ pub async fn serve_client<D: Dial>(context: &ProxyContext<D>, mut stream: Stream
         }
         (Some(_), stream) if needs_tls(context, &stream, client) => {
             let reason = "it does not speak TLS, which is asked for on this listener";
-            context.record_failure(client, Protocol::Unknown, Outcome::Malformed, reason);
+            context.record_failure(client, &Failure::of_handshake(Protocol::Unknown, Outcome::Malformed, reason));
             Box::pin(context.linger_after_handshake(client, stream)).await;
         }
         (_, stream) => serve_protocol(context, stream, client, byte).await,
@@ -72,7 +73,7 @@ async fn is_introduced<D: Dial>(
         Ok(Err(error)) => (Outcome::Malformed, error.to_string()),
         Err(end) => (Outcome::TooSlow, format!("no header of the PROXY protocol: {end}")),
     };
-    context.record_failure(client, protocol, outcome, &reason);
+    context.record_failure(client, &Failure::of_handshake(protocol, outcome, &reason));
     false
 }
 
@@ -82,7 +83,7 @@ async fn serve_protocol<D: Dial>(context: &ProxyContext<D>, stream: Stream, clie
         Some(protocol) => (protocol.serve)(context, stream, client).await,
         None => {
             let reason = format!("{NO_PROTOCOL}: it begins with {byte:#04x}");
-            context.record_failure(client, Protocol::Unknown, Outcome::Malformed, &reason);
+            context.record_failure(client, &Failure::of_handshake(Protocol::Unknown, Outcome::Malformed, &reason));
             Box::pin(context.linger_after_handshake(client, stream)).await;
         }
     }
@@ -93,7 +94,7 @@ async fn serve_protocol<D: Dial>(context: &ProxyContext<D>, stream: Stream, clie
 fn needs_tls<D: Dial>(context: &ProxyContext<D>, stream: &Stream, client: &Client) -> bool {
     let is_local = client.origin.stated_ip.is_none()
         && stream.peer_ip().is_none_or(|address| address.to_canonical().is_loopback());
-    client.origin.by_network && !(is_local && context.credentials.is_some())
+    client.origin.by_network && !(is_local && context.users.ask_for_password())
 }
 
 /// Serves a client that speaks TLS.
@@ -115,7 +116,7 @@ async fn serve_tls<D: Dial>(context: &ProxyContext<D>, tls: &ServerTls, stream: 
         Ok(Err(error)) => (Outcome::Malformed, format!("TLS: {error}")),
         Err(end) => (Outcome::TooSlow, format!("TLS: {end}")),
     };
-    context.record_failure(client, Protocol::Unknown, outcome, &reason);
+    context.record_failure(client, &Failure::of_handshake(Protocol::Unknown, outcome, &reason));
 }
 
 /// Waits for a client's first byte. `None` where none came: that is counted where the client had not gone by itself.
@@ -134,7 +135,7 @@ async fn first_byte<D: Dial>(context: &ProxyContext<D>, stream: &Stream, client:
         Err(HandshakeEnd::TooSlow) => (Outcome::TooSlow, "it sent nothing in time".to_owned()),
         Err(HandshakeEnd::Displaced) => (Outcome::TooSlow, "it sent nothing, and others wanted its place".to_owned()),
     };
-    context.record_failure(client, Protocol::Unknown, outcome, &reason);
+    context.record_failure(client, &Failure::of_handshake(Protocol::Unknown, outcome, &reason));
     None
 }
 
@@ -163,16 +164,23 @@ pub async fn serve_forward<D: Dial>(
             return;
         }
         if let Err(end) = client.let_in().await {
-            return context.record_failure(client, Protocol::Forward, Outcome::TooSlow, &end.to_string());
+            let reason = end.to_string();
+            let failure = Failure::of_handshake(Protocol::Forward, Outcome::TooSlow, &reason);
+            return context.record_failure(client, &failure);
         }
     }
     match context.connect(&Access::default(), target).await {
-        Ok(connection) => {
-            context.counters.request_connected(Protocol::Forward);
-            Box::pin(context.relay(client, stream, connection, Vec::new())).await;
+        Ok(dialled) => {
+            let (path, connect) = (Some(dialled.path()), Some(dialled.time));
+            let success = Success { protocol: Protocol::Forward, target: Some(target), path, connect, reply: None };
+            let record = context.record_success(client, &success);
+            let granted = Granted { connection: dialled.connection, sent: Vec::new(), record };
+            Box::pin(context.relay(client, stream, granted)).await;
         }
         Err(error) => {
-            context.record_failure(client, Protocol::Forward, Outcome::from(&error), &format!("{target}: {error}"));
+            let (outcome, reason) = (Outcome::from(&error), format!("{target}: {error}"));
+            let failure = Failure::of_handshake(Protocol::Forward, outcome, &reason);
+            context.record_failure(client, &Failure { target: Some(target), ..failure });
         }
     }
 }

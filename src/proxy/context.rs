@@ -8,20 +8,22 @@ use hyper::body::Bytes;
 use tokio::io::AsyncWriteExt;
 use tokio::time::{Instant, timeout};
 
-use crate::config::settings::Credentials;
+use crate::config::types::enums::AccessLog;
 use crate::net::server_tls::ServerTls;
+use crate::proxy::access_log::{ConnectionRecord, Failure, Success, log_failure};
 use crate::proxy::connect::{Connection, Connector};
 use crate::proxy::listener::client::Client;
 use crate::proxy::listener::stream::Stream;
 use crate::proxy::metrics::counters::Counters;
-use crate::proxy::metrics::labels::{Outcome, Path, Protocol};
+use crate::proxy::metrics::labels::{Outcome, Path};
 use crate::proxy::policy::access::Access;
 use crate::proxy::relay::limits::RelayLimits;
 use crate::proxy::relay::migration::MigrationGuard;
 use crate::proxy::relay::traffic::Traffic;
 use crate::proxy::relay::worker::RelayWorker;
 use crate::proxy::relay::{HalfClose, RelayContext, relay_until};
-use crate::target::dial::{Dial, DialError, RelayTerms, Tailnet, WaitingConnection};
+use crate::proxy::users::Users;
+use crate::target::dial::{Dial, DialError, RelayTerms, Relayed, Tailnet, WaitingConnection};
 use crate::target::host::Target;
 
 /// How long a client can read the reply that its handshake ends with, also where it came late: some round trips.
@@ -30,8 +32,10 @@ const LEAST_LINGER: Duration = Duration::from_millis(300);
 /// What all clients of the daemon share.
 pub struct ProxyContext<D> {
     pub connector: Connector<D>,
-    /// User and password that clients have to give, where there are any.
-    pub credentials: Option<Credentials>,
+    /// Whose user and password clients have to give, where they are asked for any.
+    pub users: Users,
+    /// Which connections have a line in the log.
+    pub access_log: AccessLog,
     /// How long a client may take for a complete request.
     pub handshake_timeout: Duration,
     pub limits: RelayLimits,
@@ -53,24 +57,68 @@ struct RelayTarget {
     half_close: HalfClose,
 }
 
+/// A connection to a target, and how long it took.
+pub struct Dialled {
+    pub connection: Connection,
+    pub time: Duration,
+}
+
+impl Dialled {
+    /// Returns how the target is reached.
+    pub fn path(&self) -> Path {
+        match &self.connection {
+            Connection::Tailnet(..) => Path::Tailnet,
+            Connection::Direct(_) => Path::Direct,
+        }
+    }
+}
+
+/// A connection that a client was granted.
+pub struct Granted {
+    pub connection: Connection,
+    /// What the client has sent already.
+    pub sent: Vec<u8>,
+    pub record: ConnectionRecord,
+}
+
 impl<D: Dial> ProxyContext<D> {
     /// Connects a client with `access` to `target`, and counts how long that took.
-    pub async fn connect(&self, access: &Access, target: &Target) -> Result<Connection, DialError> {
+    pub async fn connect(&self, access: &Access, target: &Target) -> Result<Dialled, DialError> {
         let started = Instant::now();
         // Heap-allocated: 15 KiB of state, which are freed once the connection is there.
         let connection = Box::pin(self.connector.connect(access, target)).await?;
-        let path = match &connection {
-            Connection::Tailnet(..) => Path::Tailnet,
-            Connection::Direct(_) => Path::Direct,
-        };
-        self.counters.dialled(path, started.elapsed());
-        Ok(connection)
+        let dialled = Dialled { connection, time: started.elapsed() };
+        self.counters.dialled(dialled.path(), dialled.time);
+        Ok(dialled)
+    }
+
+    /// Counts a request that led to a connection, and begins the connection's record.
+    pub fn record_success(&self, client: &Client, success: &Success<'_>) -> ConnectionRecord {
+        self.counters.request_connected(success.protocol);
+        if let Some(account) = client.user().as_ref().and_then(|user| user.account.as_ref()) {
+            account.connected();
+        }
+        ConnectionRecord::begin(self.access_log, client, success)
     }
 
     /// Counts and logs a client that got no connection.
-    pub fn record_failure(&self, client: &Client, protocol: Protocol, outcome: Outcome, reason: &str) {
-        self.counters.request_failed(protocol, outcome);
-        client.log_failure(reason);
+    pub fn record_failure(&self, client: &Client, failure: &Failure<'_>) {
+        self.counters.request_failed(failure.protocol, failure.outcome);
+        self.count_refusal(client, failure.outcome);
+        log_failure(self.access_log, client, failure);
+    }
+
+    /// Counts a datagram that was refused.
+    pub fn record_dropped_datagram(&self, client: &Client, outcome: Outcome) {
+        self.counters.datagram_dropped(outcome);
+        self.count_refusal(client, outcome);
+    }
+
+    fn count_refusal(&self, client: &Client, outcome: Outcome) {
+        let user = client.user();
+        if let (Some(by), Some(account)) = (outcome.refuser(), user.as_ref().and_then(|user| user.account.as_ref())) {
+            account.refused(by);
+        }
     }
 
     /// Returns the limits that the connections of `client` keep to.
@@ -78,12 +126,14 @@ impl<D: Dial> ProxyContext<D> {
         if client.origin.by_network { &self.network_limits } else { &self.limits }
     }
 
-    /// Relays bytes between a client and its target until both have ended. The client has sent `sent` already.
-    pub async fn relay(&self, client: &Client, stream: Stream, connection: Connection, sent: Vec<u8>) {
+    /// Relays bytes between a client and its target until both have ended.
+    pub async fn relay(&self, client: &Client, stream: Stream, granted: Granted) {
+        let Granted { connection, sent, mut record } = granted;
         let limits = self.limits_of(client);
         let target = match connection {
             Connection::Tailnet(Tailnet::Waiting(waiting)) => {
-                return Box::pin(self.hand_over(stream, waiting, sent, limits.terms())).await;
+                let relayed = Box::pin(self.hand_over(stream, waiting, sent, limits.terms())).await;
+                return note_end(&mut record, relayed);
             }
             Connection::Tailnet(Tailnet::Stream(stream, early)) => {
                 RelayTarget { stream: Stream::Unix(stream), early, half_close: HalfClose::Hold }
@@ -92,22 +142,26 @@ impl<D: Dial> ProxyContext<D> {
                 RelayTarget { stream: Stream::Tcp(stream), early: Bytes::new(), half_close: HalfClose::PassOn }
             }
         };
-        Box::pin(self.relay_here(stream, target, sent, limits)).await;
+        let traffic = Arc::new(Traffic::within(&self.counters));
+        record.counted_by(&traffic);
+        let relayed = Box::pin(self.relay_here(stream, target, sent, (limits, &traffic))).await;
+        if let Err(error) = relayed {
+            tracing::debug!(%error, sent = traffic.sent(), received = traffic.received(), "connection broke");
+            record.broke(&error);
+        }
     }
 
     /// Has tailscaled relay the connection, by handing it the client's own socket.
-    async fn hand_over(&self, client: Stream, waiting: Box<dyn WaitingConnection>, sent: Vec<u8>, terms: RelayTerms) {
-        let relayed = match client.into_socket() {
-            Ok(client) => waiting.hand_over(client, sent, terms).await,
-            Err(error) => Err(error),
-        };
-        match relayed {
-            Ok(relayed) => {
-                self.counters.add_traffic(relayed.uncounted);
-                tracing::trace!(sent = relayed.sent, received = relayed.received, "connection ended");
-            }
-            Err(error) => tracing::debug!(%error, "connection broke"),
-        }
+    async fn hand_over(
+        &self,
+        client: Stream,
+        waiting: Box<dyn WaitingConnection>,
+        sent: Vec<u8>,
+        terms: RelayTerms,
+    ) -> io::Result<Relayed> {
+        let relayed = waiting.hand_over(client.into_socket()?, sent, terms).await?;
+        self.counters.add_traffic(relayed.uncounted);
+        Ok(relayed)
     }
 
     /// Counts the bytes that tailscaled has relayed since this was last called.
@@ -116,8 +170,13 @@ impl<D: Dial> ProxyContext<D> {
     }
 
     /// Relays in this process, once each side was sent what had come from the other one before.
-    async fn relay_here(&self, mut client: Stream, target: RelayTarget, sent: Vec<u8>, limits: &RelayLimits) {
-        let traffic = Arc::new(Traffic::within(&self.counters));
+    async fn relay_here(
+        &self,
+        mut client: Stream,
+        target: RelayTarget,
+        sent: Vec<u8>,
+        (limits, traffic): (&RelayLimits, &Arc<Traffic>),
+    ) -> io::Result<()> {
         let RelayTarget { stream: mut target, early, half_close } = target;
         let first_bytes = async {
             target.write_all(&sent).await?;
@@ -129,20 +188,13 @@ impl<D: Dial> ProxyContext<D> {
         // Heap-allocated, and freed together with the bytes that it sends, since the relay may last long.
         let written = Box::pin(self.within_handshake_timeout(first_bytes)).await;
         drop((sent, early));
-        let result = match written {
-            Ok(()) if half_close == HalfClose::PassOn => {
-                Box::pin(self.worker.relay(client, target, limits, &traffic)).await
-            }
-            Ok(()) => {
-                let guard = &MigrationGuard::pinned();
-                let context = RelayContext { half_close, limits, traffic: &traffic, guard };
-                relay_until(&mut client, &mut target, context).await.map(drop)
-            }
-            Err(error) => Err(error),
-        };
-        if let Err(error) = result {
-            tracing::debug!(%error, sent = traffic.sent(), received = traffic.received(), "connection broke");
+        written?;
+        if half_close == HalfClose::PassOn {
+            return Box::pin(self.worker.relay(client, target, limits, traffic)).await;
         }
+        let guard = &MigrationGuard::pinned();
+        let context = RelayContext { half_close, limits, traffic, guard };
+        relay_until(&mut client, &mut target, context).await.map(drop)
     }
 
     /// Whether UDP ASSOCIATE is served: the setting says so, and tailscaled carries datagrams.
@@ -176,6 +228,20 @@ impl<D: Dial> ProxyContext<D> {
         tokio::select! {
             _ = timeout(limit, tokio::io::copy(&mut stream, &mut discarded)) => {}
             () = self.limits.draining.cancelled() => {}
+        }
+    }
+}
+
+/// Notes how a connection ended that tailscaled has relayed.
+fn note_end(record: &mut ConnectionRecord, relayed: io::Result<Relayed>) {
+    match relayed {
+        Ok(Relayed { sent, received, .. }) => {
+            tracing::trace!(sent, received, "connection ended");
+            record.carried(sent, received);
+        }
+        Err(error) => {
+            tracing::debug!(%error, "connection broke");
+            record.broke(&error);
         }
     }
 }

@@ -3,6 +3,7 @@
 //! Each step knows only the input of the next one. A new protocol is a module of its own, a line in the table here, and
 //! a label in `metrics/labels.rs`.
 
+pub mod access_log;
 pub mod client;
 pub mod connect;
 pub mod context;
@@ -13,6 +14,7 @@ pub mod policy;
 pub mod relay;
 pub(crate) mod socks4;
 pub(crate) mod socks5;
+pub mod users;
 
 use std::ops::RangeInclusive;
 

@@ -4,6 +4,7 @@
 
 use tokio::io::AsyncWriteExt;
 
+use crate::proxy::access_log::Failure;
 use crate::proxy::context::ProxyContext;
 use crate::proxy::listener::client::Client;
 use crate::proxy::listener::stream::Stream;
@@ -17,7 +18,7 @@ const REJECTED: [u8; 8] = [0, 0x5b, 0, 0, 0, 0, 0, 0];
 /// Refuses one client.
 pub async fn refuse_socks4<D: Dial>(context: &ProxyContext<D>, mut stream: Stream, client: &Client) {
     let reason = "it speaks SOCKS4, which is not served: use SOCKS5 (socks5h://) or HTTP";
-    context.record_failure(client, Protocol::Unknown, Outcome::Unsupported, reason);
+    context.record_failure(client, &Failure::of_handshake(Protocol::Unknown, Outcome::Unsupported, reason));
     let refused = client.handshake(context.handshake_timeout, stream.write_all(&REJECTED)).await;
     if matches!(refused, Ok(Ok(()))) {
         context.linger_after_handshake(client, stream).await;

@@ -2,6 +2,7 @@
 //!
 //! `redactor` takes secrets out of text written by others (tailscaled, the control server).
 
+pub mod password_hash;
 pub(crate) mod redactor;
 
 use std::fmt;

@@ -78,8 +78,22 @@ impl Association {
     }
 
     /// The same over a stream that is open already.
-    pub fn over(mut control: TcpStream, socket: UdpSocket, source: SocketAddr) -> Self {
-        socks::authenticate(&mut control, None).expect("greets");
+    pub fn over(control: TcpStream, socket: UdpSocket, source: SocketAddr) -> Self {
+        Self::greeted(control, socket, (source, None))
+    }
+
+    /// One of a user, that does not say where its datagrams will come from.
+    pub fn of_user(proxy: SocketAddr, socket: UdpSocket, credentials: Option<(&str, &str)>) -> Self {
+        let control = socks::open(proxy).expect("connects");
+        Self::greeted(control, socket, ((Ipv4Addr::UNSPECIFIED, 0).into(), credentials))
+    }
+
+    fn greeted(
+        mut control: TcpStream,
+        socket: UdpSocket,
+        (source, credentials): (SocketAddr, Option<(&str, &str)>),
+    ) -> Self {
+        socks::authenticate(&mut control, credentials).expect("greets");
         control.write_all(&socks::request(3, &source.ip().to_string(), source.port())).expect("asks");
         let relay = socks::read_reply(&mut control).expect("is associated");
         Self { control, socket, relay }

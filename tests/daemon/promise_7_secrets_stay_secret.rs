@@ -13,6 +13,9 @@ use testbed::{http, socks};
 use crate::scene::{END, Scene, command, inherited, start_ready};
 
 const PASSWORD: &str = "correct-horse-battery";
+/// The password of a user of the file, and its hash.
+const OF_ALICE: &str = "secret-of-alice";
+const HASH_OF_ALICE: &str = "$2y$05$9Ax3TBdYrVsrxPCOkegWFuy0LNb33RcwQWvEciAbO6l2xvlpiwlki";
 
 /// Everything that others can see of the running daemon and of its tailscaled.
 fn visible(daemon: &Daemon) -> String {
@@ -33,23 +36,33 @@ fn promise_7_no_output_at_any_level_holds_a_secret() {
     let scene = Scene::new();
     let _server = Server::http(80).expect("server");
     let key = scene.tailnet.auth_key(KeyOptions { reusable: true, ephemeral: true }).expect("key");
+    let users = tempfile::NamedTempFile::new().expect("a file");
+    fs::write(users.path(), format!("[alice]\npassword = \"{HASH_OF_ALICE}\"\n")).expect("written");
     for (variable, value) in [("TETHERD_AUTH_KEY", key.clone()), ("TS_AUTHKEY", key.clone())] {
         let builder = scene.daemon().env_remove("TETHERD_AUTH_KEY").env(variable, &value);
         let builder = builder.env("TETHERD_LOG_LEVEL", "trace").env("TETHERD_TAILSCALED_ARGS", "--verbose=2");
         let builder = builder.env("TETHERD_SOCKS_USER", "app").env("TETHERD_SOCKS_PASSWORD", PASSWORD);
+        let builder = builder.env("TETHERD_USERS", users.path().to_str().expect("UTF-8"));
+        let builder = builder.env("TETHERD_ACCESS_LOG", "all");
         let mut daemon = start_ready(builder.env("A_COPY_OF_THE_KEY", &value));
         let stream = socks::connect(SOCKS, "web", 80, Some(("app", PASSWORD))).expect("connects");
         http::get(stream, "web", "/").expect("answers");
-        socks::connect(SOCKS, "web", 80, Some(("app", "wrong"))).expect_err("is not let in");
+        let of_alice = socks::connect(SOCKS, "web", 80, Some(("alice", OF_ALICE))).expect("connects");
+        http::get(of_alice, "web", "/").expect("answers");
+        for user in ["app", "alice", "nobody"] {
+            socks::connect(SOCKS, "web", 80, Some((user, "wrong-password"))).expect_err("is not let in");
+        }
         let mut seen = visible(&daemon);
         daemon.terminate().expect("SIGTERM");
         daemon.wait_exit(END).expect("ends");
         seen.push_str(&daemon.output());
         assert!(seen.contains("DEBUG tailscaled"), "tailscaled's own lines are shown: {seen}");
         assert!(!seen.contains(&key), "the auth key is in:\n{seen}");
-        assert!(!seen.contains(PASSWORD), "the password is in:\n{seen}");
-        let bytes = format!("{:?}", PASSWORD.as_bytes());
-        assert!(!seen.contains(bytes.trim_matches(['[', ']'])), "the password is there as bytes:\n{seen}");
+        for secret in [PASSWORD, OF_ALICE, "wrong-password", &HASH_OF_ALICE[7..29], &HASH_OF_ALICE[29..]] {
+            assert!(!seen.contains(secret), "{secret} is in:\n{seen}");
+            let bytes = format!("{:?}", secret.as_bytes());
+            assert!(!seen.contains(bytes.trim_matches(['[', ']'])), "{secret} is there as bytes:\n{seen}");
+        }
     }
 }
 

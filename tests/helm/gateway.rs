@@ -6,7 +6,7 @@
 use serde_json::{Value, json};
 use tetherd::config::table;
 
-use crate::chart::{forbidden, gateway, only, refusal, render, tetherd, with};
+use crate::chart::{forbidden, gateway, only, refusal, render, render_example, tetherd, with};
 
 fn variable(workload: &Value, name: &str) -> Value {
     let found = tetherd(workload)["env"].as_array().expect("env").iter().find(|variable| variable["name"] == name);
@@ -40,6 +40,28 @@ fn it_is_not_rendered_without_a_password() {
     let objects = render(&with(open, json!({ "config": { "socks_user": "app", "socks_password": "word" } })));
     let workload = only(&objects, "Deployment");
     assert_eq!(variable(workload, "TETHERD_SOCKS_PASSWORD_FILE")["value"], "/etc/tetherd/socks_password");
+}
+
+#[test]
+fn its_users_may_be_those_of_a_secret_that_only_its_pods_have() {
+    let users = json!({ "gateway": { "usersSecret": "people", "usersSecretKey": "all" } });
+    let alone = json!({ "auth": { "existingSecret": "tailscale" }, "gateway": { "enabled": true } });
+    for values in [with(alone.clone(), users.clone()), with(gateway(), users.clone())] {
+        let objects = render(&values);
+        let workload = only(&objects, "Deployment");
+        assert_eq!(variable(workload, "TETHERD_USERS")["value"], "/etc/tetherd/users.toml");
+        let volumes = workload["spec"]["template"]["spec"]["volumes"].to_string();
+        let source = json!({ "name": "people", "items": [{ "key": "all", "path": "users.toml" }] });
+        assert!(volumes.contains(&source["items"].to_string()) && volumes.contains("people"), "{volumes}");
+    }
+    let twice = with(with(alone.clone(), users.clone()), json!({ "config": { "users": "/etc/users.toml" } }));
+    assert!(refusal(&twice).contains("the users come from one place"));
+    let half = with(with(alone.clone(), users.clone()), json!({ "config": { "socks_user": "app" } }));
+    assert!(refusal(&half).contains("gateway: needs a user and a password"));
+    let tested = with(with(alone, users.clone()), json!({ "test": { "url": "http://web/" } }));
+    assert!(refusal(&tested).contains("test.url"));
+    let sidecar = render_example(&users);
+    assert!(!sidecar.iter().any(|object| object.to_string().contains("people")), "{sidecar:?}");
 }
 
 #[test]

@@ -55,6 +55,8 @@ fn value(key: &str, file: &str) -> Value {
         "socks_tls_cert" => json!(format!("{file}-server.pem")),
         "socks_tls_key" => json!(format!("{file}-server.key")),
         "socks_client_ca" => json!(format!("{file}-ca.pem")),
+        "users" => json!(format!("{file}-users.toml")),
+        "access_log" => json!("all"),
         "serve_config" => json!(format!("{file}.json")),
         _ if key.ends_with("_timeout") => json!("7s"),
         _ if key.ends_with("_file") => json!(file),
@@ -93,6 +95,8 @@ fn arrived(keys: &BTreeSet<&str>) -> BTreeSet<String> {
     let file = format!("{place}/file");
     fs::write(&file, "a-text").expect("written");
     fs::write(format!("{file}.json"), "{}").expect("written");
+    let hash = "$2y$05$9Ax3TBdYrVsrxPCOkegWFuy0LNb33RcwQWvEciAbO6l2xvlpiwlki";
+    fs::write(format!("{file}-users.toml"), format!("[alice]\npassword = \"{hash}\"\n")).expect("written");
     fs::write(format!("{file}.pem"), "-----BEGIN CERTIFICATE-----\n").expect("written");
     ca::write(directory.path(), &[]).expect("certificates");
     for name in ["server.pem", "server.key", "ca.pem"] {

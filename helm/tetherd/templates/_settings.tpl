@@ -44,6 +44,9 @@ serve_config: {{ $files }}/serve.json
 {{- end }}
 {{- if eq .role "gateway" }}
 socks_listen: ["[::]:1055"]
+{{- if .Values.gateway.usersSecret }}
+users: {{ $files }}/users.toml
+{{- end }}
 # A gateway into the tailnet, and to nowhere else.
 direct: deny
 # UDP ASSOCIATE needs a way to a port of the pod's own choice, which a Service does not give.

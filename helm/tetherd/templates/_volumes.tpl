@@ -42,6 +42,13 @@
       - key: password
         path: socks_password
 {{- end }}
+{{- if and (eq (.role | default "") "gateway") .Values.gateway.usersSecret }}
+- secret:
+    name: {{ .Values.gateway.usersSecret }}
+    items:
+      - key: {{ .Values.gateway.usersSecretKey }}
+        path: users.toml
+{{- end }}
 {{- with $auth.workloadIdentity }}
 {{- if .clientId }}
 - serviceAccountToken:

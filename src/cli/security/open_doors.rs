@@ -8,8 +8,7 @@ const SAFE_LENGTH: usize = 12;
 
 pub fn in_the_clear(facts: &Facts<'_>) -> Vec<String> {
     let settings = facts.settings;
-    let listens =
-        facts.on_the_network().filter(|_| settings.socks_credentials.is_some() && settings.socks_tls.is_none());
+    let listens = facts.on_the_network().filter(|_| settings.asks_for_password() && settings.socks_tls.is_none());
     listens.map(|listen| format!("user and password cross the network in clear at {listen}")).collect()
 }
 
@@ -21,8 +20,7 @@ pub fn short_password(facts: &Facts<'_>) -> Vec<String> {
 
 pub fn without_password(facts: &Facts<'_>) -> Vec<String> {
     let settings = facts.settings;
-    let asks =
-        settings.socks_credentials.is_some() || settings.socks_tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
+    let asks = settings.asks_for_password() || settings.socks_tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
     let listens = facts.on_the_network().filter(|_| !asks);
     listens.map(|listen| format!("socks_listen {listen} asks for no password")).collect()
 }

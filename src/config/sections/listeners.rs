@@ -21,7 +21,7 @@ const FLAGS_WITH_SETTINGS: [(&str, &str); 4] = [
 ];
 
 /// Longest user, and longest password, in bytes (RFC 1929, section 2).
-const LONGEST_CREDENTIAL: usize = 255;
+pub const LONGEST_CREDENTIAL: usize = 255;
 
 impl Reader {
     /// Reads the clients' user and password, which are given both or not at all.
@@ -100,8 +100,8 @@ impl Reader {
         }
         let open = settings.socks_listen.iter().find(|listen| !settings.is_private(listen));
         let asks_for_certificates = settings.socks_tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
-        if let Some(listen) = open.filter(|_| settings.socks_credentials.is_none() && !asks_for_certificates) {
-            let fix = "set socks_user and socks_password, ask for certificates by socks_client_ca, listen on 127.0.0.1";
+        if let Some(listen) = open.filter(|_| !settings.asks_for_password() && !asks_for_certificates) {
+            let fix = "set socks_user and socks_password, or users, ask for certificates by socks_client_ca, listen on 127.0.0.1";
             self.open("socks_listen", listen, fix);
         }
         // Programs that know no proxy know no password for one either.

@@ -5,3 +5,4 @@ pub(crate) mod in_the_clear;
 pub(crate) mod listeners;
 pub(crate) mod node;
 pub(crate) mod serve;
+pub(crate) mod users;

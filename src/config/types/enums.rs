@@ -52,5 +52,8 @@ words!(
     LogLevel, "error, warn, info, debug or trace":
     Error = "error", Warn = "warn", Info = "info", Debug = "debug", Trace = "trace");
 words!(
+    /// Clients' connections that the log has a line about.
+    AccessLog, "off, failures or all": Off = "off", Failures = "failures", All = "all");
+words!(
     /// Form of log lines.
     LogFormat, "text or json": Text = "text", Json = "json");

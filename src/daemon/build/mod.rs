@@ -147,6 +147,8 @@ impl DaemonParts {
         let (settings, calls) = (inputs.settings, &self.tailscaled.calls);
         tokio::spawn(self.tailscaled.rebinder.clone().run());
         tokio::spawn(prewarm::dial_once(settings.prewarm.clone(), Arc::clone(&self.proxy.proxy), self.state.watch()));
+        let proxy = Arc::clone(&self.proxy.proxy);
+        tokio::spawn(async move { proxy.users.keep_up_to_date().await });
         tokio::spawn(shutdown::drain_calls(calls.clone(), self.proxy.stop_accepting.clone()));
         if let Some(budget) = inputs.context.memory.clone().filter(|_| settings.memory_follows_group) {
             tokio::spawn(memory_limit::pass_on_changes(LimitWatch::new(budget), calls.clone()));

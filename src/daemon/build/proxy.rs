@@ -24,6 +24,7 @@ use crate::proxy::policy::access::Rules;
 use crate::proxy::policy::own_listeners::OwnListeners;
 use crate::proxy::relay::limits::RelayLimits;
 use crate::proxy::relay::worker::RelayWorker;
+use crate::proxy::users::Users;
 use crate::state::Watcher;
 use crate::tailscaled::dialer::Dialer;
 
@@ -55,7 +56,8 @@ impl ProxyServer {
         let limits = relay_limits(settings, &stop_accepting, &upload_throttle);
         let proxy = ProxyContext {
             connector: connector(settings, tailscaled, state, own_listeners),
-            credentials: settings.socks_credentials.clone(),
+            users: users(settings)?,
+            access_log: settings.access_log,
             handshake_timeout: settings.handshake_timeout,
             network_limits: RelayLimits { idle: settings.idle_timeout.network, ..limits.clone() },
             limits,
@@ -98,6 +100,11 @@ fn relay_limits(settings: &Settings, draining: &CancellationToken, upload_thrott
         draining: draining.clone(),
         upload_throttle: upload_throttle.clone(),
     }
+}
+
+/// Builds who may use the proxy. Fails where the file of users cannot be used any more.
+fn users(settings: &Settings) -> Result<Users, ExitReason> {
+    Users::new(settings).map_err(|error| ExitReason::Configuration(format!("users cannot be used: {error}")))
 }
 
 /// Builds the TLS of the proxy's listeners, where it is set. Fails where its files cannot be used any more.

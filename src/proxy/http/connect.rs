@@ -6,8 +6,9 @@ use hyper::upgrade::{OnUpgrade, on};
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 
+use crate::proxy::access_log::ConnectionRecord;
 use crate::proxy::connect::Connection;
-use crate::proxy::context::ProxyContext;
+use crate::proxy::context::{Granted, ProxyContext};
 use crate::proxy::http::client_presence::ObservedStream;
 use crate::proxy::http::responses::{Body, full_body};
 use crate::proxy::listener::client::Client;
@@ -17,12 +18,13 @@ use crate::target::dial::Dial;
 pub struct Tunnel {
     client: OnUpgrade,
     target: Connection,
+    record: ConnectionRecord,
 }
 
 impl Tunnel {
     /// Prepares the tunnel from the client of `request` to its target.
-    pub fn new(request: &mut Request<Incoming>, target: Connection) -> Self {
-        Self { client: on(request), target }
+    pub fn new(request: &mut Request<Incoming>, target: Connection, record: ConnectionRecord) -> Self {
+        Self { client: on(request), target, record }
     }
 
     /// Relays until both sides have ended, once hyper has given the client's connection back.
@@ -30,7 +32,8 @@ impl Tunnel {
         let Ok(upgraded) = self.client.await else { return };
         let Ok(parts) = upgraded.downcast::<TokioIo<ObservedStream>>() else { return };
         if let Some(stream) = parts.io.into_inner().into_inner() {
-            context.relay(client, stream, self.target, parts.read_buf.into()).await;
+            let granted = Granted { connection: self.target, sent: parts.read_buf.into(), record: self.record };
+            context.relay(client, stream, granted).await;
         }
     }
 }

@@ -3,27 +3,32 @@
 //! The connection to the target is kept for the client's next request to it.
 
 use std::io::Cursor;
+use std::sync::Arc;
+use std::time::Duration;
 
 use http_body_util::{BodyExt, Empty};
-use hyper::body::{Body as _, Bytes, Frame, Incoming};
+use hyper::body::{Body as _, Bytes, Incoming};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper::header::{HOST, HeaderValue};
 use hyper::{Request, Response, StatusCode, Version};
 use hyper_util::rt::TokioIo;
-use prometheus_client::metrics::counter::Counter;
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::sync::Mutex;
 
 use crate::net::unix_stream::LocalStream;
+use crate::proxy::access_log::Success;
 use crate::proxy::connect::Connection;
 use crate::proxy::context::ProxyContext;
+use crate::proxy::http::carried::Carried;
 use crate::proxy::http::headers::{MAX_HEAD, strip_hop_by_hop};
 use crate::proxy::http::message_rules::{BrokenRule, check_codings, origin_form, without_user};
 use crate::proxy::http::responses::{Body, status_of};
 use crate::proxy::http::target_stream::TargetStream;
-use crate::proxy::metrics::labels::{Direction, Outcome, Protocol};
+use crate::proxy::listener::client::Client;
+use crate::proxy::metrics::labels::{Outcome, Path, Protocol};
 use crate::proxy::policy::access::Access;
+use crate::proxy::users::user::User;
 use crate::target::dial::{Dial, DialError, Tailnet};
 use crate::target::host::Target;
 
@@ -71,41 +76,58 @@ pub struct Upstream(Mutex<Option<KeptConnection>>);
 
 struct KeptConnection {
     target: Target,
+    /// Whose requests may go over it: another user's rules may be others, and so may the same user's once they were read again.
+    user: Option<Arc<User>>,
+    opened: Opened,
+}
+
+impl KeptConnection {
+    fn is_for(&self, user: Option<&Arc<User>>, target: &Target) -> bool {
+        self.target == *target && self.user.as_ref().map(Arc::as_ptr) == user.map(Arc::as_ptr)
+    }
+}
+
+/// A connection for requests.
+struct Opened {
     sender: SendRequest<Body>,
+    path: Path,
+    /// How long it took; `None` once a request was sent on it.
+    connect: Option<Duration>,
 }
 
 impl Upstream {
-    /// Forwards `request` of a client with `access` to `target` and returns its response, the body of which streams.
+    /// Forwards `request` of `client` to `target` and returns its response, the body of which streams.
     pub async fn forward<D: Dial>(
         &self,
         context: &ProxyContext<D>,
-        access: &Access,
+        client: &Client,
         target: &Target,
         request: Request<Incoming>,
     ) -> Result<Response<Body>, ForwardError> {
+        let user = client.user();
         let mut kept = self.0.lock().await;
         let mut reusable = None;
-        if let Some(KeptConnection { target: last, mut sender }) = kept.take()
-            && last == *target
-            && sender.ready().await.is_ok()
+        if let Some(mut last) = kept.take().filter(|last| last.is_for(user.as_ref(), target))
+            && last.opened.sender.ready().await.is_ok()
         {
-            reusable = Some(sender);
+            reusable = Some(last.opened);
         }
         let request = for_next_hop(request)?;
         let repeated = reusable.is_some().then(|| repeatable(&request)).flatten();
-        let request = request.map(|body| counted(body, context.counters.bytes(Direction::Sent)));
-        let mut sender = match reusable {
-            Some(sender) => sender,
-            None => open(context, access, target).await?,
+        let carried = Carried::within(&context.counters);
+        let request = request.map(|body| carried.counted(body, |traffic| &traffic.sent));
+        let mut opened = match reusable {
+            Some(opened) => opened,
+            None => open(context, &client.access(), target).await?,
         };
-        let mut response = match sender.try_send_request(request).await {
+        let mut response = match opened.sender.try_send_request(request).await {
             Ok(response) => response,
             // The target has closed the kept connection. The request is sent again when it was not sent at all or may
             // be sent twice, but not when the target has responded, however badly.
             Err(mut failure) => match failure.take_message().or(repeated.filter(|_| !failure.error().is_parse())) {
                 Some(request) => {
-                    sender = open(context, access, target).await?;
-                    sender.send_request(request).await?
+                    opened = open(context, &client.access(), target).await?;
+                    opened.sender.send_request(request).await?
                 }
                 None => return Err(failure.into_error().into()),
             },
@@ -114,12 +136,14 @@ impl Upstream {
             return Err(ForwardError::Switched);
         }
         check_codings(response.headers()).map_err(ForwardError::Answer)?;
-        context.counters.request_connected(Protocol::Http);
-        *kept = Some(KeptConnection { target: target.clone(), sender });
+        let (path, connect, reply) = (Some(opened.path), opened.connect.take(), Some(response.status().as_u16()));
+        let success = Success { protocol: Protocol::Http, target: Some(target), path, connect, reply };
+        carried.begin(context.record_success(client, &success));
+        *kept = Some(KeptConnection { target: target.clone(), user, opened });
         let version = response.version();
         strip_hop_by_hop(response.headers_mut(), version);
         *response.version_mut() = Version::HTTP_11;
-        Ok(response.map(|body| counted(body, context.counters.bytes(Direction::Received))))
+        Ok(response.map(|body| carried.counted(body, |traffic| &traffic.received)))
     }
 }
 
@@ -134,15 +158,6 @@ fn repeatable(request: &Request<Incoming>) -> Option<Request<Body>> {
         *copy.headers_mut() = request.headers().clone();
         copy
     })
-}
-
-/// Counts the bytes of a body as they pass.
-fn counted(body: Incoming, bytes: Counter) -> Body {
-    let count = move |frame: Frame<Bytes>| {
-        bytes.inc_by(frame.data_ref().map_or(0, |data| data.len() as u64));
-        frame
-    };
-    body.map_frame(count).boxed_unsync()
 }
 
 /// Turns a request into what the target expects: origin-form, `Host` after the address (RFC 9112, section 3.2.2).
@@ -160,12 +175,10 @@ fn for_next_hop(request: Request<Incoming>) -> Result<Request<Incoming>, hyper::
 }
 
 /// Connects to `target` for requests.
-async fn open<D: Dial>(
-    context: &ProxyContext<D>,
-    access: &Access,
-    target: &Target,
-) -> Result<SendRequest<Body>, ForwardError> {
-    Ok(match context.connect(access, target).await? {
+async fn open<D: Dial>(context: &ProxyContext<D>, access: &Access, target: &Target) -> Result<Opened, ForwardError> {
+    let dialled = context.connect(access, target).await?;
+    let (path, connect) = (dialled.path(), Some(dialled.time));
+    let sender = match dialled.connection {
         Connection::Direct(stream) => shake_hands(stream).await?,
         Connection::Tailnet(Tailnet::Stream(stream, early)) => shake_hands(with_early(stream, early)).await?,
         Connection::Tailnet(Tailnet::Waiting(waiting)) => {
@@ -178,7 +191,8 @@ async fn open<D: Dial>(
             });
             shake_hands(own).await?
         }
-    })
+    };
+    Ok(Opened { sender, path, connect })
 }
 
 /// Returns the stream with `early` in front of it, the bytes that came with tailscaled's response to the dial.

@@ -9,7 +9,7 @@ use hyper::header::{
 };
 use zeroize::Zeroizing;
 
-use crate::config::settings::Credentials;
+use crate::proxy::users::user::Given;
 
 /// Longest head of a message, and most of a body that is buffered at a time, in bytes: as much as Squid allows. hyper's
 /// 400 KiB would be 1 GB with 3 000 clients.
@@ -70,11 +70,20 @@ fn takes_trailers(headers: &HeaderMap) -> bool {
     wanted.any(|coding| coding.trim().eq_ignore_ascii_case("trailers"))
 }
 
-/// Whether a request has the right user and password (RFC 7617).
-pub fn authorized(headers: &HeaderMap, credentials: &Credentials) -> bool {
-    let given = headers.get(PROXY_AUTHORIZATION).and_then(|value| decode(value.to_str().ok()?));
-    let given = given.as_ref().and_then(|given| std::str::from_utf8(given).ok()?.split_once(':'));
-    given.is_some_and(|(user, password)| credentials.accept(user, password))
+/// User and password of a request, zeroed when dropped.
+pub struct BasicCredentials(Zeroizing<Vec<u8>>);
+
+impl BasicCredentials {
+    /// Reads what a request has; `None` where that is nothing, or not as RFC 7617 writes it.
+    pub fn of(headers: &HeaderMap) -> Option<Self> {
+        decode(headers.get(PROXY_AUTHORIZATION)?.to_str().ok()?).map(Self)
+    }
+
+    /// Returns the two; `None` where they are no text, or there is no colon between them.
+    pub fn given(&self) -> Option<Given<'_>> {
+        let (user, password) = std::str::from_utf8(&self.0).ok()?.split_once(':')?;
+        Some(Given { user, password })
+    }
 }
 
 /// Returns user, colon and password. They are zeroed when dropped, and leave no copy: the buffer has room for all from the start.
@@ -93,7 +102,6 @@ fn decode(value: &str) -> Option<Zeroizing<Vec<u8>>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::secret::Secret;
 
     fn map(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
         pairs.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value))).collect()
@@ -116,8 +124,11 @@ mod tests {
 
     #[test]
     fn credentials_are_read_as_rfc_7617_writes_them() {
-        let credentials = Credentials { user: "app".into(), password: Secret::new("pass:word") };
-        let is_let_in = |value: &'static str| authorized(&map(&[("proxy-authorization", value)]), &credentials);
+        let is_let_in = |value: &'static str| {
+            let credentials = BasicCredentials::of(&map(&[("proxy-authorization", value)]));
+            let given = credentials.as_ref().and_then(BasicCredentials::given);
+            given.is_some_and(|given| (given.user, given.password) == ("app", "pass:word"))
+        };
         assert!(is_let_in("Basic YXBwOnBhc3M6d29yZA=="));
         assert!(is_let_in("basic YXBwOnBhc3M6d29yZA=="));
         assert!(!is_let_in("Basic YXBwOndyb25n"));
@@ -127,6 +138,6 @@ mod tests {
         assert!(!is_let_in("Basic "));
         assert!(!is_let_in("Bearer YXBwOnBhc3M6d29yZA=="));
         assert!(!is_let_in("Basic ***"));
-        assert!(!authorized(&HeaderMap::new(), &credentials));
+        assert!(BasicCredentials::of(&HeaderMap::new()).is_none());
     }
 }

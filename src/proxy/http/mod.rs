@@ -2,6 +2,7 @@
 //!
 //! The protocol is hyper's; the statuses tell the truth about what failed.
 
+pub(crate) mod carried;
 pub(crate) mod client_presence;
 pub(crate) mod connect;
 pub(crate) mod forward;
@@ -12,7 +13,8 @@ pub(crate) mod responses;
 pub(crate) mod target_stream;
 
 use std::convert::Infallible;
-use std::sync::Mutex;
+use std::error::Error;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use hyper::body::{Body as _, Incoming};
@@ -22,19 +24,23 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 
+use crate::proxy::access_log::{Failure, Success};
 use crate::proxy::context::ProxyContext;
 use crate::proxy::http::client_presence::ObservedStream;
 use crate::proxy::http::connect::Tunnel;
 use crate::proxy::http::forward::Upstream;
-use crate::proxy::http::headers::MAX_HEAD;
+use crate::proxy::http::headers::{BasicCredentials, MAX_HEAD};
 use crate::proxy::http::progress::Progress;
 use crate::proxy::http::responses::{Body, full_body, refusal, status_of, trace_answer};
 use crate::proxy::listener::client::{Client, HandshakeEnd};
 use crate::proxy::listener::stream::Stream;
 use crate::proxy::metrics::labels::{Outcome, Protocol};
 use crate::proxy::relay::limits::idle;
+use crate::proxy::users::NotLetIn;
+use crate::proxy::users::user::User;
 use crate::sync::IgnorePoison;
 use crate::target::dial::Dial;
+use crate::target::host::Target;
 
 /// What a client is told whose first words are HTTP/2's.
 const ONLY_HTTP_1: &[u8] = b"HTTP/1.1 505 HTTP Version Not Supported\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
@@ -80,7 +86,8 @@ pub async fn serve_http<D: Dial>(context: &ProxyContext<D>, stream: Stream, clie
     };
     drop(connection);
     if let Some((outcome, reason)) = &failure {
-        context.record_failure(client, Protocol::Http, *outcome, &format!("HTTP: {reason}"));
+        let reason = format!("HTTP: {reason}");
+        context.record_failure(client, &Failure::of_handshake(Protocol::Http, *outcome, &reason));
     }
     let tunnel = exchange.tunnel.lock().ignore_poison().take();
     if let Some(tunnel) = tunnel.filter(|_| failure.is_none()) {
@@ -142,35 +149,47 @@ impl<'a, D: Dial> Exchange<'a, D> {
 
     async fn respond(&self, request: Request<Incoming>) -> Response<Body> {
         let is_connect = request.method() == Method::CONNECT;
-        if let Some(credentials) = &self.context.credentials
-            && !headers::authorized(request.headers(), credentials)
-        {
-            return self.ask_for_password(request.headers(), is_connect).await;
-        }
+        let protocol = protocol_of(is_connect);
+        let user = match self.user_of(request.headers()).await {
+            Ok(user) => user,
+            Err(why) => return self.ask_for_password(request.headers(), is_connect, why).await,
+        };
         if let Err(end) = self.client.let_in().await {
-            return self.refuse(
-                protocol_of(is_connect),
-                StatusCode::SERVICE_UNAVAILABLE,
-                Outcome::TooSlow,
-                &end.to_string(),
-            );
+            let status = StatusCode::SERVICE_UNAVAILABLE;
+            return self.refuse(status, Failure::of_handshake(protocol, Outcome::TooSlow, &end.to_string()));
+        }
+        if let Some(Err(too_many)) = user.map(|user| self.client.act_for(&user)) {
+            let status = StatusCode::TOO_MANY_REQUESTS;
+            return self.refuse(status, Failure::of_handshake(protocol, Outcome::Limit, &too_many.to_string()));
         }
         if let Err(broken) = message_rules::check_request(&request) {
-            let (status, reason) = (broken.status(), broken.to_string());
-            return self.refuse(protocol_of(is_connect), status, Outcome::Malformed, &reason);
+            let reason = broken.to_string();
+            let failure = Failure::of_handshake(protocol, Outcome::Malformed, &reason);
+            return self.refuse(broken.status(), failure);
         }
         if is_connect { self.connect(request).await } else { self.forward(request).await }
     }
 
+    /// Finds the user of a request by its password; `None` where none is asked for.
+    async fn user_of(&self, headers: &HeaderMap) -> Result<Option<Arc<User>>, NotLetIn> {
+        if !self.context.users.ask_for_password() {
+            return Ok(None);
+        }
+        let credentials = BasicCredentials::of(headers);
+        let given = credentials.as_ref().and_then(BasicCredentials::given).ok_or(NotLetIn::Wrong)?;
+        self.context.users.find(self.client.origin.source, given).await.map(Some)
+    }
+
     /// Refuses a request without the right password. A client may try once more over the same connection: many do not give
     /// the password until they are asked for it.
-    async fn ask_for_password(&self, headers: &HeaderMap, is_connect: bool) -> Response<Body> {
+    async fn ask_for_password(&self, headers: &HeaderMap, is_connect: bool, why: NotLetIn) -> Response<Body> {
+        self.client.act_for_nobody();
         if headers.contains_key(PROXY_AUTHORIZATION) {
             self.client.pause_after_guess(self.context.handshake_timeout).await;
         }
-        let reason = "user and password are wrong or missing";
-        let status = StatusCode::PROXY_AUTHENTICATION_REQUIRED;
-        let mut response = self.refuse(protocol_of(is_connect), status, Outcome::Unauthorized, reason);
+        let (reason, status) = (why.to_string(), StatusCode::PROXY_AUTHENTICATION_REQUIRED);
+        let failure = Failure::of_handshake(protocol_of(is_connect), Outcome::Unauthorized, &reason);
+        let mut response = self.refuse(status, failure);
         if self.progress.note_refused() {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
@@ -180,18 +199,20 @@ impl<'a, D: Dial> Exchange<'a, D> {
     async fn connect(&self, mut request: Request<Incoming>) -> Response<Body> {
         let Some(target) = message_rules::authority_target(request.uri()) else {
             let reason = "CONNECT needs a host and a port";
-            return self.refuse(Protocol::HttpConnect, StatusCode::BAD_REQUEST, Outcome::Malformed, reason);
+            let failure = Failure::of_handshake(Protocol::HttpConnect, Outcome::Malformed, reason);
+            return self.refuse(StatusCode::BAD_REQUEST, failure);
         };
         match self.context.connect(&self.client.access(), &target).await {
-            Ok(connection) => {
-                self.context.counters.request_connected(Protocol::HttpConnect);
-                let tunnel = Tunnel::new(&mut request, connection);
+            Ok(dialled) => {
+                let (path, connect, reply) = (Some(dialled.path()), Some(dialled.time), Some(200));
+                let success = Success { protocol: Protocol::HttpConnect, target: Some(&target), path, connect, reply };
+                let record = self.context.record_success(self.client, &success);
+                let tunnel = Tunnel::new(&mut request, dialled.connection, record);
                 *self.tunnel.lock().ignore_poison() = Some(tunnel);
                 connect::granted()
             }
             Err(error) => {
-                let (status, reason) = (status_of(&error), format!("{target}: {error}"));
-                self.refuse(Protocol::HttpConnect, status, Outcome::from(&error), &reason)
+                self.refuse_target(Protocol::HttpConnect, status_of(&error), Outcome::from(&error), (&target, &error))
             }
         }
     }
@@ -200,30 +221,42 @@ impl<'a, D: Dial> Exchange<'a, D> {
         let target = match message_rules::absolute_target(request.uri()) {
             Ok(target) => target,
             Err(reason) => {
-                return self.refuse(Protocol::Http, StatusCode::BAD_REQUEST, Outcome::Malformed, reason);
+                let failure = Failure::of_handshake(Protocol::Http, Outcome::Malformed, reason);
+                return self.refuse(StatusCode::BAD_REQUEST, failure);
             }
         };
         let method = request.method().clone();
         if message_rules::ends_here(&method, request.headers_mut()) {
             return if method == Method::TRACE { trace_answer(&request) } else { Response::new(full_body("")) };
         }
-        match self.upstream.forward(self.context, &self.client.access(), &target, request).await {
+        match self.upstream.forward(self.context, self.client, &target, request).await {
             Ok(response) => response,
-            Err(error) => {
-                let reason = format!("{target}: {error}");
-                self.refuse(Protocol::Http, error.status(), error.outcome(), &reason)
-            }
+            Err(error) => self.refuse_target(Protocol::Http, error.status(), error.outcome(), (&target, &error)),
         }
     }
 
     /// Records a refusal and makes the response that says it.
-    fn refuse(&self, protocol: Protocol, status: StatusCode, outcome: Outcome, reason: &str) -> Response<Body> {
-        self.context.record_failure(self.client, protocol, outcome, &format!("HTTP {}: {reason}", status.as_u16()));
-        let mut response = refusal(status, reason);
+    fn refuse(&self, status: StatusCode, failure: Failure<'_>) -> Response<Body> {
+        let reason = format!("HTTP {}: {}", status.as_u16(), failure.reason);
+        let logged = Failure { reply: Some(status.as_u16()), reason: &reason, ..failure };
+        self.context.record_failure(self.client, &logged);
+        let mut response = refusal(status, failure.reason);
         if self.progress.leave_body() {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         response
+    }
+
+    /// Does the same for a request whose target is not reached.
+    fn refuse_target(
+        &self,
+        protocol: Protocol,
+        status: StatusCode,
+        outcome: Outcome,
+        (target, error): (&Target, &dyn Error),
+    ) -> Response<Body> {
+        let reason = format!("{target}: {error}");
+        self.refuse(status, Failure { target: Some(target), ..Failure::of_handshake(protocol, outcome, &reason) })
     }
 }
 

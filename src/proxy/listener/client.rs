@@ -3,8 +3,8 @@
 //! It knows where the client comes from, since when, and its place among the others.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use thiserror::Error;
@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::proxy::listener::admission::{Admission, Place};
 use crate::proxy::listener::source::Source;
 use crate::proxy::policy::access::Access;
+use crate::proxy::users::user::{TooManyConnections, User, UserConnection};
 use crate::sync::IgnorePoison;
 
 /// Where a client comes from.
@@ -41,6 +42,27 @@ pub struct Client {
     accepted: Instant,
     has_shaken_hands: AtomicBool,
     has_guessed: AtomicBool,
+    /// The user that its present request is of, where users are asked for.
+    user: Mutex<Option<ActingUser>>,
+}
+
+/// The user that a client acts for.
+#[derive(Debug)]
+struct ActingUser {
+    user: Arc<User>,
+    /// `None` where the user has as many as it may.
+    connection: Option<UserConnection>,
+}
+
+/// Whether a client that got no connection has a line in the log.
+pub enum LineDue {
+    Yes,
+    /// The first one of its source for a minute.
+    AfterOthers {
+        source: Source,
+        withheld: u64,
+    },
+    No,
 }
 
 /// Why a handshake was ended.
@@ -67,12 +89,13 @@ impl Client {
             accepted: Instant::now(),
             has_shaken_hands: AtomicBool::new(false),
             has_guessed: AtomicBool::new(false),
+            user: Mutex::default(),
         }
     }
 
     /// Returns what decides about this client's targets alone.
     pub fn access(&self) -> Access {
-        Access { by_network: self.origin.by_network, rules: None }
+        Access { by_network: self.origin.by_network, rules: self.user().and_then(|user| user.rules.clone()) }
     }
 
     /// Notes what a balancer has said of where the client comes from: its address, or `None` where the connection's own one
@@ -158,14 +181,42 @@ impl Client {
         self.has_guessed.load(Ordering::Relaxed)
     }
 
-    /// Logs why the client has no connection. Of strangers one line a minute and source.
-    pub fn log_failure(&self, reason: &str) {
-        let from = &*self.origin.from;
-        if self.displaced.is_none() || self.has_shaken_hands() {
-            tracing::info!(from, reason, "connection not made");
-        } else if let Some(withheld) = self.admission.records().line_due(self.origin.source) {
-            let source = &self.origin.source;
-            tracing::info!(from, reason, %source, withheld, "connection not made; its source gets one line a minute");
+    /// Takes what comes now for `user`'s, and counts the connection for it until its end, or until it is another user's.
+    ///
+    /// # Errors
+    /// When the user has as many connections as it may.
+    pub fn act_for(&self, user: &Arc<User>) -> Result<(), TooManyConnections> {
+        let mut acting = self.user.lock().ignore_poison();
+        if acting.as_ref().is_some_and(|acting| acting.connection.is_some() && Arc::ptr_eq(&acting.user, user)) {
+            return Ok(());
         }
+        // What it was before is given back first.
+        *acting = None;
+        let (connection, result) = match user.connect() {
+            Ok(connection) => (Some(connection), Ok(())),
+            Err(too_many) => (None, Err(too_many)),
+        };
+        *acting = Some(ActingUser { user: Arc::clone(user), connection });
+        result
+    }
+
+    /// Takes what comes now for nobody's.
+    pub fn act_for_nobody(&self) {
+        *self.user.lock().ignore_poison() = None;
+    }
+
+    /// Returns the user that the present request is of, where users are asked for.
+    pub fn user(&self) -> Option<Arc<User>> {
+        self.user.lock().ignore_poison().as_ref().map(|acting| Arc::clone(&acting.user))
+    }
+
+    /// Whether it is to have a line in the log, having no connection: of strangers one line a minute and source.
+    pub fn line_due(&self) -> LineDue {
+        if self.displaced.is_none() || self.has_shaken_hands() {
+            return LineDue::Yes;
+        }
+        let source = self.origin.source;
+        let withheld = self.admission.records().line_due(source);
+        withheld.map_or(LineDue::No, |withheld| LineDue::AfterOthers { source, withheld })
     }
 }

@@ -110,9 +110,6 @@ impl Counters {
 
     /// Counts a UDP association for as long as the returned value lives.
     pub fn association_opened(&self) -> OpenGuard {
-        self.requests
-            .get_or_create(&RequestLabels { protocol: Protocol::Socks5Udp, outcome: Outcome::Connected })
-            .inc();
         OpenGuard::new(&self.associations)
     }
 

@@ -11,9 +11,17 @@ macro_rules! label {
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum $name { $($(#[$about])* $variant),+ }
 
+        impl $name {
+            /// Returns the value as metrics and log have it.
+            #[allow(dead_code, reason = "the log has some of the labels")]
+            pub fn word(self) -> &'static str {
+                match self { $(Self::$variant => $word),+ }
+            }
+        }
+
         impl EncodeLabelValue for $name {
             fn encode(&self, encoder: &mut LabelValueEncoder) -> std::fmt::Result {
-                match self { $(Self::$variant => $word),+ }.encode(encoder)
+                self.word().encode(encoder)
             }
         }
     };
@@ -42,6 +50,8 @@ label!(
         Policy = "policy",
         /// User and password were wrong or missing.
         Unauthorized = "unauthorized",
+        /// The user has as many connections as it may.
+        Limit = "limit",
         /// The client sent nothing, or not what the protocol says.
         Malformed = "malformed",
         /// The client sent nothing complete within `handshake_timeout`.
@@ -62,6 +72,8 @@ label!(
     Refuser:
         Policy = "policy",
         Authentication = "authentication",
+        /// The `max_connections` of a user.
+        Limit = "limit",
         Protocol = "protocol",
 );
 
@@ -90,6 +102,7 @@ impl Outcome {
         match self {
             Self::Policy => Some(Refuser::Policy),
             Self::Unauthorized => Some(Refuser::Authentication),
+            Self::Limit => Some(Refuser::Limit),
             Self::Malformed | Self::TooSlow | Self::Unsupported => Some(Refuser::Protocol),
             Self::Connected | Self::Network | Self::Host | Self::Refused | Self::TimedOut | Self::Failed => None,
         }

@@ -2,3 +2,4 @@
 
 pub mod counters;
 pub(crate) mod labels;
+pub(crate) mod users;

@@ -100,21 +100,32 @@ impl<'a> ClientPolicy<'a> {
         if !names_own {
             self.check_local(address, target.port)?;
         }
+        let users = self.access.rules.as_deref();
+        if users.is_some_and(|users| self.is_private_by_name_alone(users, target, address)) {
+            return Err(private_by_name(target, address));
+        }
         if names_own || self.allows_address(rules, address, target.port) {
             return Ok(());
         }
+        if self.is_private_by_name_alone(rules, target, address) {
+            return Err(private_by_name(target, address));
+        }
         if self.allows_name(rules, target) {
-            if self.forms(address).into_iter().all(|form| !is_private(form)) {
-                return Ok(());
-            }
-            let why =
-                "a private address; a name in allow reaches public and tailnet addresses alone, so add the address too";
-            return Err(DialError::Policy(format!("{target} is at {address}, {why}")));
+            return Ok(());
         }
         match self.policy.direct {
             Direct::Deny => Err(DialError::Policy(format!("{address} is outside the tailnet and direct = deny"))),
             Direct::Allow => Ok(()),
         }
+    }
+
+    /// Whether `allow` is about the name alone of a target whose address is private: whoever decides about the name would
+    /// decide what is reached.
+    fn is_private_by_name_alone(&self, rules: &Rules, target: &Target, address: IpAddr) -> bool {
+        self.allows_name(rules, target)
+            && !self.allows_address(rules, address, target.port)
+            && !self.is_ones_own_name(target, address)
+            && self.forms(address).into_iter().any(is_private)
     }
 
     /// Checks an address of this machine or of its networks by `loopback` and `private`. Where those deny, a rule of `allow`
@@ -239,3 +250,8 @@ impl<'a> ClientPolicy<'a> {
 }
 
 const LOOPBACK: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
+
+fn private_by_name(target: &Target, address: IpAddr) -> DialError {
+    let why = "a private address; a name in allow reaches public and tailnet addresses alone, so add the address too";
+    DialError::Policy(format!("{target} is at {address}, {why}"))
+}

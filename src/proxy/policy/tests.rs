@@ -59,6 +59,44 @@ fn with_an_allow_nothing_else_is_reached_and_deny_wins() {
 }
 
 #[test]
+fn a_users_rules_narrow_those_for_all_and_open_nothing() {
+    let all = of_rules(Direct::Allow, &["web", "*.example.com", "192.0.2.0/24"], &["bad.example.com"]);
+    let own = Rules { allow: rules(&["*.example.com", "192.0.2.1", "10.0.0.0/8"]), deny: rules(&["api.example.com"]) };
+    let access = Access { by_network: false, rules: Some(Arc::new(own)) };
+    let reaches = |name: &str, address: &str| {
+        let target = Target::new(name, 80).expect("a target");
+        let address = SocketAddr::new(address.parse().expect("address"), 80);
+        let policy = all.of(&access);
+        policy.check_target(&target).and_then(|()| policy.check_direct(&target, address)).is_ok()
+    };
+    for (name, address, reached) in [
+        ("a.example.com", "198.51.100.1", true),
+        ("192.0.2.1", "192.0.2.1", true),
+        ("web", "192.0.2.1", true),
+        ("web", "198.51.100.1", false),
+        ("192.0.2.2", "192.0.2.2", false),
+        ("10.0.0.1", "10.0.0.1", false),
+        ("api.example.com", "198.51.100.1", false),
+        ("bad.example.com", "198.51.100.1", false),
+        ("other", "198.51.100.1", false),
+    ] {
+        assert_eq!(reaches(name, address), reached, "{name} {address}");
+    }
+}
+
+#[test]
+fn a_name_in_a_users_allow_is_no_way_to_a_private_address() {
+    for (own, reached) in [(&["api.example.com"][..], false), (&["api.example.com", "10.0.0.1"], true), (&[], true)] {
+        let own = Rules { allow: rules(own), deny: Vec::new() };
+        let access = Access { by_network: false, rules: Some(Arc::new(own)) };
+        let all = of_rules(Direct::Allow, &[], &[]);
+        let (target, address) = (Target::new("api.example.com", 80).expect("a target"), "10.0.0.1:80".parse());
+        let checked = all.of(&access).check_direct(&target, address.expect("address"));
+        assert_eq!(checked.is_ok(), reached, "{checked:?}");
+    }
+}
+
+#[test]
 fn only_a_rule_about_the_address_opens_the_way_to_metadata() {
     let by_name = of_rules(Direct::Allow, &["meta"], &[]);
     assert!(!allows_name(&by_name, "meta", "169.254.169.254"));

@@ -96,6 +96,7 @@ async fn relay_both(
             if copied == Copied::Migrates {
                 return Ok(Copied::Migrates);
             }
+            traffic.client_ended();
             guard.end_direction();
             Box::pin(rest_of_response(response, &client, socket, context)).await
         }
@@ -103,6 +104,7 @@ async fn relay_both(
             if result? == Copied::Migrates {
                 return Ok(Copied::Migrates);
             }
+            traffic.target_ended();
             guard.end_direction();
             let (copied, _) =
                 Box::pin(until_silent(request, traffic, limits.half_closed, &limits.draining)).await?;

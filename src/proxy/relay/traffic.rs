@@ -1,5 +1,6 @@
 //! Counts the bytes of one connection, and adds them to the proxy's metrics.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use prometheus_client::metrics::counter::Counter;
@@ -16,6 +17,8 @@ pub struct Traffic {
     pub received: ByteCounter,
     /// Read from the client and dropped, because the target takes nothing more.
     pub discarded: ByteCounter,
+    /// The side that has stopped sending first, as the log has it.
+    ended_first: OnceLock<&'static str>,
 }
 
 /// Counts bytes of one direction of a connection, and adds them to a counter that all connections share.
@@ -48,7 +51,23 @@ impl Traffic {
             sent: ByteCounter::within(counters.bytes(Direction::Sent)),
             received: ByteCounter::within(counters.bytes(Direction::Received)),
             discarded: ByteCounter::default(),
+            ended_first: OnceLock::new(),
         }
+    }
+
+    /// Notes that the client has stopped sending.
+    pub fn client_ended(&self) {
+        let _ = self.ended_first.set("client");
+    }
+
+    /// Notes that the target has stopped sending.
+    pub fn target_ended(&self) {
+        let _ = self.ended_first.set("target");
+    }
+
+    /// Returns the side that has stopped sending first: `client` or `target`; `None` where neither has, or it is not known.
+    pub fn ended_first(&self) -> Option<&'static str> {
+        self.ended_first.get().copied()
     }
 
     /// Returns the bytes that the client has sent to the target.

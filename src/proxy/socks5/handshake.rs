@@ -5,6 +5,7 @@
 //! library that logs it.
 
 use std::io;
+use std::sync::Arc;
 
 use fast_socks5::ReplyError;
 use fast_socks5::consts::SOCKS5_CMD_UDP_ASSOCIATE;
@@ -14,9 +15,11 @@ use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use zeroize::Zeroizing;
 
-use crate::config::settings::Credentials;
+use crate::proxy::listener::source::Source;
 use crate::proxy::socks5::address::target_at;
 use crate::proxy::socks5::reply::{UNSPECIFIED, VERSION, write_reply};
+use crate::proxy::users::user::{Given, User};
+use crate::proxy::users::{NotLetIn, Users};
 use crate::target::host::{InvalidHost, Target};
 
 /// The version byte of RFC 1929, which has versions of its own. Any status but 0 is a refusal.
@@ -31,6 +34,8 @@ pub const USER_AND_PASSWORD: u8 = 2;
 /// A client's request (RFC 1928, section 4).
 #[derive(Debug)]
 pub struct Request {
+    /// Whose user and password the client has given, where they were asked for.
+    pub user: Option<Arc<User>>,
     pub command: u8,
     pub target: Target,
 }
@@ -42,8 +47,8 @@ pub enum HandshakeError {
     Greeting(SocksServerError),
     #[error("greeting: the client does not offer method {wanted}")]
     NoMethod { wanted: u8 },
-    #[error("user or password is wrong")]
-    Credentials,
+    #[error("{0}")]
+    Credentials(NotLetIn),
     #[error("SOCKS version {0} in the request")]
     Version(u8),
     #[error("request: {0}")]
@@ -73,46 +78,56 @@ impl<T> AuthMethod<T> for Method {
 /// Reads a client's request, and replies to all that comes before it; to a wrong password once `guessed` has ended.
 pub async fn read_request<S>(
     client: &mut S,
-    credentials: Option<&Credentials>,
+    (users, source): (&Users, Source),
     guessed: impl Future<Output = ()>,
 ) -> Result<Request, HandshakeError>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let method = Method(if credentials.is_some() { USER_AND_PASSWORD } else { NO_AUTHENTICATION });
+    let method = Method(if users.ask_for_password() { USER_AND_PASSWORD } else { NO_AUTHENTICATION });
     let negotiated = Socks5ServerProtocol::start(&mut *client).negotiate_auth(&[method]).await;
     negotiated.map_err(|error| match error {
         SocksServerError::AuthMethodUnacceptable(_) => HandshakeError::NoMethod { wanted: method.0 },
         error => HandshakeError::Greeting(error),
     })?;
-    if let Some(credentials) = credentials {
-        authenticate(client, credentials, guessed).await?;
-    }
-    read_command(client).await
+    let user = match users.ask_for_password() {
+        true => Some(authenticate(client, (users, source), guessed).await?),
+        false => None,
+    };
+    let (command, target) = read_command(client).await?;
+    Ok(Request { user, command, target })
 }
 
 /// Reads user and password, and replies whether they are right; if not, once `guessed` has ended.
 async fn authenticate<S>(
     client: &mut S,
-    credentials: &Credentials,
+    (users, source): (&Users, Source),
     guessed: impl Future<Output = ()>,
-) -> Result<(), HandshakeError>
+) -> Result<Arc<User>, HandshakeError>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let version = client.read_u8().await?;
-    let accepted = version == PASSWORD_VERSION && {
-        let (user, password) = (read_field(client).await?, read_field(client).await?);
-        let (user, password) = (std::str::from_utf8(&user), std::str::from_utf8(&password));
-        user.is_ok_and(|user| password.is_ok_and(|password| credentials.accept(user, password)))
+    let found = match client.read_u8().await? {
+        PASSWORD_VERSION => {
+            let (user, password) = (read_field(client).await?, read_field(client).await?);
+            match (std::str::from_utf8(&user), std::str::from_utf8(&password)) {
+                (Ok(user), Ok(password)) => users.find(source, Given { user, password }).await,
+                _ => Err(NotLetIn::Wrong),
+            }
+        }
+        _ => Err(NotLetIn::Wrong),
     };
-    if accepted {
-        client.write_all(&[PASSWORD_VERSION, ACCEPTED]).await?;
-        return Ok(());
+    match found {
+        Ok(user) => {
+            client.write_all(&[PASSWORD_VERSION, ACCEPTED]).await?;
+            Ok(user)
+        }
+        Err(why) => {
+            guessed.await;
+            client.write_all(&[PASSWORD_VERSION, REFUSED]).await?;
+            Err(HandshakeError::Credentials(why))
+        }
     }
-    guessed.await;
-    client.write_all(&[PASSWORD_VERSION, REFUSED]).await?;
-    Err(HandshakeError::Credentials)
 }
 
 /// Reads a length and as many bytes. An empty field is never right, and is refused like any other that is wrong.
@@ -122,7 +137,7 @@ async fn read_field(client: &mut (impl AsyncRead + Unpin)) -> io::Result<Zeroizi
     Ok(bytes)
 }
 
-async fn read_command<S>(client: &mut S) -> Result<Request, HandshakeError>
+async fn read_command<S>(client: &mut S) -> Result<(u8, Target), HandshakeError>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -134,9 +149,9 @@ where
     }
     match read_address(client, address_type).await {
         Ok(address) => match target_at(address) {
-            Ok(target) => Ok(Request { command, target }),
+            Ok(target) => Ok((command, target)),
             // Where a client's datagrams will come from may be left open (RFC 1928, section 4).
-            Err(_) if command == SOCKS5_CMD_UDP_ASSOCIATE => Ok(Request { command, target: UNSPECIFIED.into() }),
+            Err(_) if command == SOCKS5_CMD_UDP_ASSOCIATE => Ok((command, UNSPECIFIED.into())),
             Err(error) => {
                 write_reply(client, ReplyError::HostUnreachable, UNSPECIFIED).await?;
                 Err(error.into())

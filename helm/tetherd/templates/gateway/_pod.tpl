@@ -26,8 +26,12 @@ app.kubernetes.io/component: gateway
 {{- if and .Values.proxyAuth.existingSecret (or $config.socks_user $password) -}}
 {{- fail "proxyAuth.existingSecret and config.socks_user or config.socks_password are given: the password comes from one place" -}}
 {{- end -}}
-{{- if not (or .Values.proxyAuth.existingSecret (and $config.socks_user $password)) -}}
-{{- fail "gateway: needs a user and a password: set proxyAuth.existingSecret, or config.socks_user and config.socks_password" -}}
+{{- if and .Values.gateway.usersSecret $config.users -}}
+{{- fail "gateway.usersSecret and config.users are given: the users come from one place" -}}
+{{- end -}}
+{{- $users := or .Values.gateway.usersSecret $config.users -}}
+{{- if not (or .Values.proxyAuth.existingSecret (and $config.socks_user $password) (and $users (not (or $config.socks_user $password)))) -}}
+{{- fail "gateway: needs a user and a password: set proxyAuth.existingSecret, or config.socks_user and config.socks_password, or gateway.usersSecret" -}}
 {{- end -}}
 {{- if $config.allow_open_proxy -}}
 {{- fail "config.allow_open_proxy: a gateway asks for a password" -}}
@@ -110,7 +114,7 @@ spec:
         {{- toYaml . | nindent 8 }}
       {{- end }}
   volumes:
-    {{- include "tetherd.volumes" . | nindent 4 }}
+    {{- include "tetherd.volumes" $context | nindent 4 }}
   {{- include "tetherd.placement" . | nindent 2 }}
 {{- end -}}
 

@@ -8,6 +8,7 @@ pub(crate) mod routes;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use fast_socks5::util::target_addr::TargetAddr;
@@ -16,6 +17,8 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::net::UdpSocket;
 use tokio::time::{Instant, sleep, sleep_until};
 
+use crate::config::types::enums::AccessLog;
+use crate::proxy::access_log::{ConnectionRecord, Failure, Success};
 use crate::proxy::connect::deadline::RETRY;
 use crate::proxy::context::ProxyContext;
 use crate::proxy::listener::client::Client;
@@ -71,7 +74,7 @@ pub async fn serve_association<D: Dial>(
         client,
         session,
         routes: FlowRoutes::default(),
-        traffic: Traffic::within(&context.counters),
+        traffic: Arc::new(Traffic::within(&context.counters)),
         open: None,
     };
     tokio::select! {
@@ -92,14 +95,26 @@ async fn ended(control: &mut (impl AsyncRead + Unpin)) {
     while control.read(&mut ignored).await.is_ok_and(|read| read > 0) {}
 }
 
+/// Counts an association that tailscaled carries, and begins its record.
+fn opened<D: Dial>(
+    context: &ProxyContext<D>,
+    client: &Client,
+    traffic: &Arc<Traffic>,
+) -> (OpenGuard, ConnectionRecord) {
+    let success = Success { protocol: Protocol::Socks5Udp, target: None, path: None, connect: None, reply: Some(0) };
+    let mut record = context.record_success(client, &success);
+    record.counted_by(traffic);
+    (context.counters.association_opened(), record)
+}
+
 struct Association<'a, D> {
     context: &'a ProxyContext<D>,
     client: &'a Client,
     session: UdpSession,
     routes: FlowRoutes,
-    traffic: Traffic,
+    traffic: Arc<Traffic>,
     /// Counts the association from the time when tailscaled carries its datagrams.
-    open: Option<OpenGuard>,
+    open: Option<(OpenGuard, ConnectionRecord)>,
 }
 
 impl<D: Dial> Association<'_, D> {
@@ -111,7 +126,7 @@ impl<D: Dial> Association<'_, D> {
         let (mut from_client, mut from_targets) = (vec![0; LARGEST], vec![0; LARGEST]);
         loop {
             let datagrams = self.context.connector.associate().await.map_err(io::Error::other)?;
-            self.open.get_or_insert_with(|| self.context.counters.association_opened());
+            self.open.get_or_insert_with(|| opened(self.context, self.client, &self.traffic));
             // Another tailscaled may have other routes.
             self.routes.clear();
             loop {
@@ -139,7 +154,10 @@ impl<D: Dial> Association<'_, D> {
         let reason = format!("UDP association: {error}");
         match self.open {
             Some(_) => tracing::info!(client = %self.session.client.peer, reason, "association broke"),
-            None => self.context.record_failure(self.client, Protocol::Socks5Udp, Outcome::Failed, &reason),
+            None => {
+                let failure = Failure::of_handshake(Protocol::Socks5Udp, Outcome::Failed, &reason);
+                self.context.record_failure(self.client, &failure);
+            }
         }
     }
 
@@ -164,7 +182,7 @@ impl<D: Dial> Association<'_, D> {
             Some(route) => route,
             None => self.resolve(target).await?,
         };
-        route.inspect_err(|outcome| self.context.counters.datagram_dropped(*outcome)).ok()
+        route.inspect_err(|outcome| self.context.record_dropped_datagram(self.client, *outcome)).ok()
     }
 
     /// Finds the route to `target`. Only a route, or a refusal by the policy, is remembered and returned: any other
@@ -173,7 +191,11 @@ impl<D: Dial> Association<'_, D> {
         let route = match self.context.connector.resolve_datagram(&self.client.access(), &target).await {
             Ok((network, address)) => Ok(FlowRoute { network, address }),
             Err(error) => {
-                tracing::info!(client = %self.session.client.peer, %target, %error, "datagram not sent on");
+                if self.context.access_log != AccessLog::Off {
+                    let user = self.client.user();
+                    let user = user.as_deref().map(|user| &*user.name);
+                    tracing::info!(client = %self.session.client.peer, user, %target, %error, "datagram not sent on");
+                }
                 Err(Outcome::from(&error))
             }
         };
