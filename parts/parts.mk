@@ -22,6 +22,9 @@ TAILSCALED_CALLS := $(filter-out %_test.go,$(wildcard parts/tailscaled/calls/*.g
 	parts/tailscaled/overlay/tetherd.go
 WITH_CALLS := -overlay overlay.json
 
+# A container takes no files from peers; with Taildrop they write into its temporary directory, shields up or not.
+TAILSCALED_WITHOUT := -tags ts_omit_taildrop
+
 # One set of flags for all that is built and tested of tailscaled: the compiled packages of one serve the others.
 TAILSCALE_GO := CGO_ENABLED=0 go
 TAILSCALE_FLAGS := -mod=vendor -trimpath
@@ -29,7 +32,7 @@ TAILSCALE_FLAGS := -mod=vendor -trimpath
 # Grouped targets would need GNU Make 4.3 on every machine; `tailscale` comes with tailscaled.
 $(PARTS)/tailscaled: $(TAILSCALE_VENDOR) $(TAILSCALED_CALLS)
 	@echo "building tailscaled (some minutes, once)"
-	cd parts/tailscaled && $(TAILSCALE_GO) build $(TAILSCALE_FLAGS) $(WITH_CALLS) -ldflags '-s -w $(TAILSCALE_STAMP)' -o ../bin/ tool
+	cd parts/tailscaled && $(TAILSCALE_GO) build $(TAILSCALE_FLAGS) $(WITH_CALLS) $(TAILSCALED_WITHOUT) -ldflags '-s -w $(TAILSCALE_STAMP)' -o ../bin/ tool
 	@touch $@
 
 # As a user may bring it: without the calls.

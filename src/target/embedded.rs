@@ -66,6 +66,8 @@ mod tests {
     #[test]
     fn every_form_gives_the_address_inside() {
         let inner = Ipv4Addr::new(10, 1, 2, 3);
+        // The same forms count for peers, inside tailscaled.
+        let go = include_str!("../../parts/tailscaled/calls/reserved_test.go");
         for text in [
             "::ffff:10.1.2.3",
             "::ffff:0:10.1.2.3",
@@ -84,6 +86,7 @@ mod tests {
         ] {
             let address = text.parse().expect(text);
             assert!(embedded_ipv4(address).contains(&inner), "{text}: {:?}", embedded_ipv4(address));
+            assert!(go.contains(&format!("\"{text}\"")), "{text} is not in the table in Go");
         }
     }
 

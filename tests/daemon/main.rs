@@ -31,6 +31,7 @@ mod metrics;
 mod node_settings;
 mod nothing_listens;
 mod open_files;
+mod peers;
 mod policy;
 mod policy_by_every_way;
 mod prewarm;

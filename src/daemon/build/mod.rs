@@ -78,6 +78,7 @@ struct DaemonParts {
     state: StatePublisher,
     tailscaled: LocalTailscaled,
     proxy: ProxyServer,
+    own_listeners: OwnListeners,
     keys: Option<AuthKeys>,
     /// Starts of tailscaled after the first.
     restarts: Arc<AtomicU64>,
@@ -94,12 +95,13 @@ impl DaemonParts {
     fn new(inputs: BuildInputs<'_>, own_listeners: OwnListeners) -> Result<Self, ExitReason> {
         let state = StatePublisher::default();
         let tailscaled = LocalTailscaled::new(inputs.socket);
-        let proxy = ProxyServer::new(inputs.settings, &tailscaled, state.watch(), own_listeners)?;
+        let proxy = ProxyServer::new(inputs.settings, &tailscaled, state.watch(), own_listeners.clone())?;
         let redactor = Redactor::default();
         Ok(Self {
             state,
             tailscaled,
             proxy,
+            own_listeners,
             keys: build_auth_keys(inputs, &redactor),
             restarts: Arc::default(),
             identity: Arc::default(),
@@ -149,6 +151,7 @@ impl DaemonParts {
         tokio::spawn(prewarm::dial_once(settings.prewarm.clone(), Arc::clone(&self.proxy.proxy), self.state.watch()));
         let proxy = Arc::clone(&self.proxy.proxy);
         tokio::spawn(async move { proxy.users.keep_up_to_date().await });
+        tokio::spawn(node::warn_of_peers(settings.node.clone(), calls.clone(), self.state.watch()));
         tokio::spawn(shutdown::drain_calls(calls.clone(), self.proxy.stop_accepting.clone()));
         if let Some(budget) = inputs.context.memory.clone().filter(|_| settings.memory_follows_group) {
             tokio::spawn(memory_limit::pass_on_changes(LimitWatch::new(budget), calls.clone()));
@@ -164,7 +167,7 @@ impl DaemonParts {
     /// Starts tailscaled, joins the tailnet and keeps both.
     async fn start_tailscaled(&self, inputs: BuildInputs<'_>) -> Result<KeeperTask, ExitReason> {
         let (settings, context) = (inputs.settings, inputs.context);
-        let launch = launch(inputs, &self.redactor)?
+        let launch = launch(inputs, &self.redactor, &self.own_listeners.loopback_ports())?
             .registered_in(self.children.clone())
             .throttled_by(self.proxy.upload_throttle.clone())
             .expected_at(self.tailscaled.api.socket().clone());

@@ -3,11 +3,15 @@
 use tokio::sync::watch;
 
 use crate::auth_keys::AuthKeys;
+use crate::config::sections::node::NodeSettings;
 use crate::config::settings::Settings;
 use crate::config::types::node_label::NodeLabel;
 use crate::daemon::readiness::StatePublisher;
 use crate::platform::interface::Identity;
+use crate::proxy::policy::reserved::leads_to_metadata;
 use crate::secret::redactor::Redactor;
+use crate::state::Watcher;
+use crate::tailscaled::calls::Calls;
 use crate::tailscaled::exit_node::watch::{ChosenExitNode, ExitNodeProblem, ExitNodeWatch};
 use crate::tailscaled::local_api::LocalApi;
 use crate::tailscaled::serve_file::ServeFile;
@@ -34,6 +38,19 @@ pub fn configure_node(
     let problem = exit_node.problem();
     tokio::spawn(exit_node.follow(state.watch()));
     if node.exit_node_required { problem } else { nothing }
+}
+
+/// Waits until the daemon is ready, then warns of what peers reach where tailscaled has no calls, which would keep them off.
+pub async fn warn_of_peers(node: NodeSettings, calls: Calls, mut state: Watcher) {
+    if node.shields_up || state.wait_for(|state| state.is_ready()).await.is_err() || !calls.is_stock() {
+        return;
+    }
+    let metadata = node.advertise_routes.iter().any(|route| leads_to_metadata(route.0));
+    let more = if metadata { ", and by advertise_routes the container's metadata addresses" } else { "" };
+    tracing::warn!(
+        "shields are down and this tailscaled has no calls of tetherd's: nodes of the tailnet reach tetherd's own ports on \
+         loopback as this machine's programs do{more}; use the tailscaled that comes with tetherd"
+    );
 }
 
 /// Builds the login: the node's preferences, and where its keys come from.

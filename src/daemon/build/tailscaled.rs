@@ -54,15 +54,18 @@ impl LocalTailscaled {
     }
 }
 
-/// Builds how tailscaled is started. Fails where its program is not found or its CA certificates cannot be written.
-pub fn launch(inputs: BuildInputs<'_>, redactor: &Redactor) -> Result<Launch, ExitReason> {
+/// Builds how tailscaled is started, so that peers do not reach `closed_ports` of loopback. Fails where its program is not found
+/// or its CA certificates cannot be written.
+pub fn launch(inputs: BuildInputs<'_>, redactor: &Redactor, closed_ports: &[u16]) -> Result<Launch, ExitReason> {
     let (settings, environment, state_dir) = (inputs.settings, inputs.context.environment, inputs.state_dir);
     let search = environment.get("PATH").map(String::as_str);
     let program = locate::find_tailscaled(settings.tailscaled_path.as_deref(), search)?;
     learn_secrets(settings, redactor);
     let ca_directories = ca_directories(settings, environment, state_dir)?;
     let limit = settings.memory_limit.map(|limit| limit.0);
-    let environment = environment::for_tailscaled(environment, state_dir.private(), &ca_directories, limit, redactor);
+    let mut environment =
+        environment::for_tailscaled(environment, state_dir.private(), &ca_directories, limit, redactor);
+    environment::close_to_peers(&mut environment, closed_ports);
     let mut launch = Launch::new(program, state_dir.state(), inputs.socket.path(), environment, redactor.clone());
     if !settings.log_upload {
         launch = launch.without_log_upload();

@@ -17,6 +17,12 @@ impl OwnListeners {
         Self(bound.into())
     }
 
+    /// The ports of the listeners that only this machine reaches.
+    pub fn loopback_ports(&self) -> Vec<u16> {
+        let on_loopback = self.0.iter().filter(|bound| bound.ip().to_canonical().is_loopback());
+        on_loopback.map(SocketAddr::port).collect()
+    }
+
     /// Whether a connection to `address` and `port` arrives at one of the listeners.
     pub fn has(&self, address: IpAddr, port: u16) -> bool {
         let same_port = self.0.iter().filter(|bound| bound.port() == port);
@@ -56,5 +62,13 @@ mod tests {
         ] {
             assert_eq!(listeners.has(address.parse().expect(address), port), is_own, "{address} {port}");
         }
+    }
+
+    #[test]
+    fn the_ports_that_only_this_machine_reaches_are_those_on_loopback() {
+        let bound =
+            ["127.0.0.1:1", "0.0.0.0:2", "[::]:3", "[::1]:4", "10.0.0.1:5", "127.0.0.2:6", "[::ffff:127.0.0.1]:7"];
+        let listeners = OwnListeners::new(bound.map(|bound| bound.parse().expect("an address")).to_vec());
+        assert_eq!(listeners.loopback_ports(), [1, 4, 6, 7]);
     }
 }

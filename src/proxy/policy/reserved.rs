@@ -54,12 +54,22 @@ fn of_metadata(network: IpNet) -> (IpNet, Reserved) {
     (network, Reserved::Local(what))
 }
 
+/// All reserved networks, and why they are reserved.
+fn networks() -> impl Iterator<Item = (IpNet, Reserved)> {
+    METADATA.into_iter().map(|metadata| of_metadata(metadata.network)).chain(NETWORKS)
+}
+
 /// Returns the reserved network that `address` is in, and why it is reserved; `None` where it is in none. An address inside the
 /// address does not count.
 pub fn reserved_network(address: IpAddr) -> Option<(IpNet, Reserved)> {
     let address = address.to_canonical();
-    let metadata = METADATA.into_iter().map(|metadata| of_metadata(metadata.network));
-    metadata.chain(NETWORKS).find(|(network, _)| network.contains(&address))
+    networks().find(|(network, _)| network.contains(&address))
+}
+
+/// Whether a route to `network` leads to a metadata or link-local address.
+pub fn leads_to_metadata(network: IpNet) -> bool {
+    let mut local = networks().filter(|(_, why)| matches!(why, Reserved::Local(_)));
+    local.any(|(reserved, _)| reserved.contains(&network) || network.contains(&reserved))
 }
 
 /// Refuses a reserved address, whatever `allow` says. Addresses in the tailnet's ranges come here only once no node was found to have them.
@@ -71,6 +81,34 @@ pub fn refuse_reserved(address: IpAddr) -> Result<(), DialError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// What peers are not led to is decided in tailscaled, by a table in Go.
+    #[test]
+    fn the_table_inside_tailscaled_has_the_same_networks() {
+        let go = include_str!("../../../parts/tailscaled/calls/reserved.go");
+        let texts = go.split("netip.MustParsePrefix(\"").skip(1).map(|rest| rest.split('"').next().expect("a network"));
+        let mut in_go: Vec<IpNet> = texts.map(|text| text.parse().expect(text)).collect();
+        let mut own: Vec<IpNet> = networks().map(|(network, _)| network).collect();
+        in_go.sort();
+        own.sort();
+        assert_eq!(in_go, own);
+    }
+
+    #[test]
+    fn routes_lead_to_metadata_where_they_meet_one_of_its_networks() {
+        for (network, leads) in [
+            ("0.0.0.0/0", true),
+            ("::/0", true),
+            ("169.254.169.0/24", true),
+            ("168.0.0.0/8", true),
+            ("fd00::/8", true),
+            ("10.0.0.0/8", false),
+            ("100.64.0.0/10", false),
+            ("fd00:8::/64", false),
+        ] {
+            assert_eq!(leads_to_metadata(network.parse().expect(network)), leads, "{network}");
+        }
+    }
 
     #[test]
     fn neighbours_of_the_reserved_networks_are_ordinary() {

@@ -40,6 +40,13 @@ pub fn for_tailscaled(
     environment
 }
 
+/// Has tailscaled refuse peers that want to connect to these TCP ports of loopback. From its start on: a message after it would
+/// come too late for the first of them. Heeded by a tailscaled with the calls (`parts/tailscaled/calls/peers.go`).
+pub fn close_to_peers(environment: &mut Environment, ports: &[u16]) {
+    let ports: Vec<String> = ports.iter().map(u16::to_string).collect();
+    environment.insert("TETHERD_PORTS_CLOSED_TO_PEERS".into(), ports.join(","));
+}
+
 /// Bounds Go's heap to `limit` bytes. A limit that is in the environment is meant for an application, in Lambda and
 /// with `exec`: a heap of that size would get the container killed.
 fn limit_memory(environment: &mut Environment, limit: u64) {
@@ -85,6 +92,13 @@ mod tests {
             let environment = for_tailscaled(&environment(own), Path::new("/logs"), &more, None, &Redactor::default());
             assert_eq!(environment.get("SSL_CERT_DIR").map(String::as_str), Some(all), "{own:?}");
         }
+    }
+
+    #[test]
+    fn the_closed_ports_are_those_of_this_daemon() {
+        let mut own = environment(&[("TETHERD_PORTS_CLOSED_TO_PEERS", "1")]);
+        close_to_peers(&mut own, &[1055, 9002]);
+        assert_eq!(own.get("TETHERD_PORTS_CLOSED_TO_PEERS").map(String::as_str), Some("1055,9002"));
     }
 
     #[test]

@@ -139,11 +139,20 @@ impl Node {
 
     /// A TCP stream through the tailnet; `host` may be a MagicDNS name. An error when there is no answer in time.
     pub fn dial(&self, host: &str, port: u16) -> Result<UnixStream> {
+        self.dial_by("tcp", host, port)
+    }
+
+    /// As [`Node::dial`], for datagrams: each write is one.
+    pub fn dial_udp(&self, host: &str, port: u16) -> Result<UnixStream> {
+        self.dial_by("udp", host, port)
+    }
+
+    fn dial_by(&self, network: &str, host: &str, port: u16) -> Result<UnixStream> {
         let mut stream = UnixStream::connect(self.socket())?;
         stream.set_read_timeout(Some(DIAL))?;
         let request = format!(
             "POST /localapi/v0/dial HTTP/1.1\r\nHost: {HOST}\r\nConnection: upgrade\r\nUpgrade: ts-dial\r\n\
-             Dial-Host: {host}\r\nDial-Port: {port}\r\nContent-Length: 0\r\n\r\n"
+             Dial-Host: {host}\r\nDial-Port: {port}\r\nDial-Network: {network}\r\nContent-Length: 0\r\n\r\n"
         );
         stream.write_all(request.as_bytes())?;
         let head = http::read_head(&mut stream)?;
