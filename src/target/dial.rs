@@ -86,9 +86,18 @@ pub struct Relayed {
 pub enum Resolution {
     /// A name that is left to tailscaled to resolve.
     Name,
-    /// The addresses of the host, any of which may be dialled. `name` is the full name that was found, which with a
-    /// search domain is another than the client's.
-    Addresses { name: Option<HostName>, addresses: Vec<ResolvedAddress> },
+    /// The addresses of the host, any of which may be dialled.
+    Addresses(Located),
+}
+
+/// What a host stands for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Located {
+    /// The full names that led to the addresses: with a search domain or an alias others than the client's.
+    pub names: Vec<HostName>,
+    /// Whether the tailnet answers for the name. The addresses of any other one are chosen by its owner.
+    pub is_own_name: bool,
+    pub addresses: Vec<ResolvedAddress>,
 }
 
 /// An address that a name resolved to.
@@ -134,8 +143,8 @@ pub trait Dial: Send + Sync + 'static {
     /// Returns this node's names and addresses.
     fn own_node(&self) -> impl Future<Output = Result<Arc<OwnNode>, DialError>> + Send;
 
-    /// Looks up the host of `target`. Unless `by_address` is set, names of the tailnet's own may be left to tailscaled.
-    fn locate(&self, target: &Target, by_address: bool) -> impl Future<Output = Result<Resolution, DialError>> + Send;
+    /// Looks up the host of `target`.
+    fn locate(&self, target: &Target) -> impl Future<Output = Result<Resolution, DialError>> + Send;
 
     /// Opens an association for datagrams.
     fn associate(&self) -> impl Future<Output = Result<Datagrams, DialError>> + Send;

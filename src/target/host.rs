@@ -41,6 +41,17 @@ impl HostName {
         }
     }
 
+    /// Reads a name that a name server has told, to be judged: what no client can write becomes `_`, so that a rule about
+    /// all names below another one holds. `None` where it is empty or too long.
+    pub fn told(text: &str) -> Option<Self> {
+        let written = |letter: char| match letter {
+            '.' | '-' => letter,
+            _ if letter.is_ascii_alphanumeric() => letter,
+            _ => '_',
+        };
+        Self::parse(&text.chars().map(written).collect::<String>()).ok()
+    }
+
     pub fn as_str(&self) -> &str {
         &self.0
     }

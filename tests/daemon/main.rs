@@ -52,6 +52,7 @@ mod promise_7_secrets_stay_secret;
 mod proxy_protocol;
 mod routes;
 mod scene;
+mod searched_names;
 mod stock_tailscaled;
 mod strangers;
 mod tailnet_names;

@@ -13,7 +13,8 @@ use crate::doors::{Doors, HOSTS, each_holds};
 use crate::promise_4_ends::{PORT, answered_after_half_close, answering_pings, clients_that_close_first};
 use crate::scene::{Scene, start_ready};
 
-fn with_stock_tailscaled(scene: &Scene) -> Builder {
+/// The daemon with a tailscaled as users may bring it.
+pub fn with_stock_tailscaled(scene: &Scene) -> Builder {
     let stock = parts::find("stock/tailscaled").expect("parts");
     scene.daemon().env("TETHERD_TAILSCALED_PATH", stock.to_str().expect("UTF-8"))
 }

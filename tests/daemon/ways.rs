@@ -46,6 +46,13 @@ pub fn assert_all(host: &str, port: u16, verdict: Verdict) {
     let by_datagram = if verdict == Reached { ARRIVES } else { SILENCE };
     let association = Association::open();
     association.send(host, port, b"datagram");
+    assert_streams(host, port, verdict);
+    let came = association.receive(by_datagram).is_some();
+    assert_eq!(came, verdict == Reached, "UDP {host:?} {port}");
+}
+
+/// Checks that `host` and `port` meet the same fate by SOCKS5, CONNECT and an absolute-form request.
+pub fn assert_streams(host: &str, port: u16, verdict: Verdict) {
     assert_eq!(by_socks(host, port), verdict, "SOCKS5 {host:?} {port}");
     let authority = if host.contains(':') && !host.contains('[') { format!("[{host}]") } else { host.to_owned() };
     let connect = format!("CONNECT {authority}:{port} HTTP/1.1\r\nHost: {authority}:{port}\r\n\r\n");
@@ -53,8 +60,6 @@ pub fn assert_all(host: &str, port: u16, verdict: Verdict) {
     let get =
         format!("GET http://{authority}:{port}/ HTTP/1.1\r\nHost: {authority}:{port}\r\nConnection: close\r\n\r\n");
     assert_eq!(by_http(&get), verdict, "{get:?}");
-    let came = association.receive(by_datagram).is_some();
-    assert_eq!(came, verdict == Reached, "UDP {host:?} {port}");
 }
 
 fn by_socks(host: &str, port: u16) -> Verdict {

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"net/netip"
+	"strings"
 	"time"
 )
 
@@ -40,8 +41,9 @@ const (
 	outcomeMessage = 'D'
 	// A connection has ended: bytes sent and received (8 each), the session's totals as in trafficMessageAnswer, reason (1).
 	endedMessage = 'E'
-	// What a name stands for: code (1), then for connected the length of the whole name that answered (1), that name, and as
-	// many places (1) with addresses (16 each) as follow; else a text.
+	// What a name stands for: code (1), then for connected whether the tailnet answers for the name (1), the number of whole
+	// names (1), each with its length (1) before it, and as many places (1) with addresses (16 each) as follow; else a text.
+	// The first of the names has answered, the others are its aliases.
 	namesMessage = 'N'
 	// Bytes that the session's connections have sent and received so far (8 each), without those that tetherd counts itself.
 	// They never fall: an answer that is lost, or overtaken by a later one, costs nothing.
@@ -53,9 +55,15 @@ const (
 	addressLength = 16
 	// largestMessage holds a hand-over with as much as tetherd reads ahead of one.
 	largestMessage = 128 << 10
+	// longestNames is how long all names of one host may be, each with its length: 15 of the longest.
+	longestNames = 15 * 254
 )
 
-var errShort = errors.New("message is too short")
+var (
+	errShort = errors.New("message is too short")
+	// errManyNames: what is not told could not be judged.
+	errManyNames = errors.New("the name has too many aliases")
+)
 
 // message is one message without its kind.
 type message struct {
@@ -136,4 +144,31 @@ func appendIP(to []byte, address netip.Addr) []byte {
 
 func appendAddress(to []byte, address netip.AddrPort) []byte {
 	return binary.LittleEndian.AppendUint16(appendIP(to, address.Addr()), address.Port())
+}
+
+// appendFound appends the body of namesMessage.
+//
+// It fails where the names are too many.
+func appendFound(to []byte, found found, places []place) ([]byte, error) {
+	names := distinct(found.names)
+	if length := len(strings.Join(names, ".")) + 1; length > longestNames || len(names) > 255 {
+		return nil, errManyNames
+	}
+	to = append(to, byte(connected), bit(found.own), byte(len(names)))
+	for _, name := range names {
+		// The length of a name of DNS, 253 bytes at most, fits a byte. One of the hosts file may be longer: it is cut.
+		name = name[:min(len(name), 255)]
+		to = append(append(to, byte(len(name))), name...)
+	}
+	for _, place := range places {
+		to = appendIP(append(to, bit(place.inside)), place.address)
+	}
+	return to, nil
+}
+
+func bit(is bool) byte {
+	if is {
+		return 1
+	}
+	return 0
 }

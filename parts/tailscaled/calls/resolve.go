@@ -47,31 +47,39 @@ func ownRange(address netip.Addr) netip.Prefix {
 	return tsaddr.TailscaleULARange()
 }
 
+// found is what a name stands for.
+type found struct {
+	// names are the whole names that led to the addresses: first the one that answered, then its aliases.
+	names []string
+	// own: the tailnet answers for the name, so that nobody outside of it chooses the addresses.
+	own       bool
+	addresses []netip.Addr
+}
+
 // resolve looks a name up as a machine does that has Tailscale: MagicDNS and search domains, then the name servers that
-// the tailnet has for the name's zone, then those of the container. It returns the whole name that answered, too, without a dot
-// at its end.
-func resolve(ctx context.Context, backend *ipnlocal.LocalBackend, name string) (string, []place, error) {
+// the tailnet has for the name's zone, then those of the container with its search list.
+func resolve(ctx context.Context, backend *ipnlocal.LocalBackend, name string) (found, error) {
 	if !isReady(backend) {
-		return "", nil, errNotReady
+		return found{}, errNotReady
 	}
 	if address, err := netip.ParseAddr(name); err == nil {
-		return name, []place{{address.Unmap(), leadsInside(backend, address.Unmap())}}, nil
+		return found{names: []string{name}, addresses: []netip.Addr{address.Unmap()}}, nil
 	}
 	networkMap := backend.NetMapNoPeers()
 	failure := errNoName
 	for _, candidate := range candidates(networkMap, acceptsDNS(backend), name) {
-		addresses, err := lookUp(ctx, backend, networkMap, candidate)
+		answer, err := lookUp(ctx, backend, networkMap, candidate)
 		if err != nil {
 			if !isUnknown(err) {
 				failure = err
 			}
 			continue
 		}
-		if len(addresses) > 0 {
-			return strings.TrimSuffix(candidate, "."), places(backend, addresses), nil
+		if len(answer.addresses) > 0 {
+			return answer, nil
 		}
 	}
-	return "", nil, failure
+	return found{}, failure
 }
 
 func places(backend *ipnlocal.LocalBackend, addresses []netip.Addr) []place {
@@ -92,7 +100,7 @@ func acceptsDNS(backend *ipnlocal.LocalBackend) bool {
 }
 
 // candidates are the names that a name may stand for, in the order of resolv.conf(5) with ndots:1. Those with a dot at the
-// end are whole; the name itself is left to the container's own search list.
+// end are whole; to the name itself the container's own search list is applied.
 func candidates(networkMap *netmap.NetworkMap, acceptsDNS bool, name string) []string {
 	if strings.HasSuffix(name, ".") || networkMap == nil {
 		return []string{name}
@@ -119,28 +127,55 @@ func below(domains []string, name string) []string {
 	return whole
 }
 
-// lookUp asks for one name where it belongs.
-func lookUp(ctx context.Context, backend *ipnlocal.LocalBackend, networkMap *netmap.NetworkMap, name string) ([]netip.Addr, error) {
+// lookUp asks for one name where it belongs. For one that is not whole, that is where it would belong if it were.
+func lookUp(ctx context.Context, backend *ipnlocal.LocalBackend, networkMap *netmap.NetworkMap, name string) (found, error) {
 	whole, err := wholeName(name)
 	if err != nil {
-		return nil, errNoName
+		return found{}, errNoName
 	}
 	switch serverFor(backend, networkMap, whole) {
 	case tailnetOnly:
-		return askTailnet(backend, string(whole))
+		return askOwn(backend, string(whole))
 	case tailnetFirst:
-		if addresses, err := askTailnet(backend, string(whole)); err == nil && len(addresses) > 0 {
-			return addresses, nil
+		if answer, err := askTailnet(backend, string(whole)); err == nil && len(answer.addresses) > 0 {
+			return answer, nil
 		}
 	case byExitNode:
+		return searchContainer(ctx, name, ownOr(backend, networkMap, askExitNode(backend)))
+	}
+	return searchContainer(ctx, name, ownOr(backend, networkMap, askContainer))
+}
+
+// ownOr is a look-up of whole names by the tailnet where the name is of a zone of its own, which the container's search list may
+// name, too, else by others.
+func ownOr(backend *ipnlocal.LocalBackend, networkMap *netmap.NetworkMap, others lookUpFunc) lookUpFunc {
+	return func(ctx context.Context, name string) (found, error) {
+		whole, err := wholeName(name)
+		if err != nil {
+			return found{}, errNoName
+		}
+		if serverFor(backend, networkMap, whole) == tailnetOnly {
+			return askOwn(backend, string(whole))
+		}
+		return others(ctx, string(whole))
+	}
+}
+
+// askExitNode tells one address, and no aliases.
+func askExitNode(backend *ipnlocal.LocalBackend) lookUpFunc {
+	return func(ctx context.Context, name string) (found, error) {
 		address, _, err := backend.Dialer().UserDialPlan(ctx, "tcp", net.JoinHostPort(name, "0"))
-		return []netip.Addr{address.Addr()}, err
+		if err != nil {
+			return found{}, err
+		}
+		return found{names: []string{name}, addresses: []netip.Addr{address.Addr()}}, nil
 	}
-	addresses, err := net.DefaultResolver.LookupNetIP(ctx, "ip", name)
-	for i := range addresses {
-		addresses[i] = addresses[i].Unmap()
-	}
-	return addresses, err
+}
+
+func askOwn(backend *ipnlocal.LocalBackend, name string) (found, error) {
+	answer, err := askTailnet(backend, name)
+	answer.own = true
+	return answer, err
 }
 
 // wholeName is a name as zones are compared with it: those of the network map are in lower case.
@@ -205,22 +240,23 @@ func isOwn(networkMap *netmap.NetworkMap, name dnsname.FQDN) bool {
 // section 3).
 const aaaaLate = 50 * time.Millisecond
 
-// askTailnet asks tailscaled's resolver for all addresses of a name.
-func askTailnet(backend *ipnlocal.LocalBackend, name string) ([]netip.Addr, error) {
-	type found struct {
+// askTailnet asks tailscaled's resolver for all addresses of a whole name.
+func askTailnet(backend *ipnlocal.LocalBackend, name string) (found, error) {
+	type reply struct {
+		names     []string
 		addresses []netip.Addr
 		err       error
 	}
-	ask := func(kind dnsmessage.Type) <-chan found {
-		to := make(chan found, 1)
+	ask := func(kind dnsmessage.Type) <-chan reply {
+		to := make(chan reply, 1)
 		go func() {
 			message, _, err := backend.QueryDNS(name, kind)
 			if err != nil {
-				to <- found{nil, err}
+				to <- reply{err: err}
 				return
 			}
 			addresses, err := addressesIn(message)
-			to <- found{addresses, err}
+			to <- reply{namesIn(message), addresses, err}
 		}()
 		return to
 	}
@@ -230,45 +266,13 @@ func askTailnet(backend *ipnlocal.LocalBackend, name string) ([]netip.Addr, erro
 	if len(a.addresses) > 0 {
 		late = time.After(aaaaLate)
 	}
-	var other found
+	var other reply
 	select {
 	case other = <-aaaa:
 	case <-late:
 	}
 	if all := append(a.addresses, other.addresses...); len(all) > 0 {
-		return all, nil
+		return found{names: append([]string{name}, append(a.names, other.names...)...), addresses: all}, nil
 	}
-	return nil, errors.Join(a.err, other.err)
-}
-
-// addressesIn reads the addresses of an answer. A name that is not there is errNoName.
-func addressesIn(message []byte) ([]netip.Addr, error) {
-	var parser dnsmessage.Parser
-	head, err := parser.Start(message)
-	if err != nil {
-		return nil, err
-	}
-	if head.RCode == dnsmessage.RCodeNameError {
-		return nil, errNoName
-	}
-	if head.RCode != dnsmessage.RCodeSuccess {
-		return nil, errors.New("the name server answered " + head.RCode.String())
-	}
-	if err := parser.SkipAllQuestions(); err != nil {
-		return nil, err
-	}
-	records, err := parser.AllAnswers()
-	if err != nil {
-		return nil, err
-	}
-	var found []netip.Addr
-	for _, record := range records {
-		switch body := record.Body.(type) {
-		case *dnsmessage.AResource:
-			found = append(found, netip.AddrFrom4(body.A))
-		case *dnsmessage.AAAAResource:
-			found = append(found, netip.AddrFrom16(body.AAAA).Unmap())
-		}
-	}
-	return found, nil
+	return found{}, errors.Join(a.err, other.err)
 }

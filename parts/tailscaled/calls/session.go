@@ -280,24 +280,20 @@ func (s *session) cut(id uint32) {
 // resolve answers a lookup. Whatever goes wrong with it, a name server that is silent or at fault too, the name is not known.
 func (s *session) resolve(id uint32, name string) {
 	answer := appendHead(make([]byte, 0, 64), namesMessage, id)
-	whole, places, err := resolve(s.ctx, s.backend, name)
-	if err != nil {
-		outcome := nameUnknown
-		if errors.Is(err, errNotReady) {
-			outcome = notReady
-		}
-		s.send(append(append(answer, byte(outcome)), err.Error()...))
+	found, err := resolve(s.ctx, s.backend, name)
+	var whole []byte
+	if err == nil {
+		whole, err = appendFound(answer, found, places(s.backend, found.addresses))
+	}
+	if err == nil {
+		s.send(whole)
 		return
 	}
-	answer = append(append(answer, byte(connected), byte(len(whole))), whole...)
-	for _, place := range places {
-		inside := byte(0)
-		if place.inside {
-			inside = 1
-		}
-		answer = appendIP(append(answer, inside), place.address)
+	outcome := nameUnknown
+	if errors.Is(err, errNotReady) {
+		outcome = notReady
 	}
-	s.send(answer)
+	s.send(append(append(answer, byte(outcome)), err.Error()...))
 }
 
 func (s *session) drain(limit time.Duration) {

@@ -70,11 +70,8 @@ impl<D: Dial> Connector<D> {
         match resolver.resolve_name(target).await? {
             Resolved::Addresses(addresses) => self.connect_to_first_of(policy, target, &addresses, deadline).await,
             Resolved::AsGiven => {
-                let connection = self.connect_to(policy, target, target, deadline).await?;
-                if matches!(connection, Connection::Tailnet(_)) {
-                    policy.check_unresolved(target)?;
-                }
-                Ok(connection)
+                policy.check_unresolved(target)?;
+                self.connect_to(policy, target, target, deadline).await
             }
         }
     }
@@ -199,7 +196,7 @@ mod tests {
             Ok(Arc::default())
         }
 
-        async fn locate(&self, _: &Target, _: bool) -> Result<Resolution, DialError> {
+        async fn locate(&self, _: &Target) -> Result<Resolution, DialError> {
             Ok(Resolution::Name)
         }
 

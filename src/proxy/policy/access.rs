@@ -19,10 +19,3 @@ pub struct Rules {
     pub allow: Vec<Rule>,
     pub deny: Vec<Rule>,
 }
-
-impl Rules {
-    /// Whether any of the rules is about addresses.
-    pub fn has_networks(&self) -> bool {
-        self.allow.iter().chain(&self.deny).any(Rule::is_network)
-    }
-}

@@ -37,11 +37,6 @@ impl<'a> ClientPolicy<'a> {
         std::iter::once(&self.policy.rules).chain(self.access.rules.as_deref())
     }
 
-    /// Whether targets have to be resolved to addresses: there are rules about those.
-    pub fn needs_addresses(&self) -> bool {
-        self.all_rules().any(Rules::has_networks)
-    }
-
     /// Whether `rule` is about this name, or about the other name of the same node.
     fn covers_name(&self, rule: &Rule, name: &str, port: u16) -> bool {
         rule.covers_name(name, port)
@@ -126,6 +121,17 @@ impl<'a> ClientPolicy<'a> {
             && !self.allows_address(rules, address, target.port)
             && !self.is_ones_own_name(target, address)
             && self.forms(address).into_iter().any(is_private)
+    }
+
+    /// Checks an address that the owner of a name has chosen, who may be anybody. Where `allow` names just the name, it leads to
+    /// public addresses alone: not to nodes of the tailnet, nor to what is behind them.
+    pub fn check_chosen(&self, target: &Target, address: IpAddr) -> Result<(), DialError> {
+        let is_said = |rules: &Rules| rules.allow.is_empty() || self.allows_address(rules, address, target.port);
+        let is_public = self.forms(address).into_iter().all(|form| !is_private(form));
+        if is_public || self.is_ones_own_name(target, address) || self.all_rules().all(is_said) {
+            return Ok(());
+        }
+        Err(private_by_name(target, address))
     }
 
     /// Checks an address of this machine or of its networks by `loopback` and `private`. Where those deny, a rule of `allow`
@@ -249,9 +255,10 @@ impl<'a> ClientPolicy<'a> {
     }
 }
 
+const PRIVATE_BY_NAME: &str = "a private address; in allow a name that is not the tailnet's own reaches public addresses alone: add the address, too";
+
 const LOOPBACK: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
 
 fn private_by_name(target: &Target, address: IpAddr) -> DialError {
-    let why = "a private address; a name in allow reaches public and tailnet addresses alone, so add the address too";
-    DialError::Policy(format!("{target} is at {address}, {why}"))
+    DialError::Policy(format!("{target} is at {address}, {PRIVATE_BY_NAME}"))
 }

@@ -12,7 +12,7 @@ use crate::proxy::connect::hedge::{DialSignal, SignalObserver};
 use crate::proxy::policy::Policy;
 use crate::proxy::policy::access::Access;
 use crate::proxy::policy::client_policy::ClientPolicy;
-use crate::target::dial::{Dial, DialError, Resolution, ResolvedAddress};
+use crate::target::dial::{Dial, DialError, Located, Resolution, ResolvedAddress};
 use crate::target::host::{Host, Target};
 
 /// Pause before a name that is not known yet is looked up again. It may be a name for the container's own name server,
@@ -72,12 +72,8 @@ impl<D: Dial> TargetResolver<'_, D> {
     pub async fn resolve(&self, target: &Target) -> Result<Resolved, DialError> {
         match self.look_up(target).await? {
             Resolution::Name => Ok(Resolved::AsGiven),
-            Resolution::Addresses { name, addresses } => {
-                // `name` is the full name that was found. Rules about it hold for the client's name, too.
-                if let (Some(name), Host::Name(_)) = (name, &target.host) {
-                    self.policy.of(self.access).check_name(&Target { host: Host::Name(name), port: target.port })?;
-                }
-                allowed(self.policy.of(self.access), target, &addresses).map(Resolved::Addresses)
+            Resolution::Addresses(located) => {
+                allowed(self.policy.of(self.access), target, located).map(Resolved::Addresses)
             }
         }
     }
@@ -100,7 +96,7 @@ impl<D: Dial> TargetResolver<'_, D> {
     }
 
     async fn look_up_once(&self, target: &Target) -> Result<LookUp, DialError> {
-        let look_up = self.dial.locate(target, self.policy.of(self.access).needs_addresses());
+        let look_up = self.dial.locate(target);
         if !self.deadline.is_early() {
             return look_up.await.map(LookUp::Found);
         }
@@ -114,23 +110,25 @@ impl<D: Dial> TargetResolver<'_, D> {
 }
 
 /// Returns those of the addresses that may be reached, at least one. Fails with the reason when there is none, or when
-/// one of them is denied.
-fn allowed(
-    policy: ClientPolicy<'_>,
-    target: &Target,
-    addresses: &[ResolvedAddress],
-) -> Result<Vec<ResolvedAddress>, DialError> {
+/// one of them is denied, or one of the names that led to them.
+fn allowed(policy: ClientPolicy<'_>, target: &Target, located: Located) -> Result<Vec<ResolvedAddress>, DialError> {
+    if let Host::Name(_) = target.host {
+        for name in located.names {
+            policy.check_name(&Target { host: Host::Name(name), port: target.port })?;
+        }
+    }
     let mut refusal = DialError::Host(format!("{target} has no address"));
     let mut allowed = Vec::new();
-    for resolved in addresses {
-        let ResolvedAddress { address, by_tailnet } = *resolved;
+    for resolved in located.addresses {
+        let ResolvedAddress { address, by_tailnet } = resolved;
         let checked = if by_tailnet {
             policy.check_address(target, address)
         } else {
             policy.check_direct(target, SocketAddr::new(address, target.port))
         };
-        match checked {
-            Ok(()) => allowed.push(*resolved),
+        let chosen = || if located.is_own_name { Ok(()) } else { policy.check_chosen(target, address) };
+        match checked.and_then(|()| chosen()) {
+            Ok(()) => allowed.push(resolved),
             // A host with a denied address must not be reached by another of its addresses.
             Err(error) if policy.denies(address, target.port) => return Err(error),
             Err(error) => refusal = error,
@@ -156,8 +154,9 @@ mod tests {
     fn check(deny: &str, addresses: &[&str]) -> Result<Vec<ResolvedAddress>, DialError> {
         let rules = Rules { deny: vec![Rule::parse(deny).expect("a rule")], ..Rules::default() };
         let policy = Policy::new(Direct::Allow, LocalTargets::default(), rules, OwnListeners::default());
-        let addresses: Vec<ResolvedAddress> = addresses.iter().map(|address| resolved(address, true)).collect();
-        allowed(policy.of(&Access::default()), &Target::new("web", 80).expect("a target"), &addresses)
+        let addresses = addresses.iter().map(|address| resolved(address, true)).collect();
+        let located = Located { addresses, ..Located::default() };
+        allowed(policy.of(&Access::default()), &Target::new("web", 80).expect("a target"), located)
     }
 
     #[test]
@@ -183,7 +182,7 @@ mod tests {
             allowed(
                 policy.of(&Access::default()),
                 &Target::new("web", 80).expect("a target"),
-                &[resolved("192.0.2.1", by_tailnet)],
+                Located { addresses: vec![resolved("192.0.2.1", by_tailnet)], ..Located::default() },
             )
         };
         assert!(check(true).is_ok());

@@ -7,7 +7,7 @@ use std::net::{Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use crate::target::datagrams::read_address;
-use crate::target::dial::{DialError, RelayTerms, ResolvedAddress};
+use crate::target::dial::{DialError, Located, RelayTerms, ResolvedAddress};
 use crate::target::host::HostName;
 
 /// Length of kind and id, in bytes.
@@ -96,25 +96,30 @@ pub fn dial_reply(body: &[u8]) -> Result<DialReply, DialError> {
     }
 }
 
-/// Parses the response to a look-up: the full name that was found, and its addresses.
+/// Parses the response to a look-up.
 ///
 /// # Errors
 /// Why the look-up failed.
-pub fn resolved_addresses(body: &[u8]) -> Result<(Option<HostName>, Vec<ResolvedAddress>), DialError> {
+pub fn resolved_addresses(body: &[u8]) -> Result<Located, DialError> {
     let (&code, rest) = body.split_first().ok_or_else(malformed)?;
     if code != outcome::CONNECTED {
         return Err(error(code, rest));
     }
-    let (&length, rest) = rest.split_first().ok_or_else(malformed)?;
-    let (name, rest) = rest.split_at_checked(length.into()).ok_or_else(malformed)?;
+    let (&[is_own, count], mut rest) = rest.split_first_chunk().ok_or_else(malformed)?;
+    let mut names = Vec::new();
+    for _ in 0..count {
+        let (&length, after) = rest.split_first().ok_or_else(malformed)?;
+        let (name, after) = after.split_at_checked(length.into()).ok_or_else(malformed)?;
+        names.extend(HostName::told(&String::from_utf8_lossy(name)));
+        rest = after;
+    }
     let address = |bytes: &[u8]| {
         let (&by_tailnet, ip) = bytes.split_first()?;
         let ip: [u8; 16] = ip.try_into().ok()?;
         Some(ResolvedAddress { address: Ipv6Addr::from(ip).to_canonical(), by_tailnet: by_tailnet != 0 })
     };
     let addresses: Result<_, _> = rest.chunks(17).map(|bytes| address(bytes).ok_or_else(malformed)).collect();
-    let name = std::str::from_utf8(name).ok().and_then(|name| HostName::parse(name).ok());
-    Ok((name, addresses?))
+    Ok(Located { names, is_own_name: is_own != 0, addresses: addresses? })
 }
 
 /// Bytes that were sent to targets, and received from them.
@@ -190,11 +195,14 @@ mod tests {
     #[test]
     fn places_say_whose_they_are_and_whether_a_node_leads_there() {
         let mapped = address_bytes("10.0.0.1:0".parse().expect("an address"));
-        let body = [&b"\0\x0cdb.corp.test\x01"[..], &mapped[..16]].concat();
+        let body = [&b"\0\x01\x02\x0cdb.corp.test\x06a b.up\x01"[..], &mapped[..16]].concat();
         let by_tailnet = ResolvedAddress { address: "10.0.0.1".parse().expect("an address"), by_tailnet: true };
-        assert_eq!(resolved_addresses(&body), Ok((HostName::parse("db.corp.test").ok(), vec![by_tailnet])));
-        assert!(resolved_addresses(&body[..20]).is_err());
-        assert!(resolved_addresses(&body[..8]).is_err());
+        let names = ["db.corp.test", "a_b.up"].map(|name| HostName::parse(name).expect("a name")).into();
+        let found = Located { names, is_own_name: true, addresses: vec![by_tailnet] };
+        assert_eq!(resolved_addresses(&body), Ok(found));
+        for length in [1, 2, 8, 20, 26, 30] {
+            assert!(resolved_addresses(&body[..length]).is_err(), "{length}");
+        }
         assert!(matches!(resolved_addresses(&[6, b'x']), Err(DialError::Host(_))));
     }
 

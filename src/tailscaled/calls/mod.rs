@@ -25,8 +25,7 @@ use crate::tailscaled::calls::message::{ByteCounts, request};
 use crate::tailscaled::local_api::ANSWER_TIMEOUT;
 use crate::tailscaled::local_api::socket::LocalApiSocket;
 use crate::tailscaled::path::timeout::within;
-use crate::target::dial::{DialError, ResolvedAddress};
-use crate::target::host::HostName;
+use crate::target::dial::{DialError, Located};
 
 /// Text in the program file of a tailscaled that has the calls.
 pub const MARKER: &str = "tetherd calls: version 1";
@@ -192,11 +191,11 @@ impl Calls {
     }
 }
 
-/// Looks up a name or an address, as the tailnet knows it. Returns the full name that was found, and all its addresses.
+/// Looks up a name or an address, as the tailnet knows it.
 ///
 /// # Errors
 /// Why the look-up failed; [`DialError::Tailscaled`] when the session ended first.
-pub async fn resolve(channel: &Channel, name: &str) -> Result<(Option<HostName>, Vec<ResolvedAddress>), DialError> {
+pub async fn resolve(channel: &Channel, name: &str) -> Result<Located, DialError> {
     let id = channel.new_id();
     let answer = ask(channel, id, request::RESOLVE, name.as_bytes()).await.map_err(session_ended)?;
     message::resolved_addresses(&answer)

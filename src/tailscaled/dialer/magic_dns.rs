@@ -3,59 +3,75 @@
 //! Tells which names are the tailnet's, and their addresses.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use crate::tailscaled::dialer::external_names;
+use crate::tailscaled::dialer::recent_lookups::RecentLookups;
 use crate::tailscaled::dialer::stock::StockDialer;
 use crate::tailscaled::local_api::types::Node;
 use crate::tailscaled::own_node::OwnNodeCache;
-use crate::target::dial::{DialError, Resolution, ResolvedAddress};
+use crate::target::dial::{DialError, Located, Resolution, ResolvedAddress};
 use crate::target::host::{Host, Target};
 
 /// Resolves names as MagicDNS does. Clones share what is remembered.
 #[derive(Clone)]
 pub struct MagicDns {
     own_node: OwnNodeCache,
+    nodes: RecentLookups<(), Arc<Vec<Node>>>,
 }
 
 impl MagicDns {
     /// Resolves names for the tailnet of `own_node`.
     pub fn new(own_node: OwnNodeCache) -> Self {
-        Self { own_node }
+        Self { own_node, nodes: RecentLookups::default() }
     }
 
-    /// What the host of `target` stands for. Unless `by_address`, names of other nodes are left to tailscaled.
+    /// What the host of `target` stands for. No name is left to tailscaled, whose answer could not be judged.
     ///
     /// # Errors
     /// Those of [`external_names::locate`], and [`DialError::Tailscaled`] when tailscaled does not answer.
-    pub async fn locate(
-        &self,
-        dialer: &StockDialer,
-        target: &Target,
-        by_address: bool,
-    ) -> Result<Resolution, DialError> {
+    pub async fn locate(&self, dialer: &StockDialer, target: &Target) -> Result<Resolution, DialError> {
         let Host::Name(name) = &target.host else { return Ok(Resolution::Name) };
         let own_node = self.own_node.get().await?;
         if own_node.is_named(name) {
-            return Ok(Resolution::Addresses { name: None, addresses: all_by_tailnet(own_node.addresses.clone()) });
+            return Ok(own(&own_node.addresses));
         }
-        let name = name.as_str();
-        if !is_own(name, &own_node.domain) {
-            return external_names::locate(dialer, name, target).await;
+        let nodes = self.nodes(dialer).await?;
+        if let Some(addresses) =
+            nodes.iter().find(|node| is_named(node, name.as_str())).and_then(|node| node.addresses.as_ref())
+        {
+            return Ok(own(addresses));
         }
-        if !by_address {
-            return Ok(Resolution::Name);
+        // A record of the tailnet's, or a node that has just come.
+        if let Some(whole) = whole_name(name.as_str(), &own_node.domain) {
+            let addresses = dialer.dns_records(&whole).await?;
+            if !addresses.is_empty() {
+                return Ok(own(&addresses));
+            }
         }
-        let node = dialer.nodes().await?.into_iter().find(|node| is_named(node, name));
-        Ok(match node.and_then(|node| node.addresses) {
-            Some(addresses) => Resolution::Addresses { name: None, addresses: all_by_tailnet(addresses) },
-            None => Resolution::Name,
-        })
+        external_names::locate(dialer, name.as_str(), target.port).await
+    }
+
+    async fn nodes(&self, dialer: &StockDialer) -> Result<Arc<Vec<Node>>, DialError> {
+        if let Some(nodes) = self.nodes.get(&()) {
+            return Ok(nodes);
+        }
+        let nodes = Arc::new(dialer.nodes().await?);
+        self.nodes.insert((), Arc::clone(&nodes));
+        Ok(nodes)
     }
 }
 
-/// Whether tailscaled knows `name` by itself, if it is a name at all: one label, or within the tailnet's domain.
-fn is_own(name: &str, domain: &str) -> bool {
-    !name.contains('.') || (!domain.is_empty() && name.strip_suffix(domain).is_some_and(|labels| labels.ends_with('.')))
+/// Returns the whole name by which MagicDNS may know `name`; `None` for one of another domain.
+fn whole_name(name: &str, domain: &str) -> Option<String> {
+    if domain.is_empty() {
+        return None;
+    }
+    let is_within = name.strip_suffix(domain).is_some_and(|labels| labels.ends_with('.'));
+    match name.contains('.') {
+        true => is_within.then(|| name.to_owned()),
+        false => Some(format!("{name}.{domain}")),
+    }
 }
 
 /// Whether `node` is the one that MagicDNS knows by `name`, short or whole.
@@ -65,8 +81,9 @@ fn is_named(node: &Node, name: &str) -> bool {
     !own.is_empty() && (own.eq_ignore_ascii_case(name) || short.eq_ignore_ascii_case(name))
 }
 
-fn all_by_tailnet(addresses: Vec<IpAddr>) -> Vec<ResolvedAddress> {
-    addresses.into_iter().map(|address| ResolvedAddress { address, by_tailnet: true }).collect()
+fn own(addresses: &[IpAddr]) -> Resolution {
+    let addresses = addresses.iter().map(|address| ResolvedAddress { address: *address, by_tailnet: true }).collect();
+    Resolution::Addresses(Located { names: Vec::new(), is_own_name: true, addresses })
 }
 
 #[cfg(test)]
@@ -75,10 +92,15 @@ mod tests {
 
     #[test]
     fn own_names_are_those_within_the_tailnets_domain() {
-        assert!(is_own("web.tail.test", "tail.test"));
-        assert!(is_own("web", "tail.test") && is_own("web", ""));
-        for (name, domain) in [("eviltail.test", "tail.test"), ("tail.test.evil.com", "tail.test"), ("a.b", "")] {
-            assert!(!is_own(name, domain), "{name}");
+        for (name, domain, whole) in [
+            ("web.tail.test", "tail.test", Some("web.tail.test")),
+            ("web", "tail.test", Some("web.tail.test")),
+            ("web", "", None),
+            ("eviltail.test", "tail.test", None),
+            ("tail.test.evil.com", "tail.test", None),
+            ("a.b", "", None),
+        ] {
+            assert_eq!(whole_name(name, domain).as_deref(), whole, "{name}");
         }
     }
 

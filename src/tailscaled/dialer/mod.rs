@@ -2,6 +2,7 @@
 //!
 //! A user's own tailscaled lacks the calls; [`stock`] is for that one.
 
+pub(crate) mod container_names;
 pub(crate) mod direct_cache;
 pub(crate) mod external_names;
 pub(crate) mod magic_dns;
@@ -27,7 +28,7 @@ use crate::tailscaled::local_api::LocalApi;
 use crate::tailscaled::own_node::OwnNodeCache;
 use crate::tailscaled::path::rebind::Rebinder;
 use crate::target::datagrams::Datagrams;
-use crate::target::dial::{Dial, DialError, DialOutcome, Resolution, ResolvedAddress, Tailnet};
+use crate::target::dial::{Dial, DialError, DialOutcome, Located, Resolution, ResolvedAddress, Tailnet};
 use crate::target::host::{Host, Target};
 use crate::target::own_node::OwnNode;
 use crate::target::ranges::is_of_a_tailnet;
@@ -94,9 +95,10 @@ impl Dialer {
         if let Some(resolution) = self.tailnet_names.get(&name) {
             return Ok(resolution);
         }
-        let (full_name, addresses) = calls::resolve(channel, &name).await?;
-        let is_tailnet = addresses.iter().all(|address| address.by_tailnet);
-        let resolution = Resolution::Addresses { name: full_name, addresses: self.permitted(addresses)? };
+        let found = calls::resolve(channel, &name).await?;
+        let is_tailnet = found.addresses.iter().all(|address| address.by_tailnet);
+        let addresses = self.permitted(found.addresses)?;
+        let resolution = Resolution::Addresses(Located { addresses, ..found });
         if is_tailnet {
             self.tailnet_names.insert(name, resolution.clone());
         }
@@ -154,16 +156,14 @@ impl Dial for Dialer {
         self.own_node.get().await
     }
 
-    async fn locate(&self, target: &Target, by_address: bool) -> Result<Resolution, DialError> {
+    async fn locate(&self, target: &Target) -> Result<Resolution, DialError> {
         if let Some(address) = self.direct.rule.own_loopback(target) {
-            return Ok(Resolution::Addresses {
-                name: None,
-                addresses: vec![ResolvedAddress { address: address.ip(), by_tailnet: false }],
-            });
+            let addresses = vec![ResolvedAddress { address: address.ip(), by_tailnet: false }];
+            return Ok(Resolution::Addresses(Located { addresses, ..Located::default() }));
         }
         match self.channel().await? {
             Some(channel) => self.locate_by_calls(&channel, &target.host).await,
-            None => Box::pin(self.magic_dns.locate(&self.stock, target, by_address)).await,
+            None => Box::pin(self.magic_dns.locate(&self.stock, target)).await,
         }
     }
 

@@ -60,9 +60,27 @@ impl StockDialer {
         if let Host::Ip(address) = target.host {
             self.require_node(address).await?;
         }
-        let request = dial::request_text(network, target);
+        let outcome = self.request(&dial::request_text(network, &target.host, target.port)).await?;
+        if let DialOutcome::Direct(address) = outcome
+            && target.host == Host::Ip(address.ip())
+        {
+            self.direct.insert(address.ip());
+        }
+        Ok(outcome)
+    }
+
+    /// Returns where a dial of `name` would go, without making a connection: over UDP it costs nothing. A dot at the end of the
+    /// name keeps tailscaled from searching.
+    ///
+    /// # Errors
+    /// Why tailscaled does not know the name, by its own text.
+    pub async fn plan(&self, name: &str, port: u16) -> Result<DialOutcome, DialError> {
+        self.request(&dial::request_text("udp", name, port)).await
+    }
+
+    async fn request(&self, request: &str) -> Result<DialOutcome, DialError> {
         let (connection, response) =
-            self.exchange(&request).await.map_err(|error| DialError::Tailscaled(format!("connection: {error}")))?;
+            self.exchange(request).await.map_err(|error| DialError::Tailscaled(format!("connection: {error}")))?;
         match response {
             DialResponse::Stream(early) => {
                 self.pool.open_more();
@@ -70,19 +88,15 @@ impl StockDialer {
             }
             DialResponse::Document { status, dial_address, text } => {
                 self.pool.put_back(connection);
-                if status == 200 { self.dial_directly(dial_address, target) } else { Err(classify(&text)) }
+                if status == 200 { self.dial_directly(dial_address) } else { Err(classify(&text)) }
             }
         }
     }
 
-    fn dial_directly(&self, address: Option<String>, target: &Target) -> Result<DialOutcome, DialError> {
+    fn dial_directly(&self, address: Option<String>) -> Result<DialOutcome, DialError> {
         let address = address.and_then(|address| address.parse::<SocketAddr>().ok());
         let address = address.ok_or_else(|| DialError::Other("tailscaled named no address to dial".into()))?;
-        let permitted = self.direct.permit(address)?;
-        if target.host == Host::Ip(address.ip()) {
-            self.direct.insert(address.ip());
-        }
-        Ok(permitted)
+        self.direct.permit(address)
     }
 
     async fn require_node(&self, address: IpAddr) -> Result<(), DialError> {

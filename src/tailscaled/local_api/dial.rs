@@ -3,13 +3,13 @@
 //! The response is a stream, or says why there is none. Written by hand since it is on the way of every connection: an
 //! HTTP client costs a task and three buffers more. <https://pkg.go.dev/tailscale.com/ipn/localapi>
 
+use std::fmt::Display;
 use std::io;
 
 use hyper::body::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::net::unix_stream::LocalStream;
-use crate::target::host::Target;
 
 /// The head of every request. tailscaled answers 403 to any other host name.
 const HEAD: &str = "POST /localapi/v0/dial HTTP/1.1\r\nHost: local-tailscaled.sock\r\nConnection: upgrade\r\n\
@@ -30,8 +30,8 @@ pub enum DialResponse {
     Document { status: u16, dial_address: Option<String>, text: String },
 }
 
-/// Builds the request for `target` over `network`, `tcp` or `udp`.
-pub fn request_text(network: &str, Target { host, port }: &Target) -> String {
+/// Builds the request for `port` of `host`, an address or a name, over `network`, `tcp` or `udp`.
+pub fn request_text(network: &str, host: impl Display, port: u16) -> String {
     format!("{HEAD}Dial-Network: {network}\r\nDial-Host: {host}\r\nDial-Port: {port}\r\n\r\n")
 }
 
@@ -88,12 +88,13 @@ fn malformed(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::target::host::Target;
     use tokio::net::UnixStream;
 
     async fn answer(parts: &[&str]) -> io::Result<DialResponse> {
         let (here, mut there) = UnixStream::pair().expect("a pair");
         let mut here = LocalStream::new(here.into_std().expect("a socket")).expect("is watched");
-        let request = request_text("tcp", &Target::new("web", 80).expect("a target"));
+        let request = request_text("tcp", "web", 80);
         let tailscaled = async {
             for part in parts {
                 there.write_all(part.as_bytes()).await.expect("written");
@@ -137,9 +138,6 @@ mod tests {
     #[test]
     fn a_host_adds_no_header() {
         assert!(Target::new("web\r\nDial-Port: 1", 80).is_err());
-        assert!(
-            request_text("tcp", &Target::new("fd7a::1", 80).expect("a target"))
-                .contains("Dial-Host: fd7a::1\r\nDial-Port: 80\r\n\r\n")
-        );
+        assert!(request_text("tcp", "fd7a::1", 80).contains("Dial-Host: fd7a::1\r\nDial-Port: 80\r\n\r\n"));
     }
 }
