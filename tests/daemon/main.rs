@@ -54,6 +54,7 @@ mod throttled;
 mod tls_listeners;
 mod udp;
 mod udp_clients;
+mod udp_owners;
 mod vanished;
 mod ways;
 mod without_the_password;

@@ -133,7 +133,7 @@ async fn shake_hands<D: Dial>(
         SOCKS5_CMD_TCP_CONNECT => connect(context, client, target, sent).await,
         // A client on a unix socket has no address that its datagrams could come from.
         SOCKS5_CMD_UDP_ASSOCIATE if context.serves_udp() && stream.local_ip().is_some() => {
-            match open_session(stream, &target).await {
+            match open_session(stream, &target, context.connector.policy()).await {
                 Ok((session, bound)) => Answer::granted(Served::Association(session), bound),
                 Err(error) => Answer::refused(Refusal::Socket(error), ReplyError::GeneralFailure),
             }
