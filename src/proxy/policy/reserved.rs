@@ -1,4 +1,4 @@
-//! Reserved addresses: metadata (169.254.169.254), link-local, tailnet ranges.
+//! Reserved addresses: metadata (169.254.169.254), link-local, multicast, tailnet.
 //!
 //! They are reached only where a rule of `allow` is about them and nothing wider, in whichever form they are written.
 
@@ -14,7 +14,7 @@ use crate::target::ranges::{v4_net, v6_net};
 /// Why an address is reserved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reserved {
-    /// A link-local or metadata address, refused through the tailnet and directly; says what it is.
+    /// A link-local, metadata or multicast address, refused through the tailnet and directly; says what it is.
     Local(&'static str),
     /// In the tailnet's ranges, which only a node of the tailnet leads to.
     Tailnet,
@@ -42,10 +42,11 @@ impl Reserved {
 
 const LINK_LOCAL: Reserved = Reserved::Local("a link-local or metadata address");
 const METADATA: Reserved = Reserved::Local("a metadata address");
+const MULTICAST: Reserved = Reserved::Local("a multicast address");
 
 /// The reserved networks. Metadata and credentials of AWS, Google Cloud, Azure, Oracle Cloud and others are link-local; those
 /// that are not have rows of their own.
-const NETWORKS: [(IpNet, Reserved); 10] = [
+const NETWORKS: [(IpNet, Reserved); 13] = [
     (v4_net([169, 254, 0, 0], 16), LINK_LOCAL),
     (v6_net([0xfe80, 0, 0, 0, 0, 0, 0, 0], 10), Reserved::Local("a link-local address")),
     // AWS: metadata at ::254, credentials of ECS and EKS at ::23.
@@ -59,6 +60,10 @@ const NETWORKS: [(IpNet, Reserved); 10] = [
     (v6_net([0xfd00, 0xc1, 0, 0, 0, 0, 0, 0], 32), METADATA),
     // Scaleway.
     (v6_net([0xfd00, 0x42, 0, 0, 0, 0, 0, 0x42], 128), METADATA),
+    (v4_net([224, 0, 0, 0], 4), MULTICAST),
+    (v6_net([0xff00, 0, 0, 0, 0, 0, 0, 0], 8), MULTICAST),
+    // Broadcast to this network is the last of them; no host has any (RFC 1112, section 4; RFC 6890).
+    (v4_net([240, 0, 0, 0], 4), Reserved::Local("a broadcast or reserved address")),
     (v4_net([100, 64, 0, 0], 10), Reserved::Tailnet),
     (v6_net([0xfd7a, 0x115c, 0xa1e0, 0, 0, 0, 0, 0], 48), Reserved::Tailnet),
 ];
@@ -92,6 +97,8 @@ mod tests {
             "192.0.0.193",
             "fd00:c2::1",
             "fd00:42::43",
+            "223.255.255.255",
+            "feff:ffff::",
             "100.63.255.255",
             "100.128.0.0",
             "fd7a:115c:a1e1::",
