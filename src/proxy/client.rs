@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::net::server_tls::ServerTls;
 use crate::proxy::context::ProxyContext;
 use crate::proxy::listener::client::{Client, HandshakeEnd};
+use crate::proxy::listener::guests::Heard;
 use crate::proxy::listener::stream::Stream;
 use crate::proxy::listener::tls;
 use crate::proxy::metrics::labels::{Outcome, Protocol};
@@ -90,7 +91,10 @@ async fn first_byte<D: Dial>(context: &ProxyContext<D>, stream: &Stream, client:
         () = first_byte_overdue(&context.limits.draining) => Ok(Ok(None)),
     };
     let (outcome, reason) = match byte {
-        Ok(Ok(Some(byte))) => return Some(byte),
+        Ok(Ok(Some(byte))) => {
+            client.note(Heard::Something);
+            return Some(byte);
+        }
         // A probe, such as that of a load balancer: it wanted to know whether somebody listens.
         Ok(Ok(None) | Err(_)) => {
             tracing::debug!(from = client.origin.from, "the client has sent nothing");

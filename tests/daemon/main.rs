@@ -24,6 +24,7 @@ mod local_targets;
 mod malformed;
 mod malformed_http;
 mod many_short_connections;
+mod many_sources;
 mod metrics;
 mod node_settings;
 mod nothing_listens;

@@ -17,8 +17,8 @@ pub const PASSWORD: &str = "correct horse";
 /// `app:correct horse` and `app:wrong`, as Basic has them.
 const RIGHT: &str = "YXBwOmNvcnJlY3QgaG9yc2U=";
 const WRONG: &str = "YXBwOndyb25n";
-const GREETING: &[u8] = &[5, 1, 2];
-const WRONG_PASSWORD: &[u8] = b"\x05\x01\x02\x01\x03app\x05wrong";
+pub const GREETING: &[u8] = &[5, 1, 2];
+pub const WRONG_PASSWORD: &[u8] = b"\x05\x01\x02\x01\x03app\x05wrong";
 const RIGHT_PASSWORD: &[u8] = b"\x05\x01\x02\x01\x03app\x0dcorrect horse";
 /// For an honest client beside any number of others.
 const SOON: Duration = Duration::from_secs(5);
@@ -163,7 +163,7 @@ fn guesses_are_answered_after_a_growing_pause_and_the_right_password_at_once() {
 }
 
 /// Connects with the right password, by SOCKS5 and by HTTP; how long each takes.
-fn honest() -> [Duration; 2] {
+pub fn honest() -> [Duration; 2] {
     let begun = Instant::now();
     socks::connect(SOCKS, "web", 80, Some(("app", PASSWORD))).expect("is let in by SOCKS5");
     let by_socks = begun.elapsed();

@@ -24,7 +24,7 @@ struct Limits {
     permits: Arc<Semaphore>,
     throttle: AcceptThrottle,
     lobby: Lobby,
-    records: Arc<SourceRecords>,
+    records: SourceRecords,
 }
 
 /// What one more client can have as soon as it is accepted.
@@ -47,9 +47,8 @@ pub enum Place {
 impl Admission {
     /// Allows `max` connections at a time, and new ones only while `throttle` does.
     pub fn new(max: usize, throttle: AcceptThrottle) -> Self {
-        let records = Arc::<SourceRecords>::default();
-        let lobby = Lobby::beside(max, Arc::clone(&records));
-        Self(Arc::new(Limits { permits: Arc::new(Semaphore::new(max)), throttle, lobby, records }))
+        let (permits, lobby) = (Arc::new(Semaphore::new(max)), Lobby::beside(max));
+        Self(Arc::new(Limits { permits, throttle, lobby, records: SourceRecords::default() }))
     }
 
     /// Returns the failures of clients, by their source.

@@ -26,6 +26,7 @@ use nix::sys::socket::{Backlog, listen, setsockopt, sockopt};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::net::{TcpStream, UnixStream};
+use tokio::task::yield_now;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -201,7 +202,13 @@ pub async fn serve_clients<F: Future<Output = ()> + Send + 'static>(
             () = stop.cancelled() => break,
         };
         match accepted {
-            Ok(accepted) => spawn(accepted, ticket),
+            Ok(accepted) => {
+                spawn(accepted, ticket);
+                if entrance.by_lobby {
+                    // It says what it has to say before others may take its place.
+                    yield_now().await;
+                }
+            }
             Err(error) => failed.pause(&error, "client").await,
         }
     }
