@@ -1,6 +1,6 @@
-//! Asks the kernel about one TCP socket of this network namespace (sock_diag(7)).
+//! Asks the kernel about one socket of this network namespace (sock_diag(7)).
 //!
-//! The socket is named by its two addresses. No capability is needed for that, and the response is there as soon as the
+//! The socket, of TCP or UDP, is named by its two addresses. No capability is needed for that, and the response is there as soon as the
 //! request is sent.
 
 use std::io;
@@ -19,26 +19,42 @@ const HEADER: usize = 16;
 /// Length of `struct nlmsghdr` and `struct inet_diag_req_v2`, in bytes.
 const QUESTION: usize = HEADER + 56;
 
-/// A TCP socket as the kernel describes it.
+/// A socket as the kernel describes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TcpSocket {
+pub struct KernelSocket {
     /// Number that no other socket has had since the machine started.
     pub cookie: u64,
     /// Whether a process has it open. What the kernel keeps of a closed one, until the connection is over, has no
     /// owner.
     pub is_open: bool,
+    /// The user who made it, as this user namespace knows them.
+    pub uid: u32,
 }
 
-/// Returns the socket whose own address is `local` and whose peer's is `remote`; `None` when this network namespace has
+/// Returns the TCP socket whose own address is `local` and whose peer's is `remote`; `None` when this network namespace has
 /// none, or when the kernel's sock_diag lacks its part for TCP (tcp_diag).
 ///
 /// # Errors
 /// When the kernel cannot be asked: it has no sock_diag, a seccomp filter forbids it, no descriptor is free.
-pub fn tcp_socket(local: SocketAddr, remote: SocketAddr) -> io::Result<Option<TcpSocket>> {
+pub fn tcp_socket(local: SocketAddr, remote: SocketAddr) -> io::Result<Option<KernelSocket>> {
+    ask(&question(nix::libc::IPPROTO_TCP, local, remote))
+}
+
+/// Returns the UDP socket that a datagram from `remote` to `local` arrives at; `None` when this network namespace has none, or
+/// when the kernel's sock_diag lacks its part for UDP (udp_diag).
+///
+/// # Errors
+/// As for [`tcp_socket`].
+pub fn udp_socket(local: SocketAddr, remote: SocketAddr) -> io::Result<Option<KernelSocket>> {
+    // The kernel looks a UDP socket up by where a datagram comes from and goes to.
+    ask(&question(nix::libc::IPPROTO_UDP, remote, local))
+}
+
+fn ask(question: &[u8]) -> io::Result<Option<KernelSocket>> {
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     let kernel = socket(AddressFamily::Netlink, SockType::Datagram, flags, SockProtocol::NetlinkSockDiag)?;
     let kernel = kernel.as_raw_fd();
-    send(kernel, &question(local, remote), MsgFlags::empty())?;
+    send(kernel, question, MsgFlags::empty())?;
     let mut answer = [0; 256];
     let length = recv(kernel, &mut answer, MsgFlags::empty())?;
     read(&answer[..length])
@@ -46,7 +62,7 @@ pub fn tcp_socket(local: SocketAddr, remote: SocketAddr) -> io::Result<Option<Tc
 
 /// Builds the request for one socket. The kernel's table of connections has IPv4-mapped IPv6 addresses as IPv4,
 /// whichever family the socket is of.
-fn question(local: SocketAddr, remote: SocketAddr) -> [u8; QUESTION] {
+fn question(protocol: i32, local: SocketAddr, remote: SocketAddr) -> [u8; QUESTION] {
     let (source, destination) = (local.ip().to_canonical(), remote.ip().to_canonical());
     let family = if source.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
     let mut bytes = [0; QUESTION];
@@ -54,7 +70,7 @@ fn question(local: SocketAddr, remote: SocketAddr) -> [u8; QUESTION] {
     put(0, &(QUESTION as u32).to_ne_bytes());
     put(4, &BY_FAMILY.to_ne_bytes());
     put(6, &(nix::libc::NLM_F_REQUEST as u16).to_ne_bytes());
-    put(HEADER, &[family as u8, nix::libc::IPPROTO_TCP as u8]);
+    put(HEADER, &[family as u8, protocol as u8]);
     // Sockets in any state.
     put(HEADER + 4, &[0xff; 4]);
     put(HEADER + 8, &local.port().to_be_bytes());
@@ -80,7 +96,7 @@ fn interface(address: SocketAddr) -> u32 {
 }
 
 /// Parses a response: `struct nlmsghdr`, and after it `struct inet_diag_msg` or an error's number.
-fn read(answer: &[u8]) -> io::Result<Option<TcpSocket>> {
+fn read(answer: &[u8]) -> io::Result<Option<KernelSocket>> {
     let short = || io::Error::from(io::ErrorKind::UnexpectedEof);
     let word = |at: usize| answer.get(at..)?.first_chunk().copied();
     let kind = answer.get(4..).and_then(<[u8]>::first_chunk).copied().map(u16::from_ne_bytes);
@@ -88,8 +104,9 @@ fn read(answer: &[u8]) -> io::Result<Option<TcpSocket>> {
         BY_FAMILY => {
             let state = *answer.get(HEADER + 1).ok_or_else(short)?;
             let cookie = answer.get(HEADER + 44..).and_then(<[u8]>::first_chunk).copied().ok_or_else(short)?;
-            let inode = u32::from_ne_bytes(word(HEADER + 68).ok_or_else(short)?);
-            let socket = TcpSocket { cookie: u64::from_ne_bytes(cookie), is_open: inode != 0 };
+            let number = |at: usize| word(at).map(u32::from_ne_bytes).ok_or_else(short);
+            let (uid, inode) = (number(HEADER + 64)?, number(HEADER + 68)?);
+            let socket = KernelSocket { cookie: u64::from_ne_bytes(cookie), is_open: inode != 0, uid };
             // When the kernel finds no connection, it returns the listening socket that would accept one.
             Ok((state != LISTEN).then_some(socket))
         }
@@ -104,7 +121,7 @@ fn read(answer: &[u8]) -> io::Result<Option<TcpSocket>> {
 mod tests {
     use super::*;
     use std::io::Write;
-    use std::net::{TcpListener, TcpStream};
+    use std::net::{TcpListener, TcpStream, UdpSocket};
 
     #[test]
     fn a_socket_is_found_by_its_two_addresses_until_nothing_is_left_of_it() {
@@ -121,6 +138,19 @@ mod tests {
         client.peek(&mut [0]).expect("arrives");
         drop(client);
         assert_eq!(tcp_socket(here, there).expect("is answered"), None);
+    }
+
+    #[test]
+    fn a_udp_socket_is_found_by_its_address_and_tells_its_user() {
+        let user = nix::unistd::geteuid().as_raw();
+        for (address, any) in [("127.0.0.1:0", "127.0.0.1:9"), ("[::1]:0", "[::1]:9")] {
+            let socket = UdpSocket::bind(address).expect("a port");
+            let (here, remote) = (socket.local_addr().expect("an address"), any.parse().expect("an address"));
+            let found = udp_socket(here, remote).expect("is answered").expect("is found");
+            assert!(found.is_open && found.uid == user, "{found:?}");
+            drop(socket);
+            assert_eq!(udp_socket(here, remote).expect("is answered"), None);
+        }
     }
 
     #[test]

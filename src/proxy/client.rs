@@ -12,6 +12,7 @@ use crate::net::server_tls::ServerTls;
 use crate::proxy::access_log::{Failure, Success};
 use crate::proxy::context::{Granted, ProxyContext};
 use crate::proxy::listener::client::{Client, HandshakeEnd};
+use crate::proxy::listener::guests::Heard;
 use crate::proxy::listener::proxy_header::{HeaderError, read_header};
 use crate::proxy::listener::stream::Stream;
 use crate::proxy::listener::tls;
@@ -127,7 +128,10 @@ async fn first_byte<D: Dial>(context: &ProxyContext<D>, stream: &Stream, client:
         () = first_byte_overdue(&context.limits.draining) => Ok(Ok(None)),
     };
     let (outcome, reason) = match byte {
-        Ok(Ok(Some(byte))) => return Some(byte),
+        Ok(Ok(Some(byte))) => {
+            client.note(Heard::Something);
+            return Some(byte);
+        }
         Ok(Ok(None) | Err(_)) => {
             record_probe(client);
             return None;

@@ -13,6 +13,7 @@ use crate::net::server_tls::ServerTls;
 use crate::proxy::access_log::{ConnectionRecord, Failure, Success, log_failure};
 use crate::proxy::connect::{Connection, Connector};
 use crate::proxy::listener::client::Client;
+use crate::proxy::listener::guests::Heard;
 use crate::proxy::listener::stream::Stream;
 use crate::proxy::metrics::counters::Counters;
 use crate::proxy::metrics::labels::{Outcome, Path};
@@ -215,6 +216,7 @@ impl<D: Dial> ProxyContext<D> {
     /// Does the same for a client whose handshake failed: `handshake_timeout` counts from accept on, and another client may
     /// need the place.
     pub async fn linger_after_handshake(&self, client: &Client, stream: Stream) {
+        client.note(Heard::Wrong);
         let limit = client.time_left(self.handshake_timeout).max(LEAST_LINGER);
         tokio::select! {
             () = self.linger_for(limit, stream) => {}

@@ -165,6 +165,38 @@ fn a_wide_rule_opens_no_metadata() {
     });
 }
 
+/// Multicast, broadcast and what is reserved for no use.
+const NO_HOSTS: [&str; 7] = [
+    "255.255.255.255",
+    "224.0.0.251",
+    "239.255.255.250",
+    "240.0.0.1",
+    "ff02::fb",
+    "::ffff:224.0.0.1",
+    "64:ff9b::ffff:ffff",
+];
+
+#[test]
+fn multicast_and_broadcast_are_reached_by_no_name_and_no_wide_rule() {
+    let scene = Scene::new();
+    at_loopback(&["224.0.0.0/4", "240.0.0.0/4"]);
+    let _names = NoNames::start().expect("a name server");
+    let _servers = Servers::at(PORT, &["240.0.0.1"]);
+    for allow in ["", "*.example.com", "0.0.0.0/0,::/0"] {
+        let builder = if allow.is_empty() { scene.daemon() } else { scene.daemon().env("TETHERD_ALLOW", allow) };
+        let _daemon = start_ready(builder);
+        for address in NO_HOSTS {
+            assert_all(address, PORT, Refused);
+        }
+        for name in ["255-255-255-255.example.com", "224-0-0-251.example.com", "240-0-0-1.example.com"] {
+            assert_all(name, PORT, Refused);
+        }
+    }
+    let _daemon = start_ready(scene.daemon().env("TETHERD_ALLOW", "240.0.0.1:4242"));
+    assert_all("240.0.0.1", PORT, Reached);
+    assert_all("240.0.0.2", PORT, Refused);
+}
+
 #[test]
 fn an_address_inside_an_address_is_denied_too() {
     in_every_place(|place| {

@@ -163,7 +163,7 @@ fn guesses_are_answered_after_a_growing_pause_and_the_right_password_at_once() {
 }
 
 /// Connects with the right password, by SOCKS5 and by HTTP; how long each takes.
-fn honest() -> [Duration; 2] {
+pub fn honest() -> [Duration; 2] {
     let begun = Instant::now();
     socks::connect(SOCKS, "web", 80, Some(("app", PASSWORD))).expect("is let in by SOCKS5");
     let by_socks = begun.elapsed();

@@ -87,6 +87,11 @@ impl<D: Dial> Connector<D> {
         self.dial.carries_datagrams()
     }
 
+    /// Returns what is said about targets.
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
     /// Returns the bytes that tailscaled has sent and received for clients since this was last called.
     pub async fn traffic(&self) -> (u64, u64) {
         self.dial.traffic().await

@@ -27,7 +27,7 @@ struct Limits {
     lobby: Lobby,
     /// Clients of balancers, none of which has said where they come from yet.
     unknown: Lobby,
-    records: Arc<SourceRecords>,
+    records: SourceRecords,
 }
 
 /// What the clients of a listener get as they come.
@@ -63,9 +63,8 @@ pub enum Place {
 impl Admission {
     /// Allows `max` connections at a time, and new ones only while `throttle` does.
     pub fn new(max: usize, throttle: AcceptThrottle) -> Self {
-        let records = Arc::<SourceRecords>::default();
-        let (lobby, unknown) = (Lobby::beside(max, Arc::clone(&records)), Lobby::of_unknown(max, Arc::clone(&records)));
-        Self(Arc::new(Limits { permits: Arc::new(Semaphore::new(max)), throttle, lobby, unknown, records }))
+        let (permits, lobby, unknown) = (Arc::new(Semaphore::new(max)), Lobby::beside(max), Lobby::beside(max));
+        Self(Arc::new(Limits { permits, throttle, lobby, unknown, records: SourceRecords::default() }))
     }
 
     /// Returns the failures of clients, by their source.
@@ -99,15 +98,15 @@ impl Admission {
     pub fn place(&self, ticket: Ticket, source: Source) -> Place {
         match ticket {
             Ticket::Permit(permit) => Place::LetIn(permit),
-            Ticket::Lobby => Place::Lobby(self.0.lobby.enter(Some(source))),
-            Ticket::Unknown => Place::Lobby(self.0.unknown.enter(None)),
+            Ticket::Lobby => Place::Lobby(self.0.lobby.enter(source)),
+            Ticket::Unknown => Place::Lobby(self.0.unknown.enter(Source::Unknown)),
         }
     }
 
     /// Waits for room in the lobby, and takes a client in that its balancer says to be of `source`.
     pub async fn enter_lobby(&self, source: Source) -> Guest {
         self.0.lobby.wait_for_room().await;
-        self.0.lobby.enter(Some(source))
+        self.0.lobby.enter(source)
     }
 
     /// Waits for a permit.

@@ -12,10 +12,14 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::proxy::listener::admission::{Admission, Place};
+use crate::proxy::listener::guests::Heard;
 use crate::proxy::listener::source::Source;
 use crate::proxy::policy::access::Access;
 use crate::proxy::users::user::{TooManyConnections, User, UserConnection};
 use crate::sync::IgnorePoison;
+
+/// Longer than it takes to end a handshake.
+const AFTER_THE_END: Duration = Duration::from_secs(1);
 
 /// Where a client comes from.
 #[derive(Clone, Debug)]
@@ -169,11 +173,22 @@ impl Client {
         self.has_shaken_hands.load(Ordering::Relaxed)
     }
 
-    /// Notes a wrong password, and waits until it is time to say so, which is well within `limit` from accept on.
+    /// Notes a wrong password, and waits until it is time to say so. The wrong passwords of a source are answered one after the
+    /// other; where that would be later than `limit` from accept on, this waits until the limit has ended the handshake.
     pub async fn pause_after_guess(&self, limit: Duration) {
         self.has_guessed.store(true, Ordering::Relaxed);
-        let pause = self.admission.records().note_failure(self.origin.source);
-        sleep(pause.min(self.time_left(limit) * 9 / 10)).await;
+        self.note(Heard::Wrong);
+        // Who was let in once, and is wrong later, has no deadline any more.
+        let left = if self.has_shaken_hands() { limit } else { self.time_left(limit) };
+        let pause = self.admission.records().note_guess(self.origin.source, left * 9 / 10);
+        sleep(pause.unwrap_or(left + AFTER_THE_END)).await;
+    }
+
+    /// Notes what was heard of the client, by which its place in the lobby is given away sooner or later.
+    pub fn note(&self, heard: Heard) {
+        if let Place::Lobby(guest) = &*self.place.lock().ignore_poison() {
+            guest.note(heard);
+        }
     }
 
     /// Whether it has given a wrong password.

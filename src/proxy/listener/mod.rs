@@ -27,6 +27,7 @@ use nix::sys::socket::{Backlog, listen, setsockopt, sockopt};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::net::{TcpStream, UnixStream};
+use tokio::task::yield_now;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -209,7 +210,13 @@ pub async fn serve_clients<F: Future<Output = ()> + Send + 'static>(
             () = stop.cancelled() => break,
         };
         match accepted {
-            Ok((stream, origin)) => drop(connections.spawn(serve(stream, entrance.admit(origin, ticket)))),
+            Ok((stream, origin)) => {
+                drop(connections.spawn(serve(stream, entrance.admit(origin, ticket))));
+                if entrance.first != FirstPlace::Permit {
+                    // It says what it has to say before others may take its place.
+                    yield_now().await;
+                }
+            }
             Err(error) => failed.pause(&error, "client").await,
         }
     }

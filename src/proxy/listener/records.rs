@@ -1,6 +1,6 @@
 //! Keeps record of sources whose clients were not let in.
 //!
-//! The pause after a guess, the lobby and the log need it.
+//! The pause after a guess and the log need it. Sources of one network are one.
 //! A record is forgotten a minute after its last failure; there are at most so many, whoever comes.
 
 use std::collections::HashMap;
@@ -16,11 +16,9 @@ use crate::sync::IgnorePoison;
 const REMEMBERED: Duration = Duration::from_secs(60);
 /// Most sources on record. The one that failed longest ago makes room.
 const MOST: usize = 1024;
-/// Pause after the first wrong password of a source; it doubles with each further one.
+/// Pause before the answer to the first wrong password of a source; it doubles with each further one.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(3);
-/// Failures from which on a source is a nuisance.
-const NUISANCE: u32 = 8;
 
 /// Failures of clients, by their source.
 #[derive(Debug, Default)]
@@ -29,6 +27,8 @@ pub struct SourceRecords(Mutex<HashMap<Source, Record>>);
 #[derive(Debug)]
 struct Record {
     failures: u32,
+    /// When the last of its wrong passwords is answered.
+    answered: Instant,
     /// Time of the last failure, or of the first line in the log.
     last: Instant,
     /// Time of the last line in the log, and the failures since then that have none.
@@ -37,20 +37,20 @@ struct Record {
 }
 
 impl SourceRecords {
-    /// Notes a failure, and returns how long its answer is to be put off.
-    pub fn note_failure(&self, source: Source) -> Duration {
+    /// Notes a wrong password, and returns in how long it is to be answered: after all that came before it from the same
+    /// source, and a pause. `None` where that is later than `limit`.
+    pub fn note_guess(&self, source: Source, limit: Duration) -> Option<Duration> {
         self.with(source, |record, now| {
             record.last = now;
-            let pause = FIRST_PAUSE.saturating_mul(1 << record.failures.min(10));
+            let pause = FIRST_PAUSE.saturating_mul(1 << record.failures.min(10)).min(LONGEST_PAUSE);
             record.failures = record.failures.saturating_add(1);
-            pause.min(LONGEST_PAUSE)
+            let answered = record.answered.max(now) + pause;
+            if answered > now + limit {
+                return None;
+            }
+            record.answered = answered;
+            Some(answered - now)
         })
-    }
-
-    /// Whether the clients of `source` have failed often of late.
-    pub fn is_nuisance(&self, source: Source) -> bool {
-        let records = self.0.lock().ignore_poison();
-        records.get(&source).is_some_and(|record| record.failures >= NUISANCE && record.last.elapsed() < REMEMBERED)
     }
 
     /// Whether a line about `source` is due in the log: then the number of lines that were withheld before it.
@@ -65,15 +65,15 @@ impl SourceRecords {
         })
     }
 
-    /// Uses the record of `source`, made where there is none.
+    /// Uses the record of the network of `source`, made where there is none.
     fn with<T>(&self, source: Source, then: impl FnOnce(&mut Record, Instant) -> T) -> T {
-        let now = Instant::now();
+        let (now, source) = (Instant::now(), source.neighbours());
         let mut records = self.0.lock().ignore_poison();
         if records.len() >= MOST && !records.contains_key(&source) {
             make_room(&mut records, now);
         }
-        let record =
-            records.entry(source).or_insert_with(|| Record { failures: 0, last: now, line: None, withheld: 0 });
+        let new = || Record { failures: 0, answered: now, last: now, line: None, withheld: 0 };
+        let record = records.entry(source).or_insert_with(new);
         if now.duration_since(record.last) >= REMEMBERED {
             record.failures = 0;
         }
@@ -93,23 +93,39 @@ fn make_room(records: &mut HashMap<Source, Record>, now: Instant) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::net::Ipv4Addr;
+    use std::net::{IpAddr, Ipv4Addr};
     use tokio::time::advance;
 
+    const LIMIT: Duration = Duration::from_secs(30);
+
+    /// An address of the network of this number.
     fn source(number: u32) -> Source {
-        Source::Network(Ipv4Addr::from_bits(number).into())
+        Source::Network(IpAddr::from(Ipv4Addr::from_bits((number << 8) + 1)).into())
     }
 
     #[tokio::test(flavor = "current_thread", start_paused = true)]
     async fn pauses_grow_for_each_source_by_itself_and_are_forgotten_after_a_minute() {
         let records = SourceRecords::default();
-        let pauses: Vec<_> = (0..8).map(|_| records.note_failure(source(1)).as_millis()).collect();
-        assert_eq!(pauses, [100, 200, 400, 800, 1_600, 3_000, 3_000, 3_000]);
-        assert_eq!(records.note_failure(source(2)), FIRST_PAUSE);
-        assert!(records.is_nuisance(source(1)) && !records.is_nuisance(source(2)));
+        for pause in [100, 200, 400, 800, 1_600, 3_000, 3_000, 3_000] {
+            let wait = records.note_guess(source(1), LIMIT).expect("is answered");
+            assert_eq!(wait.as_millis(), pause);
+            advance(wait).await;
+        }
+        assert_eq!(records.note_guess(source(2), LIMIT), Some(FIRST_PAUSE));
         advance(REMEMBERED).await;
-        assert!(!records.is_nuisance(source(1)));
-        assert_eq!(records.note_failure(source(1)), FIRST_PAUSE);
+        assert_eq!(records.note_guess(source(1), LIMIT), Some(FIRST_PAUSE));
+    }
+
+    #[tokio::test(flavor = "current_thread", start_paused = true)]
+    async fn guesses_of_one_network_wait_for_each_other_and_what_is_too_late_takes_no_turn() {
+        let records = SourceRecords::default();
+        let address = |host| Source::Network(IpAddr::from([192, 0, 2, host]).into());
+        let waits = (0..100).map(|host| records.note_guess(address(host), LIMIT));
+        let waits: Vec<_> = waits.flatten().map(|wait| wait.as_millis()).collect();
+        assert_eq!(waits[..6], [100, 300, 700, 1_500, 3_100, 6_100]);
+        assert_eq!((waits.len(), waits[waits.len() - 1]), (13, 27_100));
+        advance(LIMIT).await;
+        assert_eq!(records.note_guess(address(200), LIMIT), Some(LONGEST_PAUSE));
     }
 
     #[tokio::test(flavor = "current_thread", start_paused = true)]
@@ -126,10 +142,11 @@ mod tests {
     async fn no_number_of_sources_makes_the_records_grow() {
         let records = SourceRecords::default();
         for number in 0..2 * MOST as u32 {
-            records.note_failure(source(number));
+            records.note_guess(source(number), LIMIT);
             advance(Duration::from_millis(1)).await;
         }
         assert_eq!(records.0.lock().ignore_poison().len(), MOST);
-        assert_eq!(records.note_failure(source(2 * MOST as u32 - 1)), 2 * FIRST_PAUSE, "the last one is on record");
+        let last = records.note_guess(source(2 * MOST as u32 - 1), LIMIT);
+        assert!(last > Some(2 * FIRST_PAUSE), "the last one is on record: {last:?}");
     }
 }

@@ -246,7 +246,7 @@ impl<'a> ClientPolicy<'a> {
     }
 
     /// Returns the address and every other one that the same packet may reach.
-    fn forms(&self, address: IpAddr) -> Vec<IpAddr> {
+    pub(super) fn forms(&self, address: IpAddr) -> Vec<IpAddr> {
         let mut forms = address_forms(address);
         if self.policy.is_own_address(address) {
             forms.extend(LOOPBACK);

@@ -9,13 +9,13 @@ pub mod own_listeners;
 pub(crate) mod reserved;
 pub(crate) mod resolve;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, RwLock};
 
 use crate::config::types::enums::Direct;
 use crate::config::types::local_targets::LocalTargets;
-use crate::proxy::policy::access::Rules;
-use crate::proxy::policy::own_listeners::OwnListeners;
+use crate::proxy::policy::access::{Access, Rules};
+use crate::proxy::policy::own_listeners::{OwnAssociation, OwnListeners};
 use crate::sync::IgnorePoison;
 use crate::target::host::{Host, Target};
 use crate::target::own_node::OwnNode;
@@ -49,6 +49,18 @@ impl Policy {
     /// Sets this node's names and addresses.
     pub fn set_own_node(&self, node: Arc<OwnNode>) {
         *self.own_node.write().ignore_poison() = node;
+    }
+
+    /// Makes `bound`, where an association takes the datagrams of its client, no target of others until the returned value is
+    /// dropped: what comes there is trusted to be that client's.
+    pub fn add_association(&self, bound: SocketAddr) -> OwnAssociation {
+        self.own_listeners.add_association(bound)
+    }
+
+    /// Whether datagrams to `address` arrive at an association, in whichever form it is written.
+    pub fn leads_to_association(&self, address: SocketAddr) -> bool {
+        let forms = self.of(&Access::default()).forms(address.ip());
+        forms.into_iter().any(|form| self.own_listeners.has_association((form, address.port()).into()))
     }
 
     fn own_node(&self) -> Arc<OwnNode> {

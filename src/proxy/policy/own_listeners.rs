@@ -3,29 +3,60 @@
 //! A connection made by the proxy comes from loopback: it would bypass the password, and could loop through the proxy
 //! without end.
 
+use std::collections::HashSet;
 use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
-/// Addresses that the daemon listens on by TCP. Clones share them.
+use crate::sync::IgnorePoison;
+
+/// Addresses that the daemon listens on by TCP, and those of its associations. Clones share them.
 #[derive(Clone, Debug, Default)]
-pub struct OwnListeners(Arc<[SocketAddr]>);
+pub struct OwnListeners {
+    bound: Arc<[SocketAddr]>,
+    /// Where associations take the datagrams of their clients.
+    associations: Arc<Mutex<HashSet<SocketAddr>>>,
+}
+
+/// The address of one association, no target of others until this is dropped.
+#[derive(Debug)]
+pub struct OwnAssociation {
+    bound: SocketAddr,
+    all: Arc<Mutex<HashSet<SocketAddr>>>,
+}
+
+impl Drop for OwnAssociation {
+    fn drop(&mut self) {
+        self.all.lock().ignore_poison().remove(&self.bound);
+    }
+}
 
 impl OwnListeners {
     /// Takes the addresses as they are bound, with the ports that the kernel has chosen.
     pub fn new(bound: Vec<SocketAddr>) -> Self {
-        Self(bound.into())
+        Self { bound: bound.into(), ..Self::default() }
+    }
+
+    /// Adds where an association takes datagrams.
+    pub fn add_association(&self, bound: SocketAddr) -> OwnAssociation {
+        self.associations.lock().ignore_poison().insert(bound);
+        OwnAssociation { bound, all: Arc::clone(&self.associations) }
+    }
+
+    /// Whether a datagram to `address` arrives at an association.
+    pub fn has_association(&self, address: SocketAddr) -> bool {
+        self.associations.lock().ignore_poison().contains(&address)
     }
 
     /// The ports of the listeners that only this machine reaches.
     pub fn loopback_ports(&self) -> Vec<u16> {
-        let on_loopback = self.0.iter().filter(|bound| bound.ip().to_canonical().is_loopback());
+        let on_loopback = self.bound.iter().filter(|bound| bound.ip().to_canonical().is_loopback());
         on_loopback.map(SocketAddr::port).collect()
     }
 
     /// Whether a connection to `address` and `port` arrives at one of the listeners.
     pub fn has(&self, address: IpAddr, port: u16) -> bool {
-        let same_port = self.0.iter().filter(|bound| bound.port() == port);
+        let same_port = self.bound.iter().filter(|bound| bound.port() == port);
         same_port
             .map(|bound| bound.ip().to_canonical())
             .any(|bound| bound == address || (bound.is_unspecified() && is_of_this_machine(address)))
@@ -46,6 +77,16 @@ fn is_of_this_machine(address: IpAddr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_association_is_known_until_it_ends() {
+        let listeners = OwnListeners::default();
+        let address = "127.0.0.1:40000".parse().expect("an address");
+        let association = listeners.clone().add_association(address);
+        assert!(listeners.has_association(address) && !listeners.has(address.ip(), address.port()));
+        drop(association);
+        assert!(!listeners.has_association(address));
+    }
 
     #[test]
     fn a_listener_is_found_at_every_address_that_leads_to_it() {

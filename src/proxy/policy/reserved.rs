@@ -1,4 +1,4 @@
-//! Reserved addresses: metadata (169.254.169.254), link-local, tailnet ranges.
+//! Reserved addresses: metadata (169.254.169.254), link-local, multicast, tailnet.
 //!
 //! They are reached only where a rule of `allow` is about them and nothing wider, in whichever form they are written.
 
@@ -15,7 +15,7 @@ use crate::target::ranges::{v4_net, v6_net};
 /// Why an address is reserved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reserved {
-    /// A link-local or metadata address, refused through the tailnet and directly; says what it is.
+    /// A link-local, metadata or multicast address, refused through the tailnet and directly; says what it is.
     Local(&'static str),
     /// In the tailnet's ranges, which only a node of the tailnet leads to.
     Tailnet,
@@ -41,9 +41,15 @@ impl Reserved {
     }
 }
 
+const MULTICAST: Reserved = Reserved::Local("a multicast address");
+
 /// Reserved networks beside those of [`METADATA`].
-const NETWORKS: [(IpNet, Reserved); 3] = [
+const NETWORKS: [(IpNet, Reserved); 6] = [
     (v6_net([0xfe80, 0, 0, 0, 0, 0, 0, 0], 10), Reserved::Local("a link-local address")),
+    (v4_net([224, 0, 0, 0], 4), MULTICAST),
+    (v6_net([0xff00, 0, 0, 0, 0, 0, 0, 0], 8), MULTICAST),
+    // Broadcast to this network is the last of them; no host has any (RFC 1112, section 4; RFC 6890).
+    (v4_net([240, 0, 0, 0], 4), Reserved::Local("a broadcast or reserved address")),
     (v4_net([100, 64, 0, 0], 10), Reserved::Tailnet),
     (v6_net([0xfd7a, 0x115c, 0xa1e0, 0, 0, 0, 0, 0], 48), Reserved::Tailnet),
 ];
@@ -122,6 +128,8 @@ mod tests {
             "192.0.0.193",
             "fd00:c2::1",
             "fd00:42::43",
+            "223.255.255.255",
+            "feff:ffff::",
             "100.63.255.255",
             "100.128.0.0",
             "fd7a:115c:a1e1::",

@@ -131,6 +131,13 @@ fn metadata_link_local_and_unknown_tailnet_addresses_are_refused_in_every_spelli
         "100.127.255.255",
         "::ffff:100.100.100.100",
         "fd7a:115c:a1e0::1",
+        "224.0.0.251",
+        "239.255.255.250",
+        "240.0.0.1",
+        "255.255.255.255",
+        "64:ff9b::ffff:ffff",
+        "ff02::fb",
+        "ff0e::1",
     ] {
         assert!(!allows(Direct::Allow, address), "{address}");
     }
@@ -138,9 +145,18 @@ fn metadata_link_local_and_unknown_tailnet_addresses_are_refused_in_every_spelli
 
 #[test]
 fn addresses_beside_those_ranges_are_ordinary() {
-    for address in
-        ["100.63.255.255", "100.128.0.0", "169.253.0.1", "10.0.0.1", "127.0.0.1", "fec0::1", "fd00:ec3::1", "::1"]
-    {
+    for address in [
+        "100.63.255.255",
+        "100.128.0.0",
+        "169.253.0.1",
+        "10.0.0.1",
+        "127.0.0.1",
+        "fec0::1",
+        "fd00:ec3::1",
+        "::1",
+        "223.255.255.255",
+        "feff::1",
+    ] {
         assert!(allows(Direct::Allow, address), "{address}");
         assert!(!allows(Direct::Deny, address), "{address}");
     }

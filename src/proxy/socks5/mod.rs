@@ -175,7 +175,7 @@ async fn answer<D: Dial>(
         SOCKS5_CMD_TCP_CONNECT => connect(context, client, target, sent).await,
         // A client on a unix socket has no address that its datagrams could come from.
         SOCKS5_CMD_UDP_ASSOCIATE if context.serves_udp() && stream.local_ip().is_some() => {
-            match open_session(stream, client.origin.stated_ip, &target).await {
+            match open_session(stream, client.origin.stated_ip, &target, context.connector.policy()).await {
                 Ok((session, bound)) => Answer::granted(Served::Association(session), bound),
                 Err(error) => Answer::refused(Refusal::Socket(error)),
             }

@@ -16,7 +16,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tokio::net::TcpStream;
 use tokio::time::sleep;
 
-use crate::net::sock_diag::{TcpSocket, tcp_socket};
+use crate::net::sock_diag::{KernelSocket, tcp_socket};
 use crate::proxy::listener::split::ReadHalf;
 use crate::proxy::listener::stream::Stream;
 
@@ -110,7 +110,7 @@ fn is_over(socket: BorrowedFd<'_>) -> bool {
     found && polled[0].revents().is_some_and(|events| events.contains(PollFlags::POLLHUP))
 }
 
-fn other_end(client: &TcpStream) -> io::Result<Option<TcpSocket>> {
+fn other_end(client: &TcpStream) -> io::Result<Option<KernelSocket>> {
     tcp_socket(client.peer_addr()?, client.local_addr()?)
 }
 

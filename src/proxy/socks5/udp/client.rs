@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use crate::proxy::socks5::udp::owner::SocketOwner;
 use crate::target::host::{Host, Target};
 
 /// Where a client's datagrams come from.
@@ -14,16 +15,18 @@ pub struct UdpClient {
     announced_ip: Option<IpAddr>,
     /// The port that the client has announced in its request, unless that is zero.
     announced_port: Option<u16>,
+    /// The user whose sockets the client's datagrams come from, where that is known.
+    owner: Option<SocketOwner>,
     /// Where the client's first datagram came from: no other socket is served after that.
     pub socket: Option<SocketAddr>,
 }
 
 impl UdpClient {
     /// Creates a client whose connection comes from `peer`, and that says it will send from `announced`: zeros where it
-    /// does not know (RFC 1928, section 4).
-    pub fn new(peer: IpAddr, announced: &Target) -> Self {
+    /// does not know (RFC 1928, section 4). `owner` is known for clients on this machine.
+    pub fn new(peer: IpAddr, announced: &Target, owner: Option<SocketOwner>) -> Self {
         let announced_port = Some(announced.port).filter(|port| *port != 0);
-        Self { peer, announced_ip: announced_ip(announced), announced_port, socket: None }
+        Self { peer, announced_ip: announced_ip(announced), announced_port, owner, socket: None }
     }
 
     /// Whether a datagram from this address is the client's.
@@ -33,7 +36,8 @@ impl UdpClient {
             Some(socket) => socket == from,
             None => {
                 let is_known = ip == self.peer || self.announced_ip == Some(ip);
-                is_known && self.announced_port.is_none_or(|port| port == from.port())
+                let may_be = is_known && self.announced_port.is_none_or(|port| port == from.port());
+                may_be && self.owner.as_ref().is_none_or(|owner| owner.has(from))
             }
         }
     }
@@ -53,7 +57,7 @@ mod tests {
 
     fn client(announced: &str) -> UdpClient {
         let announced: SocketAddr = announced.parse().expect("an address");
-        UdpClient::new("192.0.2.1".parse().expect("an address"), &announced.into())
+        UdpClient::new("192.0.2.1".parse().expect("an address"), &announced.into(), None)
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! UDP ASSOCIATE (RFC 1928, section 7): carries the datagrams of one client.
 //!
 //! tailscaled carries each one that the policy allows. Only the associating client is served; fragments are dropped, as
-//! the RFC allows.
+//! the RFC allows. An association is no target of others: it would take their datagrams for its client's.
 
 pub(crate) mod client;
+pub(crate) mod owner;
 pub(crate) mod routes;
 
 use std::io;
@@ -25,9 +26,12 @@ use crate::proxy::listener::client::Client;
 use crate::proxy::listener::stream::Stream;
 use crate::proxy::metrics::counters::OpenGuard;
 use crate::proxy::metrics::labels::{Outcome, Protocol};
+use crate::proxy::policy::Policy;
+use crate::proxy::policy::own_listeners::OwnAssociation;
 use crate::proxy::relay::traffic::Traffic;
 use crate::proxy::socks5::address::target_at;
 use crate::proxy::socks5::udp::client::UdpClient;
+use crate::proxy::socks5::udp::owner::SocketOwner;
 use crate::proxy::socks5::udp::routes::{FlowRoute, FlowRoutes};
 use crate::target::datagrams::Datagrams;
 use crate::target::dial::Dial;
@@ -45,6 +49,7 @@ const LARGEST: usize = (64 << 10) + 262;
 pub struct UdpSession {
     socket: UdpSocket,
     client: UdpClient,
+    _own: OwnAssociation,
 }
 
 /// Opens the socket where the client is known to reach this machine, in the client's own family, and returns its
@@ -54,12 +59,17 @@ pub async fn open_session(
     client: &Stream,
     stated: Option<IpAddr>,
     announced: &Target,
+    policy: &Policy,
 ) -> io::Result<(UdpSession, SocketAddr)> {
     let local = client.local_ip().ok_or(io::ErrorKind::AddrNotAvailable)?.to_canonical();
     let peer = stated.or_else(|| client.peer_ip()).ok_or(io::ErrorKind::AddrNotAvailable)?.to_canonical();
     let socket = UdpSocket::bind((local, 0)).await?;
     let bound = socket.local_addr()?;
-    Ok((UdpSession { socket, client: UdpClient::new(peer, announced) }, bound))
+    // The connection of a client behind a balancer is the balancer's.
+    let addresses = client.addresses().filter(|_| stated.is_none());
+    let owner = addresses.map_or(Ok(None), |addresses| SocketOwner::of_client(addresses, bound))?;
+    let client = UdpClient::new(peer, announced, owner);
+    Ok((UdpSession { socket, client, _own: policy.add_association(bound) }, bound))
 }
 
 /// Serves the association until the client ends its connection, it is idle, or the daemon drains.
@@ -182,6 +192,9 @@ impl<D: Dial> Association<'_, D> {
             Some(route) => route,
             None => self.resolve(target).await?,
         };
+        // An association may have been opened there since the route was found.
+        let is_own = |route: &FlowRoute| self.context.connector.policy().leads_to_association(route.address);
+        let route = route.and_then(|route| if is_own(&route) { Err(Outcome::Policy) } else { Ok(route) });
         route.inspect_err(|outcome| self.context.record_dropped_datagram(self.client, *outcome)).ok()
     }
 
@@ -208,7 +221,7 @@ impl<D: Dial> Association<'_, D> {
 
     /// Sends a target's datagram to the client.
     async fn send_back(&mut self, source: SocketAddr, payload: &[u8]) {
-        let UdpSession { socket, client } = &self.session;
+        let UdpSession { socket, client, .. } = &self.session;
         let (Some(client), Ok(header)) = (client.socket, new_udp_header(TargetAddr::Ip(source))) else { return };
         // Lost like any datagram where the client does not listen any more.
         let _ = socket.send_to(&[&header, payload].concat(), client).await;
