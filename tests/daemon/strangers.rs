@@ -120,6 +120,9 @@ fn a_stranger_hears_nothing(builder: Builder) {
     assert!(heard.is_empty(), "the stranger heard {} bytes: {}", heard.len(), String::from_utf8_lossy(&heard));
     let owner = fs::symlink_metadata(&socket).expect("is there").uid();
     assert_eq!(owner, nix::unistd::geteuid().as_raw(), "the place is tailscaled's again");
+    // In order: a tailscaled in a session of its own outlives a daemon that is killed.
+    daemon.terminate().expect("told");
+    daemon.wait_exit(END).expect("ends");
 }
 
 /// Connects as often as it can to a socket below a directory, and writes down where that worked; with a file there that says
