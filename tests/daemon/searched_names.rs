@@ -14,6 +14,7 @@ use crate::node_settings::gateway;
 use crate::policy_by_every_way::{at_loopback, end};
 use crate::scene::{OUTSIDE, Scene, binary, connect, start_ready};
 use crate::stock_tailscaled::with_stock_tailscaled;
+use crate::tailnet_names::container_resolvers;
 use crate::ways::{Servers, Verdict, assert_all, assert_streams};
 
 use Verdict::{Reached, Refused};
@@ -48,7 +49,7 @@ impl Container {
             fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("a mode");
         }
         fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).expect("a mode");
-        Self { directory, _server: name_server(records) }
+        Self { directory, _server: name_server(RESOLVER, records) }
     }
 
     fn around(&self, builder: Builder) -> Builder {
@@ -56,7 +57,7 @@ impl Container {
     }
 }
 
-fn name_server(records: &[String]) -> Process {
+fn name_server(address: &str, records: &[String]) -> Process {
     let mut command = Command::new("/usr/sbin/dnsmasq");
     command.args(["--keep-in-foreground", "--conf-file=/dev/null", "--no-resolv", "--no-hosts", "--bind-interfaces"]);
     command.args([
@@ -66,7 +67,7 @@ fn name_server(records: &[String]) -> Process {
         "--local=/cluster.local/",
         "--local=/test/",
     ]);
-    command.arg(format!("--listen-address={RESOLVER}")).args(records).stdin(Stdio::null()).stdout(Stdio::null());
+    command.arg(format!("--listen-address={address}")).args(records).stdin(Stdio::null()).stdout(Stdio::null());
     Process::spawn(&mut command).expect("dnsmasq starts")
 }
 
@@ -127,6 +128,9 @@ fn stock_tailscaled_a_single_label_leads_to_no_metadata_behind_an_exit_node() {
     let _servers = Servers::at(PORT, &[OUTSIDE]);
     let names = ["--host-record=meta6,fd00:ec2::254", "--host-record=az1,168.63.129.16"].map(str::to_owned);
     let container = Container::new(&names);
+    // The exit node asks those of the machine.
+    let _servers_of_gateway: Vec<Process> =
+        container_resolvers().iter().map(|address| name_server(address, &names)).collect();
     let _gateway = gateway(&scene);
     scene.tailnet.approve_routes("gw", "0.0.0.0/0,::/0").expect("approved");
     let by_exit_node = with_stock_tailscaled(&scene).env("TETHERD_EXIT_NODE", "gw");

@@ -44,7 +44,7 @@ fn name_server(address: &str, names: &[(&str, &str)]) -> Process {
 }
 
 /// The addresses that this machine's resolver asks, added to the namespace's loopback.
-fn container_resolvers() -> Vec<String> {
+pub fn container_resolvers() -> Vec<String> {
     let text = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
     let named = text.lines().filter_map(|line| Some(line.strip_prefix("nameserver")?.trim().to_owned()));
     let servers: Vec<String> = named.collect();
