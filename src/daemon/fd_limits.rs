@@ -27,14 +27,19 @@ struct Clients {
     by_tls: bool,
     /// Whether they are in the lobby until they are let in.
     by_lobby: bool,
+    /// Whether some come by a balancer: until it has said where they come from they are in a lobby of their own.
+    by_balancer: bool,
 }
 
 /// Raises the limit of open files as far as it goes and returns how many connections fit under it beside clients that are
 /// not let in yet, at most as many as are set.
 pub fn connections(settings: &Settings) -> usize {
+    let by_balancer = !settings.proxy_protocol.is_empty();
+    let on_the_network = !settings.socks_listen.iter().all(Listen::is_private);
     let clients = Clients {
         by_tls: settings.socks_tls.is_some(),
-        by_lobby: settings.asks_for_password() || !settings.socks_listen.iter().all(Listen::is_private),
+        by_lobby: by_balancer || settings.asks_for_password() || on_the_network,
+        by_balancer,
     };
     let fitting = fitting(raise_open_files(), clients);
     match settings.max_connections {
@@ -66,7 +71,9 @@ fn fitting(files: u64, clients: Clients) -> usize {
     }
     // Of fewer connections there are no more places.
     let places = lobby::places_beside(fit(left)) as u64;
-    fit(left.saturating_sub(places * (1 + more)))
+    // A header comes before TLS.
+    let unknown = if clients.by_balancer { places } else { 0 };
+    fit(left.saturating_sub(places * (1 + more) + unknown))
 }
 
 #[cfg(test)]
@@ -75,23 +82,27 @@ mod tests {
 
     #[test]
     fn files_bound_connections_and_one_always_fits() {
-        for (files, by_tls, by_lobby, expected) in [
-            (1024, false, false, 246),
-            (1024, false, true, 230),
-            (1024, true, false, 123),
-            (1024, true, true, 104),
-            (200, false, true, 36),
-            (200, true, true, 10),
-            (u64::MAX, true, true, MOST),
-            (10, false, false, 1),
-            (10, true, true, 1),
+        for (files, by_tls, by_lobby, by_balancer, expected) in [
+            (1024, false, false, false, 246),
+            (1024, false, true, false, 230),
+            (1024, true, false, false, 123),
+            (1024, true, true, false, 83),
+            (1024, false, true, true, 214),
+            (1024, true, true, true, 75),
+            (200, false, true, false, 24),
+            (200, false, true, true, 8),
+            (200, true, true, false, 1),
+            (u64::MAX, true, true, true, MOST),
+            (10, false, false, false, 1),
+            (10, true, true, true, 1),
         ] {
-            let clients = Clients { by_tls, by_lobby };
+            let clients = Clients { by_tls, by_lobby, by_balancer };
             let found = fitting(files, clients);
             assert_eq!(found, expected, "{files} {clients:?}");
             let more = if by_tls { FILES_OF_TLS } else { 0 };
             let of_lobby = if by_lobby { lobby::places_beside(found) as u64 * (1 + more) } else { 0 };
-            let all = FILES_OF_ITS_OWN + found as u64 * (FILES_A_CONNECTION + more) + of_lobby;
+            let of_unknown = if by_balancer { lobby::places_beside(found) as u64 } else { 0 };
+            let all = FILES_OF_ITS_OWN + found as u64 * (FILES_A_CONNECTION + more) + of_lobby + of_unknown;
             assert!(all <= files || found == 1, "{files} {clients:?}: {all}");
         }
     }

@@ -20,8 +20,8 @@ impl<'a> Facts<'a> {
         Self { settings, shown, environment, is_root: nix::unistd::geteuid().is_root() }
     }
 
-    /// Lists the listeners of the proxy that others than programs of this machine reach.
+    /// Lists the listeners of the proxy that others than programs of this machine reach, be it by way of a balancer.
     pub fn on_the_network(&self) -> impl Iterator<Item = &'a Listen> {
-        self.settings.socks_listen.iter().filter(|listen| !listen.is_private())
+        self.settings.socks_listen.iter().filter(|listen| !self.settings.is_private(listen))
     }
 }

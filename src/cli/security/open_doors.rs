@@ -8,7 +8,9 @@ const SAFE_LENGTH: usize = 12;
 
 pub fn in_the_clear(facts: &Facts<'_>) -> Vec<String> {
     let settings = facts.settings;
-    let listens = facts.on_the_network().filter(|_| settings.asks_for_password() && settings.socks_tls.is_none());
+    let is_clear = settings.asks_for_password() && settings.socks_tls.is_none();
+    // What a balancer brings to loopback may have been TLS before.
+    let listens = facts.on_the_network().filter(|listen| is_clear && !listen.is_private());
     listens.map(|listen| format!("user and password cross the network in clear at {listen}")).collect()
 }
 
@@ -26,7 +28,8 @@ pub fn without_password(facts: &Facts<'_>) -> Vec<String> {
 }
 
 pub fn forwards(facts: &Facts<'_>) -> Vec<String> {
-    let open = facts.settings.forwards.iter().filter(|forward| !forward.listen.is_private());
+    let settings = facts.settings;
+    let open = settings.forwards.iter().filter(|forward| !settings.is_private(&forward.listen));
     open.map(|forward| format!("{} leads to {} without a password", forward.listen, forward.target)).collect()
 }
 

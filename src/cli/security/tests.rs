@@ -18,6 +18,7 @@ fn open(pairs: &[(&str, &str)], is_root: bool) -> Vec<String> {
 }
 
 const PASSWORD: [(&str, &str); 2] = [("TETHERD_SOCKS_USER", "app"), ("TETHERD_SOCKS_PASSWORD_FILE", "PASSWORD")];
+const BALANCED: (&str, &str) = ("TETHERD_PROXY_PROTOCOL", "127.0.0.1:1055");
 const NETWORK: (&str, &str) = ("TETHERD_SOCKS_LISTEN", "127.0.0.1:1,0.0.0.0:1055,[fd00::1]:1055,unix:/run/t.sock");
 const OPEN: (&str, &str) = ("TETHERD_ALLOW_OPEN_PROXY", "true");
 const DENY: (&str, &str) = ("TETHERD_DIRECT", "deny");
@@ -49,13 +50,23 @@ type Case<'a> = (&'a [(&'a str, &'a str)], &'a str, &'a str, usize);
 
 #[test]
 fn every_way_to_leave_something_open_is_found() {
-    let cases: [Case<'_>; 42] = [
+    let cases: [Case<'_>; 47] = [
         (&[NETWORK, DENY, PASSWORD[0], PASSWORD[1]], "socks_listen", "in clear at 0.0.0.0:1055", 1),
         (&[NETWORK, DENY, PASSWORD[0], PASSWORD[1]], "socks_listen", "in clear at", 2),
         (&[PASSWORD[0], ("TETHERD_SOCKS_PASSWORD_FILE", "SHORT")], "socks_password", "fewer than 12 characters", 1),
         (&[NETWORK, DENY, OPEN], "allow_open_proxy", "0.0.0.0:1055 asks for no password", 1),
         (&[NETWORK, DENY, OPEN], "allow_open_proxy", "asks for no password", 2),
         (&[("TETHERD_FORWARDS", ":5432=db:5432"), OPEN], "forwards", "[::]:5432 leads to db:5432 without", 1),
+        (&[BALANCED, OPEN], "allow_open_proxy", "127.0.0.1:1055 asks for no password", 1),
+        (&[BALANCED, OPEN], "direct", "are dialled for clients of 127.0.0.1:1055", 1),
+        (&[BALANCED, OPEN, ("TETHERD_LOOPBACK", "allow")], "loopback", "clients of 127.0.0.1:1055 reach what", 1),
+        (&[BALANCED, PASSWORD[0], PASSWORD[1]], "socks_listen", "in clear", 0),
+        (
+            &[("TETHERD_FORWARDS", "127.0.0.1:1=db:1"), ("TETHERD_PROXY_PROTOCOL", "127.0.0.1:1"), OPEN],
+            "forwards",
+            "127.0.0.1:1 leads to db:1 without",
+            1,
+        ),
         (&[("TETHERD_HEALTH_LISTEN", ":9002")], "health_listen", "[::]:9002 tells", 1),
         (&[("TS_LOCAL_ADDR_PORT", "10.0.0.1:9002")], "health_listen", "10.0.0.1:9002 tells", 1),
         (&[("TETHERD_SHIELDS_UP", "false")], "shields_up", "which reach all that listens on loopback", 1),
