@@ -24,6 +24,10 @@ var reserved = []netip.Prefix{
 	netip.MustParsePrefix("fd00:c1::/32"),
 	// Scaleway.
 	netip.MustParsePrefix("fd00:42::42/128"),
+	// Multicast; broadcast and reserved.
+	netip.MustParsePrefix("224.0.0.0/4"),
+	netip.MustParsePrefix("ff00::/8"),
+	netip.MustParsePrefix("240.0.0.0/4"),
 	// The tailnet's own ranges, where an address that is not this node's leads to no node.
 	netip.MustParsePrefix("100.64.0.0/10"),
 	netip.MustParsePrefix("fd7a:115c:a1e0::/48"),

@@ -51,6 +51,7 @@ func TestReservedAddressesInEveryFormAndNoNeighbours(t *testing.T) {
 		"192.0.0.192": true, "192.0.0.193": false,
 		"fd00:c1::a9fe:a9fe": true, "fd00:c2::1": false,
 		"fd00:42::42": true, "fd00:42::43": false,
+		"224.0.0.1": true, "223.255.255.255": false, "ff02::1": true, "255.255.255.255": true, "240.0.0.1": true,
 		"100.64.0.1": true, "100.100.100.200": true, "100.63.255.255": false, "100.128.0.0": false,
 		"fd7a:115c:a1e0::1": true, "fd7a:115c:a1e1::": false,
 		"127.0.0.1": true, "127.9.9.9": true, "::1": true, "0.0.0.0": true, "::": true, "::ffff:127.0.0.1": true,

@@ -72,10 +72,9 @@ pub fn reserved_network(address: IpAddr) -> Option<(IpNet, Reserved)> {
     networks().find(|(network, _)| network.contains(&address))
 }
 
-/// Whether a route to `network` leads to a metadata or link-local address.
+/// Whether a route to `network` leads to a metadata address.
 pub fn leads_to_metadata(network: IpNet) -> bool {
-    let mut local = networks().filter(|(_, why)| matches!(why, Reserved::Local(_)));
-    local.any(|(reserved, _)| reserved.contains(&network) || network.contains(&reserved))
+    METADATA.iter().any(|metadata| metadata.network.contains(&network) || network.contains(&metadata.network))
 }
 
 /// Refuses a reserved address, whatever `allow` says. Addresses in the tailnet's ranges come here only once no node was found to have them.
@@ -108,6 +107,7 @@ mod tests {
             ("169.254.169.0/24", true),
             ("168.0.0.0/8", true),
             ("fd00::/8", true),
+            ("224.0.0.0/4", false),
             ("10.0.0.0/8", false),
             ("100.64.0.0/10", false),
             ("fd00:8::/64", false),
