@@ -11,10 +11,9 @@ use testbed::server::Server;
 use testbed::wait::wait_until;
 use testbed::{http, parts};
 
-use crate::associations::SILENCE;
+use crate::associations::{Echo, SILENCE};
 use crate::policy_by_every_way::{at_loopback, end};
 use crate::scene::{OUTSIDE, READY, Scene, start_ready};
-use crate::ways::Servers;
 
 const PORT: u16 = 4242;
 /// Where tailscaled serves its peer API in userspace mode.
@@ -109,10 +108,9 @@ fn peers_reach_the_daemons_own_ports_only_where_they_are_meant_for_others() {
 fn an_exit_node_leads_peers_to_no_metadata() {
     let scene = Scene::new();
     at_loopback(&NETWORKS);
-    let addresses = METADATA.map(|host| if host.contains(':') { format!("[{host}]") } else { host.to_owned() });
-    let mut all: Vec<_> = addresses.iter().map(String::as_str).collect();
-    all.push(OUTSIDE);
-    let _servers = Servers::at(PORT, &all);
+    // Addresses of a route to loopback are bound by nobody under IPv6, and served by who listens on all.
+    let everywhere = format!("[::]:{PORT}");
+    let _servers = (Server::http_everywhere(PORT).expect("server"), Echo::on(&[&everywhere]));
     let daemon = start_ready(scene.daemon().env("TETHERD_ADVERTISE_ROUTES", "0.0.0.0/0,::/0"));
     scene.tailnet.approve_routes("app", "0.0.0.0/0,::/0").expect("approved");
     use_exit_node(&scene);
