@@ -60,7 +60,7 @@ fn its_users_may_be_those_of_a_secret_that_only_its_pods_have() {
     assert!(refusal(&half).contains("gateway: needs a user and a password"));
     let tested = with(with(alone, users.clone()), json!({ "test": { "url": "http://web/" } }));
     assert!(refusal(&tested).contains("test.url"));
-    let sidecar = render_example(&users);
+    let sidecar = render_example(&with(users, json!({ "auth": { "existingSecret": "tailscale" } })));
     assert!(!sidecar.iter().any(|object| object.to_string().contains("people")), "{sidecar:?}");
 }
 
