@@ -77,7 +77,7 @@ fn second(method: &str, body: &str, last: &'static [u8]) -> (u16, usize) {
     assert_eq!(read_head(&mut stream).expect("answers").status, 200);
     stream.read_exact(&mut [0; 2]).expect("the body");
     let length = body.len();
-    write!(stream, "{method} http://127.0.0.1:{port}/2 HTTP/1.1\r\nContent-Length: {length}\r\n\r\n{body}")
+    write!(stream, "{method} http://127.0.0.1:{port}/2 HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n{body}")
         .expect("sent");
     let status = read_head(&mut stream).expect("answers").status;
     let asked = asked.lock().expect("unpoisoned");

@@ -58,7 +58,7 @@ fn http_bodies_stream_whole_in_both_directions() {
         stream.read_exact(&mut byte).expect("answers");
         answer.push(byte[0]);
     }
-    assert!(String::from_utf8_lossy(&answer).contains("200 OK"));
+    assert!(String::from_utf8_lossy(&answer).contains("200 Connection established"));
 }
 
 #[test]
@@ -138,7 +138,10 @@ fn http_half_a_request_and_garbage_end_without_harm() {
         // The daemon is the one who ends it: after handshake_timeout where the client goes on saying nothing.
         let _ = stream.read_to_end(&mut answer);
         assert!(
-            answer.is_empty() || answer.starts_with(b"HTTP/1.1 400") || answer.starts_with(b"HTTP/1.1 408"),
+            answer.is_empty()
+                || answer.starts_with(b"HTTP/1.1 400")
+                || answer.starts_with(b"HTTP/1.1 408")
+                || answer.starts_with(b"\x00\x5b"),
             "{answer:?}"
         );
     }

@@ -139,7 +139,8 @@ fn malformed_http_bytes_behind_connect_reach_the_target_in_order() {
     assert!(back == early);
     drop(stream);
     // A body for CONNECT has no meaning (RFC 9110, section 9.3.6): it is what the tunnel carries first.
-    let answer = answer_to(b"CONNECT web:80 HTTP/1.1\r\nContent-Length: 5\r\n\r\nGET / HTTP/1.0\r\n\r\n");
+    let answer =
+        answer_to(b"CONNECT web:80 HTTP/1.1\r\nHost: web:80\r\nContent-Length: 5\r\n\r\nGET / HTTP/1.0\r\n\r\n");
     assert!(answer.starts_with(b"HTTP/1.1 "), "{}", String::from_utf8_lossy(&answer));
     assert_eq!(counts(&daemon).1, failed);
     unharmed(&daemon);

@@ -88,7 +88,7 @@ fn promise_3_commands_and_address_types_that_are_not_served_are_named() {
     assert_eq!(reply_to(&socks::request(9, "web", 80)), Some(7), "an unknown command");
     assert_eq!(reply_to(&[5, 1, 0, 9, 1, 2, 3, 4, 0, 80]), Some(8), "an unknown address type");
     assert_eq!(answer_to(&[5, 1, 1]), [5, 0xff], "no method in common");
-    assert_eq!(answer_to(&[4, 1, 0, 80, 127, 0, 0, 1, 0]), [0; 0], "SOCKS4");
+    assert_eq!(answer_to(&[4, 1, 0, 80, 127, 0, 0, 1, 0]), [0, 0x5b, 0, 0, 0, 0, 0, 0], "SOCKS4");
     assert_eq!(daemon.readyz().expect("health answers").0, 200);
 }
 

@@ -112,7 +112,10 @@ fn a_stranger_hears_nothing(builder: Builder) {
     connect("web", 7).expect("the daemon does not go there");
     // Also while tailscaled is started again, which is when a login may be needed.
     let tailscaled = daemon.tailscaled_pid().expect("runs");
-    nix::sys::signal::kill(nix::unistd::Pid::from_raw(tailscaled), nix::sys::signal::SIGKILL).expect("killed");
+    // Itself, where scripts are between: the last one of the tree.
+    let itself =
+        descendants::below(daemon.pid()).into_iter().rfind(|process| process.name == "tailscaled").expect("runs");
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(itself.pid), nix::sys::signal::SIGKILL).expect("killed");
     let again = || daemon.tailscaled_pid().filter(|pid| *pid != tailscaled);
     wait_until("tailscaled runs again", END, again).expect("runs again");
     daemon.wait_ready(READY).expect("gets ready again");

@@ -141,7 +141,7 @@ fn each_user_has_a_password_and_reaches_what_its_own_rules_and_those_for_all_all
     ];
     let file = UsersFile::new(&rules.concat());
     let builder = file.given_to(&scene).env("TETHERD_SOCKS_USER", APP.0).env("TETHERD_SOCKS_PASSWORD", APP.1);
-    let _daemon = start_ready(builder.env("TETHERD_DENY", "localhost"));
+    let _daemon = start_ready(builder.env("TETHERD_DENY", "localhost").env("TETHERD_HANDSHAKE_TIMEOUT", "60s"));
     let (right, refused, wrong) = (Ok(()), Err(2), Err(0));
     for (credentials, web, loopback, localhost) in [
         (ALICE, right, right, refused),
@@ -155,7 +155,7 @@ fn each_user_has_a_password_and_reaches_what_its_own_rules_and_those_for_all_all
             assert_eq!(by_every_way(credentials, host, PORT), [told; 4], "{credentials:?} {host}");
         }
     }
-    // All at once: pauses grow with each guess of a source.
+    // All at once, each of them answered after those before it and a pause that grows.
     thread::scope(|scope| {
         for credentials in [
             ("dora", ALICE.1),
@@ -168,7 +168,12 @@ fn each_user_has_a_password_and_reaches_what_its_own_rules_and_those_for_all_all
             ("nobody", ALICE.1),
             ("Alice", ALICE.1),
         ] {
-            scope.spawn(move || assert_eq!(by_every_way(credentials, "web", PORT), [wrong; 4], "{credentials:?}"));
+            scope.spawn(move || assert_eq!(by_socks(credentials, "web", PORT), wrong, "{credentials:?}"));
+        }
+        for credentials in [("dora", ALICE.1), ("alice", BOB.1)] {
+            for request in [connect_request("web", PORT), get_request("web", PORT)] {
+                scope.spawn(move || assert_eq!(by_http(credentials, &request), wrong, "{credentials:?} {request}"));
+            }
         }
     });
 }

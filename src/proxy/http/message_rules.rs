@@ -14,9 +14,9 @@ const HTTP_PORT: u16 = 80;
 /// Why a message is not passed on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum BrokenRule {
-    #[error("an HTTP/1.1 request needs one Host header, and has none")]
+    #[error("the request needs one Host header, and has none")]
     NoHost,
-    #[error("there is more than one Host header")]
+    #[error("the request needs one Host header, and has more")]
     TwoHosts,
     #[error("a transfer coding besides chunked is not passed on")]
     Coding,
