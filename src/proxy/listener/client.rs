@@ -110,7 +110,7 @@ impl Client {
     pub async fn comes_from(&mut self, address: Option<SocketAddr>, limit: Duration) -> Result<(), HandshakeEnd> {
         if let Some(address) = address {
             self.origin.from = format!("{address} by {}", self.origin.from);
-            self.origin.source = address.ip().into();
+            self.origin.source = Source::stated(address.ip());
             self.origin.stated_ip = Some(address.ip().to_canonical());
         }
         let guest = self.handshake(limit, self.admission.enter_lobby(self.origin.source)).await?;

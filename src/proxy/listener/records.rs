@@ -1,6 +1,6 @@
 //! Keeps record of sources whose clients were not let in.
 //!
-//! The pause after a guess and the log need it. Sources of one network are one.
+//! The pause after a guess and the log need it.
 //! A record is forgotten a minute after its last failure; there are at most so many, whoever comes.
 
 use std::collections::HashMap;
@@ -65,9 +65,9 @@ impl SourceRecords {
         })
     }
 
-    /// Uses the record of the network of `source`, made where there is none.
+    /// Uses the record of `source`, made where there is none.
     fn with<T>(&self, source: Source, then: impl FnOnce(&mut Record, Instant) -> T) -> T {
-        let (now, source) = (Instant::now(), source.neighbours());
+        let now = Instant::now();
         let mut records = self.0.lock().ignore_poison();
         if records.len() >= MOST && !records.contains_key(&source) {
             make_room(&mut records, now);
@@ -98,9 +98,8 @@ mod tests {
 
     const LIMIT: Duration = Duration::from_secs(30);
 
-    /// An address of the network of this number.
     fn source(number: u32) -> Source {
-        Source::Network(IpAddr::from(Ipv4Addr::from_bits((number << 8) + 1)).into())
+        Source::Network(IpAddr::from(Ipv4Addr::from_bits(number)).into())
     }
 
     #[tokio::test(flavor = "current_thread", start_paused = true)]
@@ -117,15 +116,15 @@ mod tests {
     }
 
     #[tokio::test(flavor = "current_thread", start_paused = true)]
-    async fn guesses_of_one_network_wait_for_each_other_and_what_is_too_late_takes_no_turn() {
+    async fn guesses_of_one_source_wait_for_each_other_and_what_is_too_late_takes_no_turn() {
         let records = SourceRecords::default();
-        let address = |host| Source::Network(IpAddr::from([192, 0, 2, host]).into());
-        let waits = (0..100).map(|host| records.note_guess(address(host), LIMIT));
+        let loopback = |host| Source::from(IpAddr::from([127, 0, 0, host]));
+        let waits = (1..100).map(|host| records.note_guess(loopback(host), LIMIT));
         let waits: Vec<_> = waits.flatten().map(|wait| wait.as_millis()).collect();
         assert_eq!(waits[..6], [100, 300, 700, 1_500, 3_100, 6_100]);
         assert_eq!((waits.len(), waits[waits.len() - 1]), (13, 27_100));
         advance(LIMIT).await;
-        assert_eq!(records.note_guess(address(200), LIMIT), Some(LONGEST_PAUSE));
+        assert_eq!(records.note_guess(Source::Local, LIMIT), Some(LONGEST_PAUSE));
     }
 
     #[tokio::test(flavor = "current_thread", start_paused = true)]
