@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use testbed::daemon::SOCKS;
 use testbed::server::Server;
 use testbed::socks;
-use tokio::net::TcpSocket;
 
+use crate::proxy_protocol::{BALANCED, line};
 use crate::scene::{Scene, command, start_ready};
 use crate::users::{ALICE, BOB, Credentials, UsersFile, by_socks, user};
 
@@ -59,16 +59,10 @@ fn what_handshakes_cost_with_hashed_passwords() {
     println!("{}: first {first:?}, each of 200 more {later:?}", &hash[..7]);
 }
 
-/// A connection to the proxy from another address of loopback.
+/// A connection to the proxy from another machine, by a balancer: all addresses of loopback are one source.
 fn open_from_elsewhere() -> TcpStream {
-    let event_loop = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("an event loop");
-    let stream = event_loop.block_on(async {
-        let socket = TcpSocket::new_v4()?;
-        socket.bind(([127, 0, 0, 2], 0).into())?;
-        socket.connect(SOCKS).await?.into_std()
-    });
-    let stream = stream.expect("connects");
-    stream.set_nonblocking(false).expect("waits");
+    let mut stream = socks::open(BALANCED).expect("connects");
+    stream.write_all(&line("203.0.113.7:1")).expect("sent");
     stream
 }
 
@@ -79,7 +73,8 @@ const SOON: Duration = Duration::from_secs(2);
 fn guesses_hold_up_neither_who_is_known_nor_who_comes_from_elsewhere() {
     let scene = Scene::new();
     let file = UsersFile::new(&[user("alice", &hash_of(ALICE.1), ""), user("bob", &hash_of(BOB.1), "")].concat());
-    let _daemon = start_ready(file.given_to(&scene));
+    let builder = file.given_to(&scene).env("TETHERD_SOCKS_LISTEN", &format!("{SOCKS},{BALANCED}"));
+    let _daemon = start_ready(builder.env("TETHERD_PROXY_PROTOCOL", &BALANCED.to_string()));
     handshake(ALICE);
     thread::scope(|scope| {
         for number in 0..200 {
