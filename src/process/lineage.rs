@@ -1,4 +1,4 @@
-//! Tells which processes descend from another one, by what /proc shows (proc_pid_status(5)).
+//! Finds the processes that descend from one.
 //!
 //! A process whose parent has ended descends from nobody any more: another one has adopted it.
 

@@ -1,4 +1,4 @@
-//! How children start, what they inherit, who descends from them, and what confines them and this process.
+//! Child processes: how they start, what they inherit, what confines them.
 
 pub(crate) mod child;
 pub(crate) mod confinement;

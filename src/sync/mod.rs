@@ -1,4 +1,4 @@
-//! What tasks share: locks whether or not a holder has panicked, answers for a while.
+//! What tasks share: locks despite panics, answers kept for a while.
 
 pub mod kept_answer;
 

@@ -1,4 +1,4 @@
-//! Metadata and credentials of clouds: the networks they are in, the addresses that programs ask.
+//! Metadata and credentials of clouds: their networks and addresses.
 //!
 //! The policy refuses the networks (`proxy/policy/reserved`); `NO_PROXY` names the addresses, and so do the chart, the ECS
 //! templates and the README, as tests/documented.rs checks.

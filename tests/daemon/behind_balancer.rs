@@ -1,4 +1,4 @@
-//! Clients behind a balancer: whom a header makes of them, and what it gives nobody.
+//! Clients behind a balancer: what its header makes of them.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};

@@ -1,4 +1,4 @@
-//! A real HAProxy in front of the daemon, with headers of the PROXY protocol in both versions.
+//! A real HAProxy in front, with headers of the PROXY protocol.
 
 use std::fs;
 use std::io::{Read, Write};

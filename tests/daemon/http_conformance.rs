@@ -1,4 +1,4 @@
-//! HTTP through the proxy as curl, nginx and Go's client expect it: a table of exchanges.
+//! HTTP through the proxy as curl, nginx and Go's client expect it.
 //!
 //! Each row is a request, the target's answer, and what of both must arrive at the other side.
 

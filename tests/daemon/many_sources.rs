@@ -1,4 +1,4 @@
-//! Strangers from any number of addresses keep nobody out, and do not guess faster for it.
+//! Strangers from any number of addresses keep nobody out.
 
 use std::collections::VecDeque;
 use std::net::Ipv4Addr;
@@ -93,7 +93,8 @@ fn here() -> Ipv4Addr {
 fn strangers_from_any_number_of_addresses_keep_nobody_out_at_any_rate() {
     let scene = Scene::new();
     let _server = Server::http(80).expect("server");
-    let rows: &[(&str, u32, fn() -> Ipv4Addr, &'static [u8])] = &[
+    type Row = (&'static str, u32, fn() -> Ipv4Addr, &'static [u8]);
+    let rows: &[Row] = &[
         ("24", 60, anywhere, b""),
         ("64", 60, anywhere, b""),
         ("64", 60, here, GREETING),

@@ -1,4 +1,4 @@
-//! What other nodes of the tailnet reach by the daemon's node, and what they do not.
+//! What other nodes of the tailnet reach by the daemon's node.
 //!
 //! tailscaled hands what they send to the node on to loopback, and routes on to the container's network.
 

@@ -1,4 +1,4 @@
-//! Tests promise 5 for clients in a listener's backlog at the stop: they came before it, and are served.
+//! Tests promise 5 for clients in a listener's backlog at the stop.
 //!
 //! Also where all of `max_connections` are taken: each waits for a connection to end.
 

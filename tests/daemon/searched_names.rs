@@ -1,4 +1,4 @@
-//! A rule about a name holds by whatever other name the container's resolver leads there.
+//! A rule about a name holds by search lists, aliases and hosts files.
 //!
 //! Other names are short ones of the search list, aliases of DNS, and those of the hosts file.
 

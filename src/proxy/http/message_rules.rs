@@ -1,4 +1,4 @@
-//! What a message must be like to be passed on: Host, codings, address, Max-Forwards.
+//! What a message must be like to be passed on: Host, codings, address.
 //!
 //! hyper parses; these are the rules for proxies that it leaves to its user (RFC 9110, RFC 9112).
 

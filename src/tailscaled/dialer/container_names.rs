@@ -1,4 +1,4 @@
-//! Names as the container's own resolver reads them: the hosts file and the search list.
+//! Names as the container's resolver reads them: hosts file, search list.
 //!
 //! A stock tailscaled applies both, but does not tell which name has answered, and rules are about that one.
 
@@ -31,8 +31,10 @@ impl ContainerNames {
                 Some("search") => domains = fields.collect(),
                 Some("domain") => domains = fields.take(1).collect(),
                 Some("options") => {
-                    dots =
-                        fields.filter_map(|option| option.strip_prefix("ndots:")?.parse().ok()).last().unwrap_or(dots);
+                    dots = fields
+                        .filter_map(|option| option.strip_prefix("ndots:")?.parse().ok())
+                        .next_back()
+                        .unwrap_or(dots);
                 }
                 _ => {}
             }

@@ -1,4 +1,4 @@
-//! What a header says, what is none, and how much is read of a connection: the header, byte by byte or at once.
+//! Tests what a header says, what is none, and how much of it is read.
 
 use super::*;
 use std::os::unix::net::UnixStream;
