@@ -16,6 +16,7 @@ use crate::daemon::signals::Listening;
 use crate::exit_reason::ExitReason;
 use crate::platform::lifecycle::{Lifecycle, StopRequest};
 use crate::process::child::OwnChildren;
+use crate::proxy::listener::admission::Admission;
 use crate::secret::redactor::Redactor;
 use crate::state::{Phase, Watcher};
 use crate::tailscaled::calls::Calls;
@@ -32,6 +33,8 @@ pub struct Daemon {
     /// Tasks of the listeners, each of which ends once it has accepted what waited in its backlog at the stop.
     pub accept_loops: TaskTracker,
     pub calls: Calls,
+    /// What admits clients, those in the backlog at a stop included.
+    pub admission: Admission,
     /// Time to become ready for the first time; unlimited when `None`.
     pub start_timeout: Option<Duration>,
     /// Time for connections to finish at a stop.

@@ -74,6 +74,7 @@ impl Daemon {
         let longest = left.map_or(self.drain_timeout, |left| left.min(self.drain_timeout));
         if tokio::time::timeout(longest, self.all_served()).await.is_err() {
             tracing::warn!(open = self.connections.len(), "drain_timeout is over; connections are cut");
+            self.admission.close();
             self.calls.cut_all().await;
         }
     }

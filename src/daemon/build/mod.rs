@@ -45,7 +45,7 @@ pub async fn build_daemon(inputs: BuildInputs<'_>) -> Result<Daemon, ExitReason>
     let health_listener = bind("health_listen", settings.health_listen)?;
     let own_listeners = own_listeners(&listeners, &health_listener);
     let parts = DaemonParts::new(inputs, own_listeners)?;
-    parts.proxy.accept_on(listeners, inputs.context.memory.as_ref());
+    let admission = parts.proxy.accept_on(listeners, inputs.context.memory.as_ref());
     parts.serve_health(health_listener, inputs.confinement.to_vec());
     let emf_writer = parts.start_emf_writer(inputs);
     parts.start_background_tasks(inputs);
@@ -57,6 +57,7 @@ pub async fn build_daemon(inputs: BuildInputs<'_>) -> Result<Daemon, ExitReason>
         connections: parts.proxy.connections,
         accept_loops: parts.proxy.accept_loops,
         calls: parts.tailscaled.calls,
+        admission,
         start_timeout: settings.start_timeout.0,
         drain_timeout: settings.drain_timeout,
         stop_grace: inputs.context.platform.stop_grace(),

@@ -77,8 +77,8 @@ impl ProxyServer {
         })
     }
 
-    /// Accepts clients on `listeners` from now on, more slowly while `memory` is short.
-    pub fn accept_on(&self, listeners: ProxyListeners, memory: Option<&MemoryBudget>) {
+    /// Accepts clients on `listeners` from now on, more slowly while `memory` is short. Returns what admits them.
+    pub fn accept_on(&self, listeners: ProxyListeners, memory: Option<&MemoryBudget>) -> Admission {
         let throttle = AcceptThrottle::new(memory.map(|memory| memory.cgroups.clone()));
         let acceptor = ClientAcceptor {
             proxy: Arc::clone(&self.proxy),
@@ -88,6 +88,7 @@ impl ProxyServer {
             stop_accepting: self.stop_accepting.clone(),
         };
         acceptor.accept_on(listeners);
+        acceptor.admission
     }
 }
 

@@ -109,11 +109,16 @@ impl Admission {
         self.0.lobby.enter(source)
     }
 
-    /// Waits for a permit.
+    /// Gives no permits any more: connections are about to be cut, and who still waits for one's place is not to take it.
+    pub fn close(&self) {
+        self.0.permits.close();
+    }
+
+    /// Waits for a permit, for ever once there are none any more.
     pub async fn permit(&self) -> Permit {
         match Arc::clone(&self.0.permits).acquire_owned().await {
             Ok(permit) => permit,
-            // The semaphore is never closed.
+            // Closed: the client is cut soon.
             Err(_) => std::future::pending().await,
         }
     }

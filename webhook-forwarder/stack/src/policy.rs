@@ -66,7 +66,7 @@ fn holds(operator: &str, key: &str, wanted: &[String], request: &Request<'_>) ->
         "StringNotEquals" => !values.iter().any(is_wanted),
         "StringLike" | "ArnEquals" | "ArnLike" => values.iter().any(is_like),
         "StringNotLike" | "ArnNotEquals" | "ArnNotLike" => !values.iter().any(is_like),
-        "ForAllValues:StringEquals" => values.iter().all(|value| is_wanted(value)),
+        "ForAllValues:StringEquals" => values.iter().all(&is_wanted),
         "Null" => wanted.iter().any(|absent| values.is_empty() == (absent == "true")),
         "ForAllValues:StringNotEquals" => values.iter().all(|value| !is_wanted(value)),
         "IpAddress" => values.iter().any(is_within),
