@@ -17,6 +17,8 @@ use subtle::ConstantTimeEq;
 use thiserror::Error;
 use zeroize::{Zeroize, Zeroizing};
 
+use crate::text::bare;
+
 /// Text that every output has instead of a secret.
 pub const MASK: &str = "***";
 
@@ -129,7 +131,7 @@ impl SecretSource {
     pub fn from_text(text: &str) -> Self {
         match text.strip_prefix("file:") {
             Some(path) => Self::File(path.into()),
-            None => Self::Inline(Secret::new(text.trim())),
+            None => Self::Inline(Secret::new(trim_secret(text))),
         }
     }
 
@@ -169,7 +171,7 @@ fn read_bounded(path: &Path) -> std::io::Result<Zeroizing<String>> {
 
 /// Removes white space around a secret, and the byte order mark that editors of Windows put before it.
 pub fn trim_secret(text: &str) -> &str {
-    text.trim_start_matches('\u{feff}').trim()
+    bare(text)
 }
 
 #[cfg(test)]

@@ -57,6 +57,7 @@ mod searched_names;
 mod stock_tailscaled;
 mod strangers;
 mod tailnet_names;
+mod tailscale_image;
 mod tailscale_names;
 mod tailscaled_calls;
 mod throttled;
