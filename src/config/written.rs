@@ -36,6 +36,11 @@ pub fn slip_in_key(text: &str) -> Option<String> {
         Some(_) if several && !text.contains('#') => None,
         problem => problem,
     };
+    let name = text.split_once('=').map_or("", |(name, _)| name);
+    let is_name = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
+    if !name.is_empty() && name.contains('_') && name.chars().all(is_name) {
+        return Some("has a name and = before it, as a file of variables has: leave only the key".to_owned());
+    }
     problem.or_else(|| several.then(|| "has several lines: leave only the key in it".to_owned())).or_else(|| {
         text.contains(char::is_whitespace)
             .then(|| "has white space in it, which no key has: leave only the key".to_owned())
@@ -91,6 +96,7 @@ mod tests {
             ("# old\ntskey-b", "remark"),
             ("tskey-a # mine", "remark"),
             ("\"tskey-a\"", "quotes"),
+            ("TS_AUTHKEY=tskey-a", "a name"),
         ] {
             assert!(slip_in_key(text).is_some_and(|slip| slip.contains(told)), "{text:?}: {:?}", slip_in_key(text));
         }

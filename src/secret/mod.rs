@@ -7,7 +7,7 @@ pub(crate) mod redactor;
 
 use std::fmt;
 use std::fs::File;
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use hyper::body::Bytes;
@@ -120,6 +120,8 @@ pub enum SecretSource {
 pub enum SecretError {
     #[error("cannot be read: {}: {source}", .path.display())]
     Unreadable { path: PathBuf, source: std::io::Error },
+    #[error("is no text in UTF-8: {}; Windows PowerShell writes UTF-16 by >, use Out-File -Encoding ascii", .0.display())]
+    NotText(PathBuf),
     #[error("is empty: {}", .0.display())]
     Empty(PathBuf),
     #[error("is longer than any secret ({} KiB): {}", LONGEST_FILE >> 10, .0.display())]
@@ -149,8 +151,10 @@ impl SecretSource {
         match self {
             Self::Inline(secret) | Self::Once(secret) => Ok(secret.clone()),
             Self::File(path) => {
-                let text =
-                    read_bounded(path).map_err(|source| SecretError::Unreadable { path: path.clone(), source })?;
+                let text = read_bounded(path).map_err(|source| match source.kind() {
+                    ErrorKind::InvalidData => SecretError::NotText(path.clone()),
+                    _ => SecretError::Unreadable { path: path.clone(), source },
+                })?;
                 match trim_secret(&text) {
                     _ if text.len() > LONGEST_FILE => Err(SecretError::TooLong(path.clone())),
                     "" => Err(SecretError::Empty(path.clone())),

@@ -68,6 +68,7 @@ mod udp_owners;
 mod users;
 mod users_hashed;
 mod users_told;
+mod values_as_written;
 mod vanished;
 mod ways;
 mod without_the_password;

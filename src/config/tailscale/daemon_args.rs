@@ -7,6 +7,7 @@ use std::path::Path;
 
 use crate::config::tailscale::go_flags::{self, Word};
 use crate::config::types::Value;
+use crate::target::port::parse_port;
 
 /// Name of the file that tailscaled keeps the state in, in the directory of `state_dir`.
 const STATE_FILE: &str = "tailscaled.state";
@@ -119,11 +120,11 @@ impl DaemonArgs {
             Purpose::Device => {
                 self.refuse(name, "which asks for kernel mode, and tetherd is userspace mode: leave it out")
             }
-            Purpose::Port => match value.parse::<u16>() {
+            Purpose::Port => match parse_port(value) {
                 // Another port at each restart would be answered to after 5 s only.
-                Ok(0) => {}
-                Ok(_) => self.keep(name, Some(value)),
-                Err(_) => self.refuse(name, "with a value that is no port, expected a number such as 41641"),
+                Some(0) => {}
+                Some(_) => self.keep(name, Some(value)),
+                None => self.refuse(name, "with a value that is no port, expected a number such as 41641"),
             },
             Purpose::Checked { fits, .. } if fits(value) => self.keep(name, Some(value)),
             Purpose::Checked { expected, .. } => {

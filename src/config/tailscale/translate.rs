@@ -45,9 +45,9 @@ pub fn translate(environment: &Environment) -> Translated {
     let get = |name: &str| environment.get(name).map(|value| bare(value)).filter(|value| !value.is_empty());
     let named = |name: &str| get(name).map(|value| Named { name: name.to_owned(), value: value.to_owned() });
     let mut translated = Translated::default();
-    let daemon = get(DAEMON_ARGS).map(|text| DaemonArgs::read(text.split_whitespace())).unwrap_or_default();
+    let daemon = get(DAEMON_ARGS).map(|text| DaemonArgs::read(text.split_whitespace()));
     let flag = |name: &str| {
-        let found = daemon.settings.iter().rev().find(|setting| setting.name == name)?;
+        let found = daemon.as_ref()?.settings.iter().rev().find(|setting| setting.name == name)?;
         Some(Named { name: format!("{DAEMON_ARGS} --{name}"), value: found.value.clone() })
     };
     let tags = named("TS_ADVERTISE_TAGS").map(|tags| Named { value: with_prefix(&tags.value), ..tags }.gives("tags"));
@@ -58,12 +58,14 @@ pub fn translate(environment: &Environment) -> Translated {
     );
     let socket = flag("socket").map(|socket| socket.gives("tailscaled_socket"));
     translated.given.extend([tags, state, socket, listeners, health(&named)].into_iter().flatten());
-    if daemon.forgets && (get("TS_STATE_DIR").is_some() || flag("statedir").is_some()) {
+    if daemon.as_ref().is_some_and(|daemon| daemon.forgets)
+        && (get("TS_STATE_DIR").is_some() || flag("statedir").is_some())
+    {
         translated
             .warnings
             .push(format!("{DAEMON_ARGS} has --state=mem:, which is left out beside a directory: state_dir counts"));
     }
-    arguments(&daemon, named("TS_DEBUG_ADDR_PORT"), &mut translated);
+    arguments(daemon.as_ref(), named("TS_DEBUG_ADDR_PORT"), &mut translated);
     let extra = get(EXTRA_ARGS).map(parse_flags).unwrap_or_default();
     let exit_routes = exit_routes(&extra, named("TS_ROUTES"));
     // In the image, too, flags of TS_EXTRA_ARGS win over variables.
@@ -87,7 +89,9 @@ fn listeners(socks: Option<Named>, http: Option<Named>) -> Option<Given> {
 }
 
 /// Adds tailscaled's arguments, with `--debug` before them, as the image builds them.
-fn arguments(daemon: &DaemonArgs, debug: Option<Named>, translated: &mut Translated) {
+fn arguments(daemon: Option<&DaemonArgs>, debug: Option<Named>, translated: &mut Translated) {
+    let (is_given, none) = (daemon.is_some(), DaemonArgs::default());
+    let daemon = daemon.unwrap_or(&none);
     for fault in &daemon.faults {
         translated.fault(DAEMON_ARGS, fault.as_str());
     }
@@ -99,6 +103,7 @@ fn arguments(daemon: &DaemonArgs, debug: Option<Named>, translated: &mut Transla
     // The image leaves the address out where the arguments have it.
     let debug = debug.filter(|debug| !kept.contains(&debug.value));
     let given = match debug {
+        None if !is_given => return,
         Some(debug) => Named { value: format!("--debug={} {kept}", debug.value).trim_end().to_owned(), ..debug },
         None => Named { name: DAEMON_ARGS.to_owned(), value: kept },
     };
