@@ -32,6 +32,7 @@ mod metrics;
 mod node_settings;
 mod nothing_listens;
 mod open_files;
+mod own_proxy;
 mod peers;
 mod policy;
 mod policy_by_every_way;
