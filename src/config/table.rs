@@ -125,6 +125,8 @@ pub const KEYS: &[Key] = &[
         .also(&["TS_EXIT_NODE_REQUIRED"]),
     key("serve_config", "PATH", None, "what the node serves to the tailnet, in the form of TS_SERVE_CONFIG")
         .also(&["TS_SERVE_CONFIG"]),
+    key("advertise_services", "BOOL", Some("true"), "advertise the services of serve_config, until the daemon drains")
+        .also(&["TS_EXPERIMENTAL_SERVICE_AUTO_ADVERTISEMENT"]),
     key(
         "socks_listen",
         "LIST",

@@ -55,6 +55,7 @@ mod proxy_protocol;
 mod routes;
 mod scene;
 mod searched_names;
+mod serve_files;
 mod stock_tailscaled;
 mod strangers;
 mod tailnet_names;

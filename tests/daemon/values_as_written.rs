@@ -9,8 +9,11 @@ use tempfile::NamedTempFile;
 
 use crate::scene::command;
 
+/// Variables: name and value.
+type Variables = &'static [(&'static str, &'static str)];
+
 /// A setting of each kind, a right value, and variables without which it is none.
-const KINDS: &[(&str, &str, &[(&str, &str)])] = &[
+const KINDS: &[(&str, &str, Variables)] = &[
     ("AUTH_KEY", "tskey-auth-a-b", &[]),
     ("AUTH_SECRET", "arn:aws:secretsmanager:eu-west-1:1:secret:ts", &[]),
     ("OAUTH_CLIENT_ID", "k123", &[("TETHERD_OAUTH_CLIENT_SECRET", "tskey-client-a-b"), ("TETHERD_TAGS", "tag:a")]),

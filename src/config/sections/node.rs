@@ -107,6 +107,8 @@ pub struct NodeSettings {
     pub exit_node_required: bool,
     /// Path of a serve configuration that was well-formed when the settings were read.
     pub serve_config: Option<PathBuf>,
+    /// Whether the services of `serve_config` are advertised.
+    pub advertise_services: bool,
 }
 
 impl Reader {
@@ -121,6 +123,7 @@ impl Reader {
             accept_dns: self.value("accept_dns").unwrap_or(true),
             shields_up: self.shields_up(serve_config.is_some(), !advertise_routes.is_empty()),
             exit_node_required: self.exit_node_required(exit_node.is_some()),
+            advertise_services: self.value("advertise_services").unwrap_or(true),
             advertise_routes,
             exit_node,
             serve_config,

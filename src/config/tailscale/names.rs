@@ -71,7 +71,6 @@ pub const NAMES: &[Name] = &[
     name("TS_EXIT_NODE_PING_…", Meaning::Needless),
     name("TS_DEBUG_FIREWALL_MODE", Meaning::Needless),
     name("TS_TEST_…", Meaning::Needless),
-    name("TS_EXPERIMENTAL_SERVICE_AUTO_ADVERTISEMENT", Meaning::Always),
     refused("TS_DEST_IP", Fine::Empty, NEEDS_KERNEL, SERVE_INSTEAD),
     refused("TS_TAILNET_TARGET_IP", Fine::Empty, NEEDS_KERNEL, PROXY_INSTEAD),
     refused("TS_TAILNET_TARGET_FQDN", Fine::Empty, NEEDS_KERNEL, PROXY_INSTEAD),
@@ -86,9 +85,10 @@ pub const NAMES: &[Name] = &[
     ),
 ];
 
-/// Returns the variable that `variable` is, or that it begins with.
+/// Returns the variable that `variable` is, or that it begins with; `None` for one that is in [`KEYS`].
 pub fn find(variable: &str) -> Option<&'static Name> {
-    NAMES.iter().find(|name| name.is(variable))
+    let is_alias = KEYS.iter().any(|key| key.aliases.contains(&variable));
+    NAMES.iter().find(|name| name.is(variable)).filter(|_| !is_alias)
 }
 
 /// Returns every variable of the image with the settings it gives; none for those that give nothing.
