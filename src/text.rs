@@ -24,6 +24,16 @@ pub fn printable(text: &str) -> String {
     clean
 }
 
+/// Returns `text` without what surrounds it and is not seen: white space of any kind, byte order marks, characters of no width.
+pub fn bare(text: &str) -> &str {
+    text.trim_matches(|c: char| c.is_whitespace() || is_unseen(c))
+}
+
+/// Returns the first character of `text` that is not seen, a plain space apart.
+pub fn unseen(text: &str) -> Option<char> {
+    text.chars().find(|c| *c != ' ' && (c.is_whitespace() || is_unseen(*c)))
+}
+
 /// Whether a character is a control character (Cc), a separator of lines (Zl, Zp), or formats others (Cf, without those that
 /// belong to scripts). <https://www.unicode.org/reports/tr9/> has the ones of direction, <https://trojansource.codes> why.
 fn is_unseen(c: char) -> bool {

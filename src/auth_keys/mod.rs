@@ -28,6 +28,7 @@ use crate::auth_keys::sources::headscale::Headscale;
 use crate::auth_keys::sources::tailscale_api::TailscaleApi;
 use crate::auth_keys::sources::{key_source, platform_token};
 use crate::config::sections::auth::AuthSource;
+use crate::config::written::slip_in_key;
 use crate::secret::Secret;
 use crate::secret::redactor::Redactor;
 use crate::sync::IgnorePoison;
@@ -138,6 +139,9 @@ impl AuthKeys {
 
     async fn fetch_key(&self) -> Result<Fetched, KeyError> {
         let fetched = self.source.fetch().await?;
+        if let Some(slip) = slip_in_key(fetched.secret.expose()) {
+            return Err(KeyError::Misconfigured(format!("the key of {} {slip}", self.origin())));
+        }
         if fetched.is_made() { Ok(fetched) } else { self.key_from(fetched).await }
     }
 

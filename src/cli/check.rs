@@ -19,6 +19,9 @@ pub fn run_check(config: &Config, environment: &Environment) -> ExitCode {
         let value = if shown.value.is_empty() { "-" } else { &shown.value };
         say(&format!("{:width$} = {value}  ({})", shown.key, shown.origin));
     }
+    for warning in &config.warnings {
+        complain(&format!("tetherd: warning: {warning}"));
+    }
     match &config.settings {
         Ok(settings) => {
             for warning in warnings(&Facts::new(settings, &config.shown, environment)) {

@@ -167,6 +167,7 @@ fn prepared<'a>(config: &'a Config, environment: &Environment) -> Result<&'a Set
         tracing::warn!(%error, "files that tetherd was started with are open in the programs that it starts");
     }
     harden();
+    config.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     warnings(&Facts::new(settings, &config.shown, environment)).iter().for_each(|warning| tracing::warn!("{warning}"));
     Ok(settings)
 }

@@ -10,11 +10,14 @@ use figment::{Profile, Provider};
 
 use crate::config::error::ConfigError;
 use crate::config::origin::Origin;
+use crate::config::pod_address::with_brackets;
+use crate::config::service_links::is_service_link;
 use crate::config::table;
 use crate::config::table::{KEYS, Key};
 use crate::config::tailscale::translate;
 use crate::config::types::implied::Implied;
 use crate::environment::Environment;
+use crate::text::bare;
 
 /// Settings given on the command line: key and value.
 pub type Flags = Vec<(&'static str, String)>;
@@ -30,17 +33,16 @@ pub struct ConfigFile {
 }
 
 impl ConfigFile {
-    /// Reads the file given by `--config`, or else by the environment; `None` where neither names one.
-    pub fn read(environment: &Environment, given: Option<&str>) -> Option<Self> {
-        let named = environment.get(FILE_VARIABLE).map(String::as_str).filter(|path| !path.is_empty());
-        let path = given.or(named)?;
+    /// Reads the file of `--config`, or else by the environment; `None` where neither names one.
+    pub fn read(environment: &Environment, given_path: Option<&str>) -> Option<Self> {
+        let path = given_path.or(given(environment, FILE_VARIABLE).map(bare))?;
         Some(Self { origin: format!("file {path}"), text: std::fs::read_to_string(path) })
     }
 
     /// Returns the values by their names, or the problem of a file that cannot be read or is not TOML.
     fn values(&self) -> Result<Dict, String> {
         let text = self.text.as_ref().map_err(|error| format!("cannot be read: {error}"))?;
-        let mut profiles = Toml::string(text).data().map_err(|error| {
+        let mut profiles = Toml::string(text.trim_start_matches('\u{feff}')).data().map_err(|error| {
             // figment's message quotes the line at fault, which may hold a secret.
             format!("is not TOML: {}", error.to_string().lines().next().unwrap_or_default())
         })?;
@@ -64,6 +66,8 @@ pub struct Layers {
     winners: BTreeMap<&'static str, &'static str>,
     /// Faults of names and of the file; those of values are found when they are read.
     pub faults: Vec<ConfigError>,
+    /// What is taken, and may not be what was meant.
+    pub warnings: Vec<String>,
 }
 
 impl Layers {
@@ -150,19 +154,38 @@ impl Layers {
 
     fn known_variables(&mut self, environment: &Environment) {
         for key in KEYS {
-            for alias in key.aliases {
-                if let Some(value) = environment.get(*alias).filter(|value| !value.is_empty()) {
-                    self.add(Origin::Given((*alias).to_owned()), key, value.clone().into());
-                }
+            // The first name counts most.
+            for (alias, value) in
+                key.aliases.iter().rev().filter_map(|alias| Some((*alias, given(environment, alias)?)))
+            {
+                self.add_variable(alias, key, value, environment);
             }
         }
+        self.refuse_twins_by_aliases(environment);
         // Applied after the plain variables: in Tailscale's image, too, TS_EXTRA_ARGS wins over a variable for the same
         // setting.
-        let (given, faults) = translate::translate(environment);
-        self.faults.extend(faults);
-        for given in given {
+        let translated = translate::translate(environment);
+        self.faults.extend(translated.faults);
+        self.warnings.extend(translated.warnings);
+        for given in translated.given {
             if let Some(key) = table::find_key(given.key) {
-                self.add(Origin::Given(given.origin), key, given.value.into());
+                self.add_variable(&given.origin, key, &given.value, environment);
+            }
+        }
+    }
+
+    /// Notes a fault where other names of a secret and of its file are both given.
+    fn refuse_twins_by_aliases(&mut self, environment: &Environment) {
+        let first = |key: &Key| key.aliases.iter().copied().find(|alias| given(environment, alias).is_some());
+        for file in KEYS {
+            if let Some(secret) = file.twin_of()
+                && let (Some(one), Some(other)) = (first(secret), first(file))
+            {
+                self.faults.push(ConfigError::new(
+                    one,
+                    "environment",
+                    format!("is given together with {other}: give only one of them"),
+                ));
             }
         }
     }
@@ -176,56 +199,30 @@ impl Layers {
             }
             let name = name.to_lowercase();
             match table::find_key(&name) {
+                // An empty variable is one that is not set, as for the names of Tailscale's image.
+                Some(_) if bare(value).is_empty() => {}
                 Some(key) => {
-                    let twin = format!("{variable}_FILE");
-                    if key.secret && environment.contains_key(&twin) {
+                    if key.secret && given(environment, &format!("{variable}_FILE")).is_some() {
                         self.faults.push(both_given(key, variable));
                     }
-                    self.add(Origin::Given(variable.clone()), key, value.clone().into());
+                    self.add_variable(variable, key, value, environment);
                 }
                 None => self.faults.push(ConfigError::unknown(variable, table::nearest(&name), "environment")),
             }
         }
     }
+
+    fn add_variable(&mut self, origin: &str, key: &'static Key, value: &str, environment: &Environment) {
+        let value = if key.listens() { with_brackets(value, environment) } else { value.to_owned() };
+        self.add(Origin::Given(origin.to_owned()), key, value.into());
+    }
+}
+
+/// Returns the value of a variable that holds something.
+fn given<'a>(environment: &'a Environment, name: &str) -> Option<&'a str> {
+    environment.get(name).map(String::as_str).filter(|value| !bare(value).is_empty())
 }
 
 fn both_given(key: &Key, origin: &str) -> ConfigError {
     ConfigError::new(key.name, origin, format!("is given together with {}_file: give only one of them", key.name))
-}
-
-/// Whether a variable is one of those that Kubernetes adds for a Service; `name` is what follows `TETHERD_`.
-///
-/// Kubernetes puts `TETHERD_SERVICE_HOST`, `TETHERD_PORT_1055_TCP_ADDR` and the like into every pod beside a Service
-/// named `tetherd`, and `TETHERD_GATEWAY_PORT=tcp://10.0.0.1:1055` beside one named `tetherd-gateway`. They are not
-/// meant for the daemon.
-/// <https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables>
-fn is_service_link(name: &str, value: &str) -> bool {
-    let after_port = |tail: &str| {
-        let mut parts = tail.split('_');
-        parts.next().is_some_and(|port| port.parse::<u16>().is_ok())
-            && matches!(parts.next(), Some("TCP" | "UDP" | "SCTP"))
-    };
-    name == "PORT"
-        || name.ends_with("_PORT") && ["tcp://", "udp://", "sctp://"].iter().any(|scheme| value.starts_with(scheme))
-        || name.ends_with("SERVICE_HOST")
-        || name.contains("SERVICE_PORT")
-        || name.match_indices("PORT_").any(|(at, port)| after_port(&name[at + port.len()..]))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn service_links_of_kubernetes_are_told_from_settings() {
-        for name in
-            ["SERVICE_HOST", "SERVICE_PORT", "SERVICE_PORT_SOCKS", "PORT", "PORT_1055_TCP", "PORT_1055_TCP_ADDR"]
-        {
-            assert!(is_service_link(name, "x"), "{name}");
-        }
-        for name in ["SOKS_LISTEN", "SOCKS_LISTEN", "SOCKS_PORT", "PORTS_TCP"] {
-            assert!(!is_service_link(name, "127.0.0.1:1055"), "{name}");
-        }
-        assert!(is_service_link("GATEWAY_PORT", "tcp://10.0.0.1:1055"), "a service named tetherd-gateway");
-    }
 }

@@ -6,15 +6,18 @@
 pub(crate) mod error;
 pub(crate) mod layers;
 pub(crate) mod origin;
+pub(crate) mod pod_address;
 pub(crate) mod reader;
 pub(crate) mod runtime;
 pub(crate) mod sections;
+pub(crate) mod service_links;
 pub(crate) mod settings;
 pub mod table;
 pub mod tailscale;
 #[cfg(test)]
 mod tests;
 pub mod types;
+pub(crate) mod written;
 
 use std::net::SocketAddr;
 
@@ -39,6 +42,8 @@ pub struct Config {
     pub settings: Result<Settings, ConfigErrors>,
     /// Every value with its origin, for `check`.
     pub shown: Vec<Shown>,
+    /// What is taken, and may not be what was meant.
+    pub warnings: Vec<String>,
 }
 
 /// The sources that users write settings into.
@@ -70,6 +75,7 @@ impl<'a> Sources<'a> {
             lambda_on_failure: reader.lambda_on_failure.unwrap_or(OnFailure::Fail),
             settings: settings.ok_or(ConfigErrors(reader.faults)),
             shown: in_table_order(reader.shown),
+            warnings: reader.warnings,
         }
     }
 

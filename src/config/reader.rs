@@ -14,8 +14,13 @@ use crate::config::table;
 use crate::config::table::Key;
 use crate::config::types::Value;
 use crate::config::types::enums::OnFailure;
+use crate::config::written::{slip, slip_in_key};
 use crate::secret::redactor::{looks_like_a_key, mask_secrets};
 use crate::secret::{MASK, SecretSource};
+use crate::text::{bare, printable};
+
+/// Settings that clients are given as well, maybe with the same slip: it is no fault of theirs.
+const AS_GIVEN: [&str; 2] = ["socks_user", "socks_password"];
 
 /// One line of `tetherd check`.
 #[derive(Clone, Debug)]
@@ -37,6 +42,8 @@ struct RawValue {
 pub struct Reader {
     layers: Layers,
     pub faults: Vec<ConfigError>,
+    /// What is taken, and may not be what was meant.
+    pub warnings: Vec<String>,
     pub shown: Vec<Shown>,
     /// Address of the health port, kept here as well since commands need it even when another setting is at fault.
     pub health_listen: Option<SocketAddr>,
@@ -48,8 +55,8 @@ pub struct Reader {
 impl Reader {
     /// Starts with the faults of the sources themselves.
     pub fn new(mut layers: Layers) -> Self {
-        let faults = std::mem::take(&mut layers.faults);
-        Self { layers, faults, shown: Vec::new(), health_listen: None, lambda_on_failure: None }
+        let (faults, warnings) = (std::mem::take(&mut layers.faults), std::mem::take(&mut layers.warnings));
+        Self { layers, faults, warnings, shown: Vec::new(), health_listen: None, lambda_on_failure: None }
     }
 
     /// Notes the value for `check` and returns its text. `None` where there is none, or a fault was noted.
@@ -72,9 +79,13 @@ impl Reader {
     pub fn value<T: Value>(&mut self, name: &'static str) -> Option<T> {
         let RawValue { key, texts, origin } = self.parts(name)?;
         let text = texts.join(",");
-        let value = T::parse(text.trim());
-        if value.is_none() {
-            self.fault(key, &origin, T::EXPECTED, Some(&text));
+        let text = bare(&text);
+        let value = T::parse(text);
+        match slip(text).filter(|_| T::FREE && !key.secret && value.is_some()) {
+            _ if value.is_none() => self.fault(key, &origin, T::EXPECTED, Some(text)),
+            Some(slip) if AS_GIVEN.contains(&key.name) => self.warn_at(key.name, slip),
+            Some(slip) => self.faults.push(ConfigError::new(key.name, &origin, slip)),
+            None => {}
         }
         value
     }
@@ -83,7 +94,7 @@ impl Reader {
     pub fn list<T: Value>(&mut self, name: &'static str) -> Vec<T> {
         let Some(RawValue { key, texts, origin }) = self.parts(name) else { return Vec::new() };
         let mut values = Vec::new();
-        for text in texts.iter().flat_map(|part| part.split(',')).map(str::trim).filter(|text| !text.is_empty()) {
+        for text in texts.iter().flat_map(|part| part.split(',')).map(bare).filter(|text| !text.is_empty()) {
             match T::parse(text) {
                 Some(value) => values.push(value),
                 None => self.fault(key, &origin, T::EXPECTED, Some(text)),
@@ -118,12 +129,29 @@ impl Reader {
                 format!("is no path but looks like a key itself: give it as {name}")
             }
             _ => match source.kept() {
-                Ok(source) => return Some(source),
+                Ok(source) => match self.slip_in_secret(key, name, &source) {
+                    None => return Some(source),
+                    Some(problem) => problem,
+                },
                 Err(error) => error.to_string(),
             },
         };
         self.fault_at(key, problem);
         None
+    }
+
+    /// Returns what is wrong with a key by the look of it. Of a password, which clients may have in the same form, it is a warning.
+    /// `key` is the setting that gave it, `name` the secret's.
+    fn slip_in_secret(&mut self, key: &'static str, name: &str, source: &SecretSource) -> Option<String> {
+        let secret = source.read().ok()?;
+        let of_password = AS_GIVEN.contains(&name);
+        let slip = if of_password { slip(secret.expose()) } else { slip_in_key(secret.expose()) }?;
+        let problem = if key == name { slip } else { format!("names a file whose text {slip}") };
+        if of_password {
+            self.warn_at(key, problem);
+            return None;
+        }
+        Some(problem)
     }
 
     /// Reads the path of a file of CA certificates (PEM), which must be readable now.
@@ -154,12 +182,19 @@ impl Reader {
         self.faults.push(ConfigError::new(key, &origin, problem));
     }
 
+    /// Notes what is to be said of a value that was read.
+    pub fn warn_at(&mut self, key: &'static str, text: impl AsRef<str>) {
+        let origin = self.origin(key);
+        self.warnings.push(format!("{key} (from {origin}) {}", text.as_ref()));
+    }
+
     fn fault(&mut self, key: &Key, origin: &str, expected: &str, text: Option<&str>) {
         let given = match text {
-            Some(text) if !key.secret => format!("is \"{}\", expected {expected}", mask_secrets(text)),
+            Some(text) if !key.secret => format!("is \"{}\", expected {expected}", printable(&mask_secrets(text))),
             _ => format!("is unusable, expected {expected}"),
         };
-        self.faults.push(ConfigError::new(key.name, origin, given));
+        let hint = text.and_then(slip).map_or_else(String::new, |slip| format!("; it {slip}"));
+        self.faults.push(ConfigError::new(key.name, origin, given + &hint));
     }
 }
 

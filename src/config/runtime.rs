@@ -6,6 +6,7 @@ use crate::config::error::ConfigError;
 use crate::config::layers::Layers;
 use crate::config::origin::Origin;
 use crate::config::table;
+use crate::text::bare;
 
 /// Finds the platform from the environment, as without the setting.
 const AUTO: &str = "auto";
@@ -25,11 +26,12 @@ impl RuntimeSetting {
     pub fn read(layers: &Layers, names: &[&'static str]) -> Self {
         let found = Self { name: None, origin: Origin::Found, fault: None };
         let Some(setting) = table::find_key("runtime").and_then(|key| layers.find(key)) else { return found };
-        let text = setting.value.as_str();
-        if text == Some(AUTO) {
+        let text = setting.value.as_str().map(bare);
+        let is = |word: &str| text.is_some_and(|text| text.eq_ignore_ascii_case(word));
+        if is(AUTO) {
             return found;
         }
-        let name = names.iter().copied().find(|name| text == Some(name));
+        let name = names.iter().copied().find(|name| is(name));
         let fault = name.is_none().then(|| {
             let problem = format!("is unknown, expected {}", choices(names));
             ConfigError::new("runtime", &setting.origin.to_string(), problem)

@@ -65,6 +65,10 @@ impl IdleTimeout {
     const NETWORK: Duration = Duration::from_secs(3600);
 }
 
+/// Tailscale's image takes the key out of a Secret by the cluster's API.
+const NO_KEY_IN_KUBERNETES: &str = "there is no key, and nobody who opens the address of a login: give the auth key of a Secret as TS_AUTHKEY by \
+    valueFrom.secretKeyRef, or another source of keys";
+
 /// Everything that the daemon can be told. Each field has the name of its setting, or says where it comes from.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -101,7 +105,8 @@ pub struct Settings {
     pub drain_timeout: Duration,
     pub start_timeout: Limit,
     pub max_connections: Option<NonZeroUsize>,
-    pub health_listen: SocketAddr,
+    /// Never empty; the first is the one that commands ask.
+    pub health_listen: Vec<SocketAddr>,
     pub tailscaled_path: Option<PathBuf>,
     pub tailscaled_args: Words,
     pub tailscaled_socket: Option<SocketSetting>,
@@ -137,11 +142,13 @@ impl Settings {
 impl Reader {
     /// Reads the settings; `None` when a value without which they cannot be built is unusable.
     pub fn settings(&mut self, implied: &Implied) -> Option<Settings> {
-        self.health_listen = self.value("health_listen");
+        let health_listen: Vec<SocketAddr> = self.filled_list("health_listen");
+        self.health_listen = health_listen.first().copied();
         self.lambda_on_failure = self.value("lambda_on_failure");
         let logs_metrics = self.value("lambda_metrics").unwrap_or(false);
         let settings = Settings {
             platform_ca_dir: implied.ca_dir.clone(),
+            health_listen,
             metrics_of_function: implied.function.clone().filter(|_| logs_metrics),
             ..self.given()
         };
@@ -149,6 +156,9 @@ impl Reader {
         self.no_address_twice(&settings);
         self.balancers_before_listeners(&settings);
         self.no_credential_in_the_clear(&settings);
+        if implied.platform == "kubernetes" && settings.auth.is_none() && settings.state_dir.is_none() {
+            self.warnings.push(NO_KEY_IN_KUBERNETES.to_owned());
+        }
         // A stand-in below is never used: it is there only where a fault was noted.
         self.faults.is_empty().then_some(settings)
     }
@@ -165,7 +175,7 @@ impl Reader {
             control_url: self.value("control_url"),
             ca_file: self.pem_file("ca_file"),
             platform_ca_dir: None,
-            hostname: self.value("hostname"),
+            hostname: self.hostname(),
             node,
             socks_listen: self.filled_list("socks_listen"),
             socks_credentials,
@@ -186,7 +196,7 @@ impl Reader {
             drain_timeout: self.value("drain_timeout").unwrap_or_default(),
             start_timeout: self.value("start_timeout").unwrap_or(Limit(None)),
             max_connections: self.value("max_connections"),
-            health_listen: self.health_listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0))),
+            health_listen: Vec::new(),
             tailscaled_path: self.value("tailscaled_path"),
             tailscaled_args: self.tailscaled_args(),
             tailscaled_socket: self.value("tailscaled_socket"),

@@ -13,7 +13,8 @@ pub struct Key {
     pub value: &'static str,
     /// The built-in default, in the form a user would write it.
     pub default: Option<&'static str>,
-    /// Variables with the same effect, known from Tailscale's container image and the AWS sample.
+    /// Variables with the same effect, known from Tailscale's container image, the AWS sample and the community's layer. The
+    /// first counts most.
     pub aliases: &'static [&'static str],
     /// Whether the value is never shown.
     pub secret: bool,
@@ -33,6 +34,11 @@ impl Key {
     /// Returns the flag without its dashes, such as `socks-listen` for `socks_listen`.
     pub fn flag(&self) -> String {
         self.name.replace('_', "-")
+    }
+
+    /// Whether the value says where to listen.
+    pub fn listens(&self) -> bool {
+        matches!(self.name, "health_listen" | "socks_listen")
     }
 
     /// Returns the secret that this setting gives as a file.
@@ -76,11 +82,12 @@ impl Key {
 /// All settings.
 pub const KEYS: &[Key] = &[
     key("auth_key", "KEY", None, "auth key to join with; file:/path reads it from a file")
-        .also(&["TS_AUTHKEY", "TS_AUTH_KEY"])
+        .also(&["TS_AUTHKEY", "TS_AUTH_KEY", "TS_KEY"])
         .secret(),
-    key("auth_key_file", "PATH", None, "file that holds the auth key; read anew whenever a login is needed"),
+    key("auth_key_file", "PATH", None, "file that holds the auth key; read anew whenever a login is needed")
+        .also(&["TS_AUTHKEY_FILE"]),
     key("auth_secret", "NAME", None, "name or ARN of an AWS Secrets Manager secret that holds the auth key")
-        .also(&["SECRET_NAME", "TS_SECRET_API_KEY"])
+        .also(&["TS_SECRET_API_KEY", "SECRET_NAME"])
         .names_secret("a secret of AWS Secrets Manager"),
     key("auth_secret_field", "NAME", Some("key"), "field of auth_secret that holds the key, when it is JSON"),
     key("auth_secret_stage", "LABEL", Some("AWSCURRENT"), "version of auth_secret, by its staging label"),
@@ -107,16 +114,19 @@ pub const KEYS: &[Key] = &[
     key("ca_file", "PATH", None, "PEM file of CA certificates to trust beside the system's"),
     key("hostname", "NAME", None, "the node's name in the tailnet; the container's host name when not given")
         .also(&["TS_HOSTNAME"]),
-    key("tags", "LIST", None, "tags that the node asks for, such as tag:web"),
+    key("tags", "LIST", None, "tags that the node asks for, such as tag:web").also(&["TS_ADVERTISE_TAGS"]),
     key("accept_routes", "BOOL", Some("false"), "use the subnets that other nodes advertise"),
     key("accept_dns", "BOOL", Some("true"), "use the tailnet's DNS configuration").also(&["TS_ACCEPT_DNS"]),
     key("shields_up", "BOOL", None, "block what comes in; true, but false with serve_config or advertise_routes"),
     key("advertise_routes", "LIST", None, "networks that the node offers a way to, such as 10.0.0.0/8")
         .also(&["TS_ROUTES"]),
     key("exit_node", "NODE", None, "name or address of the node that leads out of the tailnet").also(&["TS_EXIT_NODE"]),
-    key("exit_node_required", "BOOL", Some("false"), "not ready without the exit node"),
+    key("exit_node_required", "BOOL", Some("false"), "not ready without the exit node")
+        .also(&["TS_EXIT_NODE_REQUIRED"]),
     key("serve_config", "PATH", None, "what the node serves to the tailnet, in the form of TS_SERVE_CONFIG")
         .also(&["TS_SERVE_CONFIG"]),
+    key("advertise_services", "BOOL", Some("true"), "advertise the services of serve_config, until the daemon drains")
+        .also(&["TS_EXPERIMENTAL_SERVICE_AUTO_ADVERTISEMENT"]),
     key(
         "socks_listen",
         "LIST",
@@ -188,8 +198,13 @@ pub const KEYS: &[Key] = &[
     key("start_timeout", "DURATION", Some("off"), "exit with 69 when not ready after this time")
         .also(&["TS_BOOT_TIMEOUT"]),
     key("max_connections", "NUMBER", None, "connections at once, further ones wait; by the limit of open files"),
-    key("health_listen", "HOST:PORT", Some("127.0.0.1:9002"), "where health, status and metrics are served")
-        .also(&["TS_HEALTHCHECK_ADDR_PORT", "TS_LOCAL_ADDR_PORT"]),
+    key(
+        "health_listen",
+        "LIST",
+        Some("127.0.0.1:9002"),
+        "where health, status and metrics are served: host:port, several separated by commas",
+    )
+    .also(&["TS_LOCAL_ADDR_PORT", "TS_HEALTHCHECK_ADDR_PORT"]),
     key("tailscaled_path", "PATH", None, "tailscaled to run; found beside tetherd and on PATH when not given"),
     key("tailscaled_args", "WORDS", None, "more arguments for tailscaled, separated by spaces")
         .also(&["TS_TAILSCALED_EXTRA_ARGS"]),

@@ -21,7 +21,7 @@ fn faults(pairs: &[(&str, &str)], flags: &Flags) -> String {
 fn defaults_are_those_of_the_contract() {
     let settings = load(&environment(&[]), None, &vec![]).settings.expect("defaults are valid");
     assert_eq!(settings.socks_listen, [Listen::Tcp("127.0.0.1:1055".parse().expect("address"))]);
-    assert_eq!(settings.health_listen, "127.0.0.1:9002".parse().expect("address"));
+    assert_eq!(settings.health_listen, ["127.0.0.1:9002".parse().expect("address")]);
     assert_eq!(settings.connect_timeout, Duration::from_secs(15));
     assert_eq!(settings.drain_timeout, Duration::from_secs(10));
     assert_eq!(settings.start_timeout.0, None);
@@ -73,7 +73,7 @@ fn later_sources_win_in_the_contracts_order() {
     assert_eq!(hostname(&pairs, &vec![("hostname", "flag".into())]).as_deref(), Some("flag"));
     let settings = load(&environment(&pairs), None, &vec![]).settings.expect("valid");
     assert_eq!(settings.connect_timeout, Duration::from_secs(1));
-    assert_eq!(settings.health_listen, "[::]:9002".parse().expect("address"));
+    assert_eq!(settings.health_listen, ["[::]:9002".parse().expect("address")]);
     assert_eq!(settings.drain_timeout, Duration::from_secs(20));
     std::fs::remove_file(file).expect("removed");
 }

@@ -9,6 +9,7 @@ use crate::tailscaled::process::socket_path::SocketPath;
 use crate::tailscaled::process::state_dir::StateDir;
 
 /// Surroundings of the process, known before its settings are.
+#[derive(Clone)]
 pub struct DaemonContext<'a> {
     pub platform: &'static dyn Platform,
     pub environment: &'a Environment,

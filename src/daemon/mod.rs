@@ -11,6 +11,7 @@ pub(crate) mod fd_limits;
 pub(crate) mod listeners;
 pub(crate) mod memory_limit;
 pub(crate) mod metrics;
+pub(crate) mod own_proxy;
 pub(crate) mod prewarm;
 pub(crate) mod readiness;
 pub(crate) mod reaper;

@@ -30,9 +30,8 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(1);
 /// Most exchanges at the same time.
 const EXCHANGES: usize = 256;
 
-/// Serves the health port until dropped.
-pub async fn serve_health<I: Inspect>(listener: TcpListener, routes: Routes<I>) {
-    let routes = Arc::new(routes);
+/// Serves one health port until dropped.
+pub async fn serve_health<I: Inspect>(listener: TcpListener, routes: Arc<Routes<I>>) {
     let mut exchanges = Exchanges::default();
     let mut failed = FailedAccepts::default();
     loop {

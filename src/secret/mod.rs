@@ -7,7 +7,7 @@ pub(crate) mod redactor;
 
 use std::fmt;
 use std::fs::File;
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use hyper::body::Bytes;
@@ -16,6 +16,8 @@ use serde_json::Value;
 use subtle::ConstantTimeEq;
 use thiserror::Error;
 use zeroize::{Zeroize, Zeroizing};
+
+use crate::text::bare;
 
 /// Text that every output has instead of a secret.
 pub const MASK: &str = "***";
@@ -118,6 +120,8 @@ pub enum SecretSource {
 pub enum SecretError {
     #[error("cannot be read: {}: {source}", .path.display())]
     Unreadable { path: PathBuf, source: std::io::Error },
+    #[error("is no text in UTF-8: {}; Windows PowerShell writes UTF-16 by >, use Out-File -Encoding ascii", .0.display())]
+    NotText(PathBuf),
     #[error("is empty: {}", .0.display())]
     Empty(PathBuf),
     #[error("is longer than any secret ({} KiB): {}", LONGEST_FILE >> 10, .0.display())]
@@ -129,7 +133,7 @@ impl SecretSource {
     pub fn from_text(text: &str) -> Self {
         match text.strip_prefix("file:") {
             Some(path) => Self::File(path.into()),
-            None => Self::Inline(Secret::new(text.trim())),
+            None => Self::Inline(Secret::new(trim_secret(text))),
         }
     }
 
@@ -147,8 +151,10 @@ impl SecretSource {
         match self {
             Self::Inline(secret) | Self::Once(secret) => Ok(secret.clone()),
             Self::File(path) => {
-                let text =
-                    read_bounded(path).map_err(|source| SecretError::Unreadable { path: path.clone(), source })?;
+                let text = read_bounded(path).map_err(|source| match source.kind() {
+                    ErrorKind::InvalidData => SecretError::NotText(path.clone()),
+                    _ => SecretError::Unreadable { path: path.clone(), source },
+                })?;
                 match trim_secret(&text) {
                     _ if text.len() > LONGEST_FILE => Err(SecretError::TooLong(path.clone())),
                     "" => Err(SecretError::Empty(path.clone())),
@@ -169,7 +175,7 @@ fn read_bounded(path: &Path) -> std::io::Result<Zeroizing<String>> {
 
 /// Removes white space around a secret, and the byte order mark that editors of Windows put before it.
 pub fn trim_secret(text: &str) -> &str {
-    text.trim_start_matches('\u{feff}').trim()
+    bare(text)
 }
 
 #[cfg(test)]

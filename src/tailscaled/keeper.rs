@@ -21,6 +21,7 @@ use crate::tailscaled::path::control_probe::ControlProbe;
 use crate::tailscaled::path::health::PathHealth;
 use crate::tailscaled::path::rebind::Rebinder;
 use crate::tailscaled::process::locked_dir::STATE_FILE;
+use crate::tailscaled::process::log_forwarder::is_usage_error;
 use crate::tailscaled::process::{Launch, Process, StartError};
 use crate::tailscaled::session::Session;
 use crate::tailscaled::session::preferences::LoginOptions;
@@ -29,6 +30,12 @@ use crate::tailscaled::stop::StopWatch;
 
 /// How long a login under way may take to come to its end at a stop where the control server cannot be reached.
 const SETTLE_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// Exit code of Go's flag package for arguments that it does not take.
+const GO_USAGE: i32 = 2;
+
+/// How long the last lines of a tailscaled that has ended may be on their way.
+const LINES_TIMEOUT: Duration = Duration::from_millis(200);
 
 /// What becomes of the node when the daemon ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,7 +104,12 @@ impl Keeper {
                         process.kill().await;
                         FailedRun { reason: self.parts.login.redact(&end.to_string()), was_ready }
                     }
-                    (RunEnd::Exited(status), was_ready) => FailedRun { reason: why_ended(status, &process), was_ready },
+                    (RunEnd::Exited(status), was_ready) => {
+                        if let Some(line) = self.refused_argument(&status, &process).await {
+                            return Err(unusable_argument(&line));
+                        }
+                        FailedRun { reason: why_ended(status, &process), was_ready }
+                    }
                 },
                 // Where tailscaled has run before, a failed start may pass by itself: a full process table, an upgrade
                 // that takes a moment.
@@ -200,6 +212,20 @@ impl Keeper {
         Ok(())
     }
 
+    /// Returns what tailscaled said of an argument of the user's that it does not take: it would end so at every start.
+    async fn refused_argument(&self, status: &std::io::Result<ExitStatus>, process: &Process) -> Option<String> {
+        let is_usage = status.as_ref().is_ok_and(|status| status.code() == Some(GO_USAGE));
+        if !is_usage || !self.parts.launch.has_own_arguments() {
+            return None;
+        }
+        // Its last lines may still be on their way.
+        let by = Instant::now() + LINES_TIMEOUT;
+        while process.last_lines.error().is_none() && Instant::now() < by {
+            sleep(LINES_TIMEOUT / 20).await;
+        }
+        process.last_lines.error().filter(|line| is_usage_error(line))
+    }
+
     fn logout(&self, record: &NodeRecord, by: Instant) -> Logout<'_> {
         let KeeperParts { api, login, control_probe, rebinder, .. } = &self.parts;
         let (was_frozen, login_took) = (rebinder.was_frozen(), record.login_took);
@@ -225,6 +251,12 @@ fn why_ended(status: std::io::Result<ExitStatus>, process: &Process) -> String {
 fn cannot_start(error: &StartError) -> ExitReason {
     ExitReason::TailscaledUnusable(format!(
         "{error}; check that it is there, may be executed, and is built for this machine"
+    ))
+}
+
+fn unusable_argument(line: &str) -> ExitReason {
+    ExitReason::Configuration(format!(
+        "tailscaled does not take an argument of tailscaled_args: {line}; correct it or leave it out"
     ))
 }
 

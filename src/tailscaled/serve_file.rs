@@ -3,11 +3,12 @@
 //! It is applied once the node has joined, again when the file has changed, and again when tailscaled or its login is a
 //! new one that has forgotten it.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::config::sections::serve::{ServeConfig, for_domain, names_domain};
-use crate::state::Watcher;
+use crate::config::sections::serve::{ServeConfig, ServeText};
+use crate::state::{Phase, Watcher};
 use crate::tailscaled::local_api::{LocalApi, LocalApiError};
 
 /// How often the file is read. Reading a few kilobytes sees every way in which files are changed: in place, by
@@ -19,8 +20,10 @@ const READ_EVERY: Duration = Duration::from_secs(1);
 pub struct ServeFile {
     path: PathBuf,
     api: LocalApi,
+    /// Whether services are advertised.
+    advertises: bool,
     /// The newest text that had the right form.
-    valid_text: String,
+    valid_text: ServeText,
     applied: bool,
     /// The last warning about the file, to log it once.
     file_warning: String,
@@ -29,12 +32,13 @@ pub struct ServeFile {
 }
 
 impl ServeFile {
-    /// Applies the file at `path` to the tailscaled of `api`.
-    pub fn new(path: PathBuf, api: LocalApi) -> Self {
+    /// Applies the file at `path` to the tailscaled of `api`, and `advertises` its services.
+    pub fn new(path: PathBuf, api: LocalApi, advertises: bool) -> Self {
         Self {
             path,
             api,
-            valid_text: String::new(),
+            advertises,
+            valid_text: ServeText::default(),
             applied: false,
             file_warning: String::new(),
             refusal_warning: String::new(),
@@ -45,7 +49,13 @@ impl ServeFile {
     pub async fn keep_serving(mut self, mut state: Watcher) {
         loop {
             self.read();
-            let ready = state.borrow_and_update().is_ready();
+            let (ready, phase) = {
+                let state = state.borrow_and_update();
+                (state.is_ready(), state.phase)
+            };
+            if phase == Phase::Draining {
+                return self.withdraw().await;
+            }
             if !self.applied {
                 match self.apply().await {
                     Ok(()) => self.applied = true,
@@ -86,22 +96,61 @@ impl ServeFile {
         let own = || status.node.map(|node| node.dns_name.trim_end_matches('.').to_owned()).unwrap_or_default();
         let has_certificate = certificate_domain.is_some();
         let domain = certificate_domain.unwrap_or_else(own);
-        if domain.is_empty() && names_domain(&self.valid_text) {
+        if domain.is_empty() && self.valid_text.names_domain() {
             return Err(LocalApiError::NotJoined);
         }
-        let text = for_domain(&self.valid_text, &domain);
+        // Empty until the file was read once.
+        let text = if self.valid_text.json.is_empty() { "{}".to_owned() } else { self.valid_text.for_domain(&domain) };
         let Ok(wanted) = ServeConfig::parse(&text) else { return Ok(()) };
         let served = self.api.serve_config().await?;
         let now: Option<ServeConfig> = serde_json::from_slice(&served.text).unwrap_or_default();
-        if now.as_ref() == Some(&wanted) || now.is_none() && wanted == ServeConfig::default() {
-            return Ok(());
+        let before = now.unwrap_or_default();
+        if before == wanted {
+            return self.advertise(&before, &wanted).await;
         }
         self.api.set_serve_config(&text, &served).await?;
         tracing::info!(file = %self.path.display(), "serve_config is applied");
         if wanted.has_https() && !has_certificate {
             tracing::warn!("serve_config asks for HTTPS, but this tailnet gives no certificates: enable HTTPS for it");
         }
+        self.advertise(&before, &wanted).await
+    }
+
+    /// Advertises the services of the file, and those that were advertised by hand, but none that the file had `before` and has no
+    /// more.
+    async fn advertise(&self, before: &ServeConfig, wanted: &ServeConfig) -> Result<(), LocalApiError> {
+        let of_file = |name: &str| before.services().chain(wanted.services()).any(|service| service == name);
+        if !self.advertises || (before.services().next().is_none() && wanted.services().next().is_none()) {
+            return Ok(());
+        }
+        let now = self.api.advertised_services().await?;
+        let by_hand = now.iter().filter(|name| !of_file(name)).map(String::as_str);
+        let shown = wanted.services().filter(|name| !self.valid_text.hidden.iter().any(|hidden| hidden == name));
+        let all: BTreeSet<&str> = by_hand.chain(shown).collect();
+        if all != now.iter().map(String::as_str).collect() {
+            let names: Vec<String> = all.into_iter().map(str::to_owned).collect();
+            self.api.advertise_services(&names).await?;
+            tracing::info!(services = names.join(","), "the services of serve_config are advertised");
+        }
         Ok(())
+    }
+
+    /// Withdraws the services of the file: other nodes are to take over while connections drain.
+    async fn withdraw(&self) {
+        let Ok(file) = ServeConfig::parse(&self.valid_text.json) else { return };
+        if !self.advertises || file.services().next().is_none() {
+            return;
+        }
+        let withdrawn = async {
+            let now = self.api.advertised_services().await?;
+            let kept: Vec<String> =
+                now.into_iter().filter(|name| !file.services().any(|service| service == name)).collect();
+            self.api.advertise_services(&kept).await
+        };
+        match withdrawn.await {
+            Ok(()) => tracing::info!("the services of serve_config are withdrawn"),
+            Err(error) => tracing::warn!(%error, "the services of serve_config cannot be withdrawn"),
+        }
     }
 }
 

@@ -6,4 +6,5 @@ pub(crate) mod embedded;
 pub mod host;
 pub mod metadata;
 pub mod own_node;
+pub(crate) mod port;
 pub(crate) mod ranges;

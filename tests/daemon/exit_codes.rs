@@ -83,6 +83,19 @@ fn a_tailscaled_that_cannot_run_ends_with_70() {
 }
 
 #[test]
+fn an_argument_that_tailscaled_does_not_take_ends_with_78_at_once() {
+    for name in ["TS_TAILSCALED_EXTRA_ARGS", "TETHERD_TAILSCALED_ARGS"] {
+        let scene = Scene::new();
+        let began = std::time::Instant::now();
+        let mut daemon = scene.daemon().env(name, "--experiments=widgets").start().expect("starts");
+        assert_eq!(daemon.wait_exit(END).expect("ends").code(), Some(78), "{}", daemon.stderr());
+        let line = daemon.stderr().lines().last().unwrap_or_default().to_owned();
+        assert!(line.contains("tailscaled_args") && line.contains("-experiments"), "{line}");
+        assert!(!daemon.stderr().contains("started again") && began.elapsed() < END / 4, "{}", daemon.stderr());
+    }
+}
+
+#[test]
 fn a_wrong_usage_ends_with_64() {
     let output = command(&["--soks-listen", "x"]).output().expect("runs");
     assert_eq!(output.status.code(), Some(64));

@@ -91,12 +91,12 @@ fn serve_config_is_applied_again_when_tailscaled_has_lost_its_state() {
 #[test]
 fn a_malformed_serve_config_at_the_start_ends_with_78() {
     let file = tempfile::NamedTempFile::new().expect("file");
-    fs::write(file.path(), r#"{"Tcp": {}}"#).expect("written");
+    fs::write(file.path(), r#"{"Tpc": {}}"#).expect("written");
     let path = file.path().to_str().expect("UTF-8");
     let output = crate::scene::command(&["run"]).env("TS_SERVE_CONFIG", path).output().expect("runs");
     assert_eq!(output.status.code(), Some(78));
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
-    for part in ["serve_config (from TS_SERVE_CONFIG)", path, "unknown field `Tcp`", "`TCP`"] {
+    for part in ["serve_config (from TS_SERVE_CONFIG)", path, "unknown field `Tpc`", "`TCP`"] {
         assert!(text.contains(part), "{part:?} is missing in {text:?}");
     }
 }

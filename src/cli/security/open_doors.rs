@@ -34,8 +34,8 @@ pub fn forwards(facts: &Facts<'_>) -> Vec<String> {
 }
 
 pub fn health(facts: &Facts<'_>) -> Vec<String> {
-    let listen = Listen::Tcp(facts.settings.health_listen);
-    (!listen.is_private()).then(|| format!("{listen} tells phase, reason and metrics")).into_iter().collect()
+    let listens = facts.settings.health_listen.iter().copied().map(Listen::Tcp).filter(|listen| !listen.is_private());
+    listens.map(|listen| format!("{listen} tells phase, reason and metrics")).collect()
 }
 
 pub fn shields(facts: &Facts<'_>) -> Vec<String> {

@@ -7,18 +7,11 @@ use std::path::PathBuf;
 
 use crate::config::reader::Reader;
 use crate::config::settings::{Credentials, Settings};
+use crate::config::tailscale::daemon_args::{DaemonArgs, SettingFlag};
 use crate::config::types::Words;
 use crate::config::types::address::Listen;
 use crate::net::server_tls::{TlsFiles, TlsFilesError};
 use crate::secret::SecretSource;
-
-/// Flags of tailscaled that open what a setting has, past password, rules and the lock of the state, and that setting.
-const FLAGS_WITH_SETTINGS: [(&str, &str); 4] = [
-    ("socks5-server", "socks_listen"),
-    ("outbound-http-proxy-listen", "socks_listen"),
-    ("socket", "tailscaled_socket"),
-    ("statedir", "state_dir"),
-];
 
 /// Longest user, and longest password, in bytes (RFC 1929, section 2).
 pub const LONGEST_CREDENTIAL: usize = 255;
@@ -50,18 +43,25 @@ impl Reader {
         Some(Credentials { user, password })
     }
 
-    /// Reads more arguments for tailscaled. Notes a fault for each flag that opens what a setting has.
+    /// Reads more arguments for tailscaled. Notes a fault for each flag that has a setting, which knows password, rules and the lock
+    /// of the state, and for each that would end tailscaled.
     pub fn tailscaled_args(&mut self) -> Words {
-        let words = self.value("tailscaled_args").unwrap_or(Words(Vec::new()));
-        for word in &words.0 {
-            // Go takes one dash as well as two.
-            let Some(flag) = word.strip_prefix("--").or_else(|| word.strip_prefix('-')) else { continue };
-            let name = flag.split('=').next().unwrap_or_default();
-            if let Some((_, setting)) = FLAGS_WITH_SETTINGS.iter().find(|(refused, _)| *refused == name) {
-                self.fault_at("tailscaled_args", format!("has --{name}, which has a setting here: use {setting}"));
-            }
+        const KEY: &str = "tailscaled_args";
+        let words = self.value(KEY).unwrap_or(Words(Vec::new()));
+        let mut read = DaemonArgs::read(words.0.iter().map(String::as_str));
+        for SettingFlag { name, key, .. } in read.settings {
+            self.fault_at(KEY, format!("has --{name}, which has a setting here: use {key}"));
         }
-        words
+        for fault in read.faults {
+            self.fault_at(KEY, fault);
+        }
+        for name in read.unknown {
+            self.warn_at(KEY, format!("has --{name}, which tailscaled 1.102 does not know"));
+        }
+        if read.forgets {
+            read.kept.push("--state=mem:".to_owned());
+        }
+        Words(read.kept)
     }
 
     fn refuse_credentials(&mut self, key: &'static str, problem: &str) -> Option<Credentials> {
@@ -121,11 +121,12 @@ impl Reader {
     /// Notes a fault for each address that two listeners have. The system would say so, too, but only of the second
     /// listener, and not of which setting.
     pub fn no_address_twice(&mut self, settings: &Settings) {
-        let health = Listen::Tcp(settings.health_listen);
+        let health: Vec<Listen> = settings.health_listen.iter().copied().map(Listen::Tcp).collect();
+        let health = health.iter().map(|listen| ("health_listen", listen));
         let proxies = settings.socks_listen.iter().map(|listen| ("socks_listen", listen));
         let forwards = settings.forwards.iter().map(|forward| ("forwards", &forward.listen));
-        let mut taken = vec![("health_listen", &health)];
-        for (key, listen) in proxies.chain(forwards) {
+        let mut taken: Vec<(&str, &Listen)> = Vec::new();
+        for (key, listen) in health.chain(proxies).chain(forwards) {
             let any_port = listen.tcp().is_some_and(|address| address.port() == 0);
             if let Some((first, _)) = taken.iter().find(|(_, other)| *other == listen && !any_port) {
                 let problem = format!("listens on {listen}, and so does {first}: give each an address of its own");
@@ -169,20 +170,35 @@ mod tests {
     #[test]
     fn arguments_of_tailscaled_open_nothing_that_has_a_setting() {
         let read = |name: &str, arguments: &str| load(&environment(&[(name, arguments)]), None, &vec![]).settings;
-        for name in ["TETHERD_TAILSCALED_ARGS", "TS_TAILSCALED_EXTRA_ARGS"] {
-            for (arguments, setting) in [
-                ("--socks5-server=:1080", "use socks_listen"),
-                ("-socks5-server :1080", "use socks_listen"),
-                ("--verbose=1 --outbound-http-proxy-listen=localhost:1", "use socks_listen"),
-                ("--socket=/shared/t.sock", "use tailscaled_socket"),
-                ("--statedir /state", "use state_dir"),
-            ] {
-                let text = read(name, arguments).expect_err(arguments).to_string();
-                assert!(text.contains("tailscaled_args") && text.contains(setting) && text.contains(name), "{text}");
-            }
-            for arguments in ["--verbose=2", "--port=41641", "--state=mem:", "--debug=127.0.0.1:1", "", "socket"] {
-                assert_eq!(read(name, arguments).expect(arguments).tailscaled_args.0.join(" "), arguments);
-            }
+        let own = "TETHERD_TAILSCALED_ARGS";
+        for (arguments, problem) in [
+            ("--socks5-server=:1080", "use socks_listen"),
+            ("-socks5-server :1080", "use socks_listen"),
+            ("--verbose=1 --outbound-http-proxy-listen=localhost:1", "use socks_listen"),
+            ("--socket=/shared/t.sock", "use tailscaled_socket"),
+            ("--statedir /state", "use state_dir"),
+            ("--state=/state/tailscaled.state", "use state_dir"),
+            ("--state=/state/other", "use state_dir"),
+            ("--state=arn:aws:ssm:x", "use state_dir"),
+            ("--tun=tailscale0", "kernel mode"),
+            ("--port=99999", "no port"),
+            ("socket", "belongs to no flag"),
+            ("--config=/t.json", "--config"),
+            ("--cleanup", "ends tailscaled"),
+        ] {
+            let text = read(own, arguments).expect_err(arguments).to_string();
+            assert!(
+                text.contains("tailscaled_args (from TETHERD_TAILSCALED_ARGS)") && text.contains(problem),
+                "{text}"
+            );
+        }
+        for arguments in
+            ["--verbose=2", "--port=41641", "--state=mem:", "--debug=127.0.0.1:1", "", "--encrypt-state=true"]
+        {
+            assert_eq!(read(own, arguments).expect(arguments).tailscaled_args.0.join(" "), arguments);
+        }
+        for arguments in ["--tun=userspace-networking", "--port=0", "--no-logs-no-support"] {
+            assert_eq!(read(own, arguments).expect(arguments).tailscaled_args.0, Vec::<String>::new(), "{arguments}");
         }
     }
 }

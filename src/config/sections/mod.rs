@@ -5,4 +5,6 @@ pub(crate) mod in_the_clear;
 pub(crate) mod listeners;
 pub(crate) mod node;
 pub(crate) mod serve;
+pub(crate) mod serve_forms;
+pub(crate) mod serve_services;
 pub(crate) mod users;

@@ -11,6 +11,8 @@ use crate::config::reader::Reader;
 use crate::config::sections::serve::ServeConfig;
 use crate::config::types::Value;
 use crate::config::types::node_label::NodeLabel;
+use crate::config::types::rule::parse_network;
+use crate::text::bare;
 
 /// A tag, such as `tag:web`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,7 +37,7 @@ impl Value for AdvertisedRoute {
     const EXPECTED: &'static str = "a network such as 10.0.0.0/8, with no bits set behind its prefix";
 
     fn parse(text: &str) -> Option<Self> {
-        text.parse().ok().filter(|net: &IpNet| *net == net.trunc()).map(Self)
+        parse_network(text).filter(|net| *net == net.trunc()).map(Self)
     }
 }
 
@@ -75,9 +77,21 @@ pub struct SocketSetting(pub PathBuf);
 impl Value for SocketSetting {
     // sun_path has 108 bytes, the last of them zero (unix(7)).
     const EXPECTED: &'static str = "the path of a unix socket, at most 107 bytes";
+    const FREE: bool = true;
 
     fn parse(text: &str) -> Option<Self> {
         (1..=107).contains(&text.len()).then(|| Self(text.into()))
+    }
+}
+
+/// A name that a host name is made of, if it is none: tailnets have labels, and people write whole names and underscores.
+struct NearLabel(NodeLabel);
+
+impl Value for NearLabel {
+    const EXPECTED: &'static str = NodeLabel::EXPECTED;
+
+    fn parse(text: &str) -> Option<Self> {
+        NodeLabel::near(text).map(Self)
     }
 }
 
@@ -93,6 +107,8 @@ pub struct NodeSettings {
     pub exit_node_required: bool,
     /// Path of a serve configuration that was well-formed when the settings were read.
     pub serve_config: Option<PathBuf>,
+    /// Whether the services of `serve_config` are advertised.
+    pub advertise_services: bool,
 }
 
 impl Reader {
@@ -107,10 +123,24 @@ impl Reader {
             accept_dns: self.value("accept_dns").unwrap_or(true),
             shields_up: self.shields_up(serve_config.is_some(), !advertise_routes.is_empty()),
             exit_node_required: self.exit_node_required(exit_node.is_some()),
+            advertise_services: self.value("advertise_services").unwrap_or(true),
             advertise_routes,
             exit_node,
             serve_config,
         }
+    }
+
+    /// Reads `hostname`. A name that is no label becomes the nearest one, which is said.
+    pub fn hostname(&mut self) -> Option<NodeLabel> {
+        let NearLabel(label) = self.value("hostname")?;
+        let given = self.shown.iter().find(|shown| shown.key == "hostname").map(|shown| bare(&shown.value));
+        if given != Some(&label.0) {
+            self.warn_at(
+                "hostname",
+                format!("is not one label of letters, digits and dashes: the node asks for the name {}", label.0),
+            );
+        }
+        Some(label)
     }
 
     /// Reads `advertise_routes`. tailscaled takes the two default routes, which make an exit node, only together.
@@ -207,7 +237,9 @@ mod tests {
         for tag in ["web", "tag:", "tag:1", "tag:a b", "tag:a_b"] {
             assert!(Tag::parse(tag).is_none(), "{tag}");
         }
-        for (route, fits) in [("10.0.0.0/8", true), ("::/0", true), ("10.0.0.1/8", false), ("10.0.0.0", false)] {
+        for (route, fits) in
+            [("10.0.0.0/8", true), ("::/0", true), ("10.0.0.1/8", false), ("10.0.0.0", false), ("10.0.0.0/08", false)]
+        {
             assert_eq!(AdvertisedRoute::parse(route).is_some(), fits, "{route}");
         }
         assert_eq!(ExitNode::parse("fd7a::1"), Some(ExitNode::Address("fd7a::1".parse().expect("address"))));

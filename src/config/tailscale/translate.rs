@@ -4,66 +4,164 @@
 
 use std::net::SocketAddr;
 
-use crate::config::error::ConfigError;
-use crate::config::tailscale::extra_args;
-use crate::config::tailscale::given::Given;
-use crate::config::tailscale::names::NAMES;
+use crate::config::service_links::is_service_link;
+use crate::config::tailscale::daemon_args::DaemonArgs;
+use crate::config::tailscale::extra_args::{EXTRA_ARGS, ExtraArgs, parse_flags, with_prefix};
+use crate::config::tailscale::given::{Given, Translated};
+use crate::config::tailscale::names::{self, Meaning};
+use crate::config::tailscale::unknown;
 use crate::config::types::Value;
 use crate::environment::Environment;
+use crate::text::bare;
 
-/// Returns the settings that the variables of [`NAMES`] give, and the faults of these variables.
-pub fn translate(environment: &Environment) -> (Vec<Given>, Vec<ConfigError>) {
-    let get = |name: &str| environment.get(name).map(String::as_str).filter(|value| !value.is_empty());
-    let (mut given, mut faults) = get("TS_EXTRA_ARGS").map_or_else(Default::default, extra_args::parse_flags);
-    given.extend(listeners(get("TS_SOCKS5_SERVER"), get("TS_OUTBOUND_HTTP_PROXY_LISTEN")));
-    given.extend(get("TS_DEBUG_ADDR_PORT").map(|address| debug(get("TS_TAILSCALED_EXTRA_ARGS"), address)));
-    if get("TS_LOCAL_ADDR_PORT").or(get("TS_HEALTHCHECK_ADDR_PORT")).is_none() {
-        given.extend(health(get("TS_ENABLE_HEALTH_CHECK"), get("TS_ENABLE_METRICS")));
-    }
-    for (variable, value) in environment {
-        faults.extend(NAMES.iter().filter(|name| name.is(variable)).find_map(|name| name.fault(variable, value)));
-    }
-    (given, faults)
+const DAEMON_ARGS: &str = "TS_TAILSCALED_EXTRA_ARGS";
+
+/// Routes that make an exit node.
+const EXIT_ROUTES: [&str; 2] = ["0.0.0.0/0", "::/0"];
+
+/// A value, and the name of what gave it.
+#[derive(Clone, Debug)]
+struct Named {
+    name: String,
+    value: String,
 }
 
-/// Returns the one setting of both proxy variables. One listener speaks SOCKS5 and HTTP, so the two addresses are one
-/// list, and equal ones one listener.
-fn listeners(socks: Option<&str>, http: Option<&str>) -> Option<Given> {
-    let http = http?;
-    let same =
-        |one: &str| one == http || SocketAddr::parse(one).is_some_and(|one| SocketAddr::parse(http) == Some(one));
-    Some(match socks {
-        Some(socks) if socks.split(',').any(|listed| same(listed.trim())) => {
-            Given::new("socks_listen", "TS_SOCKS5_SERVER", socks)
+impl Named {
+    fn gives(self, key: &'static str) -> Given {
+        Given::new(key, &self.name, self.value)
+    }
+
+    /// Returns both values as a list of one setting, or one where they are the same.
+    fn and(self, other: Self, same: impl Fn(&str, &str) -> bool) -> Self {
+        if self.value.split(',').any(|listed| same(listed.trim(), &other.value)) {
+            return self;
         }
-        Some(socks) => {
-            let both = "TS_SOCKS5_SERVER and TS_OUTBOUND_HTTP_PROXY_LISTEN";
-            Given::new("socks_listen", both, format!("{socks},{http}"))
-        }
-        None => Given::new("socks_listen", "TS_OUTBOUND_HTTP_PROXY_LISTEN", http),
-    })
+        Self { name: format!("{} and {}", self.name, other.name), value: format!("{},{}", self.value, other.value) }
+    }
 }
 
-/// Returns tailscaled's arguments with `--debug` before them, as the image builds them.
-fn debug(arguments: Option<&str>, address: &str) -> Given {
-    let before = arguments.map_or_else(String::new, |arguments| format!("{arguments} "));
-    Given::new("tailscaled_args", "TS_DEBUG_ADDR_PORT", format!("--debug={address} {before}").trim_end())
+/// Returns the settings that the variables of the image give, the faults of these variables, and what is to be said of them.
+pub fn translate(environment: &Environment) -> Translated {
+    let get = |name: &str| environment.get(name).map(|value| bare(value)).filter(|value| !value.is_empty());
+    let named = |name: &str| get(name).map(|value| Named { name: name.to_owned(), value: value.to_owned() });
+    let mut translated = Translated::default();
+    let daemon = get(DAEMON_ARGS).map(|text| DaemonArgs::read(text.split_whitespace()));
+    let flag = |name: &str| {
+        let found = daemon.as_ref()?.settings.iter().rev().find(|setting| setting.name == name)?;
+        Some(Named { name: format!("{DAEMON_ARGS} --{name}"), value: found.value.clone() })
+    };
+    let tags = named("TS_ADVERTISE_TAGS").map(|tags| Named { value: with_prefix(&tags.value), ..tags }.gives("tags"));
+    let state = flag("state").or_else(|| flag("statedir")).map(|state| state.gives("state_dir"));
+    let listeners = listeners(
+        flag("socks5-server").or_else(|| named("TS_SOCKS5_SERVER")),
+        flag("outbound-http-proxy-listen").or_else(|| named("TS_OUTBOUND_HTTP_PROXY_LISTEN")),
+    );
+    let socket = flag("socket").map(|socket| socket.gives("tailscaled_socket"));
+    translated.given.extend([tags, state, socket, listeners, health(&named)].into_iter().flatten());
+    if daemon.as_ref().is_some_and(|daemon| daemon.forgets)
+        && (get("TS_STATE_DIR").is_some() || flag("statedir").is_some())
+    {
+        translated
+            .warnings
+            .push(format!("{DAEMON_ARGS} has --state=mem:, which is left out beside a directory: state_dir counts"));
+    }
+    arguments(daemon.as_ref(), named("TS_DEBUG_ADDR_PORT"), &mut translated);
+    let extra = get(EXTRA_ARGS).map(parse_flags).unwrap_or_default();
+    let exit_routes = exit_routes(&extra, named("TS_ROUTES"));
+    // In the image, too, flags of TS_EXTRA_ARGS win over variables.
+    translated.extend(extra.translated);
+    translated.given.extend(exit_routes);
+    judge(environment, &mut translated);
+    translated
+}
+
+/// Returns the one setting of both proxies. One listener speaks SOCKS5 and HTTP, so the two addresses are one list, and
+/// equal ones one listener.
+fn listeners(socks: Option<Named>, http: Option<Named>) -> Option<Given> {
+    let same = |one: &str, other: &str| {
+        one == other || SocketAddr::parse(one).is_some_and(|one| SocketAddr::parse(other) == Some(one))
+    };
+    let both = match (socks, http) {
+        (Some(socks), Some(http)) => socks.and(http, same),
+        (socks, http) => socks.or(http)?,
+    };
+    Some(both.gives("socks_listen"))
+}
+
+/// Adds tailscaled's arguments, with `--debug` before them, as the image builds them.
+fn arguments(daemon: Option<&DaemonArgs>, debug: Option<Named>, translated: &mut Translated) {
+    let (is_given, none) = (daemon.is_some(), DaemonArgs::default());
+    let daemon = daemon.unwrap_or(&none);
+    for fault in &daemon.faults {
+        translated.fault(DAEMON_ARGS, fault.as_str());
+    }
+    if let Some(debug) = debug.as_ref().filter(|debug| SocketAddr::parse(&debug.value).is_none()) {
+        return translated
+            .fault(&debug.name, "is no address to listen on, expected one such as 127.0.0.1:8080 or [::1]:8080");
+    }
+    let kept = daemon.kept.join(" ");
+    // The image leaves the address out where the arguments have it.
+    let debug = debug.filter(|debug| !kept.contains(&debug.value));
+    let given = match debug {
+        None if !is_given => return,
+        Some(debug) => Named { value: format!("--debug={} {kept}", debug.value).trim_end().to_owned(), ..debug },
+        None => Named { name: DAEMON_ARGS.to_owned(), value: kept },
+    };
+    translated.given.push(given.gives("tailscaled_args"));
 }
 
 /// Returns where health and metrics are served; they always are. Asked for, they are where the image has them;
-/// explicitly not wanted, they are on loopback alone.
-fn health(health: Option<&str>, metrics: Option<&str>) -> Option<Given> {
-    let named = [("TS_ENABLE_HEALTH_CHECK", health), ("TS_ENABLE_METRICS", metrics)];
-    let wants = |wanted| named.iter().find(|(_, value)| value.and_then(bool::parse) == Some(wanted));
-    let given = |(name, _): &(&str, _), address| Given::new("health_listen", name, address);
-    wants(true).map(|name| given(name, "[::]:9002")).or_else(|| wants(false).map(|name| given(name, "127.0.0.1:9002")))
+/// explicitly not wanted, they are on loopback alone. The older variable for health alone is a place of its own.
+fn health(named: &impl Fn(&str) -> Option<Named>) -> Option<Given> {
+    let enabled = ["TS_ENABLE_HEALTH_CHECK", "TS_ENABLE_METRICS"].map(named);
+    let wants = |wanted| enabled.iter().flatten().find(|enabled| bool::parse(&enabled.value) == Some(wanted));
+    let at = |enabled: &Named, address: &str| Named { name: enabled.name.clone(), value: address.to_owned() };
+    let local = named("TS_LOCAL_ADDR_PORT").or_else(|| wants(true).map(|enabled| at(enabled, "[::]:9002")));
+    let place = match (local, named("TS_HEALTHCHECK_ADDR_PORT")) {
+        (Some(local), Some(older)) => local.and(older, |one, other| one == other),
+        (local, older) => local.or(older).or_else(|| wants(false).map(|enabled| at(enabled, "127.0.0.1:9002")))?,
+    };
+    Some(place.gives("health_listen"))
+}
+
+/// Returns the routes of a node that offers a way out of the tailnet: those that the flags give, else those of `variable`, and two
+/// more.
+fn exit_routes(extra: &ExtraArgs, variable: Option<Named>) -> Option<Given> {
+    if !extra.advertises_exit_node {
+        return None;
+    }
+    let of_flags = extra.translated.given.iter().rev().find(|given| given.key == "advertise_routes");
+    let others = of_flags.map(|given| Named { name: given.origin.clone(), value: given.value.clone() }).or(variable);
+    let exit = |value: String| Named { name: format!("{EXTRA_ARGS} --advertise-exit-node"), value };
+    let Some(others) = others.filter(|others| !others.value.is_empty()) else {
+        return Some(exit(EXIT_ROUTES.join(",")).gives("advertise_routes"));
+    };
+    let listed = |route: &&&str| !others.value.split(',').any(|other| other.trim() == **route);
+    let more: Vec<&str> = EXIT_ROUTES.iter().filter(listed).copied().collect();
+    let both = if more.is_empty() { others } else { others.and(exit(more.join(",")), |_, _| false) };
+    Some(both.gives("advertise_routes"))
+}
+
+/// Adds what is wrong with each variable by itself, and what is to be said of it.
+fn judge(environment: &Environment, translated: &mut Translated) {
+    let in_kubernetes = environment.contains_key("KUBERNETES_SERVICE_HOST");
+    let set = environment.iter().filter(|(_, value)| !bare(value).is_empty());
+    for (variable, value) in set {
+        let found = names::find(variable);
+        translated.faults.extend(found.and_then(|name| name.fault(variable, value)));
+        if let Some(Meaning::Told(why)) = found.map(|name| name.means) {
+            translated.warnings.push(format!("{variable} {why}"));
+        }
+        let is_link = in_kubernetes && variable.strip_prefix("TS_").is_some_and(|name| is_service_link(name, value));
+        translated.warnings.extend(unknown::warning(variable).filter(|_| !is_link));
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::config::load;
-    use crate::config::tailscale::names::{Fine, Meaning, all};
+    use crate::config::tailscale::names::{Fine, NAMES, all};
     use crate::environment::environment;
 
     /// What `check` shows for a key.

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use crate::config::types::Value;
 use crate::target::host::Target;
+use crate::target::port::parse_port;
 
 /// `host:port` to listen on. An empty host means every address, as in Tailscale's own `:1055`.
 impl Value for SocketAddr {
@@ -21,7 +22,7 @@ impl Value for SocketAddr {
                 None => IpAddr::V4(host.parse().ok()?),
             },
         };
-        Some(SocketAddr::new(address, port.parse().ok()?))
+        Some(SocketAddr::new(address, parse_port(port)?))
     }
 }
 
@@ -76,7 +77,7 @@ impl Value for Target {
 
     fn parse(text: &str) -> Option<Self> {
         let (host, port) = text.rsplit_once(':')?;
-        let port = port.parse().ok().filter(|port| *port != 0)?;
+        let port = parse_port(port).filter(|port| *port != 0)?;
         Target::new(host, port).ok()
     }
 }
@@ -110,7 +111,10 @@ impl Value for ControlUrl {
         let web = matches!(uri.scheme_str(), Some("https" | "http"));
         // tailscaled appends its own paths and does not cope with a slash at the end.
         let has_user = uri.authority().is_some_and(|authority| authority.as_str().contains('@'));
-        (web && !has_user && uri.host().is_some_and(|host| !host.is_empty()))
+        let port = uri.authority().and_then(|authority| authority.as_str().rsplit_once(':')).map(|(_, port)| port);
+        // Behind the last colon of an IPv6 address without a port the bracket stands.
+        let fits = port.is_none_or(|port| port.ends_with(']') || parse_port(port).is_some());
+        (web && fits && !has_user && uri.host().is_some_and(|host| !host.is_empty()))
             .then(|| Self(text.trim_end_matches('/').to_owned()))
     }
 }
@@ -140,7 +144,9 @@ mod tests {
         assert_eq!(SocketAddr::parse("[::1]:0"), "[::1]:0".parse().ok());
         assert_eq!(SocketAddr::parse("1055"), None);
         assert_eq!(SocketAddr::parse("db:1055"), None);
-        assert_eq!(SocketAddr::parse("127.0.0.1:65536"), None);
+        for port in ["65536", "+80", "080", "", " 80"] {
+            assert_eq!(SocketAddr::parse(&format!("127.0.0.1:{port}")), None, "{port}");
+        }
     }
 
     #[test]
@@ -163,6 +169,8 @@ mod tests {
             "127.0.0.1:5432=:5432",
             "127.0.0.1:1=db:0",
             "127.0.0.1:1=[db]:1",
+            "127.0.0.1:+1=db:1",
+            "127.0.0.1:1=db:01",
         ] {
             assert_eq!(Forward::parse(text), None, "{text}");
         }
@@ -192,7 +200,16 @@ mod tests {
     #[test]
     fn control_urls_are_web_addresses() {
         assert_eq!(ControlUrl::parse("https://h.example/"), Some(ControlUrl("https://h.example".into())));
-        assert_eq!(ControlUrl::parse("h.example"), None);
+        assert!(ControlUrl::parse("http://[fd00::1]").is_some() && ControlUrl::parse("http://[fd00::1]:80").is_some());
+        for text in [
+            "h.example",
+            "https://h.example:+80",
+            "https://h.example:080",
+            "https://h.example:65536",
+            "https://h.example:",
+        ] {
+            assert_eq!(ControlUrl::parse(text), None, "{text}");
+        }
         assert_eq!(ControlUrl::parse("https://user:pass@h.example"), None);
         assert_eq!(ControlUrl::parse("ftp://h.example"), None);
     }

@@ -17,12 +17,16 @@ pub trait Value: Sized {
     /// Description of right values, to stand after "expected".
     const EXPECTED: &'static str;
 
+    /// Whether any text will do, so that a slip of writing is not found by the form.
+    const FREE: bool = false;
+
     /// Parses `text`; `None` when it is not usable.
     fn parse(text: &str) -> Option<Self>;
 }
 
 impl Value for String {
     const EXPECTED: &'static str = "a text that is not empty";
+    const FREE: bool = true;
 
     fn parse(text: &str) -> Option<Self> {
         (!text.is_empty()).then(|| text.to_owned())
@@ -31,6 +35,7 @@ impl Value for String {
 
 impl Value for PathBuf {
     const EXPECTED: &'static str = "a path";
+    const FREE: bool = true;
 
     fn parse(text: &str) -> Option<Self> {
         (!text.is_empty()).then(|| text.into())

@@ -10,6 +10,7 @@ use ipnet::IpNet;
 
 use crate::config::types::Value;
 use crate::target::host::HostName;
+use crate::target::port::{is_plain_number, parse_port};
 use crate::target::ranges::{canonical_ip, canonical_net};
 
 /// Hosts that a rule covers.
@@ -126,7 +127,7 @@ fn split(text: &str) -> Option<(&str, Option<&str>)> {
 }
 
 fn hosts(host: &str) -> Option<Hosts> {
-    if let Ok(network) = host.parse::<IpNet>() {
+    if let Some(network) = parse_network(host) {
         return Some(Hosts::Network(canonical_net(network)));
     }
     if let Ok(address) = host.parse::<IpAddr>() {
@@ -143,9 +144,15 @@ fn hosts(host: &str) -> Option<Hosts> {
     }
 }
 
+/// Parses a network. The length of its prefix has one spelling, as a port has.
+pub fn parse_network(text: &str) -> Option<IpNet> {
+    let (_, length) = text.split_once('/')?;
+    text.parse().ok().filter(|_| is_plain_number(length))
+}
+
 fn port_range(text: &str) -> Option<RangeInclusive<u16>> {
     let (first, last) = text.split_once('-').unwrap_or((text, text));
-    let range = first.parse().ok()?..=last.parse().ok()?;
+    let range = parse_port(first)?..=parse_port(last)?;
     (!range.is_empty()).then_some(range)
 }
 
@@ -213,7 +220,17 @@ mod tests {
         for text in
             ["", "*", "*.", "db:", "db:x", "db:9-1", "db:70000", "10.0.0.0/33", "a b", "[fd00::1]80", ".db", "*.*.db"]
                 .into_iter()
-                .chain(["010.0.0.1", "1.2.3", "10", "*.1"])
+                .chain([
+                    "010.0.0.1",
+                    "1.2.3",
+                    "10",
+                    "*.1",
+                    "db:+80",
+                    "db:080",
+                    "db:80-+90",
+                    "10.0.0.0/+8",
+                    "10.0.0.0/08",
+                ])
         {
             assert_eq!(Rule::parse(text), None, "{text}");
         }

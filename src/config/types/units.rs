@@ -4,6 +4,7 @@ use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use crate::config::types::Value;
+use crate::target::port::is_plain_number;
 
 /// Longest time that can be set: more than any connection or start takes. Deadlines beyond it cannot be reckoned with.
 const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
@@ -40,7 +41,7 @@ impl Value for NonZeroUsize {
     const EXPECTED: &'static str = "a whole number of at least 1";
 
     fn parse(text: &str) -> Option<Self> {
-        text.parse().ok()
+        is_plain_number(text).then(|| text.parse().ok())?
     }
 }
 
@@ -61,7 +62,8 @@ impl Value for Memory {
 
     fn parse(text: &str) -> Option<Self> {
         let (number, unit) = UNITS.iter().find_map(|(name, unit)| Some((text.strip_suffix(name)?, *unit)))?;
-        let bytes = number.trim().parse::<u64>().ok()?.checked_mul(unit)?;
+        let number = number.trim();
+        let bytes = number.parse::<u64>().ok().filter(|_| is_plain_number(number))?.checked_mul(unit)?;
         (bytes >= LEAST_ACCEPTED).then_some(Self(bytes))
     }
 }
@@ -73,7 +75,14 @@ mod tests {
     #[test]
     fn durations_need_a_unit_and_a_length() {
         assert_eq!(Duration::parse("300ms"), Some(Duration::from_millis(300)));
-        assert_eq!(Duration::parse("soon"), None);
+        for (text, millis) in
+            [("1.5h", 5_400_000), ("1m0.5s", 60_500), ("0.25s", 250), ("1m30s", 90_000), ("2500us", 2)]
+        {
+            assert_eq!(Duration::parse(text).map(|time| time.as_millis()), Some(millis), "{text}");
+        }
+        for text in ["soon", "1.5", ".s", "1.5.5s", "-1s", "1.5s!", "+1.5s", "1e9h", "99999999999999.5h"] {
+            assert_eq!(Duration::parse(text), None, "{text}");
+        }
         assert_eq!(Duration::parse("0s"), None);
         assert_eq!(Duration::parse("500000000000years"), None);
         for (text, taken) in [("7ns", false), ("999us", false), ("999999ns", false), ("1ms", true), ("1000us", true)] {
@@ -88,7 +97,12 @@ mod tests {
     fn memory_needs_a_unit_and_is_enough_for_tailscaled() {
         assert_eq!(Memory::parse("100MiB"), Some(Memory(100 << 20)));
         assert_eq!(Memory::parse("1 GB"), Some(Memory(1_000_000_000)));
-        assert_eq!(Memory::parse("100"), None);
+        for text in ["100", "+100MiB", "0100MiB", "1_000MiB"] {
+            assert_eq!(Memory::parse(text), None, "{text}");
+        }
+        for (text, taken) in [("80", true), ("+80", false), ("080", false), ("0", false)] {
+            assert_eq!(NonZeroUsize::parse(text).is_some(), taken, "{text}");
+        }
         assert_eq!(Memory::parse("99999999999999GiB"), None);
         assert_eq!(Memory::parse("16MiB"), Some(Memory(LEAST_ACCEPTED)));
         assert_eq!(Memory::parse("16383KiB"), None);

@@ -18,8 +18,9 @@ use crate::daemon::build::node::{configure_node, login};
 use crate::daemon::build::proxy::ProxyServer;
 use crate::daemon::build::tailscaled::{LocalTailscaled, launch, start_keeper};
 use crate::daemon::cloudwatch_emf::{EmfSource, EmfWriter};
-use crate::daemon::context::BuildInputs;
+use crate::daemon::context::{BuildInputs, DaemonContext};
 use crate::daemon::listeners::{ProxyListeners, bind};
+use crate::daemon::own_proxy::without_own_proxy;
 use crate::daemon::readiness::{StatePublisher, publish_reports};
 use crate::daemon::running::{Daemon, KeeperTask};
 use crate::daemon::status::{StatusSource, TailscaledAnswers};
@@ -42,11 +43,15 @@ pub async fn build_daemon(inputs: BuildInputs<'_>) -> Result<Daemon, ExitReason>
     let settings = inputs.settings;
     let listeners = ProxyListeners::open(settings).await?;
     let proxy_address = listeners.proxy_address();
-    let health_listener = bind("health_listen", settings.health_listen)?;
-    let own_listeners = own_listeners(&listeners, &health_listener);
+    let health = settings.health_listen.iter().map(|address| bind("health_listen", *address));
+    let health: Vec<TcpListener> = health.collect::<Result<_, _>>()?;
+    let own_listeners = own_listeners(&listeners, &health);
+    let environment = without_own_proxy(inputs.context.environment, &own_listeners).await;
+    let context = DaemonContext { environment: &environment, ..inputs.context.clone() };
+    let inputs = BuildInputs { context: &context, ..inputs };
     let parts = DaemonParts::new(inputs, own_listeners)?;
     let admission = parts.proxy.accept_on(listeners, inputs.context.memory.as_ref());
-    parts.serve_health(health_listener, inputs.confinement.to_vec());
+    parts.serve_health(health, inputs.confinement.to_vec());
     let emf_writer = parts.start_emf_writer(inputs);
     parts.start_background_tasks(inputs);
     let keeper = parts.start_tailscaled(inputs).await?;
@@ -70,8 +75,9 @@ pub async fn build_daemon(inputs: BuildInputs<'_>) -> Result<Daemon, ExitReason>
 }
 
 /// Returns where the daemon listens, which is no target for its clients.
-fn own_listeners(listeners: &ProxyListeners, health: &TcpListener) -> OwnListeners {
-    OwnListeners::new(listeners.tcp_addresses().chain(health.local_addr().ok()).collect())
+fn own_listeners(listeners: &ProxyListeners, health: &[TcpListener]) -> OwnListeners {
+    let health = health.iter().filter_map(|listener| listener.local_addr().ok());
+    OwnListeners::new(listeners.tcp_addresses().chain(health).collect())
 }
 
 /// Parts that others are built from.
@@ -112,8 +118,8 @@ impl DaemonParts {
         })
     }
 
-    /// Serves probes, status and metrics on the health port.
-    fn serve_health(&self, listener: TcpListener, own_confinement: Vec<&'static str>) {
+    /// Serves probes, status and metrics on the health ports.
+    fn serve_health(&self, listeners: Vec<TcpListener>, own_confinement: Vec<&'static str>) {
         let source = StatusSource {
             api: self.tailscaled.api.clone(),
             calls: self.tailscaled.calls.clone(),
@@ -128,7 +134,10 @@ impl DaemonParts {
             confinement: Arc::clone(&self.confinement),
             answers: TailscaledAnswers::default(),
         };
-        tokio::spawn(health::server::serve_health(listener, Routes::new(self.state.watch(), source)));
+        let routes = Arc::new(Routes::new(self.state.watch(), source));
+        for listener in listeners {
+            tokio::spawn(health::server::serve_health(listener, Arc::clone(&routes)));
+        }
     }
 
     /// Starts writing metrics to the log on platforms where nobody can scrape them.

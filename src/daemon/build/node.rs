@@ -30,7 +30,8 @@ pub fn configure_node(
         if node.shields_up {
             tracing::warn!("shields_up blocks all that comes in, and with it what serve_config serves");
         }
-        tokio::spawn(ServeFile::new(path.clone(), api.clone()).keep_serving(state.watch()));
+        let file = ServeFile::new(path.clone(), api.clone(), node.advertise_services);
+        tokio::spawn(file.keep_serving(state.watch()));
     }
     let nothing = watch::Sender::new(None).subscribe();
     let Some(wanted) = node.exit_node.clone() else { return nothing };

@@ -5,7 +5,7 @@
 
 use std::collections::HashSet;
 use std::io::ErrorKind;
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 use std::sync::{Arc, Mutex};
 
 use crate::sync::IgnorePoison;
@@ -61,6 +61,22 @@ impl OwnListeners {
             .map(|bound| bound.ip().to_canonical())
             .any(|bound| bound == address || (bound.is_unspecified() && is_of_this_machine(address)))
     }
+
+    /// Whether one of the listeners has this port, at whatever address.
+    pub fn has_port(&self, port: u16) -> bool {
+        self.bound.iter().any(|bound| bound.port() == port)
+    }
+
+    /// Whether somebody who names `address` and `port` means one of the listeners: a connection arrives there, or nowhere on this
+    /// machine, as at the loopback address of the other family.
+    pub fn is_meant_by(&self, address: IpAddr, port: u16) -> bool {
+        self.has(address, port) || (self.has_port(port) && is_of_this_machine(address) && is_free(address, port))
+    }
+}
+
+/// Whether nobody listens at `address` and `port`, which can be bound.
+fn is_free(address: IpAddr, port: u16) -> bool {
+    TcpListener::bind((address, port)).is_ok()
 }
 
 /// Whether packets to `address` stay on this machine. Such an address can be bound; where the kernel lets others be bound, too

@@ -100,8 +100,12 @@ impl LocalApi {
     /// # Errors
     /// When tailscaled does not answer within 30 s, or refuses.
     pub async fn start(&self, options: &SecretJson) -> Result<(), LocalApiError> {
+        // `start` replaces all preferences. What is advertised by hand or by a serve file is to outlast it.
+        let advertised = self.advertised_services().await.unwrap_or_default();
+        let options =
+            if advertised.is_empty() { options.to_bytes() } else { advertising(options, &advertised).to_bytes() };
         // tailscaled takes the old connection to the control server down before it answers.
-        let exchange = self.exchange(Method::POST, "/localapi/v0/start", options.to_bytes());
+        let exchange = self.exchange(Method::POST, "/localapi/v0/start", options);
         within(START_TIMEOUT, pin!(exchange)).await.unwrap_or(Err(LocalApiError::Silent)).map(drop)
     }
 
@@ -189,4 +193,11 @@ impl LocalApi {
 /// Builds a request with the host name that tailscaled expects: it answers 403 to any other.
 pub fn request(method: Method, path: &str, body: Bytes) -> hyper::http::Result<Request<Full<Bytes>>> {
     Request::builder().method(method).uri(path).header("Host", "local-tailscaled.sock").body(Full::new(body))
+}
+
+/// Returns the options of `start` with these services advertised.
+fn advertising(options: &SecretJson, names: &[String]) -> SecretJson {
+    let mut options = options.expose().clone();
+    options["UpdatePrefs"]["AdvertiseServices"] = names.into();
+    SecretJson::new(options)
 }

@@ -1,12 +1,15 @@
-//! The LocalAPI's calls for the exit node: look-up, and the preference.
+//! The LocalAPI's calls for preferences: the exit node, with its look-up, and the services that are advertised.
 
 use std::net::IpAddr;
 
 use hyper::{Method, StatusCode};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::tailscaled::local_api::types::{Peer, WhoIs};
 use crate::tailscaled::local_api::{LocalApi, LocalApiError};
+
+const PATH: &str = "/localapi/v0/prefs";
 
 impl LocalApi {
     /// Finds the node that has `address`; `None` when there is none.
@@ -21,8 +24,30 @@ impl LocalApi {
     /// Reaches targets outside the tailnet through the node with this `id` from now on.
     pub async fn set_exit_node(&self, id: &str) -> Result<(), LocalApiError> {
         let preferences = exit_node_preference(id);
-        self.ask(Method::PATCH, "/localapi/v0/prefs", preferences.to_string().into()).await.map(drop)
+        self.change(&preferences).await
     }
+
+    /// Reads the names of the services that the node advertises.
+    pub async fn advertised_services(&self) -> Result<Vec<String>, LocalApiError> {
+        Ok(self.get::<Preferences>(PATH.to_owned()).await?.services.unwrap_or_default())
+    }
+
+    /// Advertises these services from now on, and no others.
+    pub async fn advertise_services(&self, names: &[String]) -> Result<(), LocalApiError> {
+        self.change(&json!({ "AdvertiseServicesSet": true, "AdvertiseServices": names })).await
+    }
+
+    async fn change(&self, preferences: &Value) -> Result<(), LocalApiError> {
+        self.ask(Method::PATCH, PATH, preferences.to_string().into()).await.map(drop)
+    }
+}
+
+/// The preferences that are read.
+#[derive(Deserialize)]
+struct Preferences {
+    /// `null` for none.
+    #[serde(rename = "AdvertiseServices", default)]
+    services: Option<Vec<String>>,
 }
 
 /// Builds the change of preferences that sets the exit node (`ipn.MaskedPrefs`).

@@ -117,16 +117,20 @@ fn without_time(line: &str) -> &str {
 
 /// Returns the level at which `line` is logged.
 fn level(line: &str) -> Level {
-    if line.starts_with("panic:")
-        || line.starts_with("fatal error:")
-        || line.starts_with("flag provided but not defined")
-    {
+    if line.starts_with("panic:") || line.starts_with("fatal error:") || is_usage_error(line) {
         Level::Error
     } else if line.contains("[v1]") || line.contains("[v2]") {
         Level::Trace
     } else {
         Level::Debug
     }
+}
+
+/// Whether Go's flag package refuses an argument by this line. The lines that follow list all flags.
+pub fn is_usage_error(line: &str) -> bool {
+    let starts =
+        ["flag provided but not defined:", "invalid value ", "invalid boolean value ", "flag needs an argument:"];
+    starts.iter().any(|start| line.starts_with(start))
 }
 
 #[cfg(test)]

@@ -53,6 +53,8 @@ pub struct Launch {
     /// `None` where tailscaled is not confined.
     confined: Option<ConfinedStart>,
     measures: Measures,
+    /// Whether the user gave arguments.
+    has_own_arguments: bool,
     expected_at: Option<LocalApiSocket>,
 }
 
@@ -77,6 +79,7 @@ impl Launch {
             upload_throttle: UploadThrottle::default(),
             confined: None,
             measures: Measures::default(),
+            has_own_arguments: false,
             expected_at: None,
         }
     }
@@ -95,7 +98,13 @@ impl Launch {
     /// Adds the user's own arguments, which come last, so that they win.
     pub fn with_arguments(mut self, more: &[String]) -> Self {
         self.arguments.extend_from_slice(more);
+        self.has_own_arguments = !more.is_empty();
         self
+    }
+
+    /// Whether the user gave arguments.
+    pub fn has_own_arguments(&self) -> bool {
+        self.has_own_arguments
     }
 
     /// Confines tailscaled: it writes `writes` alone, reaches no other process, and is the first to go when memory is short.

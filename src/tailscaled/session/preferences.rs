@@ -168,6 +168,9 @@ mod tests {
         assert_eq!(login.with_new_key().await.expect("is read").expose()["AuthKey"], "first");
         std::fs::write(&file, "second").expect("written");
         assert_eq!(login.with_new_key().await.expect("is read").expose()["AuthKey"], "second");
+        std::fs::write(&file, "\"third\"").expect("written");
+        let problem = login.with_new_key().await.err().map(|error| error.to_string()).unwrap_or_default();
+        assert!(problem.contains("auth_key has quotes around it") && !problem.contains("third"), "{problem}");
         std::fs::remove_file(file).expect("removed");
         assert!(login.with_new_key().await.is_err());
     }

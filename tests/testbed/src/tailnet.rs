@@ -48,7 +48,8 @@ impl Tailnet {
     /// The same with settings of headscale's `dns` in the place of those there are.
     pub fn start_with_dns(dns: Value) -> Result<Self> {
         let directory = tempfile::Builder::new().prefix("testbed-control-").tempdir()?;
-        ca::write(directory.path(), &[format!("*.{BASE_DOMAIN}"), secrets_manager_host()])?;
+        let names = [format!("*.{BASE_DOMAIN}"), secrets_manager_host(), netns::OWN_ADDRESS.to_owned()];
+        ca::write(directory.path(), &names)?;
         let mut config = config(directory.path());
         if let (Some(known), Value::Object(dns)) = (config["dns"].as_object_mut(), dns) {
             known.extend(dns);
@@ -62,6 +63,11 @@ impl Tailnet {
 
     pub fn control_url(&self) -> String {
         format!("https://{CONTROL}")
+    }
+
+    /// The same control server at an address that is not loopback.
+    pub fn control_url_outside_loopback(&self) -> String {
+        format!("https://{}", CONTROL.replace("127.0.0.1", netns::OWN_ADDRESS))
     }
 
     /// The authority that signed the control server's certificate, PEM.
