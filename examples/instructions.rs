@@ -149,7 +149,7 @@ async fn session(mut stream: UnixStream) -> Result<()> {
         let (length, client) = channel.async_io(Interest::READABLE, |socket| receive(socket, &mut buffer)).await?;
         let Some((&[kind, ref id @ ..], body)) = buffer[..length].split_first_chunk::<5>() else { return Ok(()) };
         match kind {
-            b'N' => say(&channel, kind, id, &[b"\0\x03web\x01", &address_bytes(NODE)[..16]].concat())?,
+            b'N' => say(&channel, kind, id, &[b"\0\0\x01\x03web\x01", &address_bytes(NODE)[..16]].concat())?,
             b'D' if read_address(body.first_chunk().context("an address")?).ip().is_loopback() => {
                 say(&channel, kind, id, &[1])?;
             }

@@ -158,7 +158,7 @@ impl<D: Dial> Connector<D> {
         match dialer.dial(at).await? {
             DialOutcome::Tailnet(connection) => Ok(Connection::Tailnet(connection)),
             DialOutcome::Direct(address) => {
-                policy.check_direct(target, address)?;
+                policy.check_direct(target, &policy.judged(address.ip()))?;
                 deadline.by("dialling directly", dial_directly(address)).await.map(Connection::Direct)
             }
         }

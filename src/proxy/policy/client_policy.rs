@@ -3,7 +3,7 @@
 //! An address is judged in every form that it may be reached by: itself, addresses inside it, and loopback where it is this
 //! node's own. `deny` wins over `allow`; a reserved address is reached only by a rule of `allow` about it.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::IpAddr;
 
 use ipnet::IpNet;
 
@@ -11,9 +11,9 @@ use crate::config::types::enums::Direct;
 use crate::config::types::rule::Rule;
 use crate::proxy::policy::Policy;
 use crate::proxy::policy::access::{Access, Rules};
+use crate::proxy::policy::judged_address::{JudgedAddress, LOOPBACK};
 use crate::proxy::policy::reserved::{Reserved, reserved_network};
 use crate::target::dial::DialError;
-use crate::target::embedded::address_forms;
 use crate::target::host::{Host, Target};
 use crate::target::ranges::{is_of_a_tailnet, is_private, private_network};
 
@@ -47,7 +47,7 @@ impl<'a> ClientPolicy<'a> {
     /// allowed by its address.
     pub fn check_target(&self, target: &Target) -> Result<(), DialError> {
         match &target.host {
-            Host::Ip(address) => self.check_address(target, *address),
+            Host::Ip(address) => self.check_address(target, &self.judged(*address)),
             Host::Name(_) => {
                 self.check_name(target)?;
                 let may_be = |rules: &Rules| {
@@ -63,84 +63,74 @@ impl<'a> ClientPolicy<'a> {
         }
     }
 
+    /// Returns `address` with what it has to be judged by.
+    pub fn judged(&self, address: IpAddr) -> JudgedAddress {
+        JudgedAddress::new(address, &self.policy.own_node())
+    }
+
     /// Checks an address that `target` stands for, whichever way leads there.
-    pub fn check_address(&self, target: &Target, address: IpAddr) -> Result<(), DialError> {
+    pub fn check_address(&self, target: &Target, judged: &JudgedAddress) -> Result<(), DialError> {
         let port = target.port;
-        self.check_denied(address, port)?;
-        self.check_own_listeners(address, port)?;
+        self.check_denied(judged, port)?;
+        self.check_own_listeners(judged, port)?;
         // An exit node would lead to the metadata of the machine that it runs on.
-        self.check_reserved(address, port, |why| matches!(why, Reserved::Local(_)))?;
+        self.check_reserved(judged, port, |why| matches!(why, Reserved::Local(_)))?;
         let is_allowed = |rules: &Rules| {
-            rules.allow.is_empty() || self.allows_address(rules, address, port) || self.allows_name(rules, target)
+            rules.allow.is_empty() || allows_address(rules, judged, port) || self.allows_name(rules, target)
         };
         if !self.all_rules().all(is_allowed) {
-            return Err(DialError::Policy(format!("{address} port {port} is not in allow")));
+            return Err(DialError::Policy(format!("{} port {port} is not in allow", judged.address)));
         }
         // This node's own addresses lead to loopback, through the tailnet as well.
-        if self.policy.is_own_address(address) { self.check_past_the_tunnel(target, address) } else { Ok(()) }
+        if judged.is_own { self.check_past_the_tunnel(target, judged) } else { Ok(()) }
     }
 
     /// Checks an address that is about to be dialled directly: the address that a name resolved to, not the name.
-    pub fn check_direct(&self, target: &Target, address: SocketAddr) -> Result<(), DialError> {
-        self.check_address(target, address.ip())?;
-        self.check_reserved(address.ip(), address.port(), |_| true)?;
-        self.check_past_the_tunnel(target, address.ip())
+    pub fn check_direct(&self, target: &Target, judged: &JudgedAddress) -> Result<(), DialError> {
+        self.check_address(target, judged)?;
+        self.check_reserved(judged, target.port, |_| true)?;
+        self.check_past_the_tunnel(target, judged)
     }
 
-    /// Checks an address that is reached outside the tailnet. A name in `allow` may resolve to anything, so it opens the way to
-    /// public addresses alone.
-    fn check_past_the_tunnel(&self, target: &Target, address: IpAddr) -> Result<(), DialError> {
+    /// Checks an address that is reached outside the tailnet, and that the rules allow.
+    fn check_past_the_tunnel(&self, target: &Target, judged: &JudgedAddress) -> Result<(), DialError> {
         let rules = &self.policy.rules;
-        let names_own = self.allows_name(rules, target) && self.is_ones_own_name(target, address);
+        let allows_name = self.allows_name(rules, target);
+        let names_own = allows_name && self.is_ones_own_name(target, judged.address);
         if !names_own {
-            self.check_local(address, target.port)?;
+            self.check_local(judged, target.port)?;
         }
-        let users = self.access.rules.as_deref();
-        if users.is_some_and(|users| self.is_private_by_name_alone(users, target, address)) {
-            return Err(private_by_name(target, address));
-        }
-        if names_own || self.allows_address(rules, address, target.port) {
-            return Ok(());
-        }
-        if self.is_private_by_name_alone(rules, target, address) {
-            return Err(private_by_name(target, address));
-        }
-        if self.allows_name(rules, target) {
-            return Ok(());
-        }
+        self.check_chosen(target, judged)?;
         match self.policy.direct {
-            Direct::Deny => Err(DialError::Policy(format!("{address} is outside the tailnet and direct = deny"))),
-            Direct::Allow => Ok(()),
+            Direct::Deny if !allows_name && !allows_address(rules, judged, target.port) => {
+                Err(DialError::Policy(format!("{} is outside the tailnet and direct = deny", judged.address)))
+            }
+            _ => Ok(()),
         }
     }
 
-    /// Whether `allow` is about the name alone of a target whose address is private: whoever decides about the name would
-    /// decide what is reached.
-    fn is_private_by_name_alone(&self, rules: &Rules, target: &Target, address: IpAddr) -> bool {
-        self.allows_name(rules, target)
-            && !self.allows_address(rules, address, target.port)
-            && !self.is_ones_own_name(target, address)
-            && self.forms(address).into_iter().any(is_private)
-    }
-
-    /// Checks an address that the owner of a name has chosen, who may be anybody. Where `allow` names just the name, it leads to
-    /// public addresses alone: not to nodes of the tailnet, nor to what is behind them.
-    pub fn check_chosen(&self, target: &Target, address: IpAddr) -> Result<(), DialError> {
-        let is_said = |rules: &Rules| rules.allow.is_empty() || self.allows_address(rules, address, target.port);
-        let is_public = self.forms(address).into_iter().all(|form| !is_private(form));
-        if is_public || self.is_ones_own_name(target, address) || self.all_rules().all(is_said) {
+    /// Checks an address that the owner of a name has chosen, who may be anybody, and that the rules allow. Where `allow` names
+    /// just the name, it leads to public addresses alone: not to nodes of the tailnet, nor to what is behind them.
+    pub fn check_chosen(&self, target: &Target, judged: &JudgedAddress) -> Result<(), DialError> {
+        let by_name_alone =
+            |rules: &Rules| self.allows_name(rules, target) && !allows_address(rules, judged, target.port);
+        if !self.all_rules().any(by_name_alone) || self.is_ones_own_name(target, judged.address) {
             return Ok(());
         }
-        Err(private_by_name(target, address))
+        match judged.forms.iter().any(|form| is_private(*form)) {
+            true => Err(DialError::Policy(format!("{target} is at {}, {PRIVATE_BY_NAME}", judged.address))),
+            false => Ok(()),
+        }
     }
 
     /// Checks an address of this machine or of its networks by `loopback` and `private`. Where those deny, a rule of `allow`
     /// opens the address, if it is about nothing but such addresses.
-    fn check_local(&self, address: IpAddr, port: u16) -> Result<(), DialError> {
-        for form in self.forms(address) {
+    fn check_local(&self, judged: &JudgedAddress, port: u16) -> Result<(), DialError> {
+        let address = judged.address;
+        for form in judged.forms.iter().copied() {
             let Some(network) = private_network(form).filter(|_| !is_of_a_tailnet(form)) else { continue };
             let denied_by = self.policy.local_targets.denied_by(form, self.access.by_network);
-            if let Some(setting) = denied_by.filter(|_| !self.opens(&network, address, port)) {
+            if let Some(setting) = denied_by.filter(|_| !self.opens(&network, judged, port)) {
                 let whose = if self.access.by_network { " for clients of the network" } else { "" };
                 let hint = format!("set {setting} = allow, or add the address to allow");
                 return Err(DialError::Policy(format!("{address} is refused by {setting}{whose}: {hint}")));
@@ -151,14 +141,14 @@ impl<'a> ClientPolicy<'a> {
 
     /// Whether a rule of `allow` is about this address, and about nothing outside of `network`. One about loopback is also about
     /// this node's own addresses, which lead there.
-    fn opens(&self, network: &IpNet, address: IpAddr, port: u16) -> bool {
+    fn opens(&self, network: &IpNet, judged: &JudgedAddress, port: u16) -> bool {
         let opens = |rule: &Rule| {
             let leads_to = |loopback| {
                 private_network(loopback).is_some_and(|network| rule.covers_within(&network, loopback, port))
             };
-            rule.covers_within(network, address, port)
-                || rule.is_address(address, port)
-                || (self.policy.is_own_address(address) && LOOPBACK.into_iter().any(leads_to))
+            rule.covers_within(network, judged.address, port)
+                || rule.is_address(judged.address, port)
+                || (judged.is_own && LOOPBACK.into_iter().any(leads_to))
         };
         self.policy.rules.allow.iter().any(opens)
     }
@@ -186,22 +176,24 @@ impl<'a> ClientPolicy<'a> {
     }
 
     /// Whether `deny` is about this address, or about one of its other forms.
-    pub fn denies(&self, address: IpAddr, port: u16) -> bool {
-        self.check_denied(address, port).is_err()
+    pub fn denies(&self, judged: &JudgedAddress, port: u16) -> bool {
+        self.check_denied(judged, port).is_err()
     }
 
-    fn check_denied(&self, address: IpAddr, port: u16) -> Result<(), DialError> {
+    fn check_denied(&self, judged: &JudgedAddress, port: u16) -> Result<(), DialError> {
         let denies = |rules: &Rules, form| rules.deny.iter().any(|rule| rule.covers_address(form, port));
-        let is_denied = |form: &IpAddr| self.all_rules().any(|rules| denies(rules, *form));
-        match self.forms(address).into_iter().find(is_denied) {
+        let is_denied = |form: &&IpAddr| self.all_rules().any(|rules| denies(rules, **form));
+        let address = judged.address;
+        match judged.forms.iter().find(is_denied) {
             None => Ok(()),
-            Some(form) if form == address => Err(DialError::Policy(format!("{address} port {port} is in deny"))),
+            Some(form) if *form == address => Err(DialError::Policy(format!("{address} port {port} is in deny"))),
             Some(form) => Err(DialError::Policy(format!("{address} leads to {form}; port {port} of it is in deny"))),
         }
     }
 
-    fn check_own_listeners(&self, address: IpAddr, port: u16) -> Result<(), DialError> {
-        let is_own = self.forms(address).into_iter().any(|form| self.policy.own_listeners.has(form, port));
+    fn check_own_listeners(&self, judged: &JudgedAddress, port: u16) -> Result<(), DialError> {
+        let address = judged.address;
+        let is_own = judged.forms.iter().any(|form| self.policy.own_listeners.has(*form, port));
         if is_own && !self.policy.rules.allow.iter().any(|rule| rule.is_endpoint(address, port)) {
             let hint = "only a rule of allow about just this address and port opens it";
             return Err(DialError::Policy(format!("{address} port {port} is a listener of tetherd itself; {hint}")));
@@ -212,8 +204,14 @@ impl<'a> ClientPolicy<'a> {
     /// Refuses an address that is reserved for one of the reasons that `counts`, unless a rule of `allow` is about nothing
     /// wider. The tailnet's ranges are opened by a rule about the one address only: a packet for a node that is not there must
     /// not leave past the tunnel.
-    fn check_reserved(&self, address: IpAddr, port: u16, counts: impl Fn(Reserved) -> bool) -> Result<(), DialError> {
-        for form in self.forms(address) {
+    fn check_reserved(
+        &self,
+        judged: &JudgedAddress,
+        port: u16,
+        counts: impl Fn(Reserved) -> bool,
+    ) -> Result<(), DialError> {
+        let address = judged.address;
+        for form in judged.forms.iter().copied() {
             let Some((network, why)) = reserved_network(form).filter(|(_, why)| counts(*why)) else { continue };
             let opens = |rule: &Rule| {
                 rule.is_address(address, port)
@@ -238,27 +236,12 @@ impl<'a> ClientPolicy<'a> {
         let Host::Name(name) = &target.host else { return false };
         rules.allow.iter().any(|rule| self.covers_name(rule, name.as_str(), target.port))
     }
+}
 
-    /// Whether `allow` is about this address itself; for one of this node's own, also about loopback.
-    fn allows_address(&self, rules: &Rules, address: IpAddr, port: u16) -> bool {
-        let covers = |address| rules.allow.iter().any(|rule| rule.covers_address(address, port));
-        covers(address) || (self.policy.is_own_address(address) && LOOPBACK.into_iter().any(covers))
-    }
-
-    /// Returns the address and every other one that the same packet may reach.
-    pub(super) fn forms(&self, address: IpAddr) -> Vec<IpAddr> {
-        let mut forms = address_forms(address);
-        if self.policy.is_own_address(address) {
-            forms.extend(LOOPBACK);
-        }
-        forms
-    }
+/// Whether `allow` is about this address itself; for one of this node's own, also about loopback.
+fn allows_address(rules: &Rules, judged: &JudgedAddress, port: u16) -> bool {
+    let covers = |address| rules.allow.iter().any(|rule| rule.covers_address(address, port));
+    covers(judged.address) || (judged.is_own && LOOPBACK.into_iter().any(covers))
 }
 
 const PRIVATE_BY_NAME: &str = "a private address; in allow a name that is not the tailnet's own reaches public addresses alone: add the address, too";
-
-const LOOPBACK: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
-
-fn private_by_name(target: &Target, address: IpAddr) -> DialError {
-    DialError::Policy(format!("{target} is at {address}, {PRIVATE_BY_NAME}"))
-}

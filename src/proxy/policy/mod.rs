@@ -5,11 +5,12 @@
 
 pub mod access;
 pub(crate) mod client_policy;
+pub(crate) mod judged_address;
 pub mod own_listeners;
 pub(crate) mod reserved;
 pub(crate) mod resolve;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::{Arc, RwLock};
 
 use crate::config::types::enums::Direct;
@@ -59,16 +60,12 @@ impl Policy {
 
     /// Whether datagrams to `address` arrive at an association, in whichever form it is written.
     pub fn leads_to_association(&self, address: SocketAddr) -> bool {
-        let forms = self.of(&Access::default()).forms(address.ip());
-        forms.into_iter().any(|form| self.own_listeners.has_association((form, address.port()).into()))
+        let judged = self.of(&Access::default()).judged(address.ip());
+        judged.forms.into_iter().any(|form| self.own_listeners.has_association((form, address.port()).into()))
     }
 
     fn own_node(&self) -> Arc<OwnNode> {
         Arc::clone(&self.own_node.read().ignore_poison())
-    }
-
-    fn is_own_address(&self, address: IpAddr) -> bool {
-        self.own_node().has(address)
     }
 }
 

@@ -2,7 +2,6 @@
 //!
 //! The addresses that were checked are those that are dialled, so that no second look-up can lead elsewhere.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::time::timeout;
@@ -120,17 +119,16 @@ fn allowed(policy: ClientPolicy<'_>, target: &Target, located: Located) -> Resul
     let mut refusal = DialError::Host(format!("{target} has no address"));
     let mut allowed = Vec::new();
     for resolved in located.addresses {
-        let ResolvedAddress { address, by_tailnet } = resolved;
-        let checked = if by_tailnet {
-            policy.check_address(target, address)
-        } else {
-            policy.check_direct(target, SocketAddr::new(address, target.port))
+        let judged = policy.judged(resolved.address);
+        let checked = match resolved.by_tailnet {
+            true => policy.check_address(target, &judged),
+            false => policy.check_direct(target, &judged),
         };
-        let chosen = || if located.is_own_name { Ok(()) } else { policy.check_chosen(target, address) };
+        let chosen = || if located.is_own_name { Ok(()) } else { policy.check_chosen(target, &judged) };
         match checked.and_then(|()| chosen()) {
             Ok(()) => allowed.push(resolved),
             // A host with a denied address must not be reached by another of its addresses.
-            Err(error) if policy.denies(address, target.port) => return Err(error),
+            Err(error) if policy.denies(&judged, target.port) => return Err(error),
             Err(error) => refusal = error,
         }
     }
