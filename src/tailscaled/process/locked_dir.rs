@@ -28,6 +28,8 @@ pub enum LockedDirError {
     InUse(PathBuf),
     #[error("state_dir {} belongs to user {owner}, who could read and change the node's identity: give it to user {}, or choose another", .path.display(), geteuid())]
     Foreign { path: PathBuf, owner: u32 },
+    #[error("state_dir {} leads over {}, a link of another user's, who decides where the node's identity is kept: give the directory itself", .path.display(), .link.display())]
+    ForeignLink { path: PathBuf, link: PathBuf },
     #[error("{} is a link, or no file of this user's: whoever may write to state_dir can put one there; remove it", .0.display())]
     Planted(PathBuf),
 }
@@ -46,6 +48,9 @@ impl LockedDir {
     /// When it is another user's, another daemon uses it, or others have put files in it.
     pub fn open(path: &Path) -> Result<Self, LockedDirError> {
         let unusable = |source| LockedDirError::Unusable { path: path.to_owned(), source };
+        if let Some(link) = openness::foreign_link(path).map_err(unusable)? {
+            return Err(LockedDirError::ForeignLink { path: path.to_owned(), link });
+        }
         fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(unusable)?;
         let directory = fs::canonicalize(path).map_err(unusable)?;
         let found = fs::metadata(&directory).map_err(unusable)?;
@@ -114,7 +119,7 @@ fn is_planted(found: &Metadata, owner: u32) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::{PermissionsExt, chown, symlink};
+    use std::os::unix::fs::{PermissionsExt, chown, lchown, symlink};
 
     #[test]
     fn what_others_have_put_in_the_state_directory_is_refused_and_left_as_it_is() {
@@ -165,6 +170,11 @@ mod tests {
         let error = LockedDir::open(&given).expect_err("is another's");
         assert!(error.to_string().contains("belongs to user 4242"), "{error}");
         assert!(!given.join(LOCK_FILE).exists(), "nothing is made in it");
+        let link = parent.path().join("link");
+        symlink("to-be-made", &link).expect("made");
+        lchown(&link, Some(4_242), None).expect("given");
+        assert!(matches!(LockedDir::open(&link), Err(LockedDirError::ForeignLink { .. })));
+        assert!(!parent.path().join("to-be-made").exists(), "nothing is made behind it");
         // As a volume of Kubernetes with fsGroup is.
         chown(&given, Some(0), Some(4_242)).expect("given back");
         fs::set_permissions(&given, fs::Permissions::from_mode(0o2775)).expect("set");

@@ -2,10 +2,11 @@
 //!
 //! Who may write to it can take the place of what is in it.
 
-use std::fs;
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::unistd::{getegid, geteuid, getgroups};
 
@@ -16,6 +17,9 @@ const UNKNOWN_USER: u32 = 65_534;
 const GROUP_WRITES: u32 = 0o020;
 pub const OTHERS_WRITE: u32 = 0o002;
 const STICKY: u32 = 0o1000;
+
+/// Links that are followed before a path counts as a circle, as in the kernel (path_resolution(7)).
+const MOST_LINKS: usize = 40;
 
 /// Whether a file or directory of `owner` can be trusted not to be changed by others: it is this user's, or root's.
 pub fn is_trusted(owner: u32) -> bool {
@@ -59,10 +63,43 @@ fn open_beside(directory: &Path, groups: &[u32]) -> io::Result<Option<String>> {
     Ok(None)
 }
 
+/// Returns the first link on the way of `path`, itself included, that belongs to another user than this one and root, and so
+/// decides where the path leads; `None` where there is none. What is missing is no link.
+///
+/// # Errors
+/// When a link cannot be read, or the links are a circle.
+pub fn foreign_link(path: &Path) -> io::Result<Option<PathBuf>> {
+    let mut followed = 0;
+    // Steps that are still to go, the next one last, and the way so far, which has no link.
+    let absolute = std::path::absolute(path)?;
+    let steps = |path: &Path| path.iter().rev().map(OsStr::to_owned).collect::<Vec<OsString>>();
+    let (mut ahead, mut way) = (steps(&absolute), PathBuf::from("/"));
+    while let Some(step) = ahead.pop() {
+        if step == ".." {
+            way.pop();
+            continue;
+        }
+        let next = way.join(&step);
+        let Some(found) = fs::symlink_metadata(&next).ok().filter(Metadata::is_symlink) else {
+            way = next;
+            continue;
+        };
+        if !is_trusted(found.uid()) && found.uid() != UNKNOWN_USER {
+            return Ok(Some(next));
+        }
+        followed += 1;
+        if followed > MOST_LINKS {
+            return Err(io::Error::from_raw_os_error(nix::libc::ELOOP));
+        }
+        ahead.extend(steps(&fs::read_link(&next)?));
+    }
+    Ok(None)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::fs::{PermissionsExt, lchown, symlink};
 
     #[test]
     fn directories_of_others_and_those_that_others_may_write_to_are_open() {
@@ -101,5 +138,40 @@ mod tests {
         assert!(found.ends_with("group 4242"), "{found}");
         let supplementary = [own_groups(), vec![4_242]].concat();
         assert_eq!(open_beside(&inner, &supplementary).expect("is looked at"), None, "it is a group of this process");
+    }
+
+    #[test]
+    fn a_link_of_another_user_is_found_wherever_it_is_on_the_way() {
+        let root = tempfile::tempdir().expect("a directory");
+        let root = fs::canonicalize(root.path()).expect("is there");
+        fs::create_dir_all(root.join("real/state")).expect("made");
+        let link = |to: &str, name: &str, owner: Option<u32>| {
+            let path = root.join(name);
+            symlink(to, &path).expect("made");
+            lchown(&path, owner, None).is_ok()
+        };
+        link("real", "ours", None);
+        link("ours/../ours/state", "two", None);
+        link("circle", "circle", None);
+        if !link("real/state", "theirs", Some(4_242)) || !link("missing", "dangling", Some(4_242)) {
+            // Only root can give a link away.
+            return;
+        }
+        link("theirs", "to-theirs", None);
+        for (path, foreign) in [
+            ("real/state", None),
+            ("ours/state", None),
+            ("two", None),
+            ("missing/state", None),
+            ("theirs", Some("theirs")),
+            ("theirs/deeper", Some("theirs")),
+            ("ours/../theirs", Some("theirs")),
+            ("to-theirs", Some("theirs")),
+            ("dangling", Some("dangling")),
+        ] {
+            let found = foreign_link(&root.join(path)).expect(path);
+            assert_eq!(found, foreign.map(|name| root.join(name)), "{path}");
+        }
+        assert!(foreign_link(&root.join("circle")).is_err());
     }
 }
