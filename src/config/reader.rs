@@ -14,7 +14,7 @@ use crate::config::table;
 use crate::config::table::Key;
 use crate::config::types::Value;
 use crate::config::types::enums::OnFailure;
-use crate::config::written::{slip, slip_in_key};
+use crate::config::written::{slip, slip_in_key, slip_in_password};
 use crate::secret::redactor::{looks_like_a_key, mask_secrets};
 use crate::secret::{MASK, SecretSource};
 use crate::text::{bare, printable};
@@ -145,7 +145,7 @@ impl Reader {
     fn slip_in_secret(&mut self, key: &'static str, name: &str, source: &SecretSource) -> Option<String> {
         let secret = source.read().ok()?;
         let of_password = AS_GIVEN.contains(&name);
-        let slip = if of_password { slip(secret.expose()) } else { slip_in_key(secret.expose()) }?;
+        let slip = if of_password { slip_in_password(secret.expose()) } else { slip_in_key(secret.expose()) }?;
         let problem = if key == name { slip } else { format!("names a file whose text {slip}") };
         if of_password {
             self.warn_at(key, problem);

@@ -28,6 +28,12 @@ pub fn slip(text: &str) -> Option<String> {
     Some(told.to_owned())
 }
 
+/// Returns what is wrong with a password, as [`slip`] does. One quote at its start or end may be meant.
+pub fn slip_in_password(text: &str) -> Option<String> {
+    let is_surrounded = text.chars().count() > 1 && text.starts_with(QUOTES) && text.ends_with(QUOTES);
+    slip(if is_surrounded { text } else { text.trim_matches(QUOTES) })
+}
+
 /// Returns what is wrong with a key, as [`slip`] does. A key has no white space in it.
 pub fn slip_in_key(text: &str) -> Option<String> {
     let several = text.lines().count() > 1;
@@ -101,5 +107,22 @@ mod tests {
             assert!(slip_in_key(text).is_some_and(|slip| slip.contains(told)), "{text:?}: {:?}", slip_in_key(text));
         }
         assert_eq!(slip_in_key("tskey-client-a?ephemeral=false"), None);
+    }
+
+    #[test]
+    fn a_password_may_begin_or_end_with_a_quote() {
+        for (text, told) in [
+            ("\"pass\"", "quotes"),
+            ("'pass'", "quotes"),
+            ("pa$$word'", "doubled dollar"),
+            ("pass\u{200b}word", "U+200B"),
+            ("pass'", ""),
+            ("\"pass", ""),
+            ("'", ""),
+        ] {
+            let found = slip_in_password(text);
+            assert_eq!(found.is_some(), !told.is_empty(), "{text}: {found:?}");
+            assert!(found.is_none_or(|found| found.contains(told)), "{text}");
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! Reads the running parts for the status document and for the metrics.
 
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
@@ -23,7 +24,7 @@ use crate::tailscaled::calls::Calls;
 use crate::tailscaled::calls::WITHOUT_CALLS;
 use crate::tailscaled::dialer::Dialer;
 use crate::tailscaled::local_api;
-use crate::tailscaled::local_api::LocalApi;
+use crate::tailscaled::local_api::{LocalApi, LocalApiError};
 use crate::tailscaled::path::rebind::Rebinder;
 use crate::tailscaled::process::Measures;
 use crate::text::printable;
@@ -121,6 +122,16 @@ impl StatusSource {
 }
 
 impl Inspect for StatusSource {
+    async fn is_of_peer(&self, end: SocketAddr) -> bool {
+        let end = SocketAddr::new(end.ip().to_canonical(), end.port());
+        match timeout(ANSWER_TIMEOUT, self.api.whois_connection(end)).await {
+            Ok(Ok(found)) => found.is_some(),
+            // Without tailscaled no node comes; of one that hangs the open connections last.
+            Ok(Err(LocalApiError::Unreachable(_) | LocalApiError::NotJoined)) => false,
+            Ok(Err(_)) | Err(_) => true,
+        }
+    }
+
     async fn inspect(&self, state: &State) -> Snapshot {
         let _ = timeout(ANSWER_TIMEOUT, self.proxy.count_traffic()).await;
         let mut snapshot = Snapshot {

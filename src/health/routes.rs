@@ -1,6 +1,7 @@
 //! Answers each path of the health port.
 
 use std::future::Future;
+use std::net::SocketAddr;
 
 use http_body_util::Full;
 use hyper::body::Bytes;
@@ -16,6 +17,9 @@ use crate::status::{Document, Snapshot};
 
 /// Reads the running daemon for status and metrics.
 pub trait Inspect: Send + Sync + 'static {
+    /// Whether a node of the tailnet may be behind a connection from `end`, which is on loopback: tailscaled leads nodes there.
+    fn is_of_peer(&self, end: SocketAddr) -> impl Future<Output = bool> + Send;
+
     /// Reads the status as it is now, of a daemon in this state.
     fn inspect(&self, state: &State) -> impl Future<Output = Snapshot> + Send;
 
@@ -32,6 +36,14 @@ pub struct Routes<I> {
 impl<I: Inspect> Routes<I> {
     pub fn new(state: Watcher, source: I) -> Self {
         Self { state, source }
+    }
+
+    /// Returns who `audience`, which asks from `from` at a listener that nodes of the tailnet reach, turns out to be.
+    pub async fn audience_among_peers(&self, audience: Audience, from: SocketAddr) -> Audience {
+        match audience {
+            Audience::Local | Audience::Mistaken if self.source.is_of_peer(from).await => Audience::Remote,
+            known => known,
+        }
     }
 
     /// Responds to one request of this audience. HEAD gets the same response as GET; the server leaves out its body.
@@ -124,6 +136,10 @@ mod tests {
     struct Nothing;
 
     impl Inspect for Nothing {
+        async fn is_of_peer(&self, _: SocketAddr) -> bool {
+            false
+        }
+
         async fn inspect(&self, _: &State) -> Snapshot {
             Snapshot { tailscaled: Some("1.2.3".into()), ..Snapshot::default() }
         }

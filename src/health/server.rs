@@ -34,12 +34,15 @@ const EXCHANGES: usize = 256;
 pub async fn serve_health<I: Inspect>(listener: TcpListener, routes: Arc<Routes<I>>) {
     let mut exchanges = Exchanges::default();
     let mut failed = FailedAccepts::default();
+    // tailscaled closes the ports on loopback to nodes, not those that are for others.
+    let peers_come = !listener.local_addr().is_ok_and(|bound| bound.ip().to_canonical().is_loopback());
     loop {
         match listener.accept().await {
             Ok((stream, from)) => {
                 exchanges.make_room();
                 let has_asked = Arc::new(AtomicBool::new(false));
-                let exchange = exchange(stream, from, Arc::clone(&routes), Arc::clone(&has_asked));
+                let client = HealthClient { from, peers_come, has_asked: Arc::clone(&has_asked) };
+                let exchange = exchange(stream, client, Arc::clone(&routes));
                 let task = tokio::spawn(exchange).abort_handle();
                 exchanges.0.push_back(Exchange { task, has_asked });
             }
@@ -75,15 +78,27 @@ impl Exchanges {
     }
 }
 
+struct HealthClient {
+    from: SocketAddr,
+    /// Whether nodes of the tailnet reach the listener.
+    peers_come: bool,
+    /// Set once its request has come.
+    has_asked: Arc<AtomicBool>,
+}
+
 /// Answers one client.
-async fn exchange<I: Inspect>(stream: TcpStream, from: SocketAddr, routes: Arc<Routes<I>>, has_asked: Arc<AtomicBool>) {
+async fn exchange<I: Inspect>(stream: TcpStream, client: HealthClient, routes: Arc<Routes<I>>) {
+    let from = client.from;
     // A connection whose own address cannot be told is no reason to show more.
     let ends = [from, stream.local_addr().unwrap_or(from)];
     let answer = service_fn(|request: Request<Incoming>| {
-        has_asked.store(true, Ordering::Relaxed);
-        let routes = Arc::clone(&routes);
+        client.has_asked.store(true, Ordering::Relaxed);
+        let (routes, client) = (Arc::clone(&routes), &client);
         async move {
-            let audience = Audience::of(ends, request.headers());
+            let mut audience = Audience::of(ends, request.headers());
+            if client.peers_come {
+                audience = routes.audience_among_peers(audience, from).await;
+            }
             Ok::<_, Infallible>(routes.answer(&request, audience).await)
         }
     });

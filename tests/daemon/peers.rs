@@ -3,6 +3,7 @@
 //! tailscaled hands what they send to the node on to loopback, and routes on to the container's network.
 
 use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::time::Duration;
 
 use testbed::daemon::{Daemon, HEALTH, SOCKS};
@@ -102,6 +103,33 @@ fn peers_reach_the_daemons_own_ports_only_where_they_are_meant_for_others() {
     let through = |target: &str| asked(&scene.web, "app", SOCKS.port(), target);
     assert_eq!(through("http://127.0.0.1:4242/"), Some(403), "as a client of the network");
     assert_eq!(through("http://web:4242/"), Some(200));
+}
+
+#[test]
+fn peers_at_a_health_port_for_others_learn_no_more_than_others() {
+    let scene = Scene::new();
+    let daemon = start_ready(
+        scene
+            .daemon()
+            .env("TETHERD_SHIELDS_UP", "false")
+            .env("TETHERD_HEALTH_LISTEN", &format!("[::]:{}", HEALTH.port())),
+    );
+    for host in own_addresses(&scene) {
+        until_asked(&scene.web, &host, HEALTH.port(), "/livez");
+        for (path, of_all) in [("/status", "\"peers\""), ("/", "Nodes")] {
+            let stream = scene.web.dial(&host, HEALTH.port()).expect("connects");
+            let answer = http::get(stream, "localhost", path).expect("is answered");
+            assert_eq!(answer.head.status, 200, "{host}{path}");
+            let text = answer.text();
+            assert!(!text.contains(of_all) && !text.contains("100.64."), "{host}{path}: {text}");
+        }
+    }
+    for at in ["127.0.0.1", "[::1]"] {
+        let stream = TcpStream::connect(format!("{at}:{}", HEALTH.port())).expect("connects");
+        let answer = http::get(stream, "localhost", "/status").expect("is answered");
+        assert!(answer.text().contains("\"peers\""), "{at}");
+    }
+    end(daemon);
 }
 
 #[test]

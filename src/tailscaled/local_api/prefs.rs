@@ -1,6 +1,6 @@
 //! The LocalAPI's calls for preferences: the exit node, with its look-up, and the services that are advertised.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use hyper::{Method, StatusCode};
 use serde::Deserialize;
@@ -14,7 +14,17 @@ const PATH: &str = "/localapi/v0/prefs";
 impl LocalApi {
     /// Finds the node that has `address`; `None` when there is none.
     pub async fn whois(&self, address: IpAddr) -> Result<Option<Peer>, LocalApiError> {
-        match self.get::<WhoIs>(format!("/localapi/v0/whois?addr={address}")).await {
+        self.ask_whois(address.to_string()).await
+    }
+
+    /// Finds the node that is behind a TCP connection of tailscaled's from `end`, which is on loopback; `None` when it is no
+    /// node's.
+    pub async fn whois_connection(&self, end: SocketAddr) -> Result<Option<Peer>, LocalApiError> {
+        self.ask_whois(format!("{end}&proto=tcp")).await
+    }
+
+    async fn ask_whois(&self, question: String) -> Result<Option<Peer>, LocalApiError> {
+        match self.get::<WhoIs>(format!("/localapi/v0/whois?addr={question}")).await {
             Ok(found) => Ok(Some(found.node)),
             Err(LocalApiError::Refused { status: StatusCode::NOT_FOUND, .. }) => Ok(None),
             Err(error) => Err(error),
