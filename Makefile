@@ -3,9 +3,10 @@
 # at the end. Targets that `make help` does not list:
 #
 #   test-kubelet        the pods of the chart on a real kubelet; a part of `make test`
-#   test-architectures  layer and functions for all architectures; not a part of `make test`
+#   test-architectures  layer and functions for all architectures, and the layer twice; not a part of `make test`
+#   test-programs       layer, image and functions, as the tests need them
 
-.PHONY: help demo test test-kubelet test-architectures bench build clean
+.PHONY: help demo test test-kubelet test-architectures test-programs bench build clean
 
 PARTS := parts/bin
 # The same place for every command, whatever the user's own configuration of cargo says.
@@ -15,7 +16,7 @@ TOOLS := $(CARGO_TARGET_DIR)/tools
 
 # What layer and functions are built for, as Lambda names it. The tests run on one machine: they build for that alone.
 OWN_ARCHITECTURE := $(shell uname -m | sed 's/aarch64/arm64/')
-ifneq ($(filter test test-kubelet layer-again,$(MAKECMDGOALS)),)
+ifneq ($(filter test test-kubelet test-programs layer-again,$(MAKECMDGOALS)),)
 ARCHITECTURES ?= $(OWN_ARCHITECTURE)
 else
 ARCHITECTURES ?= x86_64 arm64
@@ -47,16 +48,21 @@ demo: parts check-ip
 	$(CARGO_TARGET_DIR)/debug/demo --tetherd $(CARGO_TARGET_DIR)/release/tetherd $(if $(ONCE),--once)
 
 # Every failure at once: a run takes half an hour.
-test: system-packages parts test-calls moto clients chart-tools layer layer-again lambda-examples image-layer host-tools kubelet \
-		functions webhook-template lint lint-template lint-workflows
+test: system-packages parts test-calls moto clients chart-tools lambda-examples host-tools kubelet webhook-template \
+		lint lint-template lint-workflows
+	$(MAKE) --jobs=2 test-programs
 	cargo test --workspace --no-fail-fast
+
+# At the same time, since the linker and the packer keep one processor busy.
+test-programs: layer image-layer functions
 
 # Real pods on a real kubelet; a part of `make test`.
 test-kubelet: system-packages parts image-layer kubelet $(PARTS)/helm
 	cargo test --test kubelet
 
-# Layer and functions for all architectures, and their tests: a quarter of an hour more than those of `make test`.
-test-architectures: system-packages moto lambda-examples layer functions webhook-template
+# Layer and functions for all architectures, and their tests, and the layer built a second time: a quarter of an hour more
+# than those of `make test`.
+test-architectures: system-packages moto lambda-examples layer layer-again functions webhook-template
 	cargo test --test lambda layer
 	cargo test --package webhook-stack zips
 

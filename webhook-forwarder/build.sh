@@ -6,7 +6,8 @@ set -euo pipefail
 out=$1 target=$2 tools=$3
 architectures=" ${*:4} "
 cd "$(dirname "$0")"
-export PATH="$tools:$PATH" CARGO_TARGET_DIR="$target" SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=eu-central-1
+# A directory of its own: the flags differ from those of the layer, whose build may be under way.
+export PATH="$tools:$PATH" CARGO_TARGET_DIR="$target/functions" SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=eu-central-1
 
 build() { # architecture as Lambda names it
     rm -rf "${out:?}/$1"

@@ -86,6 +86,21 @@ fn version(text: &str) -> Option<(u32, u32)> {
     Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
 }
 
+/// What `make layer-again` shows by a second build, from another directory, begins here: where they were built is in neither.
+#[test]
+fn its_programs_do_not_name_the_directory_that_they_were_built_in() {
+    let layer = unpacked();
+    let root = env!("CARGO_MANIFEST_DIR");
+    let home = std::env::var("HOME").expect("a home");
+    for program in ["extensions/tetherd", "bin/tailscaled"] {
+        let bytes = fs::read(layer.path().join(program)).expect(program);
+        for place in [format!("{root}/"), format!("{home}/.cargo"), format!("{home}/go/")] {
+            let found = memchr::memmem::find(&bytes, place.as_bytes());
+            assert_eq!(found, None, "{program} names {place}");
+        }
+    }
+}
+
 #[test]
 fn the_same_input_packs_to_the_same_bytes() {
     let directory = tempfile::tempdir().expect("a directory");
