@@ -4,14 +4,19 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use testbed::names::NoNames;
+use testbed::server::Server;
+use testbed::socks;
 
 use crate::policy_by_every_way::{at_loopback, end, own_hosts};
 use crate::scene::{OUTSIDE, Scene, start_ready};
+use crate::tls_listeners;
 use crate::ways::Verdict::{Reached, Refused};
 use crate::ways::{Servers, assert_all};
+use crate::without_the_password::{PASSWORD, with_password};
 
 const PORT: u16 = 4242;
 const LOOPBACK: [&str; 4] = ["127.0.0.1", "::1", "localhost", "127-0-0-1.example.com"];
@@ -77,4 +82,25 @@ fn each_listener_has_its_own_default_and_a_forward_leads_where_the_setting_says(
     assert!(page.starts_with("HTTP/1."), "{page}");
     let log = daemon.output();
     assert!(log.contains("refused by loopback for clients of the network"), "the log says which setting: {log}");
+}
+
+#[test]
+fn clients_over_tls_are_of_the_network_and_those_of_a_unix_socket_are_not() {
+    let scene = Scene::new();
+    let directory = tls_listeners::authority();
+    let _servers = (Server::echo(PORT).expect("server"), Server::http(80).expect("server"));
+    let socket = directory.path().join("proxy.sock");
+    for (setting, tls, unix) in [("auto", "reply 2", 0), ("allow", "reply 0, same 256", 0), ("deny", "reply 2", 2)] {
+        let builder = tls_listeners::with_tls(with_password(&scene), directory.path());
+        let listen = format!("0.0.0.0:1055,unix:{}", socket.display());
+        let daemon = start_ready(builder.env("TETHERD_SOCKS_LISTEN", &listen).env("TETHERD_LOOPBACK", setting));
+        let port = PORT.to_string();
+        let over_tls = |host| tls_listeners::client(directory.path(), "-", ["1", PASSWORD, host, &port, "256"]);
+        assert_eq!(over_tls("127.0.0.1"), tls, "{setting}: {}", daemon.output());
+        assert_eq!(over_tls("web"), "reply 0, same 256", "{setting}: {}", daemon.output());
+        let mut stream = UnixStream::connect(&socket).expect("connects");
+        let refused = socks::handshake(&mut stream, "127.0.0.1", PORT, Some(("app", PASSWORD))).err();
+        assert_eq!(refused.and_then(|error| error.reply()).unwrap_or(0), unix, "{setting}: {}", daemon.output());
+        end(daemon);
+    }
 }
