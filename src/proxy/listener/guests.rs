@@ -4,7 +4,8 @@
 //! nothing, or what was wrong, waits faster.
 
 use std::collections::{HashMap, VecDeque};
-use std::hash::Hash;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -14,9 +15,11 @@ use crate::proxy::listener::source::Source;
 
 /// How long a client that has begun its handshake keeps its place whoever else comes, but for a rush.
 pub const UNDISTURBED: Duration = Duration::from_secs(1);
-/// How long one more client may be kept waiting. When nobody was due to leave for so long there is a rush: places go to new
-/// clients at once, so that these do not pile up in the backlog, where all wait for all before them.
+/// For how long each new client may have to wait. After that there is a rush: places go to new clients at once, so that these do
+/// not pile up in the backlog, where all wait for all before them.
 pub const PATIENCE: Duration = Duration::from_millis(400);
+/// By how much that is longer for each client that is let in meanwhile: where many are, those who come make way by themselves.
+const PATIENCE_FOR_EACH: Duration = Duration::from_millis(20);
 /// How long a rush lasts after the last client that had to leave early.
 const RUSH: Duration = Duration::from_secs(10);
 
@@ -56,22 +59,25 @@ pub enum Room {
 pub struct Guests {
     /// In the order of their arrival, which is that of their numbers.
     waiting: VecDeque<Waiting>,
-    /// How many of them wait, by where they come from.
-    by_network: HashMap<Source, usize>,
-    by_source: HashMap<Source, usize>,
-    by_heard: HashMap<(Source, Heard), usize>,
+    by_network: Numbers,
+    by_source: Numbers,
     /// Clients with the right password that wait for one of `max_connections`: none of them gives its place up.
     pub vouched: usize,
     next: u64,
-    /// Since when one more client waits for somebody to be due.
+    /// Since when each new client had to wait, later by [`PATIENCE_FOR_EACH`] for each that was let in.
     wanted_since: Option<Instant>,
     rush_until: Option<Instant>,
 }
+
+/// How many clients wait, by where they come from. Each client has those that count it.
+type Numbers = HashMap<Source, Arc<AtomicUsize>>;
 
 #[derive(Debug)]
 struct Waiting {
     id: u64,
     source: Source,
+    of_network: Arc<AtomicUsize>,
+    of_source: Arc<AtomicUsize>,
     since: Instant,
     heard: Heard,
     displaced: CancellationToken,
@@ -82,8 +88,10 @@ impl Waiting {
         self.since + UNDISTURBED / self.heard.haste()
     }
 
-    fn waited(&self, now: Instant) -> Duration {
-        now.duration_since(self.since) * self.heard.haste()
+    /// Who leaves before others has more: of its network, of its source, or of time.
+    fn turn_to_leave(&self, now: Instant) -> (usize, usize, Duration) {
+        let waited = now.duration_since(self.since) * self.heard.haste();
+        (self.of_network.load(Ordering::Relaxed), self.of_source.load(Ordering::Relaxed), waited)
     }
 }
 
@@ -93,16 +101,17 @@ impl Guests {
         self.waiting.len() + self.vouched
     }
 
-    /// Whether one more of `places` is there or can be made.
-    pub fn room(&mut self, places: usize) -> Room {
+    /// Whether one more of `places` is there or can be made for a client, which `has_waited` for it or has just come.
+    pub fn room(&mut self, places: usize, has_waited: bool) -> Room {
         let now = Instant::now();
         if self.taken() < places {
-            self.wanted_since = None;
+            if !has_waited {
+                self.wanted_since = None;
+            }
             return Room::Now;
         }
         let Some(due) = self.next_to_leave(now).map(|at| self.waiting[at].due()) else { return Room::Unknown };
         if due <= now {
-            self.wanted_since = None;
             return Room::Now;
         }
         let end_of_patience = *self.wanted_since.get_or_insert(now) + PATIENCE;
@@ -113,25 +122,38 @@ impl Guests {
         Room::At(due.min(end_of_patience))
     }
 
+    /// Notes that a client is let in, and keeps its place until `vouched` is one less; whether it was there.
+    pub fn let_in(&mut self, id: u64) -> bool {
+        let is_there = self.remove(id);
+        if is_there {
+            self.vouched += 1;
+            let now = Instant::now();
+            self.wanted_since = self.wanted_since.map(|since| now.min(since + PATIENCE_FOR_EACH));
+        }
+        is_there
+    }
+
     /// Takes a client in, and returns its number and what is cancelled when it has to leave.
     pub fn add(&mut self, source: Source) -> (u64, CancellationToken) {
         let (id, displaced) = (self.next, CancellationToken::new());
         self.next += 1;
-        *self.by_network.entry(source.neighbours()).or_default() += 1;
-        *self.by_source.entry(source).or_default() += 1;
-        let (since, heard) = (Instant::now(), Heard::Nothing);
-        *self.by_heard.entry((source, heard)).or_default() += 1;
-        self.waiting.push_back(Waiting { id, source, since, heard, displaced: displaced.clone() });
+        let waiting = Waiting {
+            id,
+            source,
+            of_network: count(&mut self.by_network, source.neighbours()),
+            of_source: count(&mut self.by_source, source),
+            since: Instant::now(),
+            heard: Heard::Nothing,
+            displaced: displaced.clone(),
+        };
+        self.waiting.push_back(waiting);
         (id, displaced)
     }
 
     /// Notes what was heard of a client, where it is still there.
     pub fn note(&mut self, id: u64, heard: Heard) {
         if let Ok(at) = self.find(id) {
-            let guest = &mut self.waiting[at];
-            let before = std::mem::replace(&mut guest.heard, heard);
-            *self.by_heard.entry((guest.source, heard)).or_default() += 1;
-            count_down(&mut self.by_heard, (guest.source, before));
+            self.waiting[at].heard = heard;
         }
     }
 
@@ -153,31 +175,26 @@ impl Guests {
 
     /// Returns the place in `waiting` of the client that leaves when one has to; `None` where nobody can.
     fn next_to_leave(&self, now: Instant) -> Option<usize> {
-        let (network, _) = self.by_network.iter().max_by_key(|(_, number)| **number)?;
-        let of_network = self.by_source.iter().filter(|(source, _)| source.neighbours() == *network);
-        let (source, _) = of_network.max_by_key(|(_, number)| **number)?;
-        // Of those that the same was heard of, the oldest has waited longest.
-        let kinds = [Heard::Wrong, Heard::Nothing, Heard::Something].into_iter();
-        let there = kinds.filter(|heard| self.by_heard.contains_key(&(*source, *heard)));
-        let is_of = |guest: &Waiting, heard| guest.source == *source && guest.heard == heard;
-        let oldest = there.filter_map(|heard| self.waiting.iter().position(|guest| is_of(guest, heard)));
-        oldest.max_by_key(|at| self.waiting[*at].waited(now))
+        // Of those with the same turn the oldest: many networks may have as many clients as the largest.
+        (0..self.waiting.len()).rev().max_by_key(|at| self.waiting[*at].turn_to_leave(now))
     }
 
     fn take_out(&mut self, at: usize) -> Option<Waiting> {
         let guest = self.waiting.remove(at)?;
-        count_down(&mut self.by_network, guest.source.neighbours());
-        count_down(&mut self.by_source, guest.source);
-        count_down(&mut self.by_heard, (guest.source, guest.heard));
+        count_down(&mut self.by_network, guest.source.neighbours(), &guest.of_network);
+        count_down(&mut self.by_source, guest.source, &guest.of_source);
         Some(guest)
     }
 }
 
-fn count_down<K: Eq + Hash>(numbers: &mut HashMap<K, usize>, key: K) {
-    if let Some(number) = numbers.get_mut(&key) {
-        *number -= 1;
-        if *number == 0 {
-            numbers.remove(&key);
-        }
+fn count(numbers: &mut Numbers, of: Source) -> Arc<AtomicUsize> {
+    let number = numbers.entry(of).or_default();
+    number.fetch_add(1, Ordering::Relaxed);
+    Arc::clone(number)
+}
+
+fn count_down(numbers: &mut Numbers, of: Source, number: &AtomicUsize) {
+    if number.fetch_sub(1, Ordering::Relaxed) == 1 {
+        numbers.remove(&of);
     }
 }

@@ -51,9 +51,11 @@ impl Lobby {
 
     /// Waits until one more client can enter.
     pub async fn wait_for_room(&self) {
+        let mut has_waited = false;
         loop {
             let left = self.0.left.notified();
-            let room = self.guests().room(self.0.places);
+            let room = self.guests().room(self.0.places, has_waited);
+            has_waited = true;
             match room {
                 Room::Now => return,
                 Room::At(later) => drop(timeout_at(later, left).await),
@@ -93,10 +95,9 @@ impl Guest {
     /// where it is too late for that.
     pub fn vouch(self) -> Option<VouchedGuest> {
         let mut guests = self.lobby.guests();
-        if !guests.remove(self.id) {
+        if !guests.let_in(self.id) {
             return None;
         }
-        guests.vouched += 1;
         Some(VouchedGuest(self.lobby.clone()))
     }
 }
@@ -124,6 +125,7 @@ impl Drop for VouchedGuest {
 mod tests {
     use super::*;
     use crate::proxy::listener::guests::{PATIENCE, UNDISTURBED};
+    use std::collections::VecDeque;
     use std::net::{IpAddr, Ipv4Addr};
     use std::time::Duration;
     use tokio::time::{Instant, advance, timeout};
@@ -194,7 +196,7 @@ mod tests {
     #[tokio::test(flavor = "current_thread", start_paused = true)]
     async fn a_client_of_another_network_has_all_the_time_of_a_slow_handshake_however_many_come() {
         let lobby = lobby();
-        let mut strangers = std::collections::VecDeque::new();
+        let mut strangers = VecDeque::new();
         let mut slow = None;
         for number in 0..4_000 {
             lobby.wait_for_room().await;
@@ -231,5 +233,62 @@ mod tests {
         let _next = lobby.enter(Source::Local);
         assert!(guests.swap_remove(0).vouch().is_none(), "it is too late");
         assert!(guests.swap_remove(0).vouch().is_some());
+    }
+
+    /// Strangers that come back as soon as they have to leave, in the order of `sources`, until one of another network is let
+    /// in behind all of them; returns how long that one waits.
+    async fn wait_behind(sources: &[Source], heard: Heard) -> Duration {
+        let lobby = lobby();
+        let (mut inside, mut outside) = (Vec::new(), VecDeque::from(sources.to_vec()));
+        let mut came = None;
+        for turn in 0.. {
+            if turn == 10 * LEAST {
+                outside.push_back(Source::Unix);
+                came = Some(Instant::now());
+            }
+            let next = outside.pop_front().expect("one is outside");
+            lobby.wait_for_room().await;
+            if next == Source::Unix {
+                break;
+            }
+            inside.push((next, enter(&lobby, next, heard)));
+            let gone = inside.iter().position(|(_, guest)| guest.displaced.is_cancelled());
+            outside.extend(gone.map(|at| inside.swap_remove(at).0));
+            advance(Duration::from_micros(100)).await;
+        }
+        came.expect("has come").elapsed()
+    }
+
+    #[tokio::test(flavor = "current_thread", start_paused = true)]
+    async fn nobody_waits_longer_than_patience_behind_strangers_that_come_back_at_once() {
+        let all = LEAST as u32 + 100;
+        let spread: Vec<_> = (0..all).map(|host| source(host / 5, host % 5)).collect();
+        let crowd: Vec<_> = (0..all).map(|host| source(1, host)).collect();
+        let alone: Vec<_> = (0..all).map(|network| source(network, 1)).collect();
+        // All but one network are there to stay, the one comes and goes.
+        let one_busy: Vec<_> =
+            (0..all).map(|number| source(if number < 48 { number } else { 99 }, number % 7)).collect();
+        let most = PATIENCE + Duration::from_millis(50);
+        for (what, sources) in [("spread", spread), ("crowd", crowd), ("alone", alone), ("one busy", one_busy)] {
+            for heard in [Heard::Nothing, Heard::Something, Heard::Wrong] {
+                let waited = wait_behind(&sources, heard).await;
+                assert!(waited <= most, "{what}, {heard:?}: {waited:?}");
+            }
+        }
+    }
+
+    #[tokio::test(flavor = "current_thread", start_paused = true)]
+    async fn where_clients_are_let_in_one_after_the_other_nobody_has_to_leave_early() {
+        let lobby = lobby();
+        let mut guests: VecDeque<_> = (0..LEAST).map(|_| enter(&lobby, Source::Local, Heard::Something)).collect();
+        // 3 s, with everybody in the lobby for less than one.
+        for _ in 0..300 {
+            let let_in = async {
+                advance(Duration::from_millis(10)).await;
+                guests.pop_front().expect("is there").vouch().expect("has not had to leave");
+            };
+            tokio::join!(lobby.wait_for_room(), let_in);
+            guests.push_back(enter(&lobby, Source::Local, Heard::Something));
+        }
     }
 }
