@@ -16,6 +16,7 @@ pub mod table;
 pub mod tailscale;
 #[cfg(test)]
 mod tests;
+pub(crate) mod text_file;
 pub mod types;
 pub(crate) mod written;
 

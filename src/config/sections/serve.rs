@@ -15,6 +15,7 @@ use thiserror::Error;
 
 use crate::config::sections::serve_forms::{self, DOMAIN};
 use crate::config::sections::serve_services::{self, TAILNET};
+use crate::config::text_file::read_text_file;
 use crate::text::bare;
 
 /// A serve configuration.
@@ -89,8 +90,7 @@ pub struct ServeText {
 impl ServeConfig {
     /// Reads the file. Returns its text, which has the right form.
     pub fn read(path: &Path) -> Result<ServeText, ServeError> {
-        let text =
-            std::fs::read_to_string(path).map_err(|source| ServeError::Unreadable { path: path.to_owned(), source })?;
+        let text = read_text_file(path).map_err(|source| ServeError::Unreadable { path: path.to_owned(), source })?;
         ServeText::parse(&text).map_err(|source| ServeError::Malformed { path: path.to_owned(), source })
     }
 

@@ -2,8 +2,7 @@
 //!
 //! It is read strictly, so that a misspelt rule is a fault and not a door.
 
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
@@ -15,6 +14,7 @@ use zeroize::Zeroizing;
 
 use crate::config::reader::{Reader, texts};
 use crate::config::sections::listeners::LONGEST_CREDENTIAL;
+use crate::config::text_file::read_text_file;
 use crate::config::types::Value;
 use crate::config::types::rule::Rule;
 use crate::secret::password_hash::PasswordHash;
@@ -22,8 +22,6 @@ use crate::secret::redactor::mask_secrets;
 
 /// Most users of a file. Each has metrics of its own.
 const MOST_USERS: usize = 1000;
-/// Longest file that is read, in bytes.
-const LONGEST_FILE: usize = 1 << 20;
 
 /// What a user can have.
 const KEYS: &str = "password, allow, deny, max_connections, disabled";
@@ -70,7 +68,7 @@ impl Reader {
 /// # Errors
 /// With all that is wrong with the file.
 pub fn read_users(path: &Path, taken: Option<&str>) -> Result<Vec<UserEntry>, UsersFileError> {
-    let text = read_bounded(path).map_err(|source| UsersFileError::Unreadable { path: path.to_owned(), source })?;
+    let text = read_text_file(path).map_err(|source| UsersFileError::Unreadable { path: path.to_owned(), source })?;
     let mut profiles = Toml::string(&text).data().map_err(|error| {
         // figment's message quotes the line at fault, which may hold a password.
         let problem = error.to_string().lines().next().unwrap_or_default().to_owned();
@@ -83,16 +81,6 @@ pub fn read_users(path: &Path, taken: Option<&str>) -> Result<Vec<UserEntry>, Us
     } else {
         Err(UsersFileError::Faulty { path: path.to_owned(), faults: faults.0 })
     }
-}
-
-/// Reads the whole file. One that is too long is no file of users.
-fn read_bounded(path: &Path) -> io::Result<Zeroizing<String>> {
-    let mut text = Zeroizing::new(String::new());
-    File::open(path)?.take(LONGEST_FILE as u64 + 1).read_to_string(&mut text)?;
-    if text.len() > LONGEST_FILE {
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "longer than 1 MiB"));
-    }
-    Ok(text)
 }
 
 /// What is wrong with a file, each with the user that it is about.

@@ -1,17 +1,17 @@
-//! Checks passwords against hashes: few at a time, and no source holds others up.
+//! Checks passwords against hashes: few at a time, and no stranger holds others up.
 //!
 //! A hash costs 50 ms of CPU and more, which strangers must not make the daemon spend without bound.
 
 use std::collections::hash_map::RandomState;
-use std::hash::{BuildHasher, Hash};
-use std::sync::Arc;
+use std::hash::BuildHasher;
 use std::thread::available_parallelism;
 
 use ring::hmac::{self, HMAC_SHA256, Tag};
 use ring::rand::SystemRandom;
-use tokio::sync::{Mutex, Semaphore};
 use tokio::task::spawn_blocking;
 
+use crate::proxy::listener::source::Source;
+use crate::proxy::users::turns::Turns;
 use crate::proxy::users::user::{Given, User};
 use crate::secret::Secret;
 use crate::secret::password_hash::PasswordHash;
@@ -19,13 +19,9 @@ use crate::secret::password_hash::PasswordHash;
 /// Most checks at once. At least one core is left to what clients do who are let in, where there are two.
 const MOST_AT_ONCE: usize = 2;
 
-/// Queues for the sources of clients. Two sources have the same one by chance alone, which none can bring about.
-const QUEUES: usize = 64;
-
 /// Checks passwords.
 pub struct Checks {
-    at_once: Arc<Semaphore>,
-    queues: [Mutex<()>; QUEUES],
+    turns: Turns,
     hasher: RandomState,
     /// Key of this process. `None` where the system gave no random bytes: then every password is hashed each time.
     key: Option<hmac::Key>,
@@ -35,8 +31,7 @@ impl Checks {
     pub fn new() -> Self {
         let cores = available_parallelism().map_or(1, usize::from);
         Self {
-            at_once: Arc::new(Semaphore::new((cores / 2).clamp(1, MOST_AT_ONCE))),
-            queues: std::array::from_fn(|_| Mutex::default()),
+            turns: Turns::new((cores / 2).clamp(1, MOST_AT_ONCE)),
             hasher: RandomState::new(),
             key: hmac::Key::generate(HMAC_SHA256, &SystemRandom::new()).ok(),
         }
@@ -58,18 +53,15 @@ impl Checks {
         self.hasher.hash_one(name)
     }
 
-    /// Whether `hash` is of `password`, or `is_known` says so meanwhile. Waits until the clients of the same source that
-    /// came before have had their answer.
+    /// Whether `hash` is of `password`, or `is_known` says so meanwhile. Waits for a turn of `source`.
     pub async fn check(
         &self,
-        source: impl Hash,
+        source: Source,
         hash: &PasswordHash,
         password: &str,
         is_known: impl Fn() -> bool,
     ) -> bool {
-        let queue = self.hasher.hash_one(source) as usize % QUEUES;
-        let _turn = self.queues[queue].lock().await;
-        let Ok(permit) = Arc::clone(&self.at_once).acquire_owned().await else { return false };
+        let turn = self.turns.wait(source).await;
         // Many connections of one user come at once, as at a program's start.
         if is_known() {
             return true;
@@ -78,7 +70,7 @@ impl Checks {
         let checked = spawn_blocking(move || {
             let matches = hash.matches(password.expose());
             // Held to the end also where the client has gone.
-            drop(permit);
+            turn.end(matches);
             matches
         });
         checked.await.unwrap_or(false)

@@ -68,6 +68,7 @@ impl UsersFile {
     }
 
     fn replace(&self, new: UserTable) {
+        new.inherit(&self.table());
         let before = std::mem::replace(&mut *self.table.write().ignore_poison(), Arc::new(new));
         let now = self.table();
         let gone: Vec<_> = before.names().filter(|name| now.user(name).is_none()).collect();

@@ -5,6 +5,7 @@
 pub(crate) mod checks;
 pub(crate) mod file;
 pub(crate) mod table;
+pub(crate) mod turns;
 pub(crate) mod user;
 
 use std::sync::Arc;
@@ -74,8 +75,8 @@ impl Users {
         self.single.is_some() || self.file.is_some()
     }
 
-    /// Finds the user with this password. The first time of each user, and wrong passwords, cost a hash; `source` has to
-    /// wait for its own ones before.
+    /// Finds the user with this password. The first time of each user, and wrong passwords, cost a hash, for which a network
+    /// that was wrong lately waits until no other does.
     ///
     /// # Errors
     /// Why there is none. How long that takes does not tell whether there is a user of this name.

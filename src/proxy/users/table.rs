@@ -27,6 +27,15 @@ impl UserTable {
         Self { users: users.collect(), hashes }
     }
 
+    /// Takes over what the users of the reading `before` remember: a hash is checked once.
+    pub fn inherit(&self, before: &Self) {
+        for (name, user) in &self.users {
+            if let Some(same) = before.user(name) {
+                user.inherit(same);
+            }
+        }
+    }
+
     /// Returns the user of this name.
     pub fn user(&self, name: &str) -> Option<&Arc<User>> {
         self.users.get(name)
