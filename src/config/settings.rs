@@ -11,7 +11,9 @@ use crate::config::sections::auth::AuthSource;
 use crate::config::sections::node::{NodeSettings, SocketSetting};
 use crate::config::types::Words;
 use crate::config::types::address::{ControlUrl, Forward, Listen};
-use crate::config::types::enums::{AccessLog, Direct, LocalTargetSetting, LogFormat, LogLevel, LogoutSetting};
+use crate::config::types::enums::{
+    AccessLog, AllProxy, Direct, LocalTargetSetting, LogFormat, LogLevel, LogoutSetting,
+};
 use crate::config::types::implied::Implied;
 use crate::config::types::local_targets::LocalTargets;
 use crate::config::types::node_label::NodeLabel;
@@ -118,6 +120,7 @@ pub struct Settings {
     /// Whether the limit comes from the control group, and changes with it.
     pub memory_follows_group: bool,
     pub logout: LogoutSetting,
+    pub env_all_proxy: AllProxy,
     /// Name of the function to whose log metrics go.
     pub metrics_of_function: Option<String>,
     pub log_level: LogLevel,
@@ -206,6 +209,7 @@ impl Reader {
             memory_limit: self.value("memory_limit"),
             memory_follows_group: self.memory_follows_group(),
             logout: self.value("logout").unwrap_or(LogoutSetting::Auto),
+            env_all_proxy: self.value("env_all_proxy").unwrap_or(AllProxy::Http),
             metrics_of_function: None,
             log_level: self.value("log_level").unwrap_or(LogLevel::Info),
             log_format: self.value("log_format").unwrap_or(LogFormat::Text),

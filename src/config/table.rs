@@ -227,6 +227,12 @@ pub const KEYS: &[Key] = &[
     key("memory_limit", "SIZE", None, "memory that tailscaled keeps to if it can, such as 100MiB, at least 16MiB"),
     key("prewarm", "LIST", None, "targets dialled once at the start, so that the first request finds a warm path"),
     key("logout", "auto|always|never", Some("auto"), "leave the tailnet at exit; auto: when the state is temporary"),
+    key(
+        "env_all_proxy",
+        "http|socks5h|off",
+        Some("http"),
+        "form of the proxy's address in ALL_PROXY for programs (exec, env, Lambda's wrapper), or no such variable",
+    ),
     key("runtime", "NAME", Some("auto"), PLATFORMS),
     key(
         "lambda_on_failure",

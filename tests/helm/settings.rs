@@ -57,6 +57,7 @@ fn value(key: &str, file: &str) -> Value {
         "socks_client_ca" => json!(format!("{file}-ca.pem")),
         "users" => json!(format!("{file}-users.toml")),
         "access_log" => json!("all"),
+        "env_all_proxy" => json!("socks5h"),
         "serve_config" => json!(format!("{file}.json")),
         _ if key.ends_with("_timeout") => json!("7s"),
         _ if key.ends_with("_file") => json!(file),
