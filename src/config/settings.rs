@@ -93,6 +93,7 @@ pub struct Settings {
     /// Listeners of `socks_listen` and `forwards` with a balancer in front that speaks the PROXY protocol.
     pub proxy_protocol: Vec<Listen>,
     pub udp: bool,
+    pub via: bool,
     pub forwards: Vec<Forward>,
     pub prewarm: Vec<Target>,
     pub direct: Direct,
@@ -186,6 +187,7 @@ impl Reader {
             socks_tls: self.tls_files(),
             proxy_protocol: self.list("proxy_protocol"),
             udp: self.value("udp").unwrap_or(false),
+            via: self.value("via").unwrap_or(true),
             forwards: self.list("forwards"),
             prewarm: self.list("prewarm"),
             direct: self.value("direct").unwrap_or(Direct::Deny),

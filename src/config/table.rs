@@ -164,6 +164,7 @@ pub const KEYS: &[Key] = &[
         "listeners behind a balancer: addresses of socks_listen or forwards where each connection begins with a PROXY header",
     ),
     key("udp", "BOOL", Some("true"), "serve UDP ASSOCIATE of SOCKS5"),
+    key("via", "BOOL", Some("true"), "add Via to HTTP messages that are sent on; some servers do not compress for it"),
     key("forwards", "LIST", None, "plain ports that lead to one target each: 127.0.0.1:5432=db:5432"),
     key("direct", "allow|deny", Some("allow"), "targets outside the tailnet: dialled directly, or refused"),
     key(
