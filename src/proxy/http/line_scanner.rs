@@ -62,6 +62,13 @@ impl LineScanner {
         while at < bytes.len() {
             match self.place {
                 Place::Opaque => return (bytes.len(), Found::Nothing),
+                // Most of what comes: nothing in a line of a header matters but its end.
+                Place::Head { at_line_start: false } => {
+                    let end = bytes[at..].iter().position(|&byte| byte == b'\n');
+                    let Some(end) = end else { return (bytes.len(), Found::Nothing) };
+                    self.place = Place::Head { at_line_start: true };
+                    at += end + 1;
+                }
                 Place::Body(left) => {
                     let rest = bytes.len() - at;
                     let taken = usize::try_from(left).map_or(rest, |left| left.min(rest));
