@@ -118,6 +118,7 @@ fn context(socket: &Path, publisher: &Publisher) -> ProxyContext<Dialer> {
         limits,
         tls: None,
         udp: false,
+        via: true,
         counters: Counters::default(),
         worker: RelayWorker::default(),
     }

@@ -57,5 +57,9 @@ system-packages:
 	[ -x /usr/sbin/haproxy ] || missing="$$missing haproxy"; \
 	command -v docker-compose >/dev/null || missing="$$missing docker-compose"; \
 	command -v busybox >/dev/null || missing="$$missing busybox-static"; \
+	command -v wget >/dev/null || missing="$$missing wget"; \
+	command -v ruby >/dev/null || missing="$$missing ruby"; \
+	php -m 2>/dev/null | grep -qx curl || missing="$$missing php-cli php-curl"; \
+	[ -x /usr/bin/redis-server ] || missing="$$missing redis-server redis-tools"; \
 	command -v valgrind >/dev/null || missing="$$missing valgrind"; \
 	$(install-missing)

@@ -63,7 +63,8 @@ pub fn configured_proxy_variables(
         return Err(unknown("socks_listen has port 0, which is another at every start; choose a port"));
     }
     let direct = platform.direct_hosts(environment);
-    Ok(ProxyVariables::new(listener, settings.socks_credentials.as_ref(), &direct, environment))
+    let proxy = (listener, settings.env_all_proxy);
+    Ok(ProxyVariables::new(proxy, settings.socks_credentials.as_ref(), &direct, environment))
 }
 
 /// Writes the variables in `form`.

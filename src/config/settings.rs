@@ -11,7 +11,9 @@ use crate::config::sections::auth::AuthSource;
 use crate::config::sections::node::{NodeSettings, SocketSetting};
 use crate::config::types::Words;
 use crate::config::types::address::{ControlUrl, Forward, Listen};
-use crate::config::types::enums::{AccessLog, Direct, LocalTargetSetting, LogFormat, LogLevel, LogoutSetting};
+use crate::config::types::enums::{
+    AccessLog, AllProxy, Direct, LocalTargetSetting, LogFormat, LogLevel, LogoutSetting,
+};
 use crate::config::types::implied::Implied;
 use crate::config::types::local_targets::LocalTargets;
 use crate::config::types::node_label::NodeLabel;
@@ -91,6 +93,7 @@ pub struct Settings {
     /// Listeners of `socks_listen` and `forwards` with a balancer in front that speaks the PROXY protocol.
     pub proxy_protocol: Vec<Listen>,
     pub udp: bool,
+    pub via: bool,
     pub forwards: Vec<Forward>,
     pub prewarm: Vec<Target>,
     pub direct: Direct,
@@ -118,6 +121,7 @@ pub struct Settings {
     /// Whether the limit comes from the control group, and changes with it.
     pub memory_follows_group: bool,
     pub logout: LogoutSetting,
+    pub env_all_proxy: AllProxy,
     /// Name of the function to whose log metrics go.
     pub metrics_of_function: Option<String>,
     pub log_level: LogLevel,
@@ -183,6 +187,7 @@ impl Reader {
             socks_tls: self.tls_files(),
             proxy_protocol: self.list("proxy_protocol"),
             udp: self.value("udp").unwrap_or(false),
+            via: self.value("via").unwrap_or(true),
             forwards: self.list("forwards"),
             prewarm: self.list("prewarm"),
             direct: self.value("direct").unwrap_or(Direct::Deny),
@@ -206,6 +211,7 @@ impl Reader {
             memory_limit: self.value("memory_limit"),
             memory_follows_group: self.memory_follows_group(),
             logout: self.value("logout").unwrap_or(LogoutSetting::Auto),
+            env_all_proxy: self.value("env_all_proxy").unwrap_or(AllProxy::Http),
             metrics_of_function: None,
             log_level: self.value("log_level").unwrap_or(LogLevel::Info),
             log_format: self.value("log_format").unwrap_or(LogFormat::Text),

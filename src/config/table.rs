@@ -164,6 +164,7 @@ pub const KEYS: &[Key] = &[
         "listeners behind a balancer: addresses of socks_listen or forwards where each connection begins with a PROXY header",
     ),
     key("udp", "BOOL", Some("true"), "serve UDP ASSOCIATE of SOCKS5"),
+    key("via", "BOOL", Some("true"), "add Via to HTTP messages that are sent on; some servers do not compress for it"),
     key("forwards", "LIST", None, "plain ports that lead to one target each: 127.0.0.1:5432=db:5432"),
     key("direct", "allow|deny", Some("allow"), "targets outside the tailnet: dialled directly, or refused"),
     key(
@@ -227,6 +228,12 @@ pub const KEYS: &[Key] = &[
     key("memory_limit", "SIZE", None, "memory that tailscaled keeps to if it can, such as 100MiB, at least 16MiB"),
     key("prewarm", "LIST", None, "targets dialled once at the start, so that the first request finds a warm path"),
     key("logout", "auto|always|never", Some("auto"), "leave the tailnet at exit; auto: when the state is temporary"),
+    key(
+        "env_all_proxy",
+        "http|socks5h|off",
+        Some("http"),
+        "form of the proxy's address in ALL_PROXY for programs (exec, env, Lambda's wrapper), or no such variable",
+    ),
     key("runtime", "NAME", Some("auto"), PLATFORMS),
     key(
         "lambda_on_failure",

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::settings::Credentials;
+use crate::config::types::enums::AllProxy;
 use crate::daemon::cloudwatch_emf::EmfWriter;
 use crate::daemon::readiness::{StateEvent, StatePublisher};
 use crate::daemon::signals::Listening;
@@ -47,6 +48,8 @@ pub struct Daemon {
     pub proxy_address: Option<SocketAddr>,
     /// What the proxy asks of its clients.
     pub credentials: Option<Credentials>,
+    /// Form of the proxy's address in `ALL_PROXY` of the command.
+    pub env_all_proxy: AllProxy,
     /// Set where metrics go to the log.
     pub emf_writer: Option<EmfWriter>,
 }

@@ -46,16 +46,18 @@ pub struct ProxyContext<D> {
     pub tls: Option<ServerTls>,
     /// Whether UDP ASSOCIATE is served.
     pub udp: bool,
+    /// Whether HTTP messages that are sent on get a `Via` header.
+    pub via: bool,
     pub counters: Counters,
     pub worker: RelayWorker,
 }
 
 /// The target's end of a connection that this process relays.
-struct RelayTarget {
-    stream: Stream,
-    /// Bytes of the target that came with tailscaled's response to the dial.
-    early: Bytes,
-    half_close: HalfClose,
+pub struct RelayTarget {
+    pub stream: Stream,
+    /// Bytes of the target that have come already, with tailscaled's response to the dial or behind an answer.
+    pub early: Bytes,
+    pub half_close: HalfClose,
 }
 
 /// A connection to a target, and how long it took.
@@ -130,9 +132,9 @@ impl<D: Dial> ProxyContext<D> {
     /// Relays bytes between a client and its target until both have ended.
     pub async fn relay(&self, client: &Client, stream: Stream, granted: Granted) {
         let Granted { connection, sent, mut record } = granted;
-        let limits = self.limits_of(client);
         let target = match connection {
             Connection::Tailnet(Tailnet::Waiting(waiting)) => {
+                let limits = self.limits_of(client);
                 let relayed = Box::pin(self.hand_over(stream, waiting, sent, limits.terms())).await;
                 return note_end(&mut record, relayed);
             }
@@ -143,6 +145,18 @@ impl<D: Dial> ProxyContext<D> {
                 RelayTarget { stream: Stream::Tcp(stream), early: Bytes::new(), half_close: HalfClose::PassOn }
             }
         };
+        self.relay_to(client, (stream, sent), target, record).await;
+    }
+
+    /// Relays bytes in this process between a client, which has `sent` some already, and `target` until both have ended.
+    pub async fn relay_to(
+        &self,
+        client: &Client,
+        (stream, sent): (Stream, Vec<u8>),
+        target: RelayTarget,
+        mut record: ConnectionRecord,
+    ) {
+        let limits = self.limits_of(client);
         let traffic = Arc::new(Traffic::within(&self.counters));
         record.counted_by(&traffic);
         let relayed = Box::pin(self.relay_here(stream, target, sent, (limits, &traffic))).await;

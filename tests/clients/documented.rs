@@ -43,6 +43,7 @@ fn every_block_is_run_by_a_test() {
         include_str!("node.rs"),
         include_str!("psql.rs"),
         include_str!("python.rs"),
+        include_str!("redis.rs"),
         include_str!("ssh.rs"),
     ]
     .concat();

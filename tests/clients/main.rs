@@ -3,6 +3,7 @@
 //! Each runs against a server on a second node of a real tailnet. Targets are named by tailnet names and addresses
 //! alone, which lead nowhere past the proxy.
 
+mod by_variables;
 mod curl;
 mod dig;
 mod documented;
@@ -13,5 +14,6 @@ mod names;
 mod node;
 mod psql;
 mod python;
+mod redis;
 mod scene;
 mod ssh;

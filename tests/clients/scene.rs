@@ -69,7 +69,9 @@ impl Scene {
         fs::write(self.path("page.txt"), page()).expect("written");
         fs::write(self.path("report.csv"), report()).expect("written");
         fs::copy(self.tailnet.ca_file(), self.path("ca.pem")).expect("copied");
-        fs::copy(program("Fetch.java"), self.path("Fetch.java")).expect("copied");
+        for file in ["Fetch.java", "Client.java"] {
+            fs::copy(program(file), self.path(file)).expect("copied");
+        }
         symlink(client("fetch"), self.path("fetch")).expect("linked");
         symlink(client("node/node_modules"), self.path("node_modules")).expect("linked");
         fs::create_dir(self.path("bin")).expect("a directory");
@@ -118,6 +120,15 @@ impl Scene {
     pub fn run_text(&self, what: &str, language: &str, text: &str) -> String {
         let output = self.command(language, text).output().expect("coreutils are there");
         self.checked(what, &output)
+    }
+
+    /// Whether a program of the shell ends well and prints `expected`; with what it wrote to stderr, where not.
+    pub fn tries(&self, text: &str, expected: &str) -> (bool, String) {
+        let output = self.command("sh", text).output().expect("coreutils are there");
+        let printed = String::from_utf8_lossy(&output.stdout).trim_end() == expected;
+        let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
+        let last: Vec<_> = complaint.lines().rev().take(5).collect();
+        (output.status.success() && printed, format!("{}: {}", output.status, last.join(" < ")))
     }
 
     /// What a program that must fail wrote to stderr.

@@ -70,7 +70,7 @@ fn exec_gives_the_command_a_proxy_that_works_at_its_first_line() {
     assert_eq!(end_of(&mut daemon).0, Some(0), "{}", daemon.output());
     let seen = daemon.stdout();
     assert!(seen.ends_with(PAGE), "{}", daemon.output());
-    for part in ["\nALL_PROXY=socks5h://a%40pp:pass%3Aword%2F%25%27@127.0.0.1:", "\nhttp_proxy=http://a%40pp:"] {
+    for part in ["\nALL_PROXY=http://a%40pp:pass%3Aword%2F%25%27@127.0.0.1:", "\nhttp_proxy=http://a%40pp:"] {
         assert!(format!("\n{seen}").contains(part), "{part:?} is missing in {seen}");
     }
     assert!(seen.contains("fd00:42::42,db.example\n"), "NO_PROXY is merged: {seen}");
@@ -202,8 +202,8 @@ fn env_means_the_same_in_every_form() {
     let direct = "localhost,127.0.0.1,127.0.0.0/8,::1,169.254.169.254,169.254.170.2,169.254.170.23,fd00:ec2::254,\
                   fd00:ec2::23,fd20:ce::254,168.63.129.16,192.0.0.192,fd00:c1::a9fe:a9fe,fd00:42::42,.svc,.cluster.local,10.96.0.1,\
                   it's.example;echo,hacked";
-    let (socks, http) = (format!("socks5h://{user}"), format!("http://{user}"));
-    let values = [("ALL_PROXY", &*socks), ("HTTP_PROXY", &http), ("HTTPS_PROXY", &http), ("NO_PROXY", direct)];
+    let http = format!("http://{user}");
+    let values = [("ALL_PROXY", &*http), ("HTTP_PROXY", &http), ("HTTPS_PROXY", &http), ("NO_PROXY", direct)];
     let expected: BTreeMap<String, String> = values
         .into_iter()
         .flat_map(|(name, value)| [name.to_owned(), name.to_lowercase()].map(|name| (name, value.to_owned())))
@@ -221,6 +221,18 @@ fn env_means_the_same_in_every_form() {
     let evaluated = Command::new("sh").args(["-c", &script]).env_clear().output().expect("runs");
     assert_eq!(lines(text(&evaluated)), expected);
     assert_eq!(text(&evaluated).lines().filter(|line| line.contains("hacked")).count(), 2);
+}
+
+#[test]
+fn env_gives_all_proxy_the_form_that_is_set() {
+    let of = |form: &str| {
+        let printed = env(&["--shell", "dotenv"], &[("TETHERD_ENV_ALL_PROXY", form)]);
+        text(&printed).lines().find_map(|line| line.strip_prefix("all_proxy=")).map(str::to_owned)
+    };
+    assert_eq!(of("http").as_deref(), Some("http://127.0.0.1:1055"));
+    assert_eq!(of("socks5h").as_deref(), Some("socks5h://127.0.0.1:1055"));
+    assert_eq!(of("off"), None);
+    assert_eq!(env(&[], &[("TETHERD_ENV_ALL_PROXY", "socks5")]).status.code(), Some(78));
 }
 
 #[test]

@@ -12,7 +12,7 @@ use testbed::daemon::SOCKS;
 use testbed::server::Server;
 
 use crate::malformed::{answer_to, counts, unharmed};
-use crate::scene::Scene;
+use crate::scene::{Scene, start_ready};
 
 /// Where the target of the table listens.
 const PORT: u16 = 90;
@@ -72,7 +72,7 @@ fn read_until_silent(stream: &mut TcpStream) -> String {
 }
 
 /// One exchange. A text of `sees` and `hears` that begins with `!` must not be there.
-struct Row {
+pub struct Row {
     what: &'static str,
     request: String,
     answer: String,
@@ -82,7 +82,7 @@ struct Row {
     hears: &'static [&'static str],
 }
 
-fn row(what: &'static str, request: &str, sees: &'static [&'static str], hears: &'static [&'static str]) -> Row {
+pub fn row(what: &'static str, request: &str, sees: &'static [&'static str], hears: &'static [&'static str]) -> Row {
     Row { what, request: request.to_owned(), answer: OK.to_owned(), sees, hears }
 }
 
@@ -92,10 +92,15 @@ fn answered(what: &'static str, answer: &str, hears: &'static [&'static str]) ->
 }
 
 fn assert_rows(rows: &[Row]) {
+    assert_rows_with(&[], rows);
+}
+
+/// Runs the rows with a daemon that has these settings.
+pub fn assert_rows_with(settings: &[(&str, &str)], rows: &[Row]) {
     let scene = Scene::new();
     let _web = Server::http(80).expect("server");
     let target = Target::on(PORT);
-    let daemon = scene.ready();
+    let daemon = start_ready(settings.iter().fold(scene.daemon(), |daemon, (name, value)| daemon.env(name, value)));
     let mut wrong = Vec::new();
     for row in rows {
         let (seen, told) = target.exchange(&row.request, &row.answer);

@@ -105,7 +105,7 @@ fn tar_into_nc(script: &str, expected: &[u8]) -> Result<()> {
 /// Asks with nc, packs and sends with tar and nc, and fetches with curl; then it stays, so that nothing ends with it.
 fn session(directory: &Path) -> String {
     format!(
-        "set -e; proxy=${{ALL_PROXY#socks5h://}}
+        "set -e; proxy=${{HTTP_PROXY#http://}}
          printf 'question\\n' | nc -N -X 5 -x $proxy web 90 | sha256sum
          curl --silent --show-error http://web:91/
          tar c -C {} . | nc -N -X 5 -x $proxy web {PORT}

@@ -65,7 +65,7 @@ fn what_a_container_has_set_itself_stays() {
     let of = |name: &str| env.as_array()?.iter().find(|variable| variable["name"] == name).cloned();
     assert_eq!(of("http_proxy").expect("is kept")["value"], "http://corp:3128");
     assert_eq!(of("HTTP_PROXY"), None);
-    assert_eq!(of("ALL_PROXY").expect("is added")["value"], "socks5h://127.0.0.1:1055");
+    assert_eq!(of("ALL_PROXY").expect("is added")["value"], "http://127.0.0.1:1055");
     let without = policy(&with(values(), json!({ "injection": { "proxyVariables": false } })));
     assert_eq!(names(&mutated(&without, &pod)["spec"]["containers"][0]["env"]), ["http_proxy"]);
 }

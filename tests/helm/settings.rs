@@ -37,7 +37,7 @@ fn value(key: &str, file: &str) -> Value {
         "prewarm" => json!(["db:5432", "web:80"]),
         "allow" => json!(["*.example.com:443", "10.0.0.0/8"]),
         "deny" => json!("db:22"),
-        "udp" | "accept_dns" | "advertise_services" | "lambda_metrics" => json!(false),
+        "udp" | "via" | "accept_dns" | "advertise_services" | "lambda_metrics" => json!(false),
         "accept_routes" | "shields_up" | "exit_node_required" | "allow_open_proxy" | "log_upload" | "confine" => {
             json!(true)
         }
@@ -57,6 +57,7 @@ fn value(key: &str, file: &str) -> Value {
         "socks_client_ca" => json!(format!("{file}-ca.pem")),
         "users" => json!(format!("{file}-users.toml")),
         "access_log" => json!("all"),
+        "env_all_proxy" => json!("socks5h"),
         "serve_config" => json!(format!("{file}.json")),
         _ if key.ends_with("_timeout") => json!("7s"),
         _ if key.ends_with("_file") => json!(file),

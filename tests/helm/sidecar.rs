@@ -79,6 +79,10 @@ fn the_application_gets_what_tetherd_env_says() {
             [("TETHERD_SOCKS_LISTEN", listen), ("TETHERD_ALLOW_OPEN_PROXY", "true"), ("NO_PROXY", "db.example")];
         assert_eq!(variables(&example(more)), env_command(&settings), "{listen}");
     }
+    for form in ["http", "socks5h", "off"] {
+        let more = json!({ "auth": { "existingSecret": "tailscale" }, "config": { "env_all_proxy": form } });
+        assert_eq!(variables(&example(more)), env_command(&[("TETHERD_ENV_ALL_PROXY", form)]), "{form}");
+    }
 }
 
 #[test]
@@ -86,7 +90,7 @@ fn a_password_reaches_the_application_from_its_secret() {
     let workload = example(json!({
         "auth": { "existingSecret": "tailscale" }, "proxyAuth": { "existingSecret": "proxy" },
     }));
-    assert_eq!(variables(&workload)["ALL_PROXY"], "socks5h://$(PROXY_USER):$(PROXY_PASSWORD)@127.0.0.1:1055");
+    assert_eq!(variables(&workload)["ALL_PROXY"], "http://$(PROXY_USER):$(PROXY_PASSWORD)@127.0.0.1:1055");
     let app = &workload["spec"]["template"]["spec"]["containers"][0]["env"];
     assert_eq!(app[1]["valueFrom"]["secretKeyRef"], json!({ "name": "proxy", "key": "password" }));
 }

@@ -46,7 +46,7 @@ fn the_wrapper_keeps_lambdas_own_addresses_direct_and_what_is_set_already() {
     let environment = scene.python().env("HTTPS_PROXY", "http://mine:1").start().expect("starts");
     let answer = environment.invoke(&json!({ "environment": true })).expect("answers");
     assert_eq!(answer["HTTP_PROXY"], "http://127.0.0.1:1055");
-    assert_eq!(answer["all_proxy"], "socks5h://127.0.0.1:1055");
+    assert_eq!(answer["all_proxy"], "http://127.0.0.1:1055");
     assert_eq!(answer["HTTPS_PROXY"], "http://mine:1");
     let direct = answer["NO_PROXY"].as_str().expect("NO_PROXY").to_owned();
     let api = answer["AWS_LAMBDA_RUNTIME_API"].as_str().expect("the API's address").to_owned();

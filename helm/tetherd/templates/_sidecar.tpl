@@ -72,7 +72,11 @@ localhost,127.0.0.1,127.0.0.0/8,::1,169.254.169.254,169.254.170.2,169.254.170.23
       name: {{ $secret | default (include "tetherd.secretName" .) }}
       key: {{ ternary "password" "socks_password" (not (empty $secret)) }}
 {{- end }}
-{{- range $name, $value := dict "ALL_PROXY" (printf "socks5h://%s%s" $user $address) "HTTP_PROXY" (printf "http://%s%s" $user $address) "HTTPS_PROXY" (printf "http://%s%s" $user $address) "NO_PROXY" (include "tetherd.noProxy" $) }}
+{{- $http := printf "http://%s%s" $user $address }}
+{{- $variables := dict "HTTP_PROXY" $http "HTTPS_PROXY" $http "NO_PROXY" (include "tetherd.noProxy" $) }}
+{{- $form := .Values.config.env_all_proxy | default "http" }}
+{{- if ne $form "off" }}{{ $_ := set $variables "ALL_PROXY" (printf "%s://%s%s" $form $user $address) }}{{ end }}
+{{- range $name, $value := $variables }}
 {{- range list $name (lower $name) }}
 - name: {{ . }}
   value: {{ $value | quote }}

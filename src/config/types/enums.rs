@@ -45,6 +45,9 @@ words!(
     /// Whether the node leaves the tailnet at exit.
     LogoutSetting, "auto, always or never": Auto = "auto", Always = "always", Never = "never");
 words!(
+    /// Form of the proxy's address in `ALL_PROXY` of programs. `Off`: the variable is not set.
+    AllProxy, "http, socks5h or off": Http = "http", Socks5h = "socks5h", Off = "off");
+words!(
     /// What a Lambda function does whose extension fails.
     OnFailure, "fail or continue": Fail = "fail", Continue = "continue");
 words!(

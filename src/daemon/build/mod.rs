@@ -70,6 +70,7 @@ pub async fn build_daemon(inputs: BuildInputs<'_>) -> Result<Daemon, ExitReason>
         redactor: parts.redactor,
         proxy_address,
         credentials: settings.socks_credentials.clone(),
+        env_all_proxy: settings.env_all_proxy,
         emf_writer,
     })
 }

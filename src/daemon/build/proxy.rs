@@ -64,6 +64,7 @@ impl ProxyServer {
             counters: counters.clone(),
             tls: server_tls(settings)?,
             udp: settings.udp,
+            via: settings.via,
             worker: RelayWorker::default(),
         };
         Ok(Self {

@@ -113,7 +113,8 @@ fn proxy_variables(daemon: &Daemon, spec: &CommandSpec, environment: &Environmen
         tracing::warn!("socks_listen has no TCP address but for balancers; the command gets no proxy variables");
         return Vec::new();
     };
-    let variables = ProxyVariables::new(proxy, daemon.credentials.as_ref(), &spec.direct, environment);
+    let variables =
+        ProxyVariables::new((proxy, daemon.env_all_proxy), daemon.credentials.as_ref(), &spec.direct, environment);
     without_those_set(variables, environment)
 }
 

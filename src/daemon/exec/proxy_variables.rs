@@ -5,6 +5,7 @@
 use std::net::SocketAddr;
 
 use crate::config::settings::Credentials;
+use crate::config::types::enums::AllProxy;
 use crate::environment::Environment;
 use crate::net::connectable::connectable;
 use crate::target::metadata;
@@ -21,9 +22,10 @@ const NO_PROXY: &str = "NO_PROXY";
 pub struct ProxyVariables(Vec<(&'static str, String)>);
 
 impl ProxyVariables {
-    /// Builds the variables for the listener `proxy`. The `NO_PROXY` of `environment` is kept, with `direct` added.
+    /// Builds the variables for the listener `proxy`, `ALL_PROXY` in the form `all_proxy`. The `NO_PROXY` of `environment` is
+    /// kept, with `direct` added.
     pub fn new(
-        proxy: SocketAddr,
+        (proxy, all_proxy): (SocketAddr, AllProxy),
         credentials: Option<&Credentials>,
         direct: &[String],
         environment: &Environment,
@@ -33,13 +35,15 @@ impl ProxyVariables {
             format!("{}:{}@", percent_encoded(&given.user), percent_encoded(given.password.expose()))
         });
         let http = format!("http://{user}{address}");
-        Self(vec![
+        let all = match all_proxy {
+            AllProxy::Http => Some(http.clone()),
             // With the h, names are resolved by the proxy, which knows those of the tailnet.
-            ("ALL_PROXY", format!("socks5h://{user}{address}")),
-            ("HTTP_PROXY", http.clone()),
-            ("HTTPS_PROXY", http),
-            (NO_PROXY, no_proxy(direct, environment)),
-        ])
+            AllProxy::Socks5h => Some(format!("socks5h://{user}{address}")),
+            AllProxy::Off => None,
+        };
+        let all = all.map(|address| ("ALL_PROXY", address));
+        let others = [("HTTP_PROXY", http.clone()), ("HTTPS_PROXY", http), (NO_PROXY, no_proxy(direct, environment))];
+        Self(all.into_iter().chain(others).collect())
     }
 
     /// Lists name and value, each in upper and lower case: programs disagree on which of them counts.
@@ -86,7 +90,17 @@ mod tests {
     use crate::secret::Secret;
 
     fn variables(listening: &str, credentials: Option<&Credentials>, own: &Environment) -> ProxyVariables {
-        ProxyVariables::new(listening.parse().expect("address"), credentials, &[".svc".to_owned()], own)
+        in_form(AllProxy::Http, listening, credentials, own)
+    }
+
+    fn in_form(
+        form: AllProxy,
+        listening: &str,
+        credentials: Option<&Credentials>,
+        own: &Environment,
+    ) -> ProxyVariables {
+        let proxy = listening.parse().expect("address");
+        ProxyVariables::new((proxy, form), credentials, &[".svc".to_owned()], own)
     }
 
     fn value(variables: &ProxyVariables, wanted: &str) -> String {
@@ -97,19 +111,25 @@ mod tests {
     #[test]
     fn both_cases_point_to_the_listener() {
         let plain = variables("[::]:1055", None, &Environment::new());
-        for name in ["ALL_PROXY", "all_proxy"] {
-            assert_eq!(value(&plain, name), "socks5h://127.0.0.1:1055");
-        }
-        for name in ["HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"] {
+        for name in ["ALL_PROXY", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"] {
             assert_eq!(value(&plain, name), "http://127.0.0.1:1055");
         }
-        assert_eq!(value(&variables("[::1]:1", None, &Environment::new()), "ALL_PROXY"), "socks5h://[::1]:1");
+        assert_eq!(value(&variables("[::1]:1", None, &Environment::new()), "ALL_PROXY"), "http://[::1]:1");
+    }
+
+    #[test]
+    fn all_proxy_has_the_form_that_is_set() {
+        let form = |form| in_form(form, "[::]:1055", None, &Environment::new());
+        assert_eq!(value(&form(AllProxy::Socks5h), "all_proxy"), "socks5h://127.0.0.1:1055");
+        let off = form(AllProxy::Off);
+        let names: Vec<String> = off.in_both_cases().map(|(name, _)| name).collect();
+        assert_eq!(names, ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy"]);
     }
 
     #[test]
     fn credentials_are_percent_encoded() {
         let credentials = Credentials { user: "a@b".into(), password: Secret::new("p:/ä'%~") };
-        let guarded = variables("127.0.0.1:1055", Some(&credentials), &Environment::new());
+        let guarded = in_form(AllProxy::Socks5h, "127.0.0.1:1055", Some(&credentials), &Environment::new());
         assert_eq!(value(&guarded, "ALL_PROXY"), "socks5h://a%40b:p%3A%2F%C3%A4%27%25~@127.0.0.1:1055");
         assert_eq!(value(&guarded, "HTTP_PROXY"), "http://a%40b:p%3A%2F%C3%A4%27%25~@127.0.0.1:1055");
     }

@@ -3,7 +3,7 @@
 use std::sync::{Arc, OnceLock};
 
 use http_body_util::BodyExt;
-use hyper::body::{Bytes, Frame, Incoming};
+use hyper::body::{Bytes, Frame};
 
 use crate::proxy::access_log::ConnectionRecord;
 use crate::proxy::http::responses::Body;
@@ -32,7 +32,10 @@ impl Carried {
     }
 
     /// Counts the bytes of a body as they pass, in the direction that `which` says.
-    pub fn counted(&self, body: Incoming, which: fn(&Traffic) -> &ByteCounter) -> Body {
+    pub fn counted<B>(&self, body: B, which: fn(&Traffic) -> &ByteCounter) -> Body
+    where
+        B: hyper::body::Body<Data = Bytes, Error = hyper::Error> + Send + 'static,
+    {
         let carried = self.clone();
         let count = move |frame: Frame<Bytes>| {
             which(&carried.0.traffic).add(frame.data_ref().map_or(0, Bytes::len));

@@ -8,10 +8,12 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use hyper::body::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::{sleep, timeout};
 
 use crate::proxy::context::ProxyContext;
+use crate::proxy::http::request_lines::RequestLines;
 use crate::proxy::listener::client::Client;
 use crate::proxy::listener::stream::Stream;
 use crate::proxy::relay::client_end::{ClientEnd, ClientSocket};
@@ -29,7 +31,10 @@ const STEP_WHILE_WAITING: Duration = Duration::from_millis(250);
 const IN_FLIGHT: Duration = Duration::from_millis(750);
 
 /// A client's stream for hyper to use, while a [`ClientPresence`] observes the same stream.
-pub struct ObservedStream(ClientPresence);
+pub struct ObservedStream {
+    presence: ClientPresence,
+    lines: RequestLines,
+}
 
 /// Tells whether the client of an [`ObservedStream`] is still there. Clones observe the same client.
 #[derive(Clone)]
@@ -39,20 +44,22 @@ pub struct ClientPresence {
 }
 
 impl ObservedStream {
-    /// Takes the stream of a client.
-    pub fn new(stream: Stream) -> Self {
-        Self(ClientPresence { stream: Arc::new(Mutex::new(stream)), traffic: Arc::default() })
+    /// Takes the stream of a client, the request lines of which `lines` makes fit for hyper.
+    pub fn new(stream: Stream, lines: RequestLines) -> Self {
+        let presence = ClientPresence { stream: Arc::new(Mutex::new(stream)), traffic: Arc::default() };
+        Self { presence, lines }
     }
 
     /// Returns an observer that tells whether the client is still there.
     pub fn presence(&self) -> ClientPresence {
-        self.0.clone()
+        self.presence.clone()
     }
 
-    /// Returns the stream; `None` while there is a [`ClientPresence`] of it.
-    pub fn into_inner(self) -> Option<Stream> {
-        let stream = Arc::into_inner(self.0.stream)?;
-        Some(stream.into_inner().ignore_poison())
+    /// Returns the stream, and what was read of it that hyper has not asked for; `None` while there is a [`ClientPresence`] of
+    /// it.
+    pub fn into_inner(self) -> Option<(Stream, Bytes)> {
+        let stream = Arc::into_inner(self.presence.stream)?;
+        Some((stream.into_inner().ignore_poison(), self.lines.take_unread()))
     }
 }
 
@@ -117,26 +124,26 @@ impl ClientPresence {
 impl AsyncRead for ObservedStream {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
-        let polled = Pin::new(&mut *self.0.stream()).poll_read(context, buffer);
-        self.0.traffic.sent.add(buffer.filled().len() - before);
+        let polled = self.lines.poll_read(&mut *self.presence.stream(), context, buffer);
+        self.presence.traffic.sent.add(buffer.filled().len() - before);
         polled
     }
 }
 
 impl AsyncWrite for ObservedStream {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let polled = Pin::new(&mut *self.0.stream()).poll_write(context, bytes);
+        let polled = Pin::new(&mut *self.presence.stream()).poll_write(context, bytes);
         if let Poll::Ready(Ok(written)) = polled {
-            self.0.traffic.received.add(written);
+            self.presence.traffic.received.add(written);
         }
         polled
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut *self.0.stream()).poll_flush(context)
+        Pin::new(&mut *self.presence.stream()).poll_flush(context)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut *self.0.stream()).poll_shutdown(context)
+        Pin::new(&mut *self.presence.stream()).poll_shutdown(context)
     }
 }

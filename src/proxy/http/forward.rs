@@ -2,38 +2,32 @@
 //!
 //! The connection to the target is kept for the client's next request to it.
 
-use std::io::Cursor;
 use std::sync::Arc;
-use std::time::Duration;
 
 use http_body_util::{BodyExt, Empty};
-use hyper::body::{Body as _, Bytes, Incoming};
-use hyper::client::conn::http1::{self, SendRequest};
-use hyper::header::{HOST, HeaderValue};
+use hyper::body::{Body as _, Incoming};
+use hyper::header::{HOST, HeaderValue, UPGRADE};
+use hyper::upgrade::{OnUpgrade, on};
 use hyper::{Request, Response, StatusCode, Version};
-use hyper_util::rt::TokioIo;
 use thiserror::Error;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::sync::Mutex;
 
-use crate::net::unix_stream::LocalStream;
-use crate::proxy::access_log::Success;
-use crate::proxy::connect::Connection;
+use crate::proxy::access_log::{ConnectionRecord, Success};
 use crate::proxy::context::ProxyContext;
 use crate::proxy::http::carried::Carried;
-use crate::proxy::http::headers::{MAX_HEAD, strip_hop_by_hop};
+use crate::proxy::http::headers::{add_via, strip_hop_by_hop};
 use crate::proxy::http::message_rules::{BrokenRule, check_codings, origin_form, without_user};
-use crate::proxy::http::responses::{Body, status_of};
-use crate::proxy::http::target_stream::TargetStream;
+use crate::proxy::http::request_body::{BodyGate, RequestBody};
+use crate::proxy::http::responses::{Body, full_body, status_of};
+use crate::proxy::http::target_connection::TargetConnection;
+use crate::proxy::http::tunnel::Tunnel;
+use crate::proxy::http::upgrade;
 use crate::proxy::listener::client::Client;
-use crate::proxy::metrics::labels::{Outcome, Path, Protocol};
-use crate::proxy::policy::access::Access;
+use crate::proxy::metrics::labels::{Outcome, Protocol};
+use crate::proxy::relay::HalfClose;
 use crate::proxy::users::user::User;
-use crate::target::dial::{Dial, DialError, Tailnet};
+use crate::target::dial::{Dial, DialError};
 use crate::target::host::Target;
-
-/// Most headers of a target's answer. hyper's 100 are too few for some services.
-const MOST_HEADERS: usize = 512;
 
 /// Why a request has no response from its target.
 #[derive(Debug, Error)]
@@ -78,7 +72,7 @@ struct KeptConnection {
     target: Target,
     /// Whose requests may go over it: another user's rules may be others, and so may the same user's once they were read again.
     user: Option<Arc<User>>,
-    opened: Opened,
+    opened: TargetConnection,
 }
 
 impl KeptConnection {
@@ -87,23 +81,25 @@ impl KeptConnection {
     }
 }
 
-/// A connection for requests.
-struct Opened {
-    sender: SendRequest<Body>,
-    path: Path,
-    /// How long it took; `None` once a request was sent on it.
-    connect: Option<Duration>,
+/// What became of a request that was sent on.
+pub struct Forwarded {
+    pub response: Response<Body>,
+    /// What the connection becomes, where the target has switched to another protocol.
+    pub tunnel: Option<Tunnel>,
+    /// Whether the target has answered without asking for the body that was held back.
+    pub leaves_body: bool,
 }
 
 impl Upstream {
-    /// Forwards `request` of `client` to `target` and returns its response, the body of which streams.
+    /// Forwards `request` of `client` to `target` and returns its response, the body of which streams. A connection whose
+    /// target did not ask for the body that `gate` holds back is not kept.
     pub async fn forward<D: Dial>(
         &self,
-        context: &ProxyContext<D>,
-        client: &Client,
+        (context, client): (&ProxyContext<D>, &Client),
         target: &Target,
-        request: Request<Incoming>,
-    ) -> Result<Response<Body>, ForwardError> {
+        mut request: Request<RequestBody>,
+        gate: Option<&BodyGate>,
+    ) -> Result<Forwarded, ForwardError> {
         let user = client.user();
         let mut kept = self.0.lock().await;
         let mut reusable = None;
@@ -112,43 +108,104 @@ impl Upstream {
         {
             reusable = Some(last.opened);
         }
-        let request = for_next_hop(request)?;
-        let repeated = reusable.is_some().then(|| repeatable(&request)).flatten();
+        let protocols = upgrade::asked_for(&request);
+        let switching = protocols.is_some().then(|| on(&mut request));
+        let request = for_next_hop(request, context.via, protocols)?;
         let carried = Carried::within(&context.counters);
-        let request = request.map(|body| carried.counted(body, |traffic| &traffic.sent));
-        let mut opened = match reusable {
-            Some(opened) => opened,
-            None => open(context, &client.access(), target).await?,
-        };
-        let mut response = match opened.sender.try_send_request(request).await {
-            Ok(response) => response,
-            // The target has closed the kept connection. The request is sent again when it was not sent at all or may
-            // be sent twice, but not when the target has responded, however badly.
-            Err(mut failure) => match failure.take_message().or(repeated.filter(|_| !failure.error().is_parse())) {
-                Some(request) => {
-                    opened = open(context, &client.access(), target).await?;
-                    opened.sender.send_request(request).await?
-                }
-                None => return Err(failure.into_error().into()),
-            },
-        };
-        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        let (opened, response) = send(context, client, target, (reusable, request, &carried)).await?;
+        let is_switched = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+        if is_switched && switching.is_none() {
             return Err(ForwardError::Switched);
         }
         check_codings(response.headers()).map_err(ForwardError::Answer)?;
-        let (path, connect, reply) = (Some(opened.path), opened.connect.take(), Some(response.status().as_u16()));
+        let (path, connect, reply) = (Some(opened.path), opened.connect, Some(response.status().as_u16()));
         let success = Success { protocol: Protocol::Http, target: Some(target), path, connect, reply };
-        carried.begin(context.record_success(client, &success));
-        *kept = Some(KeptConnection { target: target.clone(), user, opened });
-        let version = response.version();
-        strip_hop_by_hop(response.headers_mut(), version);
-        *response.version_mut() = Version::HTTP_11;
-        Ok(response.map(|body| carried.counted(body, |traffic| &traffic.received)))
+        let record = context.record_success(client, &success);
+        if let Some(client) = switching.filter(|_| is_switched) {
+            return Ok(switched(client, opened.half_close, response, context.via, record));
+        }
+        carried.begin(record);
+        let left = gate.filter(|gate| gate.close()).map(BodyGate::response_guard);
+        let leaves_body = left.is_some();
+        if !leaves_body {
+            let opened = TargetConnection { connect: None, ..opened };
+            *kept = Some(KeptConnection { target: target.clone(), user, opened });
+        }
+        let response = for_client(response, context.via);
+        let response = response.map(|body| carried.counted(body, |traffic| &traffic.received));
+        let response = response.map(|body| while_held(left, body));
+        Ok(Forwarded { response, tunnel: None, leaves_body })
     }
 }
 
+/// Sends a request over the kept connection, or over a new one. Returns the connection, and the head of the response.
+async fn send<D: Dial>(
+    context: &ProxyContext<D>,
+    client: &Client,
+    target: &Target,
+    (reusable, request, carried): (Option<TargetConnection>, Request<RequestBody>, &Carried),
+) -> Result<(TargetConnection, Response<Incoming>), ForwardError> {
+    let repeated = reusable.is_some().then(|| repeatable(&request)).flatten();
+    let request = request.map(|body| carried.counted(body, |traffic| &traffic.sent));
+    let mut opened = match reusable {
+        Some(opened) => opened,
+        None => TargetConnection::open(context, &client.access(), target).await?,
+    };
+    let response = match opened.sender.try_send_request(request).await {
+        Ok(response) => response,
+        // The target has closed the kept connection. The request is sent again when it was not sent at all or may
+        // be sent twice, but not when the target has responded, however badly.
+        Err(mut failure) => match failure.take_message().or(repeated.filter(|_| !failure.error().is_parse())) {
+            Some(request) => {
+                opened = TargetConnection::open(context, &client.access(), target).await?;
+                opened.sender.send_request(request).await?
+            }
+            None => return Err(failure.into_error().into()),
+        },
+    };
+    Ok((opened, response))
+}
+
+/// Makes the answer by which client and target switch to another protocol, and the tunnel that carries it.
+fn switched(
+    client: OnUpgrade,
+    half_close: HalfClose,
+    mut response: Response<Incoming>,
+    via: bool,
+    record: ConnectionRecord,
+) -> Forwarded {
+    let target = on(&mut response);
+    let protocols = response.headers().get(UPGRADE).cloned();
+    let mut response = for_client(response, via).map(|_| full_body(""));
+    if let Some(protocols) = protocols {
+        upgrade::ask_for(response.headers_mut(), protocols);
+    }
+    Forwarded { response, tunnel: Some(Tunnel::switched(client, target, half_close, record)), leaves_body: false }
+}
+
+/// Keeps what is `held` as long as `body` is there.
+fn while_held<T: Send + 'static>(held: Option<T>, body: Body) -> Body {
+    let Some(held) = held else { return body };
+    let keep = move |frame| {
+        let _ = &held;
+        frame
+    };
+    body.map_frame(keep).boxed_unsync()
+}
+
+/// Turns a target's response into what the client expects.
+fn for_client(mut response: Response<Incoming>, via: bool) -> Response<Incoming> {
+    let version = response.version();
+    strip_hop_by_hop(response.headers_mut());
+    if via {
+        add_via(response.headers_mut(), version);
+    }
+    *response.version_mut() = Version::HTTP_11;
+    response
+}
+
 /// Copies a request that may be sent twice: asking again does no harm (RFC 9110, section 9.2.2), and it has no body.
-fn repeatable(request: &Request<Incoming>) -> Option<Request<Body>> {
+fn repeatable(request: &Request<RequestBody>) -> Option<Request<Body>> {
     let (is_idempotent, has_no_body) = (request.method().is_idempotent(), request.body().is_end_stream());
     (is_idempotent && has_no_body).then(|| {
         let mut copy = Request::new(Empty::new().map_err(|never| match never {}).boxed_unsync());
@@ -160,65 +217,27 @@ fn repeatable(request: &Request<Incoming>) -> Option<Request<Body>> {
     })
 }
 
-/// Turns a request into what the target expects: origin-form, `Host` after the address (RFC 9112, section 3.2.2).
-fn for_next_hop(request: Request<Incoming>) -> Result<Request<Incoming>, hyper::http::Error> {
+/// Turns a request into what the target expects: origin-form, `Host` after the address (RFC 9112, section 3.2.2), and the
+/// protocols that the client asks for.
+fn for_next_hop(
+    request: Request<RequestBody>,
+    via: bool,
+    protocols: Option<HeaderValue>,
+) -> Result<Request<RequestBody>, hyper::http::Error> {
     let (mut parts, body) = request.into_parts();
     let host = parts.uri.authority().map(|authority| without_user(authority.as_str()));
     let host = host.map(HeaderValue::from_str).transpose()?;
-    strip_hop_by_hop(&mut parts.headers, parts.version);
+    strip_hop_by_hop(&mut parts.headers);
+    if let Some(protocols) = protocols {
+        upgrade::ask_for(&mut parts.headers, protocols);
+    }
+    if via {
+        add_via(&mut parts.headers, parts.version);
+    }
     if let Some(host) = host {
         parts.headers.insert(HOST, host);
     }
     parts.uri = origin_form(&parts.uri)?;
     parts.version = Version::HTTP_11;
     Ok(Request::from_parts(parts, body))
-}
-
-/// Connects to `target` for requests.
-async fn open<D: Dial>(context: &ProxyContext<D>, access: &Access, target: &Target) -> Result<Opened, ForwardError> {
-    let dialled = context.connect(access, target).await?;
-    let (path, connect) = (dialled.path(), Some(dialled.time));
-    let sender = match dialled.connection {
-        Connection::Direct(stream) => shake_hands(stream).await?,
-        Connection::Tailnet(Tailnet::Stream(stream, early)) => shake_hands(with_early(stream, early)).await?,
-        Connection::Tailnet(Tailnet::Waiting(waiting)) => {
-            let (own, handed_over) = LocalStream::pair().map_err(|error| DialError::Other(error.to_string()))?;
-            let relaying = waiting.hand_over(handed_over.into(), Vec::new(), context.limits.terms_of_http());
-            tokio::spawn(async move {
-                if let Err(error) = relaying.await {
-                    tracing::debug!(%error, "connection to a target broke");
-                }
-            });
-            shake_hands(own).await?
-        }
-    };
-    Ok(Opened { sender, path, connect })
-}
-
-/// Returns the stream with `early` in front of it, the bytes that came with tailscaled's response to the dial.
-fn with_early(stream: impl AsyncRead + AsyncWrite, early: Bytes) -> impl AsyncRead + AsyncWrite {
-    let (reads, writes) = tokio::io::split(stream);
-    tokio::io::join(Cursor::new(early).chain(reads), writes)
-}
-
-/// Begins HTTP/1.1 over `stream`, and drives it until it ends.
-async fn shake_hands<S>(stream: S) -> Result<SendRequest<Body>, hyper::Error>
-where
-    S: AsyncRead + AsyncWrite + Send + 'static,
-{
-    let (sender, connection) = http1::Builder::new()
-        .max_buf_size(MAX_HEAD)
-        .max_headers(MOST_HEADERS)
-        .preserve_header_case(true)
-        // As curl and nginx take them.
-        .allow_obsolete_multiline_headers_in_responses(true)
-        .allow_spaces_after_header_name_in_responses(true)
-        .handshake(TokioIo::new(TargetStream::new(Box::pin(stream))))
-        .await?;
-    tokio::spawn(async move {
-        if let Err(error) = connection.await {
-            tracing::debug!(%error, "connection to a target broke");
-        }
-    });
-    Ok(sender)
 }

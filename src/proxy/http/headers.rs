@@ -28,9 +28,15 @@ const HOP_BY_HOP: [&str; 9] = [
     "upgrade",
 ];
 
-/// Turns the headers of a message, which came by `version`, into those for the next hop. A chunked body stays one, with its
-/// trailers, and who takes trailers still does.
-pub fn strip_hop_by_hop(headers: &mut HeaderMap, version: Version) {
+/// Adds the proxy's word to a message that came by `version`.
+pub fn add_via(headers: &mut HeaderMap, version: Version) {
+    let via = if version == Version::HTTP_10 { "1.0 tetherd" } else { "1.1 tetherd" };
+    headers.append(VIA, HeaderValue::from_static(via));
+}
+
+/// Turns the headers of a message into those for the next hop. A chunked body stays one, with its trailers, and who takes
+/// trailers still does.
+pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
     let (is_chunked, takes_trailers) = (headers.contains_key(TRANSFER_ENCODING), takes_trailers(headers));
     let trailers = headers.get(TRAILER).filter(|_| is_chunked).cloned();
     let named: Vec<HeaderName> = headers
@@ -60,8 +66,6 @@ pub fn strip_hop_by_hop(headers: &mut HeaderMap, version: Version) {
         headers.insert(TE, HeaderValue::from_static("trailers"));
         headers.insert(CONNECTION, HeaderValue::from_static("TE"));
     }
-    let via = if version == Version::HTTP_10 { "1.0 tetherd" } else { "1.1 tetherd" };
-    headers.append(VIA, HeaderValue::from_static(via));
 }
 
 fn takes_trailers(headers: &HeaderMap) -> bool {
@@ -117,8 +121,8 @@ mod tests {
             ("te", "trailers"),
             ("x-other", "2"),
         ]);
-        strip_hop_by_hop(&mut headers, Version::HTTP_11);
-        let next = [("x-other", "2"), ("te", "trailers"), ("connection", "TE"), ("via", "1.1 tetherd")];
+        strip_hop_by_hop(&mut headers);
+        let next = [("x-other", "2"), ("te", "trailers"), ("connection", "TE")];
         assert_eq!(headers, map(&next));
     }
 

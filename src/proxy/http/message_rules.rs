@@ -7,6 +7,7 @@ use hyper::http::uri::Authority;
 use hyper::{Method, Request, StatusCode, Uri, Version};
 use thiserror::Error;
 
+use crate::proxy::http::request_lines::WHOLE_SERVER;
 use crate::target::host::Target;
 
 const HTTP_PORT: u16 = 80;
@@ -53,6 +54,11 @@ pub fn check_codings(headers: &HeaderMap) -> Result<(), BrokenRule> {
     }
 }
 
+/// Whether targets of this scheme are spoken to by plain HTTP.
+fn is_plain(scheme: &str) -> bool {
+    scheme == "http" || scheme.eq_ignore_ascii_case("ws")
+}
+
 /// Error of an address whose host is invalid.
 const NO_HOST: &str = "the host of the address is no name: it has letters, digits, - and _ between dots";
 
@@ -62,7 +68,7 @@ pub fn absolute_target(uri: &Uri) -> Result<Target, &'static str> {
         return Err("this is a proxy: a request must name its whole address, or use CONNECT");
     };
     match uri.scheme_str() {
-        Some("http") => match without_user(authority.as_str()).strip_prefix(authority.host()) {
+        Some(scheme) if is_plain(scheme) => match without_user(authority.as_str()).strip_prefix(authority.host()) {
             // `http://host:/` names no port (RFC 9110, section 4.2.3).
             Some("" | ":") => Target::new(authority.host(), HTTP_PORT).map_err(|_| NO_HOST),
             // A port that is no number must not become another port than the client meant.
@@ -71,7 +77,7 @@ pub fn absolute_target(uri: &Uri) -> Result<Target, &'static str> {
                 None => Err("the port of the address is no number up to 65535"),
             },
         },
-        _ => Err("only http:// can be sent on; use CONNECT for anything else"),
+        _ => Err("only http:// and ws:// can be sent on; use CONNECT for anything else"),
     }
 }
 
@@ -97,6 +103,9 @@ pub fn without_user(authority: &str) -> &str {
 /// Returns the path that the target is asked for.
 pub fn origin_form(uri: &Uri) -> Result<Uri, hyper::http::Error> {
     let path = uri.path_and_query().map_or("/", |path| path.as_str());
+    if path == WHOLE_SERVER {
+        return "*".parse().map_err(hyper::http::Error::from);
+    }
     // `http://web?x=1` has an empty path (RFC 9112, section 3.2.1).
     Ok(if path.starts_with('?') { format!("/{path}").parse()? } else { path.parse()? })
 }
@@ -173,5 +182,6 @@ mod tests {
         assert_eq!(path("http://web/a?b"), "/a?b");
         assert_eq!(path("http://web"), "/");
         assert_eq!(path("http://web?b"), "/?b");
+        assert_eq!(path(&format!("http://web{WHOLE_SERVER}")), "*");
     }
 }

@@ -7,11 +7,16 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
 
+use hyper::body::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use crate::proxy::listener::stream::Stream;
+
 /// A stream that is read from once a request was sent on it, and the writing of which does not fail.
-pub struct TargetStream<S> {
-    stream: S,
+pub struct TargetStream {
+    stream: Stream,
+    /// Bytes of the target that are read first.
+    early: Bytes,
     has_asked: bool,
     /// Waits for the first request.
     reader: Option<Waker>,
@@ -19,9 +24,15 @@ pub struct TargetStream<S> {
     takes_nothing: bool,
 }
 
-impl<S> TargetStream<S> {
-    pub fn new(stream: S) -> Self {
-        Self { stream, has_asked: false, reader: None, takes_nothing: false }
+impl TargetStream {
+    /// Takes the stream of a target, of which `early` has come already.
+    pub fn new(stream: Stream, early: Bytes) -> Self {
+        Self { stream, early, has_asked: false, reader: None, takes_nothing: false }
+    }
+
+    /// Returns the stream, and those bytes that were to be read first and were not.
+    pub fn into_inner(self) -> (Stream, Bytes) {
+        (self.stream, self.early)
     }
 
     fn begin(&mut self) {
@@ -38,18 +49,23 @@ impl<S> TargetStream<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for TargetStream<S> {
+impl AsyncRead for TargetStream {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         if !this.has_asked {
             this.reader = Some(context.waker().clone());
             return Poll::Pending;
         }
+        if !this.early.is_empty() {
+            let ready = this.early.split_to(this.early.len().min(buffer.remaining()));
+            buffer.put_slice(&ready);
+            return Poll::Ready(Ok(()));
+        }
         Pin::new(&mut this.stream).poll_read(context, buffer)
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for TargetStream<S> {
+impl AsyncWrite for TargetStream {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         this.begin();
