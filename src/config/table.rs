@@ -38,7 +38,7 @@ impl Key {
 
     /// Whether the value says where to listen.
     pub fn listens(&self) -> bool {
-        matches!(self.name, "health_listen" | "socks_listen")
+        matches!(self.name, "dns_listen" | "health_listen" | "socks_listen")
     }
 
     /// Returns the secret that this setting gives as a file.
@@ -162,6 +162,18 @@ pub const KEYS: &[Key] = &[
         "LIST",
         None,
         "listeners behind a balancer: addresses of socks_listen or forwards where each connection begins with a PROXY header",
+    ),
+    key(
+        "dns_listen",
+        "LIST",
+        None,
+        "where DNS is served over UDP and TCP, with the answers that the proxy resolves by: 127.0.0.1:53; off when not given",
+    ),
+    key(
+        "dns_upstream",
+        "LIST",
+        None,
+        "name servers that dns_listen asks for names outside the tailnet; those of /etc/resolv.conf when not given",
     ),
     key("udp", "BOOL", Some("true"), "serve UDP ASSOCIATE of SOCKS5"),
     key("forwards", "LIST", None, "plain ports that lead to one target each: 127.0.0.1:5432=db:5432"),

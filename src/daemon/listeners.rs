@@ -1,11 +1,11 @@
 //! Opens the listening sockets and accepts the proxy's clients on them.
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener as StdListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener as StdListener, UdpSocket as StdUdpSocket};
 use std::path::Path;
 use std::sync::Arc;
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, UdpSocket};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -147,18 +147,29 @@ async fn unix(key: &str, path: &Path) -> Result<Listener, ExitReason> {
 
 /// Opens the TCP socket of the setting `key`. The error names the setting, the address and what to do.
 pub fn bind(key: &str, address: SocketAddr) -> Result<TcpListener, ExitReason> {
-    let listener = open(address).map_err(|error| {
-        let hint = match error.kind() {
-            io::ErrorKind::AddrInUse => "another program listens there; stop it or choose another port",
-            io::ErrorKind::PermissionDenied => "ports below 1024 need a privilege; choose a higher one",
-            _ => "choose an address of this machine",
-        };
-        ExitReason::Configuration(format!("{key} {address} cannot be listened on: {error}; {hint}"))
-    })?;
+    let listener = open(address).map_err(|error| cannot_listen(key, address, &error))?;
     if let Ok(bound) = listener.local_addr() {
         tracing::info!(%bound, key, "listening");
     }
     Ok(listener)
+}
+
+/// Opens the UDP socket of the setting `key`, as [`bind`] does a TCP socket.
+pub fn bind_datagrams(key: &str, address: SocketAddr) -> Result<UdpSocket, ExitReason> {
+    let opened = StdUdpSocket::bind(address).and_then(|socket| {
+        socket.set_nonblocking(true)?;
+        UdpSocket::from_std(socket)
+    });
+    opened.map_err(|error| cannot_listen(key, address, &error))
+}
+
+fn cannot_listen(key: &str, address: SocketAddr, error: &io::Error) -> ExitReason {
+    let hint = match error.kind() {
+        io::ErrorKind::AddrInUse => "another program listens there; stop it or choose another port",
+        io::ErrorKind::PermissionDenied => "ports below 1024 need a privilege; choose a higher one",
+        _ => "choose an address of this machine",
+    };
+    ExitReason::Configuration(format!("{key} {address} cannot be listened on: {error}; {hint}"))
 }
 
 fn open(address: SocketAddr) -> io::Result<TcpListener> {

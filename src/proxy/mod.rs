@@ -10,6 +10,7 @@ pub mod context;
 pub(crate) mod http;
 pub mod listener;
 pub mod metrics;
+pub(crate) mod names;
 pub mod policy;
 pub mod relay;
 pub(crate) mod socks4;

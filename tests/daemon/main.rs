@@ -8,6 +8,8 @@ mod associations;
 mod behind_balancer;
 mod commands;
 mod confinement;
+mod dns_scene;
+mod dns_server;
 mod door_client;
 mod doors;
 mod exec_and_env;

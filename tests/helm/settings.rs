@@ -32,6 +32,8 @@ fn value(key: &str, file: &str) -> Value {
         "tags" => json!(["tag:web", "tag:shop"]),
         "advertise_routes" => json!(["10.0.0.0/8"]),
         "socks_listen" => json!(["127.0.0.1:1056", "unix:/tmp/proxy.sock"]),
+        "dns_listen" => json!(["127.0.0.1:5300"]),
+        "dns_upstream" => json!(["10.0.0.2", "[fd00::53]:53"]),
         "forwards" => json!(["127.0.0.1:5432=db:5432"]),
         "proxy_protocol" => json!(["unix:/tmp/proxy.sock", "127.0.0.1:5432"]),
         "prewarm" => json!(["db:5432", "web:80"]),

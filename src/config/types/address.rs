@@ -120,6 +120,12 @@ impl Value for ControlUrl {
 }
 
 impl ControlUrl {
+    /// Returns the host, a name or an address.
+    pub fn host(&self) -> Option<String> {
+        let uri: hyper::Uri = self.0.parse().ok()?;
+        uri.host().map(str::to_owned)
+    }
+
     /// Whether what is sent there can be read on the way: by plain HTTP to anything but loopback.
     pub fn is_in_the_clear(&self) -> bool {
         let uri: hyper::Uri = self.0.parse().unwrap_or_default();

@@ -32,6 +32,7 @@ use crate::target::dial::{Dial, DialError, DialOutcome, Located, Resolution, Res
 use crate::target::host::{Host, Target};
 use crate::target::own_node::OwnNode;
 use crate::target::ranges::is_of_a_tailnet;
+use crate::target::records::{RecordQuestion, Records};
 
 /// Dials through one tailscaled. Cheap to clone.
 #[derive(Clone)]
@@ -164,6 +165,15 @@ impl Dial for Dialer {
         match self.channel().await? {
             Some(channel) => self.locate_by_calls(&channel, &target.host).await,
             None => Box::pin(self.magic_dns.locate(&self.stock, target)).await,
+        }
+    }
+
+    async fn records(&self, question: RecordQuestion<'_>) -> Result<Records, DialError> {
+        match self.channel().await? {
+            Some(channel) => calls::query(&channel, question).await,
+            None => Err(DialError::Other(
+                "this tailscaled answers no questions of DNS: it has no calls of tetherd's".into(),
+            )),
         }
     }
 
