@@ -120,9 +120,16 @@ pub const KEYS: &[Key] = &[
     key("shields_up", "BOOL", None, "block what comes in; true, but false with serve_config or advertise_routes"),
     key("advertise_routes", "LIST", None, "networks that the node offers a way to, such as 10.0.0.0/8")
         .also(&["TS_ROUTES"]),
-    key("exit_node", "NODE", None, "name or address of the node that leads out of the tailnet").also(&["TS_EXIT_NODE"]),
+    key(
+        "exit_node",
+        "NODE",
+        None,
+        "name or address of the node that leads out of the tailnet, or auto:any, or location:CC or location:CC-city",
+    )
+    .also(&["TS_EXIT_NODE"]),
     key("exit_node_required", "BOOL", Some("false"), "not ready without the exit node")
         .also(&["TS_EXIT_NODE_REQUIRED"]),
+    key("exit_node_allow_lan_access", "BOOL", Some("false"), "reach the container's own networks past the exit node"),
     key("serve_config", "PATH", None, "what the node serves to the tailnet, in the form of TS_SERVE_CONFIG")
         .also(&["TS_SERVE_CONFIG"]),
     key("advertise_services", "BOOL", Some("true"), "advertise the services of serve_config, until the daemon drains")

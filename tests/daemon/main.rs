@@ -15,6 +15,7 @@ mod doors;
 mod exec_and_env;
 mod exec_as_a_process;
 mod exit_codes;
+mod exit_nodes;
 mod frozen;
 mod haproxy;
 mod health_port;

@@ -40,7 +40,13 @@ fn value(key: &str, file: &str) -> Value {
         "allow" => json!(["*.example.com:443", "10.0.0.0/8"]),
         "deny" => json!("db:22"),
         "udp" | "accept_dns" | "advertise_services" | "lambda_metrics" => json!(false),
-        "accept_routes" | "shields_up" | "exit_node_required" | "allow_open_proxy" | "log_upload" | "confine" => {
+        "accept_routes"
+        | "shields_up"
+        | "exit_node_required"
+        | "exit_node_allow_lan_access"
+        | "allow_open_proxy"
+        | "log_upload"
+        | "confine" => {
             json!(true)
         }
         "max_connections" => json!(1_000_000),
