@@ -183,7 +183,12 @@ pub const KEYS: &[Key] = &[
         "name servers that dns_listen asks for names outside the tailnet; those of /etc/resolv.conf when not given",
     ),
     key("udp", "BOOL", Some("true"), "serve UDP ASSOCIATE of SOCKS5"),
-    key("forwards", "LIST", None, "plain ports that lead to one target each: 127.0.0.1:5432=db:5432"),
+    key(
+        "forwards",
+        "LIST",
+        None,
+        "plain ports that lead to one target each: 127.0.0.1:5432=db:5432, or udp:127.0.0.1:5353=dns:53",
+    ),
     key("direct", "allow|deny", Some("allow"), "targets outside the tailnet: dialled directly, or refused"),
     key(
         "loopback",

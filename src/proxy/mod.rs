@@ -15,6 +15,7 @@ pub mod policy;
 pub mod relay;
 pub(crate) mod socks4;
 pub(crate) mod socks5;
+pub(crate) mod udp_forward;
 pub mod users;
 
 use std::ops::RangeInclusive;

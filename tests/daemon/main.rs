@@ -69,6 +69,7 @@ mod throttled;
 mod tls_listeners;
 mod udp;
 mod udp_clients;
+mod udp_forwards;
 mod udp_owners;
 mod users;
 mod users_hashed;

@@ -129,11 +129,12 @@ impl Reader {
         let health = health.iter().map(|listen| ("health_listen", listen));
         let proxies = settings.socks_listen.iter().map(|listen| ("socks_listen", listen));
         let forwards = settings.forwards.iter().map(|forward| ("forwards", &forward.listen));
-        let dns: Vec<Listen> = settings.dns.listen.iter().copied().map(Listen::Tcp).collect();
+        let both = settings.dns.listen.iter().flat_map(|address| [Listen::Tcp(*address), Listen::Udp(*address)]);
+        let dns: Vec<Listen> = both.collect();
         let dns = dns.iter().map(|listen| ("dns_listen", listen));
         let mut taken: Vec<(&str, &Listen)> = Vec::new();
         for (key, listen) in health.chain(proxies).chain(forwards).chain(dns) {
-            let any_port = listen.tcp().is_some_and(|address| address.port() == 0);
+            let any_port = listen.port() == Some(0);
             if let Some((first, _)) = taken.iter().find(|(_, other)| *other == listen && !any_port) {
                 let problem = format!("listens on {listen}, and so does {first}: give each an address of its own");
                 self.fault_at(key, problem);

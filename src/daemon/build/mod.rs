@@ -82,7 +82,7 @@ pub async fn build_daemon(inputs: BuildInputs<'_>) -> Result<Daemon, ExitReason>
 fn own_listeners(listeners: &ProxyListeners, health: &[TcpListener], dns: &DnsListeners) -> OwnListeners {
     let health = health.iter().filter_map(|listener| listener.local_addr().ok());
     let by_tcp = listeners.tcp_addresses().chain(health).chain(dns.addresses());
-    OwnListeners::new(by_tcp.collect()).with_udp(dns.addresses().collect())
+    OwnListeners::new(by_tcp.collect()).with_udp(dns.addresses().chain(listeners.udp_addresses()).collect())
 }
 
 /// Parts that others are built from.
