@@ -1,6 +1,6 @@
 //! The networks that this machine is in, by its interfaces.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
 use ipnet::IpNet;
 use nix::ifaddrs::getifaddrs;
@@ -22,8 +22,8 @@ fn network(own: &SockaddrStorage, mask: &SockaddrStorage) -> Option<IpNet> {
 }
 
 fn ip_of(address: &SockaddrStorage) -> Option<IpAddr> {
-    let v4 = address.as_sockaddr_in().map(|v4| IpAddr::from(Ipv4Addr::from(v4.ip())));
-    v4.or_else(|| address.as_sockaddr_in6().map(|v6| IpAddr::from(Ipv6Addr::from(v6.ip().octets()))))
+    let v4 = address.as_sockaddr_in().map(|v4| IpAddr::V4(v4.ip()));
+    v4.or_else(|| address.as_sockaddr_in6().map(|v6| IpAddr::V6(v6.ip())))
 }
 
 fn counts(network: IpNet) -> bool {
