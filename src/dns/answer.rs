@@ -16,7 +16,7 @@ use crate::target::records::{RecordQuestion, Records};
 use crate::target::tailnet_names::TailnetNames;
 
 /// Longest time to an answer, waiting for the tailnet included: programs give up after 5 s (resolv.conf(5), `timeout`).
-const ANSWER_TIMEOUT: Duration = Duration::from_millis(4500);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(4);
 /// Pause before tailscaled is asked again that could not answer yet.
 const ASK_AGAIN: Duration = Duration::from_millis(100);
 /// Most questions at the same time. tailscaled takes 256, of which the proxy has its share; further ones wait in the socket.

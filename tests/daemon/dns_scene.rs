@@ -105,11 +105,11 @@ pub struct Answer {
     text: String,
 }
 
-/// Asks the daemon once, by `dig` with these arguments.
+/// Asks the daemon once, by `dig` with these arguments, which gives up after the 5 s of resolv.conf(5).
 pub fn dig(arguments: &str) -> Answer {
     let address: SocketAddr = DNS.parse().expect("an address");
     let mut command = Command::new("dig");
-    command.args([&format!("@{}", address.ip()), "-p", &address.port().to_string(), "+tries=1", "+time=8", "+noall"]);
+    command.args([&format!("@{}", address.ip()), "-p", &address.port().to_string(), "+tries=1", "+time=5", "+noall"]);
     command.args(["+comments", "+answer", "+nosearch"]).args(arguments.split_whitespace());
     let output = command.stdin(Stdio::null()).output().expect("dig runs");
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
