@@ -2,13 +2,14 @@
 //!
 //! The map, in the order in which one module uses the next:
 //! [`cli`] reads arguments and settings, [`daemon`] runs one life of the program → [`platform`], [`tailscaled`],
-//! [`proxy`], [`auth_keys`] and [`health`] do the work → [`config`], [`target`], [`net`], [`secret`], [`state`] and the
+//! [`proxy`], `dns`, [`auth_keys`] and [`health`] do the work → [`config`], [`target`], [`net`], [`secret`], [`state`] and the
 //! other leaves are what they share. docs/architecture.md draws it.
 
 pub mod auth_keys;
 pub mod cli;
 pub mod config;
 pub mod daemon;
+pub(crate) mod dns;
 pub mod environment;
 pub mod exit_reason;
 pub mod health;

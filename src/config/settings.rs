@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::config::origin::Origin;
 use crate::config::reader::Reader;
 use crate::config::sections::auth::AuthSource;
+use crate::config::sections::dns::DnsSettings;
 use crate::config::sections::node::{NodeSettings, SocketSetting};
 use crate::config::types::Words;
 use crate::config::types::address::{ControlUrl, Forward, Listen};
@@ -92,6 +93,7 @@ pub struct Settings {
     pub socks_tls: Option<TlsFiles>,
     /// Listeners of `socks_listen` and `forwards` with a balancer in front that speaks the PROXY protocol.
     pub proxy_protocol: Vec<Listen>,
+    pub dns: DnsSettings,
     pub udp: bool,
     pub via: bool,
     pub forwards: Vec<Forward>,
@@ -186,6 +188,7 @@ impl Reader {
             users,
             socks_tls: self.tls_files(),
             proxy_protocol: self.list("proxy_protocol"),
+            dns: self.dns(),
             udp: self.value("udp").unwrap_or(false),
             via: self.value("via").unwrap_or(true),
             forwards: self.list("forwards"),

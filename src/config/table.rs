@@ -38,7 +38,7 @@ impl Key {
 
     /// Whether the value says where to listen.
     pub fn listens(&self) -> bool {
-        matches!(self.name, "health_listen" | "socks_listen")
+        matches!(self.name, "dns_listen" | "health_listen" | "socks_listen")
     }
 
     /// Returns the secret that this setting gives as a file.
@@ -120,9 +120,16 @@ pub const KEYS: &[Key] = &[
     key("shields_up", "BOOL", None, "block what comes in; true, but false with serve_config or advertise_routes"),
     key("advertise_routes", "LIST", None, "networks that the node offers a way to, such as 10.0.0.0/8")
         .also(&["TS_ROUTES"]),
-    key("exit_node", "NODE", None, "name or address of the node that leads out of the tailnet").also(&["TS_EXIT_NODE"]),
+    key(
+        "exit_node",
+        "NODE",
+        None,
+        "name or address of the node that leads out of the tailnet, or auto:any, or location:CC or location:CC-city",
+    )
+    .also(&["TS_EXIT_NODE"]),
     key("exit_node_required", "BOOL", Some("false"), "not ready without the exit node")
         .also(&["TS_EXIT_NODE_REQUIRED"]),
+    key("exit_node_allow_lan_access", "BOOL", Some("false"), "reach the container's own networks past the exit node"),
     key("serve_config", "PATH", None, "what the node serves to the tailnet, in the form of TS_SERVE_CONFIG")
         .also(&["TS_SERVE_CONFIG"]),
     key("advertise_services", "BOOL", Some("true"), "advertise the services of serve_config, until the daemon drains")
@@ -163,9 +170,26 @@ pub const KEYS: &[Key] = &[
         None,
         "listeners behind a balancer: addresses of socks_listen or forwards where each connection begins with a PROXY header",
     ),
+    key(
+        "dns_listen",
+        "LIST",
+        None,
+        "where DNS is served over UDP and TCP, with the answers that the proxy resolves by: 127.0.0.1:53; off when not given",
+    ),
+    key(
+        "dns_upstream",
+        "LIST",
+        None,
+        "name servers that dns_listen asks for names outside the tailnet; those of /etc/resolv.conf when not given",
+    ),
     key("udp", "BOOL", Some("true"), "serve UDP ASSOCIATE of SOCKS5"),
     key("via", "BOOL", Some("true"), "add Via to HTTP messages that are sent on; some servers do not compress for it"),
-    key("forwards", "LIST", None, "plain ports that lead to one target each: 127.0.0.1:5432=db:5432"),
+    key(
+        "forwards",
+        "LIST",
+        None,
+        "plain ports that lead to one target each: 127.0.0.1:5432=db:5432, or udp:127.0.0.1:5353=dns:53",
+    ),
     key("direct", "allow|deny", Some("allow"), "targets outside the tailnet: dialled directly, or refused"),
     key(
         "loopback",

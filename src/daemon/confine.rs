@@ -72,7 +72,7 @@ fn written_by_daemon(inputs: BuildInputs<'_>) -> Vec<Writable> {
     let forwards = settings.forwards.iter().map(|forward| &forward.listen);
     let sockets = settings.socks_listen.iter().chain(forwards).filter_map(|listen| match listen {
         Listen::Unix(path) => Some(Writable::Sockets(directory_of(path))),
-        Listen::Tcp(_) => None,
+        Listen::Tcp(_) | Listen::Udp(_) => None,
     });
     let reason = inputs.context.platform.termination_log().map(|path| Writable::File(path.to_owned()));
     // The private directory goes at the end.

@@ -7,6 +7,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use crate::config::settings::Settings;
 use crate::config::types::address::Listen;
 use crate::proxy::listener::lobby;
+use crate::proxy::udp_forward::MOST_FLOWS;
 
 /// Open files reserved for each connection. A connection through the tailnet takes one until tailscaled has its
 /// client's socket; a direct one two, and its pipes for splice(2) some more; a forwarded HTTP request two; a UDP
@@ -41,7 +42,9 @@ pub fn connections(settings: &Settings) -> usize {
         by_lobby: by_balancer || settings.asks_for_password() || on_the_network,
         by_balancer,
     };
-    let fitting = fitting(raise_open_files(), clients);
+    let udp_forwards = settings.forwards.iter().filter(|forward| matches!(forward.listen, Listen::Udp(_))).count();
+    let of_flows = (udp_forwards * MOST_FLOWS) as u64;
+    let fitting = fitting(raise_open_files().saturating_sub(of_flows), clients);
     match settings.max_connections {
         Some(number) if number.get() > fitting => {
             tracing::warn!(max_connections = number.get(), fitting, "the limit of open files (ulimit -n) allows fewer");

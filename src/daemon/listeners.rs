@@ -1,16 +1,16 @@
 //! Opens the listening sockets and accepts the proxy's clients on them.
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener as StdListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener as StdListener, UdpSocket as StdUdpSocket};
 use std::path::Path;
 use std::sync::Arc;
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, UdpSocket};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::settings::Settings;
-use crate::config::types::address::Listen;
+use crate::config::types::address::{Forward, Listen};
 use crate::exit_reason::ExitReason;
 use crate::proxy::client::{serve_client, serve_forward};
 use crate::proxy::context::ProxyContext;
@@ -19,6 +19,7 @@ use crate::proxy::listener::admission::{Admission, FirstPlace};
 use crate::proxy::listener::client::Client;
 use crate::proxy::listener::stream::Stream;
 use crate::proxy::listener::{Entrance, Listener};
+use crate::proxy::udp_forward::serve_udp_forward;
 use crate::tailscaled::dialer::Dialer;
 use crate::target::host::Target;
 
@@ -26,6 +27,7 @@ use crate::target::host::Target;
 pub struct ProxyListeners {
     proxies: Vec<OpenListener>,
     forwards: Vec<(OpenListener, Target)>,
+    udp_forwards: Vec<(UdpSocket, Target)>,
 }
 
 /// An open listener, and whether a balancer is in front of it that speaks the PROXY protocol.
@@ -39,10 +41,19 @@ impl ProxyListeners {
     pub async fn open(settings: &Settings) -> Result<Self, ExitReason> {
         let behind = &settings.proxy_protocol;
         let proxies = open_all("socks_listen", &settings.socks_listen, behind).await?;
-        let places: Vec<_> = settings.forwards.iter().map(|forward| forward.listen.clone()).collect();
-        let open = open_all("forwards", &places, behind).await?;
-        let targets = settings.forwards.iter().map(|forward| forward.target.clone());
-        Ok(Self { proxies, forwards: open.into_iter().zip(targets).collect() })
+        let (mut forwards, mut udp_forwards) = (Vec::new(), Vec::new());
+        for Forward { listen, target } in &settings.forwards {
+            match listen {
+                Listen::Udp(address) => udp_forwards.push((bind_datagrams("forwards", *address)?, target.clone())),
+                listen => forwards.push((open("forwards", listen, behind).await?, target.clone())),
+            }
+        }
+        Ok(Self { proxies, forwards, udp_forwards })
+    }
+
+    /// Returns the addresses of the sockets that take datagrams.
+    pub fn udp_addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        self.udp_forwards.iter().filter_map(|(socket, _)| socket.local_addr().ok())
     }
 
     /// Returns the addresses of all listeners that have one; unix sockets have none.
@@ -75,6 +86,9 @@ impl ClientAcceptor {
     pub fn accept_on(&self, listeners: ProxyListeners) {
         listeners.proxies.into_iter().for_each(|open| self.proxy_on(open));
         listeners.forwards.into_iter().for_each(|(open, target)| self.forward_on(open, target));
+        for (socket, target) in listeners.udp_forwards {
+            tokio::spawn(serve_udp_forward(Arc::clone(&self.proxy), socket, target));
+        }
     }
 
     fn proxy_on(&self, open: OpenListener) {
@@ -115,15 +129,20 @@ impl ClientAcceptor {
 
 /// Opens one proxy socket for each address or path of the setting `key`; those in `behind` have a balancer in front.
 async fn open_all(key: &str, places: &[Listen], behind: &[Listen]) -> Result<Vec<OpenListener>, ExitReason> {
-    let mut open = Vec::new();
+    let mut all = Vec::new();
     for place in places {
-        let listener = match place {
-            Listen::Tcp(address) => tcp(key, *address)?,
-            Listen::Unix(path) => unix(key, path).await?,
-        };
-        open.push(OpenListener { listener, by_balancer: behind.contains(place) });
+        all.push(open(key, place, behind).await?);
     }
-    Ok(open)
+    Ok(all)
+}
+
+async fn open(key: &str, place: &Listen, behind: &[Listen]) -> Result<OpenListener, ExitReason> {
+    let listener = match place {
+        Listen::Tcp(address) => tcp(key, *address)?,
+        Listen::Unix(path) => unix(key, path).await?,
+        Listen::Udp(_) => return Err(ExitReason::Configuration(format!("{key} {place} takes no connections"))),
+    };
+    Ok(OpenListener { listener, by_balancer: behind.contains(place) })
 }
 
 fn tcp(key: &str, address: SocketAddr) -> Result<Listener, ExitReason> {
@@ -147,21 +166,32 @@ async fn unix(key: &str, path: &Path) -> Result<Listener, ExitReason> {
 
 /// Opens the TCP socket of the setting `key`. The error names the setting, the address and what to do.
 pub fn bind(key: &str, address: SocketAddr) -> Result<TcpListener, ExitReason> {
-    let listener = open(address).map_err(|error| {
-        let hint = match error.kind() {
-            io::ErrorKind::AddrInUse => "another program listens there; stop it or choose another port",
-            io::ErrorKind::PermissionDenied => "ports below 1024 need a privilege; choose a higher one",
-            _ => "choose an address of this machine",
-        };
-        ExitReason::Configuration(format!("{key} {address} cannot be listened on: {error}; {hint}"))
-    })?;
+    let listener = open_tcp(address).map_err(|error| cannot_listen(key, address, &error))?;
     if let Ok(bound) = listener.local_addr() {
         tracing::info!(%bound, key, "listening");
     }
     Ok(listener)
 }
 
-fn open(address: SocketAddr) -> io::Result<TcpListener> {
+/// Opens the UDP socket of the setting `key`, as [`bind`] does a TCP socket.
+pub fn bind_datagrams(key: &str, address: SocketAddr) -> Result<UdpSocket, ExitReason> {
+    let opened = StdUdpSocket::bind(address).and_then(|socket| {
+        socket.set_nonblocking(true)?;
+        UdpSocket::from_std(socket)
+    });
+    opened.map_err(|error| cannot_listen(key, address, &error))
+}
+
+fn cannot_listen(key: &str, address: SocketAddr, error: &io::Error) -> ExitReason {
+    let hint = match error.kind() {
+        io::ErrorKind::AddrInUse => "another program listens there; stop it or choose another port",
+        io::ErrorKind::PermissionDenied => "ports below 1024 need a privilege; choose a higher one",
+        _ => "choose an address of this machine",
+    };
+    ExitReason::Configuration(format!("{key} {address} cannot be listened on: {error}; {hint}"))
+}
+
+fn open_tcp(address: SocketAddr) -> io::Result<TcpListener> {
     let listener = StdListener::bind(address).or_else(|error| match (error.raw_os_error(), address) {
         // `[::]` stands for every address, also where the kernel knows no IPv6.
         (Some(code), SocketAddr::V6(v6)) if code == nix::libc::EAFNOSUPPORT && v6.ip().is_unspecified() => {

@@ -7,6 +7,7 @@ pub(crate) mod failed_accepts;
 pub(crate) mod file_stamp;
 pub(crate) mod http_request;
 pub(crate) mod keepalive;
+pub(crate) mod own_networks;
 pub(crate) mod reset;
 pub(crate) mod send_queue;
 pub(crate) mod server_tls;

@@ -10,10 +10,12 @@ pub mod context;
 pub(crate) mod http;
 pub mod listener;
 pub mod metrics;
+pub(crate) mod names;
 pub mod policy;
 pub mod relay;
 pub(crate) mod socks4;
 pub(crate) mod socks5;
+pub(crate) mod udp_forward;
 pub mod users;
 
 use std::ops::RangeInclusive;

@@ -18,6 +18,7 @@ use crate::net::unix_stream::LocalStream;
 use crate::target::datagrams::Datagrams;
 use crate::target::host::{HostName, Target};
 use crate::target::own_node::OwnNode;
+use crate::target::records::{RecordQuestion, Records};
 
 /// The outcome of a dial.
 #[derive(Debug)]
@@ -145,6 +146,9 @@ pub trait Dial: Send + Sync + 'static {
 
     /// Looks up the host of `target`.
     fn locate(&self, target: &Target) -> impl Future<Output = Result<Resolution, DialError>> + Send;
+
+    /// Asks for records of DNS.
+    fn records(&self, question: RecordQuestion<'_>) -> impl Future<Output = Result<Records, DialError>> + Send;
 
     /// Opens an association for datagrams.
     fn associate(&self) -> impl Future<Output = Result<Datagrams, DialError>> + Send;

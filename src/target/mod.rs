@@ -8,3 +8,5 @@ pub mod metadata;
 pub mod own_node;
 pub(crate) mod port;
 pub(crate) mod ranges;
+pub(crate) mod records;
+pub(crate) mod tailnet_names;

@@ -4,9 +4,11 @@
 //! thing in the container.
 
 use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::process::{Command, Stdio};
 
 use serde_json::json;
+use testbed::daemon::SOCKS;
 use testbed::process::Process;
 use testbed::tailnet::Tailnet;
 use testbed::wait::wait_until;
@@ -43,12 +45,17 @@ fn name_server(address: &str, names: &[(&str, &str)]) -> Process {
     Process::spawn(&mut command).expect("dnsmasq starts")
 }
 
-/// The addresses that this machine's resolver asks, added to the namespace's loopback.
-pub fn container_resolvers() -> Vec<String> {
+/// The addresses that this machine's resolver asks.
+pub fn resolvers() -> Vec<String> {
     let text = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
     let named = text.lines().filter_map(|line| Some(line.strip_prefix("nameserver")?.trim().to_owned()));
     let servers: Vec<String> = named.collect();
-    let servers = if servers.is_empty() { vec!["127.0.0.1".to_owned()] } else { servers };
+    if servers.is_empty() { vec!["127.0.0.1".to_owned()] } else { servers }
+}
+
+/// The addresses that this machine's resolver asks, added to the namespace's loopback.
+pub fn container_resolvers() -> Vec<String> {
+    let servers = resolvers();
     for server in servers.iter().filter(|server| !server.starts_with("127.")) {
         let added = Command::new("ip").args(["addr", "add", server, "dev", "lo"]).status().expect("ip");
         assert!(added.success(), "{server} cannot be added");
@@ -94,15 +101,22 @@ fn names(settings: &[(&str, &str)]) -> Names {
     Names { daemon: start_ready(builder), _servers: servers, _page: page, _web: web, _tailnet: tailnet }
 }
 
-/// Whether the page of web comes by this name.
+/// Whether the page of web comes by this name, through SOCKS5, CONNECT and a request in absolute form.
 fn leads_to_web(name: &str) -> bool {
-    let answer = connect(name, PORT).ok().and_then(|mut stream| {
-        stream.write_all(b"GET / HTTP/1.0\r\n\r\n").ok()?;
+    let page = |stream: Option<TcpStream>, request: &str| {
+        let mut stream = stream?;
+        stream.write_all(request.as_bytes()).ok()?;
         let mut text = String::new();
         stream.read_to_string(&mut text).ok()?;
         Some(text)
-    });
-    answer.is_some_and(|text| text.ends_with(OF_WEB))
+    };
+    let by_http = || TcpStream::connect(SOCKS).ok();
+    let ask = "GET / HTTP/1.0\r\n\r\n";
+    let tunnel = format!("CONNECT {name}:{PORT} HTTP/1.1\r\nHost: {name}:{PORT}\r\n\r\n{ask}");
+    let absolute = format!("GET http://{name}:{PORT}/ HTTP/1.1\r\nHost: {name}:{PORT}\r\nConnection: close\r\n\r\n");
+    [(connect(name, PORT).ok(), ask), (by_http(), &tunnel), (by_http(), &absolute)]
+        .into_iter()
+        .all(|(stream, request)| page(stream, request).is_some_and(|text| text.ends_with(OF_WEB)))
 }
 
 #[test]

@@ -14,7 +14,7 @@ fn asked(node: &Node, path: &str) -> (u16, Value) {
 fn tailscaled_says_which_calls_it_has() {
     let scene = Scene::new();
     let (status, info) = asked(&scene.web, "/localapi/v0/tetherd-v1-info");
-    assert_eq!((status, info["Marker"].as_str()), (200, Some("tetherd calls: version 1")));
+    assert_eq!((status, info["Marker"].as_str()), (200, Some("tetherd calls: version 2")));
     for call in info["Calls"].as_array().expect("names") {
         let path = format!("/localapi/v0/{}", call.as_str().expect("a name"));
         assert_ne!(asked(&scene.web, &path).0, 404, "{path}");

@@ -32,13 +32,21 @@ fn value(key: &str, file: &str) -> Value {
         "tags" => json!(["tag:web", "tag:shop"]),
         "advertise_routes" => json!(["10.0.0.0/8"]),
         "socks_listen" => json!(["127.0.0.1:1056", "unix:/tmp/proxy.sock"]),
+        "dns_listen" => json!(["127.0.0.1:5300"]),
+        "dns_upstream" => json!(["10.0.0.2", "[fd00::53]:53"]),
         "forwards" => json!(["127.0.0.1:5432=db:5432"]),
         "proxy_protocol" => json!(["unix:/tmp/proxy.sock", "127.0.0.1:5432"]),
         "prewarm" => json!(["db:5432", "web:80"]),
         "allow" => json!(["*.example.com:443", "10.0.0.0/8"]),
         "deny" => json!("db:22"),
         "udp" | "via" | "accept_dns" | "advertise_services" | "lambda_metrics" => json!(false),
-        "accept_routes" | "shields_up" | "exit_node_required" | "allow_open_proxy" | "log_upload" | "confine" => {
+        "accept_routes"
+        | "shields_up"
+        | "exit_node_required"
+        | "exit_node_allow_lan_access"
+        | "allow_open_proxy"
+        | "log_upload"
+        | "confine" => {
             json!(true)
         }
         "max_connections" => json!(1_000_000),

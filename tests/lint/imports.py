@@ -20,12 +20,13 @@ LEAVES = (
 # An area, and the areas it may import. Rows stand from top to bottom: each names areas of the rows below it alone.
 ARROWS = {
     "main": ("cli",),
-    "cli": ("daemon", "platform", "tailscaled", "proxy", "auth_keys", "health", "process", "config", *LEAVES),
-    "daemon": ("platform", "tailscaled", "proxy", "auth_keys", "health", "process", "config", *LEAVES),
+    "cli": ("daemon", "platform", "tailscaled", "proxy", "dns", "auth_keys", "health", "process", "config", *LEAVES),
+    "daemon": ("platform", "tailscaled", "proxy", "dns", "auth_keys", "health", "process", "config", *LEAVES),
     "platform": ("config", *LEAVES),
     # A login asks for a key by the trait of auth_keys.
     "tailscaled": ("auth_keys", "process", "config", *LEAVES),
     "proxy": ("config", *LEAVES),
+    "dns": LEAVES,
     "auth_keys": ("config", *LEAVES),
     "health": LEAVES,
     # A child inherits the environment without the variables that the table of keys calls secret.

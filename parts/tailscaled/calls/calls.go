@@ -13,12 +13,12 @@ import (
 )
 
 // Marker stands in every tailscaled that has the calls; `tetherd check` looks for it in the program file.
-const Marker = "tetherd calls: version 1"
+const Marker = "tetherd calls: version 2"
 
 // The names of the calls, each below /localapi/v0/. Another version of a call gets another name.
 const (
 	infoCall    = "tetherd-v1-info"
-	sessionCall = "tetherd-v1-session"
+	sessionCall = "tetherd-v2-session"
 	nodeCall    = "tetherd-v1-node"
 )
 
@@ -51,7 +51,7 @@ func serveInfo(h *localapi.Handler, w http.ResponseWriter, r *http.Request) {
 		Marker:      Marker,
 		Tailscale:   version.Short(),
 		Calls:       []string{infoCall, sessionCall, nodeCall},
-		Session:     []string{"dial", "hand-over", "cut", "cut-all", "resolve", "associate", "drain", "memory", "traffic"},
+		Session:     []string{"dial", "hand-over", "cut", "cut-all", "resolve", "query", "associate", "drain", "memory", "traffic"},
 		MemoryLimit: memoryLimit(),
 	})
 }

@@ -8,6 +8,8 @@ import (
 	"net/netip"
 	"strings"
 	"time"
+
+	"golang.org/x/net/dns/dnsmessage"
 )
 
 // Kinds of messages to tailscaled. Each begins with its kind (1 byte) and an id (4 bytes), which tetherd chooses and
@@ -23,6 +25,9 @@ const (
 	cutMessage = 'C'
 	// Looks up a name: the name. Answered by namesMessage.
 	resolveMessage = 'N'
+	// Asks a question of DNS: flags (1; 1 is that the container's name servers know no such name), type (2), the whole name.
+	// Answered by recordsMessage.
+	queryMessage = 'R'
 	// Opens an association for datagrams, with its socket (SOCK_SEQPACKET). Ends with that socket.
 	associateMessage = 'U'
 	// From now on half-closed connections end soon after their last byte: limit in ms (4). No answer.
@@ -45,6 +50,9 @@ const (
 	// names (1), each with its length (1) before it, and as many places (1) with addresses (16 each) as follow; else a text.
 	// The first of the names has answered, the others are its aliases.
 	namesMessage = 'N'
+	// What the tailnet answers to a question: code (1), then for connected the message of DNS, for direct nothing, since the
+	// container's name servers are to be asked, else a text.
+	recordsMessage = 'R'
 	// Bytes that the session's connections have sent and received so far (8 each), without those that tetherd counts itself.
 	// They never fall: an answer that is lost, or overtaken by a later one, costs nothing.
 	trafficMessageAnswer = 'T'
@@ -108,6 +116,14 @@ func (m message) handOver() (handOver, error) {
 	}
 	limits := limits{milliseconds(m.body), milliseconds(m.body[4:])}
 	return handOver{limits, m.body[8] != 0, append([]byte(nil), m.body[9:]...)}, nil
+}
+
+func (m message) query() (query, error) {
+	if len(m.body) < 3 {
+		return query{}, errShort
+	}
+	kind := dnsmessage.Type(binary.LittleEndian.Uint16(m.body[1:]))
+	return query{string(m.body[3:]), kind, m.body[0]&1 != 0}, nil
 }
 
 func (m message) milliseconds() (time.Duration, error) {

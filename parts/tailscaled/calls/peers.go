@@ -24,6 +24,9 @@ import (
 // peers on to them as if they were programs of this machine.
 const closedPortsVariable = "TETHERD_PORTS_CLOSED_TO_PEERS"
 
+// closedUDPPortsVariable lists the UDP ports of the same kind.
+const closedUDPPortsVariable = "TETHERD_UDP_PORTS_CLOSED_TO_PEERS"
+
 // NewNetstack creates the network stack, as tailscaled's hook for it does.
 type NewNetstack = func(logf logger.Logf, sys *tsd.System, onlyNetstack bool) (tsd.NetstackImpl, error)
 
@@ -38,7 +41,7 @@ func GuardPeers(create NewNetstack) NewNetstack {
 		if !ok {
 			return nil, errNotNetstack
 		}
-		guard, err := newPeerGuard(stack, os.Getenv(closedPortsVariable), logf)
+		guard, err := newPeerGuard(stack, logf)
 		if err != nil {
 			return nil, err
 		}
@@ -78,18 +81,23 @@ func shielded(peerAPIPort func(netip.Addr) (uint16, bool), current func() *filte
 // peerGuard refuses connections and datagrams that come from peers.
 type peerGuard struct {
 	// isOwn reports whether an address is one of this node's.
-	isOwn       func(netip.Addr) bool
-	closedPorts map[uint16]bool
-	logf        logger.Logf
+	isOwn          func(netip.Addr) bool
+	closedPorts    map[uint16]bool
+	closedUDPPorts map[uint16]bool
+	logf           logger.Logf
 }
 
-func newPeerGuard(stack *netstack.Impl, closedPorts string, logf logger.Logf) (*peerGuard, error) {
+func newPeerGuard(stack *netstack.Impl, logf logger.Logf) (*peerGuard, error) {
 	own, err := ownAddressesOf(stack)
 	if err != nil {
 		return nil, err
 	}
-	ports, err := parsePorts(closedPorts)
-	return &peerGuard{isOwn: own, closedPorts: ports, logf: logf}, err
+	ports, err := parsePorts(os.Getenv(closedPortsVariable))
+	if err != nil {
+		return nil, err
+	}
+	udpPorts, err := parsePorts(os.Getenv(closedUDPPortsVariable))
+	return &peerGuard{isOwn: own, closedPorts: ports, closedUDPPorts: udpPorts, logf: logf}, err
 }
 
 // ownAddressesOf returns how a network stack tells its node's own addresses. It keeps that in a private field: a test tells when
@@ -119,16 +127,16 @@ func parsePorts(text string) (map[uint16]bool, error) {
 	return ports, nil
 }
 
-// refuses reports whether a connection to destination is refused. One to this node itself goes to loopback.
-func (g *peerGuard) refuses(destination netip.AddrPort) bool {
+// refuses reports whether what comes for destination is refused, with these closed ports. A connection to this node itself goes to loopback.
+func (g *peerGuard) refuses(destination netip.AddrPort, closed map[uint16]bool) bool {
 	if g.isOwn(destination.Addr()) {
-		return g.closedPorts[destination.Port()]
+		return closed[destination.Port()]
 	}
 	return isReserved(destination.Addr())
 }
 
 func (g *peerGuard) tcp(source, destination netip.AddrPort) (func(net.Conn), bool) {
-	refused := g.refuses(destination)
+	refused := g.refuses(destination, g.closedPorts)
 	if refused {
 		g.logf("tetherd: refusing TCP to %v from %v", destination, source)
 	}
@@ -136,7 +144,7 @@ func (g *peerGuard) tcp(source, destination netip.AddrPort) (func(net.Conn), boo
 }
 
 func (g *peerGuard) udp(source, destination netip.AddrPort) (func(nettype.ConnPacketConn), bool) {
-	refused := !g.isOwn(destination.Addr()) && isReserved(destination.Addr())
+	refused := g.refuses(destination, g.closedUDPPorts)
 	if refused {
 		g.logf("tetherd: refusing UDP to %v from %v", destination, source)
 	}

@@ -13,6 +13,7 @@ func TestPeersReachThisNodeButForClosedPortsAndNoReservedAddress(t *testing.T) {
 	ports := must[map[uint16]bool](t)(parsePorts("1055,9002"))
 	own := netip.MustParseAddr("100.64.0.3")
 	guard := &peerGuard{isOwn: func(a netip.Addr) bool { return a == own }, closedPorts: ports, logf: logger.Discard}
+	guard.closedUDPPorts = must[map[uint16]bool](t)(parsePorts("5300"))
 	source := netip.MustParseAddrPort("100.64.0.1:1")
 	for _, c := range []struct {
 		destination string
@@ -21,6 +22,7 @@ func TestPeersReachThisNodeButForClosedPortsAndNoReservedAddress(t *testing.T) {
 		{"100.64.0.3:1055", true, false},
 		{"100.64.0.3:9002", true, false},
 		{"100.64.0.3:1056", false, false},
+		{"100.64.0.3:5300", false, true},
 		{"100.64.0.4:1056", true, true},
 		{"169.254.169.254:80", true, true},
 		{"[fd00:ec2::254]:80", true, true},

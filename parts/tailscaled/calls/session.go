@@ -127,6 +127,12 @@ func (s *session) handle(kind byte, m message, descriptor int) error {
 		s.cut(m.id)
 	case resolveMessage:
 		go s.resolve(m.id, string(m.body))
+	case queryMessage:
+		question, err := m.query()
+		if err == nil {
+			go s.query(m.id, question)
+		}
+		return err
 	case associateMessage:
 		// Without a socket tetherd's end of it is closed: it knows.
 		_ = associate(s.ctx, s.dialer, descriptor)

@@ -33,6 +33,11 @@ pub fn forwards(facts: &Facts<'_>) -> Vec<String> {
     open.map(|forward| format!("{} leads to {} without a password", forward.listen, forward.target)).collect()
 }
 
+pub fn dns(facts: &Facts<'_>) -> Vec<String> {
+    let listens = facts.settings.dns.listen.iter().copied().map(Listen::Tcp).filter(|listen| !listen.is_private());
+    listens.map(|listen| format!("{listen} tells names and addresses of the tailnet")).collect()
+}
+
 pub fn health(facts: &Facts<'_>) -> Vec<String> {
     let listens = facts.settings.health_listen.iter().copied().map(Listen::Tcp).filter(|listen| !listen.is_private());
     listens.map(|listen| format!("{listen} tells phase, reason and metrics")).collect()

@@ -36,7 +36,7 @@ const fn always(row: Row) -> Row {
 }
 
 /// Everything that is looked for.
-pub const TABLE: [Row; 21] = [
+pub const TABLE: [Row; 22] = [
     always(row(
         "socks_listen",
         open_doors::in_the_clear,
@@ -56,6 +56,7 @@ pub const TABLE: [Row; 21] = [
         ],
     ),
     row("forwards", open_doors::forwards, ["whoever can connect", "listen on 127.0.0.1 or a unix socket"]),
+    row("dns_listen", open_doors::dns, ["whoever can connect", "listen on 127.0.0.1"]),
     row(
         "health_listen",
         open_doors::health,

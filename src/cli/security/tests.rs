@@ -50,7 +50,7 @@ type Case<'a> = (&'a [(&'a str, &'a str)], &'a str, &'a str, usize);
 
 #[test]
 fn every_way_to_leave_something_open_is_found() {
-    let cases: [Case<'_>; 47] = [
+    let cases: [Case<'_>; 48] = [
         (&[NETWORK, DENY, PASSWORD[0], PASSWORD[1]], "socks_listen", "in clear at 0.0.0.0:1055", 1),
         (&[NETWORK, DENY, PASSWORD[0], PASSWORD[1]], "socks_listen", "in clear at", 2),
         (&[PASSWORD[0], ("TETHERD_SOCKS_PASSWORD_FILE", "SHORT")], "socks_password", "fewer than 12 characters", 1),
@@ -67,6 +67,7 @@ fn every_way_to_leave_something_open_is_found() {
             "127.0.0.1:1 leads to db:1 without",
             1,
         ),
+        (&[("TETHERD_DNS_LISTEN", ":53"), OPEN], "dns_listen", "[::]:53 tells names", 1),
         (&[("TETHERD_HEALTH_LISTEN", ":9002")], "health_listen", "[::]:9002 tells", 1),
         (&[("TS_LOCAL_ADDR_PORT", "10.0.0.1:9002")], "health_listen", "10.0.0.1:9002 tells", 1),
         (&[("TETHERD_SHIELDS_UP", "false")], "shields_up", "which reach all that listens on loopback", 1),

@@ -108,6 +108,10 @@ impl Reader {
         if let Some(forward) = settings.forwards.iter().find(|forward| !settings.is_private(&forward.listen)) {
             self.open("forwards", &forward.listen, "listen on 127.0.0.1");
         }
+        let dns = settings.dns.listen.iter().copied().map(Listen::Tcp);
+        if let Some(listen) = dns.into_iter().find(|listen| !listen.is_private()) {
+            self.open("dns_listen", &listen, "listen on 127.0.0.1");
+        }
     }
 
     fn open(&mut self, key: &'static str, listen: &Listen, fix: &str) {
@@ -125,9 +129,12 @@ impl Reader {
         let health = health.iter().map(|listen| ("health_listen", listen));
         let proxies = settings.socks_listen.iter().map(|listen| ("socks_listen", listen));
         let forwards = settings.forwards.iter().map(|forward| ("forwards", &forward.listen));
+        let both = settings.dns.listen.iter().flat_map(|address| [Listen::Tcp(*address), Listen::Udp(*address)]);
+        let dns: Vec<Listen> = both.collect();
+        let dns = dns.iter().map(|listen| ("dns_listen", listen));
         let mut taken: Vec<(&str, &Listen)> = Vec::new();
-        for (key, listen) in health.chain(proxies).chain(forwards) {
-            let any_port = listen.tcp().is_some_and(|address| address.port() == 0);
+        for (key, listen) in health.chain(proxies).chain(forwards).chain(dns) {
+            let any_port = listen.port() == Some(0);
             if let Some((first, _)) = taken.iter().find(|(_, other)| *other == listen && !any_port) {
                 let problem = format!("listens on {listen}, and so does {first}: give each an address of its own");
                 self.fault_at(key, problem);

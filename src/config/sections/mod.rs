@@ -1,6 +1,7 @@
 //! Groups of settings: joining, the node, its listeners, what it serves.
 
 pub(crate) mod auth;
+pub(crate) mod dns;
 pub(crate) mod in_the_clear;
 pub(crate) mod listeners;
 pub(crate) mod node;

@@ -1,7 +1,5 @@
 //! Settings of the node that become tailscaled's preferences, and their types.
 
-use std::fmt;
-use std::net::IpAddr;
 use std::path::PathBuf;
 
 use ipnet::IpNet;
@@ -10,6 +8,7 @@ use crate::config::origin::Origin;
 use crate::config::reader::Reader;
 use crate::config::sections::serve::ServeConfig;
 use crate::config::types::Value;
+use crate::config::types::exit_node::ExitNode;
 use crate::config::types::node_label::NodeLabel;
 use crate::config::types::rule::parse_network;
 use crate::text::bare;
@@ -38,35 +37,6 @@ impl Value for AdvertisedRoute {
 
     fn parse(text: &str) -> Option<Self> {
         parse_network(text).filter(|net| *net == net.trunc()).map(Self)
-    }
-}
-
-/// The node through which targets that are not in the tailnet are reached.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ExitNode {
-    Address(IpAddr),
-    /// MagicDNS name, short or whole, without a dot at its end.
-    Name(String),
-}
-
-impl Value for ExitNode {
-    const EXPECTED: &'static str = "a node's name or address, such as gateway or 100.64.0.7";
-
-    fn parse(text: &str) -> Option<Self> {
-        if let Ok(address) = text.parse() {
-            return Some(Self::Address(address));
-        }
-        let name = text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
-        name.split('.').all(|label| NodeLabel::parse(label).is_some()).then_some(Self::Name(name))
-    }
-}
-
-impl fmt::Display for ExitNode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Address(address) => address.fmt(f),
-            Self::Name(name) => name.fmt(f),
-        }
     }
 }
 
@@ -105,6 +75,8 @@ pub struct NodeSettings {
     pub advertise_routes: Vec<AdvertisedRoute>,
     pub exit_node: Option<ExitNode>,
     pub exit_node_required: bool,
+    /// Whether the container's own networks are reached past the exit node.
+    pub exit_node_allow_lan_access: bool,
     /// Path of a serve configuration that was well-formed when the settings were read.
     pub serve_config: Option<PathBuf>,
     /// Whether the services of `serve_config` are advertised.
@@ -122,7 +94,8 @@ impl Reader {
             accept_routes: self.value("accept_routes").unwrap_or(false),
             accept_dns: self.value("accept_dns").unwrap_or(true),
             shields_up: self.shields_up(serve_config.is_some(), !advertise_routes.is_empty()),
-            exit_node_required: self.exit_node_required(exit_node.is_some()),
+            exit_node_required: self.beside_exit_node("exit_node_required", exit_node.is_some()),
+            exit_node_allow_lan_access: self.beside_exit_node("exit_node_allow_lan_access", exit_node.is_some()),
             advertise_services: self.value("advertise_services").unwrap_or(true),
             advertise_routes,
             exit_node,
@@ -180,12 +153,13 @@ impl Reader {
         up
     }
 
-    fn exit_node_required(&mut self, there: bool) -> bool {
-        let required = self.value("exit_node_required").unwrap_or(false);
-        if required && !there {
-            self.fault_at("exit_node_required", "needs exit_node beside it: the node's name or address");
+    /// Reads a switch that says something of the exit node, which is `there` or not.
+    fn beside_exit_node(&mut self, key: &'static str, there: bool) -> bool {
+        let on = self.value(key).unwrap_or(false);
+        if on && !there {
+            self.fault_at(key, "needs exit_node beside it: the node's name or address");
         }
-        required
+        on
     }
 }
 
@@ -230,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn tags_routes_and_exit_nodes_are_told_from_what_is_not() {
+    fn tags_and_routes_are_told_from_what_is_not() {
         for tag in ["tag:web", "tag:Web-1"] {
             assert!(Tag::parse(tag).is_some(), "{tag}");
         }
@@ -242,10 +216,6 @@ mod tests {
         {
             assert_eq!(AdvertisedRoute::parse(route).is_some(), fits, "{route}");
         }
-        assert_eq!(ExitNode::parse("fd7a::1"), Some(ExitNode::Address("fd7a::1".parse().expect("address"))));
-        assert_eq!(ExitNode::parse("GW.tail.test."), Some(ExitNode::Name("gw.tail.test".into())));
-        assert_eq!(ExitNode::parse("a node"), None);
-        assert_eq!(ExitNode::parse(""), None);
         assert!(SocketSetting::parse(&"x".repeat(108)).is_none());
     }
 }

@@ -21,6 +21,7 @@ pub const SETTABLE_KEYS: &[&str] = &[
     "shields_up",
     "advertise_routes",
     "exit_node",
+    "exit_node_allow_lan_access",
     "oauth_client_id",
     "oauth_client_secret",
     "id_token",

@@ -31,13 +31,23 @@ impl Value for SocketAddr {
 pub enum Listen {
     Tcp(SocketAddr),
     Unix(PathBuf),
+    /// Where datagrams are taken; of `forwards` alone.
+    Udp(SocketAddr),
 }
 
 impl Listen {
-    /// Returns the address; a unix socket has none.
+    /// Returns the address that connections are taken at; others have none.
     pub fn tcp(&self) -> Option<SocketAddr> {
         match self {
             Self::Tcp(address) => Some(*address),
+            Self::Unix(_) | Self::Udp(_) => None,
+        }
+    }
+
+    /// Returns the port; a unix socket has none.
+    pub fn port(&self) -> Option<u16> {
+        match self {
+            Self::Tcp(address) | Self::Udp(address) => Some(address.port()),
             Self::Unix(_) => None,
         }
     }
@@ -45,7 +55,7 @@ impl Listen {
     /// Whether only programs of this machine can connect.
     pub fn is_private(&self) -> bool {
         match self {
-            Self::Tcp(address) => address.ip().to_canonical().is_loopback(),
+            Self::Tcp(address) | Self::Udp(address) => address.ip().to_canonical().is_loopback(),
             Self::Unix(_) => true,
         }
     }
@@ -67,6 +77,7 @@ impl fmt::Display for Listen {
         match self {
             Self::Tcp(address) => address.fmt(f),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::Udp(address) => write!(f, "udp:{address}"),
         }
     }
 }
@@ -90,12 +101,15 @@ pub struct Forward {
 }
 
 impl Value for Forward {
-    const EXPECTED: &'static str =
-        "where to listen, = and the target, such as 127.0.0.1:5432=db:5432 or unix:/run/db.sock=db:5432";
+    const EXPECTED: &'static str = "where to listen, = and the target, such as 127.0.0.1:5432=db:5432, unix:/run/db.sock=db:5432 or udp:127.0.0.1:5353=dns:53";
 
     fn parse(text: &str) -> Option<Self> {
         let (listen, target) = text.split_once('=')?;
-        Some(Self { listen: Listen::parse(listen)?, target: Value::parse(target)? })
+        let listen = match listen.strip_prefix("udp:") {
+            Some(address) => Listen::Udp(SocketAddr::parse(address)?),
+            None => Listen::parse(listen)?,
+        };
+        Some(Self { listen, target: Value::parse(target)? })
     }
 }
 
@@ -120,6 +134,12 @@ impl Value for ControlUrl {
 }
 
 impl ControlUrl {
+    /// Returns the host, a name or an address.
+    pub fn host(&self) -> Option<String> {
+        let uri: hyper::Uri = self.0.parse().ok()?;
+        uri.host().map(str::to_owned)
+    }
+
     /// Whether what is sent there can be read on the way: by plain HTTP to anything but loopback.
     pub fn is_in_the_clear(&self) -> bool {
         let uri: hyper::Uri = self.0.parse().unwrap_or_default();
@@ -162,6 +182,9 @@ mod tests {
         let forward = Forward::parse("127.0.0.1:5432=db:5433").expect("is one");
         assert_eq!(forward.target.to_string(), "db:5433");
         assert_eq!(Forward::parse("unix:/run/db.sock=[fd7a::1]:1").expect("is one").target.to_string(), "[fd7a::1]:1");
+        let datagrams = Forward::parse("udp:127.0.0.1:5353=dns.internal:53").expect("is one");
+        assert_eq!(datagrams.listen.to_string(), "udp:127.0.0.1:5353");
+        assert!(datagrams.listen.is_private() && Listen::parse("udp:127.0.0.1:5353").is_none());
         for text in [
             "127.0.0.1:5432",
             "5432=db:5432",
@@ -171,6 +194,9 @@ mod tests {
             "127.0.0.1:1=[db]:1",
             "127.0.0.1:+1=db:1",
             "127.0.0.1:1=db:01",
+            "udp:unix:/run/db.sock=db:1",
+            "udp:5353=db:1",
+            "UDP:127.0.0.1:1=db:1",
         ] {
             assert_eq!(Forward::parse(text), None, "{text}");
         }

@@ -4,6 +4,7 @@
 
 pub(crate) mod address;
 pub mod enums;
+pub(crate) mod exit_node;
 pub(crate) mod implied;
 pub mod local_targets;
 pub(crate) mod node_label;

@@ -50,12 +50,21 @@ impl Rule {
 
     /// Whether the rule names this host, a name in its canonical form; never for a rule about addresses.
     pub fn covers_name(&self, name: &str, port: u16) -> bool {
-        let covers = match &self.hosts {
+        self.names(name) && self.ports.contains(&port)
+    }
+
+    /// Whether the rule names this host, at whatever port.
+    pub fn names(&self, name: &str) -> bool {
+        match &self.hosts {
             Hosts::Name(own) => own.as_str() == name,
             Hosts::Below(suffix) => name.ends_with(suffix.as_str()),
             Hosts::Network(_) => false,
-        };
-        covers && self.ports.contains(&port)
+        }
+    }
+
+    /// Whether the rule is about every port that there is.
+    pub fn has_every_port(&self) -> bool {
+        *self.ports.start() <= 1 && *self.ports.end() == u16::MAX
     }
 
     /// Whether the rule is about this one address, and no network around it.

@@ -3,6 +3,7 @@
 //! Listeners come first: they are open before tailscaled is even looked for.
 
 pub(crate) mod auth;
+pub(crate) mod dns;
 pub(crate) mod node;
 pub(crate) mod proxy;
 pub(crate) mod tailscaled;
@@ -14,6 +15,7 @@ use tokio::net::TcpListener;
 
 use crate::auth_keys::AuthKeys;
 use crate::daemon::build::auth::{build_auth_keys, fetch_first_key, warn_before_expiry};
+use crate::daemon::build::dns::DnsListeners;
 use crate::daemon::build::node::{configure_node, login};
 use crate::daemon::build::proxy::ProxyServer;
 use crate::daemon::build::tailscaled::{LocalTailscaled, launch, start_keeper};
@@ -45,12 +47,14 @@ pub async fn build_daemon(inputs: BuildInputs<'_>) -> Result<Daemon, ExitReason>
     let proxy_address = listeners.proxy_address();
     let health = settings.health_listen.iter().map(|address| bind("health_listen", *address));
     let health: Vec<TcpListener> = health.collect::<Result<_, _>>()?;
-    let own_listeners = own_listeners(&listeners, &health);
+    let dns = DnsListeners::open(settings)?;
+    let own_listeners = own_listeners(&listeners, &health, &dns);
     let environment = without_own_proxy(inputs.context.environment, &own_listeners).await;
     let context = DaemonContext { environment: &environment, ..inputs.context.clone() };
     let inputs = BuildInputs { context: &context, ..inputs };
     let parts = DaemonParts::new(inputs, own_listeners)?;
     let admission = parts.proxy.accept_on(listeners, inputs.context.memory.as_ref());
+    dns.serve(Arc::clone(&parts.proxy.proxy), settings, parts.own_listeners.clone());
     parts.serve_health(health, inputs.confinement.to_vec());
     let emf_writer = parts.start_emf_writer(inputs);
     parts.start_background_tasks(inputs);
@@ -76,9 +80,10 @@ pub async fn build_daemon(inputs: BuildInputs<'_>) -> Result<Daemon, ExitReason>
 }
 
 /// Returns where the daemon listens, which is no target for its clients.
-fn own_listeners(listeners: &ProxyListeners, health: &[TcpListener]) -> OwnListeners {
+fn own_listeners(listeners: &ProxyListeners, health: &[TcpListener], dns: &DnsListeners) -> OwnListeners {
     let health = health.iter().filter_map(|listener| listener.local_addr().ok());
-    OwnListeners::new(listeners.tcp_addresses().chain(health).collect())
+    let by_tcp = listeners.tcp_addresses().chain(health).chain(dns.addresses());
+    OwnListeners::new(by_tcp.collect()).with_udp(dns.addresses().chain(listeners.udp_addresses()).collect())
 }
 
 /// Parts that others are built from.

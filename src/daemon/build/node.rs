@@ -72,6 +72,7 @@ pub fn login(
         shields_up: node.shields_up,
         advertise_routes: node.advertise_routes.iter().map(|route| route.0.to_string()).collect(),
         exit_node,
+        exit_node_allow_lan_access: node.exit_node_allow_lan_access,
     };
     LoginOptions::new(preferences, keys, redactor)
 }

@@ -27,6 +27,7 @@ use crate::proxy::relay::worker::RelayWorker;
 use crate::proxy::users::Users;
 use crate::state::Watcher;
 use crate::tailscaled::dialer::Dialer;
+use crate::tailscaled::exit_node::rule::ExitRule;
 
 /// The proxy, and what its clients share.
 pub struct ProxyServer {
@@ -131,7 +132,11 @@ fn connector(
 fn dialer(settings: &Settings, tailscaled: &LocalTailscaled) -> Dialer {
     let LocalTailscaled { api, calls, rebinder, own_node, .. } = tailscaled.clone();
     let dialer = Dialer::new(api, calls, rebinder, own_node);
-    if settings.node.exit_node.is_some() { dialer.only_by_exit_node() } else { dialer }
+    match (&settings.node.exit_node, settings.node.exit_node_allow_lan_access) {
+        (None, _) => dialer,
+        (Some(_), false) => dialer.with_exit_rule(ExitRule::OnlyByExitNode),
+        (Some(_), true) => dialer.with_exit_rule(ExitRule::ExceptOwnNetworks),
+    }
 }
 
 /// Builds what learns from the connector's dials how the path is.

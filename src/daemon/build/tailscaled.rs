@@ -54,9 +54,13 @@ impl LocalTailscaled {
     }
 }
 
-/// Builds how tailscaled is started, so that peers do not reach `closed_ports` of loopback. Fails where its program is not found
+/// Builds how tailscaled is started, so that peers do not reach `closed_ports` of loopback, of TCP and of UDP. Fails where its program is not found
 /// or its CA certificates cannot be written.
-pub fn launch(inputs: BuildInputs<'_>, redactor: &Redactor, closed_ports: &[u16]) -> Result<Launch, ExitReason> {
+pub fn launch(
+    inputs: BuildInputs<'_>,
+    redactor: &Redactor,
+    closed_ports: &[Vec<u16>; 2],
+) -> Result<Launch, ExitReason> {
     let (settings, environment, state_dir) = (inputs.settings, inputs.context.environment, inputs.state_dir);
     let search = environment.get("PATH").map(String::as_str);
     let program = locate::find_tailscaled(settings.tailscaled_path.as_deref(), search)?;

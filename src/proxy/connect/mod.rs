@@ -6,6 +6,7 @@
 pub(crate) mod deadline;
 pub(crate) mod direct;
 pub(crate) mod hedge;
+pub(crate) mod records;
 pub(crate) mod tailnet;
 
 use std::net::SocketAddr;
@@ -183,6 +184,7 @@ mod tests {
     use crate::state::{Phase, Publisher};
     use crate::target::dial::Resolution;
     use crate::target::own_node::OwnNode;
+    use crate::target::records::{RecordQuestion, Records};
     use std::sync::Arc;
     use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -203,6 +205,10 @@ mod tests {
 
         async fn locate(&self, _: &Target) -> Result<Resolution, DialError> {
             Ok(Resolution::Name)
+        }
+
+        async fn records(&self, _: RecordQuestion<'_>) -> Result<Records, DialError> {
+            Ok(Records::OfOthers)
         }
 
         async fn associate(&self) -> Result<Datagrams, DialError> {

@@ -4,6 +4,7 @@
 //! daemon's own listeners.
 
 pub mod access;
+pub(crate) mod asked;
 pub(crate) mod client_policy;
 pub(crate) mod judged_address;
 pub mod own_listeners;

@@ -14,6 +14,8 @@ use crate::sync::IgnorePoison;
 #[derive(Clone, Debug, Default)]
 pub struct OwnListeners {
     bound: Arc<[SocketAddr]>,
+    /// Where the daemon takes datagrams for as long as it runs.
+    by_udp: Arc<[SocketAddr]>,
     /// Where associations take the datagrams of their clients.
     associations: Arc<Mutex<HashSet<SocketAddr>>>,
 }
@@ -37,6 +39,11 @@ impl OwnListeners {
         Self { bound: bound.into(), ..Self::default() }
     }
 
+    /// Adds the addresses that are bound by UDP.
+    pub fn with_udp(self, bound: Vec<SocketAddr>) -> Self {
+        Self { by_udp: bound.into(), ..self }
+    }
+
     /// Adds where an association takes datagrams.
     pub fn add_association(&self, bound: SocketAddr) -> OwnAssociation {
         self.associations.lock().ignore_poison().insert(bound);
@@ -48,15 +55,17 @@ impl OwnListeners {
         self.associations.lock().ignore_poison().contains(&address)
     }
 
-    /// The ports of the listeners that only this machine reaches.
-    pub fn loopback_ports(&self) -> Vec<u16> {
-        let on_loopback = self.bound.iter().filter(|bound| bound.ip().to_canonical().is_loopback());
-        on_loopback.map(SocketAddr::port).collect()
+    /// The ports of the listeners that only this machine reaches: those of TCP, and those of UDP.
+    pub fn loopback_ports(&self) -> [Vec<u16>; 2] {
+        [&self.bound, &self.by_udp].map(|bound| {
+            let on_loopback = bound.iter().filter(|bound| bound.ip().to_canonical().is_loopback());
+            on_loopback.map(SocketAddr::port).collect()
+        })
     }
 
-    /// Whether a connection to `address` and `port` arrives at one of the listeners.
+    /// Whether a connection or a datagram to `address` and `port` arrives at one of the listeners.
     pub fn has(&self, address: IpAddr, port: u16) -> bool {
-        let same_port = self.bound.iter().filter(|bound| bound.port() == port);
+        let same_port = self.bound.iter().chain(&*self.by_udp).filter(|bound| bound.port() == port);
         same_port
             .map(|bound| bound.ip().to_canonical())
             .any(|bound| bound == address || (bound.is_unspecified() && is_of_this_machine(address)))
@@ -126,6 +135,9 @@ mod tests {
         let bound =
             ["127.0.0.1:1", "0.0.0.0:2", "[::]:3", "[::1]:4", "10.0.0.1:5", "127.0.0.2:6", "[::ffff:127.0.0.1]:7"];
         let listeners = OwnListeners::new(bound.map(|bound| bound.parse().expect("an address")).to_vec());
-        assert_eq!(listeners.loopback_ports(), [1, 4, 6, 7]);
+        let by_udp = ["127.0.0.1:53", "0.0.0.0:54"].map(|bound| bound.parse().expect("an address"));
+        let listeners = listeners.with_udp(by_udp.to_vec());
+        assert_eq!(listeners.loopback_ports(), [vec![1, 4, 6, 7], vec![53]]);
+        assert!(listeners.has([127, 0, 0, 1].into(), 53) && !listeners.has_port(53));
     }
 }

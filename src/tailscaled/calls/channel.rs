@@ -21,8 +21,8 @@ use crate::tailscaled::calls::seqpacket::{pair, send_message};
 use crate::tailscaled::calls::upgrade::request_session;
 use crate::tailscaled::local_api::socket::LocalApiSocket;
 
-/// Longest message from tailscaled, in bytes: an error's text, or 16 addresses.
-const LONGEST_MESSAGE: usize = 4 << 10;
+/// Longest message from tailscaled, in bytes: the largest message of DNS, with what stands before it.
+const LONGEST_MESSAGE: usize = (64 << 10) + 16;
 
 /// The daemon's end of a channel, which lasts as long as tailscaled's end does.
 pub struct Channel {
@@ -52,7 +52,8 @@ impl Channel {
         let channel = Arc::new(Self::over(own)?);
         let receiving = Arc::downgrade(&channel);
         tokio::spawn(async move {
-            let mut buffer = [0; LONGEST_MESSAGE];
+            // Pages that nothing was received into take no memory.
+            let mut buffer = vec![0; LONGEST_MESSAGE];
             while let Some(channel) = receiving.upgrade() {
                 if !channel.receive(&mut buffer).await {
                     break;

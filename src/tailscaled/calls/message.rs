@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::target::datagrams::read_address;
 use crate::target::dial::{DialError, Located, RelayTerms, ResolvedAddress};
 use crate::target::host::HostName;
+use crate::target::records::{RecordQuestion, Records};
 
 /// Length of kind and id, in bytes.
 const HEAD: usize = 5;
@@ -20,6 +21,7 @@ pub mod request {
     pub const CUT: u8 = b'C';
     pub const CUT_ALL: u8 = b'A';
     pub const RESOLVE: u8 = b'N';
+    pub const QUERY: u8 = b'R';
     pub const ASSOCIATE: u8 = b'U';
     pub const DRAIN: u8 = b'Q';
     pub const MEMORY: u8 = b'M';
@@ -122,6 +124,27 @@ pub fn resolved_addresses(body: &[u8]) -> Result<Located, DialError> {
     Ok(Located { names, is_own_name: is_own != 0, addresses: addresses? })
 }
 
+/// Builds the body of a question for records.
+pub fn query(question: RecordQuestion<'_>) -> Vec<u8> {
+    let mut body = vec![question.unknown_to_others.into()];
+    body.extend(question.kind.to_le_bytes());
+    body.extend(question.name.as_str().as_bytes());
+    body
+}
+
+/// Parses the response to a question for records.
+///
+/// # Errors
+/// Why there is no answer.
+pub fn records(body: &[u8]) -> Result<Records, DialError> {
+    let (&code, rest) = body.split_first().ok_or_else(malformed)?;
+    match code {
+        outcome::CONNECTED => Ok(Records::Message(rest.to_vec())),
+        outcome::DIRECT => Ok(Records::OfOthers),
+        _ => Err(error(code, rest)),
+    }
+}
+
 /// Bytes that were sent to targets, and received from them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ByteCounts {
@@ -204,6 +227,16 @@ mod tests {
             assert!(resolved_addresses(&body[..length]).is_err(), "{length}");
         }
         assert!(matches!(resolved_addresses(&[6, b'x']), Err(DialError::Host(_))));
+    }
+
+    #[test]
+    fn questions_for_records_say_what_others_know() {
+        let name = HostName::parse("web").expect("a name");
+        assert_eq!(query(RecordQuestion { name: &name, kind: 28, unknown_to_others: true }), b"\x01\x1c\0web");
+        assert_eq!(records(b"\0message"), Ok(Records::Message(b"message".into())));
+        assert_eq!(records(b"\x01"), Ok(Records::OfOthers));
+        assert!(matches!(records(b"\x08x"), Err(DialError::Tailscaled(_))));
+        assert!(matches!(records(b"\x07x"), Err(DialError::Other(_))) && records(b"").is_err());
     }
 
     #[test]

@@ -26,9 +26,10 @@ use crate::tailscaled::local_api::ANSWER_TIMEOUT;
 use crate::tailscaled::local_api::socket::LocalApiSocket;
 use crate::tailscaled::path::timeout::within;
 use crate::target::dial::{DialError, Located};
+use crate::target::records::{RecordQuestion, Records};
 
 /// Text in the program file of a tailscaled that has the calls.
-pub const MARKER: &str = "tetherd calls: version 1";
+pub const MARKER: &str = "tetherd calls: version 2";
 
 /// Warning of what does not work with a tailscaled that has no calls.
 pub const WITHOUT_CALLS: &str = "this tailscaled has no calls of tetherd's: no UDP, names by split DNS do not resolve, and \
@@ -199,6 +200,16 @@ pub async fn resolve(channel: &Channel, name: &str) -> Result<Located, DialError
     let id = channel.new_id();
     let answer = ask(channel, id, request::RESOLVE, name.as_bytes()).await.map_err(session_ended)?;
     message::resolved_addresses(&answer)
+}
+
+/// Asks for records of DNS.
+///
+/// # Errors
+/// Why there is no answer; [`DialError::Tailscaled`] when the session ended first.
+pub async fn query(channel: &Channel, question: RecordQuestion<'_>) -> Result<Records, DialError> {
+    let id = channel.new_id();
+    let answer = ask(channel, id, request::QUERY, &message::query(question)).await.map_err(session_ended)?;
+    message::records(&answer)
 }
 
 /// Sends one request and waits for its response. Dropping the future discards the response.

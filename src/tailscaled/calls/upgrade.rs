@@ -7,7 +7,7 @@ use tokio::net::UnixStream;
 
 use crate::tailscaled::local_api::socket::LocalApiSocket;
 
-const REQUEST: &[u8] = b"POST /localapi/v0/tetherd-v1-session HTTP/1.1\r\nHost: local-tailscaled.sock\r\n\
+const REQUEST: &[u8] = b"POST /localapi/v0/tetherd-v2-session HTTP/1.1\r\nHost: local-tailscaled.sock\r\n\
                          Connection: upgrade\r\nUpgrade: tetherd-session\r\nContent-Length: 0\r\n\r\n";
 /// Longest head of a response that is read, in bytes.
 const LONGEST_HEAD: usize = 4 << 10;

@@ -32,6 +32,7 @@ use crate::target::dial::{Dial, DialError, DialOutcome, Located, Resolution, Res
 use crate::target::host::{Host, Target};
 use crate::target::own_node::OwnNode;
 use crate::target::ranges::is_of_a_tailnet;
+use crate::target::records::{RecordQuestion, Records};
 
 /// Dials through one tailscaled. Cheap to clone.
 #[derive(Clone)]
@@ -60,9 +61,9 @@ impl Dialer {
         }
     }
 
-    /// Returns the dialer with the rule that nothing goes past the exit node.
-    pub fn only_by_exit_node(mut self) -> Self {
-        self.direct.rule = ExitRule::OnlyByExitNode;
+    /// Returns the dialer with a rule about what goes past the exit node.
+    pub fn with_exit_rule(mut self, rule: ExitRule) -> Self {
+        self.direct.rule = rule;
         self.stock.direct = self.direct.clone();
         self
     }
@@ -95,7 +96,11 @@ impl Dialer {
         if let Some(resolution) = self.tailnet_names.get(&name) {
             return Ok(resolution);
         }
-        let found = calls::resolve(channel, &name).await?;
+        let mut found = calls::resolve(channel, &name).await?;
+        // By the exit node tailscaled leads to every address.
+        for resolved in &mut found.addresses {
+            resolved.by_tailnet &= !self.direct.rule.is_past(resolved.address);
+        }
         let is_tailnet = found.addresses.iter().all(|address| address.by_tailnet);
         let addresses = self.permitted(found.addresses)?;
         let resolution = Resolution::Addresses(Located { addresses, ..found });
@@ -139,7 +144,7 @@ impl Dialer {
 
 impl Dial for Dialer {
     async fn dial(&self, target: &Target) -> Result<DialOutcome, DialError> {
-        if let Some(address) = self.direct.rule.own_loopback(target) {
+        if let Some(address) = self.direct.rule.past_exit_node(target) {
             return Ok(DialOutcome::Direct(address));
         }
         if let Some(outcome) = self.direct.get(target) {
@@ -157,13 +162,22 @@ impl Dial for Dialer {
     }
 
     async fn locate(&self, target: &Target) -> Result<Resolution, DialError> {
-        if let Some(address) = self.direct.rule.own_loopback(target) {
+        if let Some(address) = self.direct.rule.past_exit_node(target) {
             let addresses = vec![ResolvedAddress { address: address.ip(), by_tailnet: false }];
             return Ok(Resolution::Addresses(Located { addresses, ..Located::default() }));
         }
         match self.channel().await? {
             Some(channel) => self.locate_by_calls(&channel, &target.host).await,
             None => Box::pin(self.magic_dns.locate(&self.stock, target)).await,
+        }
+    }
+
+    async fn records(&self, question: RecordQuestion<'_>) -> Result<Records, DialError> {
+        match self.channel().await? {
+            Some(channel) => calls::query(&channel, question).await,
+            None => Err(DialError::Other(
+                "this tailscaled answers no questions of DNS: it has no calls of tetherd's".into(),
+            )),
         }
     }
 

@@ -1,4 +1,5 @@
 //! The exit node: which node is used, and what may go past it.
 
+pub(crate) mod choice;
 pub(crate) mod rule;
 pub(crate) mod watch;

@@ -10,9 +10,10 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
-use crate::config::sections::node::ExitNode;
+use crate::config::types::exit_node::ExitNode;
 use crate::state::Watcher;
 use crate::sync::IgnorePoison;
+use crate::tailscaled::exit_node::choice::candidates;
 use crate::tailscaled::local_api::types::Node;
 use crate::tailscaled::local_api::{LocalApi, LocalApiError};
 
@@ -20,6 +21,9 @@ use crate::tailscaled::local_api::{LocalApi, LocalApiError};
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Time between two searches of all nodes while the exit node is missing: a search is megabytes in a large tailnet.
 const SEARCH_EVERY: Duration = Duration::from_secs(2);
+
+/// Nodes that are looked up at most, the best first, for one that is online.
+const MOST_LOOKED_UP: usize = 20;
 
 /// The id of the exit node that was found last, which every start of tailscaled has in its preferences. Clones share
 /// it.
@@ -103,7 +107,10 @@ impl ExitNodeWatch {
         if let Some(address) = self.address {
             let peer = self.api.whois(address).await?;
             if let Some(peer) = peer.filter(|peer| peer.id == self.chosen.id() && peer.is_exit_node()) {
-                return Ok(self.unless_online(peer.online));
+                // Where there is a choice, another one may be online.
+                if peer.online || !self.wanted.is_choice() {
+                    return Ok(self.unless_online(peer.online));
+                }
             }
             self.address = None;
         } else if self.searched_at.is_some_and(|at| at.elapsed() < SEARCH_EVERY) {
@@ -120,19 +127,41 @@ impl ExitNodeWatch {
         if status.backend_state != "Running" {
             return Err(LocalApiError::NotJoined);
         }
+        let suggested = if *wanted == ExitNode::Any { self.api.suggested_exit_node().await } else { None };
         let peers = status.peer.unwrap_or_default();
-        let fitting = peers.values().filter(|node| is_wanted(node, wanted));
-        let Some(node) = fitting.max_by_key(|node| node.exit_node_option) else {
-            return Ok(Some(format!("exit node {wanted} is not in the tailnet, or hidden from this node")));
+        let fitting = candidates(peers.values(), wanted, suggested.as_deref());
+        let Some(best) = fitting.first() else {
+            return Ok(Some(if wanted.is_choice() {
+                format!("no exit node fits {wanted}, or all are hidden from this node")
+            } else {
+                format!("exit node {wanted} is not in the tailnet, or hidden from this node")
+            }));
         };
-        if !node.exit_node_option {
+        if !best.exit_node_option {
             let why = "it does not offer to be one, or nobody has approved it";
             return Ok(Some(format!("{wanted} is no exit node: {why}")));
+        }
+        let (node, online) = if wanted.is_choice() { self.first_online(&fitting).await? } else { (*best, best.online) };
+        if node.id != self.chosen.id() && wanted.is_choice() {
+            tracing::info!(exit_node = %wanted, node = node.dns_name.trim_end_matches('.'), "exit node chosen");
         }
         self.api.set_exit_node(&node.id).await?;
         self.chosen.set(&node.id);
         self.address = node.addresses.iter().flatten().next().copied();
-        Ok(self.unless_online(node.online))
+        Ok(self.unless_online(online))
+    }
+
+    /// Returns the first node that is online, else the one that is used already or comes first. The status is as old as the last
+    /// whole network map, so each node is looked up.
+    async fn first_online<'a>(&self, fitting: &[&'a Node]) -> Result<(&'a Node, bool), LocalApiError> {
+        for node in fitting.iter().filter(|node| node.exit_node_option).take(MOST_LOOKED_UP) {
+            let Some(address) = node.addresses.iter().flatten().next() else { continue };
+            if self.api.whois(*address).await?.is_some_and(|peer| peer.online && peer.is_exit_node()) {
+                return Ok((node, true));
+            }
+        }
+        let used = fitting.iter().find(|node| node.id == self.chosen.id()).or(fitting.first());
+        used.map(|node| (*node, false)).ok_or(LocalApiError::NotJoined)
     }
 
     fn unless_online(&self, online: bool) -> ExitNodeProblem {
@@ -142,36 +171,4 @@ impl ExitNodeWatch {
 
 fn not_looked_for(wanted: &ExitNode) -> String {
     format!("exit node {wanted} was not looked for yet")
-}
-
-/// Whether `node` is the one that the setting names.
-fn is_wanted(node: &Node, wanted: &ExitNode) -> bool {
-    let name = node.dns_name.trim_end_matches('.').to_ascii_lowercase();
-    match wanted {
-        ExitNode::Address(address) => node.addresses.iter().flatten().any(|own| own == address),
-        ExitNode::Name(wanted) => name == *wanted || name.split('.').next() == Some(wanted),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::types::Value;
-
-    #[test]
-    fn the_exit_node_is_found_by_name_short_or_whole_and_by_address() {
-        let text = r#"{"ID":"n1","DNSName":"GW.tail.test.","TailscaleIPs":["100.64.0.7","fd7a::7"]}"#;
-        let node: Node = serde_json::from_str(text).expect("parses");
-        for (wanted, fits) in [
-            ("gw", true),
-            ("gw.tail.test", true),
-            ("gw.other.test", false),
-            ("g", false),
-            ("100.64.0.7", true),
-            ("fd7a::7", true),
-            ("100.64.0.8", false),
-        ] {
-            assert_eq!(is_wanted(&node, &ExitNode::parse(wanted).expect("parses")), fits, "{wanted}");
-        }
-    }
 }

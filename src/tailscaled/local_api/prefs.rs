@@ -6,7 +6,7 @@ use hyper::{Method, StatusCode};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::tailscaled::local_api::types::{Peer, WhoIs};
+use crate::tailscaled::local_api::types::{ExitNodeSuggestion, Peer, WhoIs};
 use crate::tailscaled::local_api::{LocalApi, LocalApiError};
 
 const PATH: &str = "/localapi/v0/prefs";
@@ -29,6 +29,12 @@ impl LocalApi {
             Err(LocalApiError::Refused { status: StatusCode::NOT_FOUND, .. }) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// Asks which exit node has the shortest way, where the control server lets tailscaled tell.
+    pub async fn suggested_exit_node(&self) -> Option<String> {
+        let answer: Result<ExitNodeSuggestion, _> = self.get("/localapi/v0/suggest-exit-node".to_owned()).await;
+        answer.ok().map(|suggestion| suggestion.id).filter(|id| !id.is_empty())
     }
 
     /// Reaches targets outside the tailnet through the node with this `id` from now on.

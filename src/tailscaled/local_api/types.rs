@@ -44,6 +44,26 @@ pub struct Node {
     #[serde(default)]
     pub online: bool,
     pub key_expiry: Option<String>,
+    /// Where a provider's node is; other nodes have none.
+    pub location: Option<NodeLocation>,
+}
+
+/// The place of a provider's exit node (`tailcfg.Location`).
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct NodeLocation {
+    pub country_code: String,
+    pub city: String,
+    pub city_code: String,
+    /// Of several nodes at one place the one with the highest is to be used.
+    pub priority: i64,
+}
+
+/// The response to `suggest-exit-node` (`apitype.ExitNodeSuggestionResponse`).
+#[derive(Debug, Deserialize)]
+pub struct ExitNodeSuggestion {
+    #[serde(rename = "ID", default)]
+    pub id: String,
 }
 
 /// Another node, as tailscaled sees it now (`tailcfg.Node`). [`Status`] is as old as the last whole network map: an

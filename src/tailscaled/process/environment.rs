@@ -40,11 +40,14 @@ pub fn for_tailscaled(
     environment
 }
 
-/// Has tailscaled refuse peers that want to connect to these TCP ports of loopback. From its start on: a message after it would
+/// Has tailscaled refuse peers that want to reach these ports of loopback, of TCP and of UDP. From its start on: a message after it would
 /// come too late for the first of them. Heeded by a tailscaled with the calls (`parts/tailscaled/calls/peers.go`).
-pub fn close_to_peers(environment: &mut Environment, ports: &[u16]) {
-    let ports: Vec<String> = ports.iter().map(u16::to_string).collect();
-    environment.insert("TETHERD_PORTS_CLOSED_TO_PEERS".into(), ports.join(","));
+pub fn close_to_peers(environment: &mut Environment, ports: &[Vec<u16>; 2]) {
+    let variables = ["TETHERD_PORTS_CLOSED_TO_PEERS", "TETHERD_UDP_PORTS_CLOSED_TO_PEERS"];
+    for (variable, ports) in variables.into_iter().zip(ports) {
+        let ports: Vec<String> = ports.iter().map(u16::to_string).collect();
+        environment.insert(variable.into(), ports.join(","));
+    }
 }
 
 /// Bounds Go's heap to `limit` bytes. A limit that is in the environment is meant for an application, in Lambda and
@@ -97,8 +100,9 @@ mod tests {
     #[test]
     fn the_closed_ports_are_those_of_this_daemon() {
         let mut own = environment(&[("TETHERD_PORTS_CLOSED_TO_PEERS", "1")]);
-        close_to_peers(&mut own, &[1055, 9002]);
+        close_to_peers(&mut own, &[vec![1055, 9002], vec![53]]);
         assert_eq!(own.get("TETHERD_PORTS_CLOSED_TO_PEERS").map(String::as_str), Some("1055,9002"));
+        assert_eq!(own.get("TETHERD_UDP_PORTS_CLOSED_TO_PEERS").map(String::as_str), Some("53"));
     }
 
     #[test]

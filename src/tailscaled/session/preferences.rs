@@ -27,6 +27,9 @@ pub struct Preferences {
     pub shields_up: bool,
     pub advertise_routes: Vec<String>,
     pub exit_node: ChosenExitNode,
+    /// Whether the machine's own networks are reached past the exit node. Heeded by tailscaled in kernel mode; in userspace mode
+    /// the dialer does it.
+    pub exit_node_allow_lan_access: bool,
 }
 
 /// Builds the options of LocalAPI's `start`.
@@ -116,6 +119,7 @@ impl LoginOptions {
             "AdvertiseTags": tags,
             "AdvertiseRoutes": wanted.advertise_routes,
             "ExitNodeID": wanted.exit_node.id(),
+            "ExitNodeAllowLANAccess": wanted.exit_node_allow_lan_access,
         })
     }
 }

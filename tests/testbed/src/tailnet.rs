@@ -50,11 +50,7 @@ impl Tailnet {
         let directory = tempfile::Builder::new().prefix("testbed-control-").tempdir()?;
         let names = [format!("*.{BASE_DOMAIN}"), secrets_manager_host(), netns::OWN_ADDRESS.to_owned()];
         ca::write(directory.path(), &names)?;
-        let mut config = config(directory.path());
-        if let (Some(known), Value::Object(dns)) = (config["dns"].as_object_mut(), dns) {
-            known.extend(dns);
-        }
-        fs::write(directory.path().join("config.json"), config.to_string())?;
+        write_config(directory.path(), dns)?;
         let mut tailnet = Self { headscale: None, directory };
         tailnet.start_control()?;
         tailnet.create_user()?;
@@ -106,6 +102,12 @@ impl Tailnet {
         ready.and_then(|ended| ended).with_context(|| format!("headscale did not start; its log:\n{}", self.log()))
     }
 
+    /// Gives headscale other settings of `dns`, beside those there are at first, and starts it again.
+    pub fn set_dns(&mut self, dns: Value) -> Result<()> {
+        write_config(self.directory.path(), dns)?;
+        self.start_control()
+    }
+
     /// What headscale wrote so far.
     pub fn log(&self) -> String {
         fs::read_to_string(self.log_file()).unwrap_or_default()
@@ -126,6 +128,15 @@ impl Tailnet {
     fn log_file(&self) -> PathBuf {
         self.directory.path().join("headscale.log")
     }
+}
+
+/// Writes headscale's settings, with these of `dns` in the place of those there are.
+fn write_config(directory: &Path, dns: Value) -> Result<()> {
+    let mut config = config(directory);
+    if let (Some(known), Value::Object(dns)) = (config["dns"].as_object_mut(), dns) {
+        known.extend(dns);
+    }
+    Ok(fs::write(directory.join("config.json"), config.to_string())?)
 }
 
 /// JSON, which headscale reads as readily as YAML.

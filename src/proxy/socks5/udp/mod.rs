@@ -39,7 +39,7 @@ use crate::target::host::Target;
 
 /// An association without datagrams in either direction for this time ends: the recommendation of RFC 4787, section
 /// 4.3. `idle_timeout` shortens or lengthens it.
-const IDLE: Duration = Duration::from_secs(300);
+pub const IDLE: Duration = Duration::from_secs(300);
 
 /// The largest datagram of UDP, with the largest header of SOCKS5.
 const LARGEST: usize = (64 << 10) + 262;
