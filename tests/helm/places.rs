@@ -1,6 +1,6 @@
-//! Tests the chart in the clusters that people have: OpenShift, old versions, versions with a suffix.
+//! Tests the chart in clusters that people have, and what replaces the gateway.
 //!
-//! And what replaces the gateway's pods: a changed password, not a label of a new version of the chart.
+//! OpenShift, old versions, versions with a suffix; a changed password, and not a label of a new version of the chart.
 
 use serde_json::{Value, json};
 
