@@ -97,7 +97,7 @@ fn what_is_deployed_names_no_setting_that_does_not_exist() {
         ("hosts/nomad/app.nomad.hcl", include_str!("../hosts/nomad/app.nomad.hcl"), &[]),
         ("hosts/podman/pod.yaml", include_str!("../hosts/podman/pod.yaml"), &[]),
         ("hosts/podman/tetherd.container", include_str!("../hosts/podman/tetherd.container"), &[]),
-        ("docs/lambda.md", include_str!("../docs/lambda.md"), &[]),
+        ("docs/lambda.md", include_str!("../docs/lambda.md"), &["exec_wrapper_next"]),
         ("docs/docker.md", include_str!("../docs/docker.md"), &[]),
     ];
     for (name, document, others) in documents {
