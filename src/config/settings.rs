@@ -11,7 +11,9 @@ use crate::config::sections::auth::AuthSource;
 use crate::config::sections::node::{NodeSettings, SocketSetting};
 use crate::config::types::Words;
 use crate::config::types::address::{ControlUrl, Forward, Listen};
-use crate::config::types::enums::{AccessLog, Direct, LocalTargetSetting, LogFormat, LogLevel, LogoutSetting};
+use crate::config::types::enums::{
+    AccessLog, Direct, LocalTargetSetting, LogFormat, LogLevel, LogoutSetting, OnFailure,
+};
 use crate::config::types::implied::Implied;
 use crate::config::types::local_targets::LocalTargets;
 use crate::config::types::node_label::NodeLabel;
@@ -117,6 +119,8 @@ pub struct Settings {
     pub memory_limit: Option<Memory>,
     /// Whether the limit comes from the control group, and changes with it.
     pub memory_follows_group: bool,
+    /// Whether the program that is served goes on where the tailnet cannot be had (`lambda_on_failure`).
+    pub goes_on_without_tailnet: bool,
     pub logout: LogoutSetting,
     /// Name of the function to whose log metrics go.
     pub metrics_of_function: Option<String>,
@@ -149,6 +153,7 @@ impl Reader {
         let settings = Settings {
             platform_ca_dir: implied.ca_dir.clone(),
             health_listen,
+            goes_on_without_tailnet: self.lambda_on_failure == Some(OnFailure::Continue),
             metrics_of_function: implied.function.clone().filter(|_| logs_metrics),
             ..self.given()
         };
@@ -205,6 +210,7 @@ impl Reader {
             state_dir: self.value("state_dir"),
             memory_limit: self.value("memory_limit"),
             memory_follows_group: self.memory_follows_group(),
+            goes_on_without_tailnet: false,
             logout: self.value("logout").unwrap_or(LogoutSetting::Auto),
             metrics_of_function: None,
             log_level: self.value("log_level").unwrap_or(LogLevel::Info),
