@@ -97,7 +97,7 @@ fn what_is_deployed_names_no_setting_that_does_not_exist() {
         ("hosts/nomad/app.nomad.hcl", include_str!("../hosts/nomad/app.nomad.hcl"), &[]),
         ("hosts/podman/pod.yaml", include_str!("../hosts/podman/pod.yaml"), &[]),
         ("hosts/podman/tetherd.container", include_str!("../hosts/podman/tetherd.container"), &[]),
-        ("docs/lambda.md", include_str!("../docs/lambda.md"), &[]),
+        ("docs/lambda.md", include_str!("../docs/lambda.md"), &["exec_wrapper_next"]),
         ("docs/docker.md", include_str!("../docs/docker.md"), &[]),
     ];
     for (name, document, others) in documents {
@@ -166,5 +166,76 @@ fn what_is_said_of_the_chart_names_no_setting_that_does_not_exist() {
         let found = chart_settings(document);
         assert!(!found.is_empty(), "{name} names none");
         assert_eq!(found.difference(&table()).cloned().collect::<Vec<_>>(), Vec::<String>::new(), "{name}");
+    }
+}
+
+/// What is deployed, and what users are told to type.
+fn examples() -> Vec<(String, String)> {
+    let places = ["README.md", "docs", "docker", "ecs", "helm", "hosts", "lambda-layer", "webhook-forwarder"];
+    let listed = Command::new("git").arg("ls-files").args(places).output().expect("git");
+    let listed = String::from_utf8(listed.stdout).expect("UTF-8");
+    let wanted = |name: &&str| !name.ends_with(".rs") && !name.ends_with(".lock");
+    let read = |name: &str| Some((name.to_owned(), std::fs::read_to_string(name).ok()?));
+    listed.lines().filter(wanted).filter_map(read).collect()
+}
+
+/// The local files of secrets that a line names: what AWS and kubectl read, what is mounted, what is installed or written.
+fn secret_files(line: &str) -> Vec<String> {
+    let words: Vec<&str> = line.split([' ', '`', '"', ';', ',', '(', ')']).filter(|word| !word.is_empty()).collect();
+    let mut found = Vec::new();
+    for (at, word) in words.iter().enumerate() {
+        let before = at.checked_sub(1).map_or("", |at| words[at]);
+        let name = if let Some(name) = word.strip_prefix("file://") {
+            Some(name)
+        } else if before == "--from-file" {
+            word.rsplit('=').next()
+        } else if let Some(name) = word.strip_prefix("./").filter(|_| ["-v", "--volume"].contains(&before)) {
+            name.split(':').next()
+        } else if line.contains("_FILE:-./") {
+            word.split_once(":-./").map(|(_, name)| name.trim_end_matches('}'))
+        } else {
+            (before == ">" && line.contains("openssl rand")).then_some(*word)
+        };
+        found.extend(
+            name.filter(|name| name.chars().any(char::is_lowercase) && !name.starts_with("..")).map(str::to_owned),
+        );
+    }
+    found
+}
+
+#[test]
+fn files_of_secrets_that_users_are_told_to_make_reach_neither_git_nor_an_image() {
+    let mut names: BTreeSet<String> =
+        examples().iter().flat_map(|(_, text)| text.lines().flat_map(secret_files).collect::<Vec<_>>()).collect();
+    for name in ["key", "auth_key", "proxy_password", "password", "users.toml", "client.json", "signing-secret"] {
+        assert!(names.remove(name), "{name} is found in no document");
+        names.insert(name.to_owned());
+    }
+    names.extend(["server.key", ".env", "prod.env", "roots.p12"].map(str::to_owned));
+    let dockers = include_str!("../.dockerignore");
+    for name in names {
+        for place in ["", "docker/", "docker/gateway/", "webhook-forwarder/"] {
+            let ignored = Command::new("git").args(["check-ignore", "--quiet", &format!("{place}{name}")]).status();
+            assert!(ignored.expect("git").success(), "git takes {place}{name}");
+        }
+        let ending = name.rsplit_once('.').map_or_else(String::new, |(_, ending)| format!("**/*.{ending}"));
+        let is_known = dockers.lines().any(|line| line == format!("**/{name}") || line == ending);
+        assert!(is_known, "an image's build gets {name}");
+    }
+    let tracked = Command::new("git").args(["ls-files", "--ignored", "--cached", "--exclude-standard"]).output();
+    assert_eq!(String::from_utf8_lossy(&tracked.expect("git").stdout), "", "what is ignored is no part of the project");
+}
+
+/// 0400 of the container's user: 65532.
+#[test]
+fn no_example_makes_a_secret_readable_for_everybody() {
+    for (name, text) in examples() {
+        for line in text.lines() {
+            let is_install =
+                line.contains("install ") && ["key", "password", "KEY", "users"].iter().any(|it| line.contains(it));
+            let is_for_one =
+                !is_install || line.contains("-m 400") && (line.contains("-o 65532") || line.contains("systemd"));
+            assert!(is_for_one && !line.contains("chmod 444"), "{name}: {line}");
+        }
     }
 }

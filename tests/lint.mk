@@ -1,8 +1,9 @@
 # Formats, lints, licences; templates by AWS's own linters, workflows by a linter of GitHub's. Targets:
 #
-#   lint              formats, lints and licences; lint-go, lint-imports and lint-first-lines are parts of it
+#   lint              formats, lints and licences; lint-go and those below it to lint-first-lines are parts of it
 #   lint-go           format and vet of what is Go
 #   lint-imports      no circle of files in any crate, and in src no import that runs up (tests/lint/imports.py)
+#   lint-dependencies each dependency is used (tests/lint/dependencies.py)
 #   lint-first-lines  each Rust file says its job in its first line (tests/lint/first_lines.py)
 #   lint-template     the templates, by the linters of AWS
 #   lint-workflows    the workflows of GitHub
@@ -10,7 +11,7 @@
 DENY_VERSION := 0.20.2
 CARGO_DENY := $(TOOLS)/bin/cargo-deny
 .PHONY: lint lint-go
-lint: $(CARGO_DENY) lint-go lint-imports lint-first-lines
+lint: $(CARGO_DENY) lint-go lint-imports lint-dependencies lint-first-lines
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	$(CARGO_DENY) check licenses bans sources
@@ -50,12 +51,17 @@ CRATES := . tests/testbed $(patsubst %/Cargo.toml,%,$(wildcard webhook-forwarder
 lint-imports: test-lints
 	python3 -B tests/lint/imports.py $(CRATES)
 
+# Our own, since cargo-machete takes two minutes to build: `make test` has sixty.
+.PHONY: lint-dependencies
+lint-dependencies: test-lints
+	python3 -B tests/lint/dependencies.py $(CRATES) lambda-layer/examples/rust
+
 # A new file counts before it is added, one that is deleted no more.
 .PHONY: lint-first-lines
 lint-first-lines: test-lints
 	python3 -B tests/lint/first_lines.py $$(ls $$(git ls-files --cached --others --exclude-standard '*.rs') 2>/dev/null)
 
-# The tests of both lints.
+# The tests of these lints.
 .PHONY: test-lints
 test-lints:
 	cd tests/lint && python3 -B -m unittest --quiet

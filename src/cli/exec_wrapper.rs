@@ -1,6 +1,7 @@
 //! `tetherd /path/to/program ARG…`: runs the program with proxy variables set.
 //!
-//! Lambda's `AWS_LAMBDA_EXEC_WRAPPER` calls it, which takes a path and no arguments. The program replaces this process.
+//! Lambda's `AWS_LAMBDA_EXEC_WRAPPER` calls it, which takes a path and no arguments. The program replaces this process. Lambda knows one
+//! wrapper alone: `TETHERD_EXEC_WRAPPER_NEXT` names another one, which then starts the program.
 //! <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-modify.html#runtime-wrapper>
 
 use std::ffi::{OsStr, OsString};
@@ -11,6 +12,8 @@ use std::process::{Command, ExitCode};
 use crate::cli::configure;
 use crate::cli::env::configured_proxy_variables;
 use crate::cli::output::complain;
+use crate::config::layers::NEXT_WRAPPER;
+use crate::daemon::exec::java_options::{JAVA_TOOL_OPTIONS, is_java, java_tool_options};
 use crate::daemon::exec::proxy_variables::without_those_set;
 use crate::environment::Environment;
 use crate::exit_reason::ExitReason;
@@ -29,17 +32,24 @@ pub fn become_program(
     environment: &Environment,
 ) -> ExitCode {
     let configured = configure::load(environment, None, &Vec::new(), None);
-    let mut command = Command::new(program);
-    command.args(arguments);
+    let next = environment.get(NEXT_WRAPPER).map(|next| next.trim()).filter(|next| !next.is_empty());
+    let (first, rest) = next.map_or((program, None), |next| (OsStr::new(next), Some(program)));
+    let mut command = Command::new(first);
+    // Without it: a wrapper that calls tetherd would be called by it, and so on.
+    command.args(rest).args(arguments).env_remove(NEXT_WRAPPER);
     let settings = configured.config.settings.as_ref().map_err(|faults| ExitReason::Configuration(faults.to_string()));
     match settings.and_then(|settings| configured_proxy_variables(settings, configured.platform, environment)) {
         Ok(variables) => {
+            if is_java(Path::new(program), environment) {
+                command.envs(java_tool_options(&variables, environment).map(|options| (JAVA_TOOL_OPTIONS, options)));
+            }
             command.envs(without_those_set(variables, environment));
         }
         Err(error) => complain(&format!("tetherd: no proxy variables are set: {error}")),
     }
     let error = command.exec();
-    complain(&format!("tetherd: {} cannot be started: {error}", program.display()));
+    let named_by = next.map_or("", |_| " (from TETHERD_EXEC_WRAPPER_NEXT)");
+    complain(&format!("tetherd: {}{named_by} cannot be started: {error}", first.display()));
     let fatal = match error.kind() {
         std::io::ErrorKind::NotFound => ExitReason::CommandNotFound(String::new()),
         _ => ExitReason::CommandNotExecutable(String::new()),

@@ -22,8 +22,14 @@ use crate::text::bare;
 /// Settings given on the command line: key and value.
 pub type Flags = Vec<(&'static str, String)>;
 
-/// Variable that names the file of settings; the one `TETHERD_` name that is no setting.
+/// Variable that names the file of settings.
 const FILE_VARIABLE: &str = "TETHERD_CONFIG";
+
+/// Variable that names the program which the wrapper of Lambda starts in place of the function's runtime: another wrapper.
+pub const NEXT_WRAPPER: &str = "TETHERD_EXEC_WRAPPER_NEXT";
+
+/// The `TETHERD_` names that are no settings.
+const NO_SETTINGS: [&str; 2] = [FILE_VARIABLE, NEXT_WRAPPER];
 
 /// The file of settings. Read once, since it may be a pipe.
 pub struct ConfigFile {
@@ -194,7 +200,7 @@ impl Layers {
         let in_kubernetes = environment.contains_key("KUBERNETES_SERVICE_HOST");
         for (variable, value) in environment {
             let Some(name) = variable.strip_prefix("TETHERD_") else { continue };
-            if variable == FILE_VARIABLE || (in_kubernetes && is_service_link(name, value)) {
+            if NO_SETTINGS.contains(&variable.as_str()) || (in_kubernetes && is_service_link(name, value)) {
                 continue;
             }
             let name = name.to_lowercase();

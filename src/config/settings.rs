@@ -13,7 +13,7 @@ use crate::config::sections::node::{NodeSettings, SocketSetting};
 use crate::config::types::Words;
 use crate::config::types::address::{ControlUrl, Forward, Listen};
 use crate::config::types::enums::{
-    AccessLog, AllProxy, Direct, LocalTargetSetting, LogFormat, LogLevel, LogoutSetting,
+    AccessLog, AllProxy, Direct, LocalTargetSetting, LogFormat, LogLevel, LogoutSetting, OnFailure,
 };
 use crate::config::types::implied::Implied;
 use crate::config::types::local_targets::LocalTargets;
@@ -122,6 +122,8 @@ pub struct Settings {
     pub memory_limit: Option<Memory>,
     /// Whether the limit comes from the control group, and changes with it.
     pub memory_follows_group: bool,
+    /// Whether the program that is served goes on where the tailnet cannot be had (`lambda_on_failure`).
+    pub goes_on_without_tailnet: bool,
     pub logout: LogoutSetting,
     pub env_all_proxy: AllProxy,
     /// Name of the function to whose log metrics go.
@@ -155,6 +157,7 @@ impl Reader {
         let settings = Settings {
             platform_ca_dir: implied.ca_dir.clone(),
             health_listen,
+            goes_on_without_tailnet: self.lambda_on_failure == Some(OnFailure::Continue),
             metrics_of_function: implied.function.clone().filter(|_| logs_metrics),
             ..self.given()
         };
@@ -213,6 +216,7 @@ impl Reader {
             state_dir: self.value("state_dir"),
             memory_limit: self.value("memory_limit"),
             memory_follows_group: self.memory_follows_group(),
+            goes_on_without_tailnet: false,
             logout: self.value("logout").unwrap_or(LogoutSetting::Auto),
             env_all_proxy: self.value("env_all_proxy").unwrap_or(AllProxy::Http),
             metrics_of_function: None,

@@ -145,8 +145,15 @@ mod tests {
         let wanted = at("socket/t.sock");
         let path = SocketPath::new(Some(&wanted), &state_dir).expect("is free");
         let socket = path.path().to_owned();
-        let inputs =
-            BuildInputs { settings, context: &context, state_dir: &state_dir, socket: &path, confinement: &[] };
+        let start_gate = crate::sync::start_gate::StartGate::default();
+        let inputs = BuildInputs {
+            settings,
+            context: &context,
+            state_dir: &state_dir,
+            socket: &path,
+            start_gate: &start_gate,
+            confinement: &[],
+        };
         let confinement = Confinement::new(&written_by_daemon(inputs));
         let tries: [(Try, PathBuf, bool); 20] = [
             (WRITES, at("state/tailscaled.state"), true),

@@ -5,6 +5,7 @@ use crate::environment::Environment;
 use crate::memory::budget::MemoryBudget;
 use crate::platform::interface::Platform;
 use crate::process::oom_score::OomScore;
+use crate::sync::start_gate::StartGate;
 use crate::tailscaled::process::socket_path::SocketPath;
 use crate::tailscaled::process::state_dir::StateDir;
 
@@ -29,6 +30,8 @@ pub struct BuildInputs<'a> {
     pub state_dir: &'a StateDir,
     /// Where tailscaled's LocalAPI listens.
     pub socket: &'a SocketPath,
+    /// What the join waits for.
+    pub start_gate: &'a StartGate,
     /// What confines this process, such as `landlock`; empty where nothing does.
     pub confinement: &'a [&'static str],
 }

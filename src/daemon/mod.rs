@@ -75,7 +75,15 @@ fn with_daemon<T>(
         .map_err(|error| ExitReason::Configuration(error.to_string()))?;
     let socket = settings.tailscaled_socket.as_ref().map(|socket| socket.0.as_path());
     let socket = SocketPath::new(socket, &state_dir).map_err(|error| ExitReason::Configuration(error.to_string()))?;
-    let inputs = BuildInputs { settings, context, state_dir: &state_dir, socket: &socket, confinement: &[] };
+    let start_gate = lifecycle.start_gate();
+    let inputs = BuildInputs {
+        settings,
+        context,
+        state_dir: &state_dir,
+        socket: &socket,
+        start_gate: &start_gate,
+        confinement: &[],
+    };
     let confinement = confine(inputs);
     let inputs = BuildInputs { confinement: &confinement, ..inputs };
     // One thread: tailscaled is the one that needs the cores, and the kernel ends it when this thread ends.

@@ -20,6 +20,7 @@ use crate::process::child::OwnChildren;
 use crate::proxy::listener::admission::Admission;
 use crate::secret::redactor::Redactor;
 use crate::state::{Phase, Watcher};
+use crate::sync::start_gate::StartGate;
 use crate::tailscaled::calls::Calls;
 use crate::tailscaled::stop::KeeperStop;
 
@@ -27,6 +28,8 @@ use crate::tailscaled::stop::KeeperStop;
 pub struct Daemon {
     pub state: StatePublisher,
     pub keeper: KeeperTask,
+    /// What the join waits for.
+    pub start_gate: StartGate,
     /// Cancelled, it closes the listeners.
     pub stop_accepting: CancellationToken,
     /// Tasks of the clients.
@@ -65,8 +68,12 @@ impl Daemon {
         // the daemon.
         let longest_wait = if lifecycle.outlasts_failure() { self.start_timeout.take() } else { None };
         let settled = settled(self.state.watch(), longest_wait);
+        // What a join waits for comes after the platform was told that the start is done.
+        let joins_now = self.start_gate.is_open();
         let stop = async {
-            settled.await;
+            if joins_now {
+                settled.await;
+            }
             lifecycle.stop_request().await
         };
         let mut asked = pin!(async {
@@ -93,7 +100,7 @@ impl Daemon {
     pub async fn failure(&mut self) -> ExitReason {
         tokio::select! {
             reason = self.keeper.failure() => reason,
-            () = overdue(self.state.watch(), self.start_timeout) => self.not_ready(),
+            () = overdue(self.state.watch(), self.start_timeout, &self.start_gate) => self.not_ready(),
         }
     }
 
@@ -148,9 +155,10 @@ async fn settled(mut state: Watcher, longest: Option<Duration>) {
     }
 }
 
-/// Ends when the daemon was not ready once within `limit`; never otherwise.
-async fn overdue(mut state: Watcher, limit: Option<Duration>) {
+/// Ends when the daemon was not ready once within `limit` after `gate` was opened; never otherwise.
+async fn overdue(mut state: Watcher, limit: Option<Duration>, gate: &StartGate) {
     let Some(limit) = limit else { return std::future::pending().await };
+    gate.opened().await;
     if tokio::time::timeout(limit, state.wait_for(|state| state.time_to_ready.is_some())).await.is_ok() {
         std::future::pending().await
     }

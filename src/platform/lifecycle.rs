@@ -8,6 +8,7 @@ use std::pin::Pin;
 use tokio::time::Instant;
 
 use crate::exit_reason::ExitReason;
+use crate::sync::start_gate::StartGate;
 
 /// A future that the caller polls on its own thread.
 pub type LocalBoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
@@ -26,6 +27,11 @@ pub trait Lifecycle {
     /// told that the daemon is done starting, and not that it has failed.
     fn outlasts_failure(&self) -> bool {
         false
+    }
+
+    /// What the daemon is to wait for before it joins, and before it fetches a key; by default nothing.
+    fn start_gate(&self) -> StartGate {
+        StartGate::default()
     }
 
     /// Tells the platform, once, that the daemon has started; the platform then starts what comes next. An error means

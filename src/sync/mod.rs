@@ -1,6 +1,7 @@
-//! What tasks share: locks despite panics, answers kept for a while.
+//! What tasks share: locks despite panics, answers kept for a while, a gate before the join.
 
 pub mod kept_answer;
+pub mod start_gate;
 
 use std::sync::LockResult;
 

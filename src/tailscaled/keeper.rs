@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::exit_reason::ExitReason;
 use crate::state::Phase;
+use crate::sync::start_gate::StartGate;
 use crate::tailscaled::backoff::{Backoff, Run, jittered};
 use crate::tailscaled::calls::Calls;
 use crate::tailscaled::events::{EventSender, KeeperEvent};
@@ -56,6 +57,8 @@ pub struct KeeperParts {
     pub control_probe: ControlProbe,
     /// The state directory that `launch` names.
     pub state_dir: PathBuf,
+    /// What the first start waits for.
+    pub start_gate: StartGate,
 }
 
 /// Keeps one tailscaled.
@@ -92,6 +95,9 @@ impl Keeper {
     /// # Errors
     /// Why there is no point in going on.
     pub async fn run(self, stop: StopWatch, at_shutdown: NodeAtShutdown) -> Result<(), ExitReason> {
+        if !self.may_start(&stop).await {
+            return Ok(());
+        }
         let mut record = NodeRecord { known: is_known(&self.parts.state_dir), ..NodeRecord::default() };
         let mut backoff = Backoff::default();
         loop {
@@ -125,6 +131,21 @@ impl Keeper {
                 by = stop.asked() => return self.finish_without_process(&record, at_shutdown, by).await,
             }
         }
+    }
+
+    /// Waits until tailscaled may be started. Returns whether it may be; not if `stop` comes before.
+    async fn may_start(&self, stop: &StopWatch) -> bool {
+        let gate = &self.parts.start_gate;
+        if gate.is_open() {
+            return true;
+        }
+        self.events.send(Phase::Starting, "this environment is to become a snapshot; it joins at the first invocation");
+        tokio::select! {
+            () = gate.opened() => {}
+            _ = stop.asked() => return false,
+        }
+        self.events.send(Phase::Starting, "tailscaled is starting");
+        true
     }
 
     /// Holds a session with `process` until one of them ends, or `stop`. Returns why, and whether the node was ready.

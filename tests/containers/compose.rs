@@ -3,7 +3,7 @@
 //! It shows an application beside tetherd, and a command and its tailnet in one container.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::Path;
 use std::process::Command;
 
@@ -42,7 +42,8 @@ impl<'a> Compose<'a> {
         let key = scene.tailnet.auth_key(KeyOptions { reusable: true, ephemeral: true }).expect("a key");
         let file = directory.path().join("auth_key");
         fs::write(&file, key).expect("written");
-        fs::set_permissions(&file, fs::Permissions::from_mode(0o444)).expect("set");
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o400)).expect("set");
+        chown(&file, Some(65532), Some(0)).expect("given");
         Self { scene, directory }
     }
 

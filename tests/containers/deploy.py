@@ -1,7 +1,7 @@
 """Deploys a template, given as a file and parameters (NAME=VALUE), in moto's AWS.
 
-What the template needs of a VPC is made, its parameters get values. Prints the service and the task definition that
-come of it.
+What the template needs of a VPC is made, its parameters get values. Prints the service, the task definition,
+the policies of roles and the security groups that come of it.
 """
 import ast
 import json
@@ -13,6 +13,18 @@ os.environ.update(AWS_ACCESS_KEY_ID="x", AWS_SECRET_ACCESS_KEY="x", AWS_DEFAULT_
 
 import boto3  # noqa: E402: it reads the environment
 from moto import mock_aws  # noqa: E402
+from moto.cloudformation import parsing  # noqa: E402
+
+of_moto = parsing.clean_json
+
+
+def clean_json(value, resources):
+    """Leaves AWS::NoValue out of lists, as AWS does."""
+    cleaned = of_moto(value, resources)
+    return [item for item in cleaned if item is not None] if isinstance(cleaned, list) else cleaned
+
+
+parsing.clean_json = clean_json
 
 
 def network():
@@ -61,7 +73,15 @@ def main(path, *given):
         for policy in roles.list_role_policies(RoleName=name)["PolicyNames"]:
             answer = roles.get_role_policy(RoleName=name, PolicyName=policy)
             policies[policy] = statements(answer["PolicyDocument"])
-    found = {"service": service["services"][0], "taskDefinition": definition, "policies": policies}
+    groups = {}
+    for group in boto3.client("ec2").describe_security_groups()["SecurityGroups"]:
+        groups[group["GroupId"]] = {"description": group["Description"], "ingress": group["IpPermissions"]}
+    found = {
+        "service": service["services"][0],
+        "taskDefinition": definition,
+        "policies": policies,
+        "securityGroups": groups,
+    }
     print(json.dumps(found, default=str))
 
 

@@ -1,21 +1,18 @@
-//! Tests Amazon ECS: metadata endpoint, stop timeout, task definition.
+//! Tests Amazon ECS: metadata endpoint, role of the task, stop timeout.
 //!
-//! The task's metadata endpoint, imitated, names the node and its metrics; a stop keeps within stopTimeout; the task
-//! definition is what AWS takes.
+//! The task's metadata endpoint, imitated, names the node and its metrics; a stop keeps within stopTimeout.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener};
-use std::process::{Command, Output};
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
 use testbed::daemon::{Builder, Daemon, SOCKS};
-use testbed::image::repository;
 use testbed::moto::Moto;
 use testbed::region::REGION;
 use testbed::server::Server;
-use testbed::{KeyOptions, Node, Tailnet, parts, socks, wait_until};
+use testbed::{KeyOptions, Node, Tailnet, socks, wait_until};
 
 use crate::scene::READY;
 
@@ -148,70 +145,4 @@ fn the_key_is_read_with_the_role_of_the_task() {
     let builder = builder.env("AWS_ENDPOINT_URL", &moto.url()).env("AWS_REGION", REGION);
     let _daemon = ready(builder.env("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", ROLE_PATH));
     assert!(tailnet.node(NAME).expect("nodes").is_some());
-}
-
-/// Python of the environment that `make moto` makes.
-fn python() -> Command {
-    let program = parts::directory().expect("parts").join("moto/bin/python");
-    assert!(program.is_file(), "{} is missing: run `make moto`", program.display());
-    Command::new(program)
-}
-
-fn text(output: &Output) -> String {
-    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
-}
-
-/// What one of the scripts beside this file prints about a file of ecs/.
-fn deployed(script: &str, file: &str, parameters: &[&str]) -> Value {
-    let script = repository("tests/containers").join(script);
-    let output = python().arg(script).arg(repository("ecs").join(file)).args(parameters).output().expect("runs");
-    assert!(output.status.success(), "{}", text(&output));
-    serde_json::from_slice(&output.stdout).expect("JSON")
-}
-
-#[test]
-fn aws_takes_the_task_definition() {
-    let registered = deployed("register.py", "task-definition.json", &[]);
-    let [tetherd, app] = [0, 1].map(|index| &registered["containerDefinitions"][index]);
-    assert_eq!(registered["status"], "ACTIVE");
-    assert_eq!(tetherd["healthCheck"]["command"], json!(["CMD", "/tetherd", "healthcheck"]));
-    assert_eq!((&tetherd["user"], &tetherd["readonlyRootFilesystem"]), (&"65532:65532".into(), &true.into()));
-    assert_eq!(app["dependsOn"][0]["condition"], "HEALTHY");
-}
-
-#[test]
-fn the_template_makes_a_service_whose_tasks_may_read_the_key_and_nothing_else() {
-    let made = deployed("deploy.py", "template.yaml", &[]);
-    assert_eq!(made["policies"], json!({ "read-the-auth-key": made["policies"]["read-the-auth-key"] }));
-    assert_eq!(made["policies"]["read-the-auth-key"][0]["Action"], "secretsmanager:GetSecretValue");
-    let [tetherd, app] = [0, 1].map(|index| &made["taskDefinition"]["containerDefinitions"][index]);
-    assert_eq!((&tetherd["essential"], &tetherd["stopTimeout"]), (&true.into(), &30.into()));
-    assert_eq!(app["dependsOn"], json!([{ "containerName": "tetherd", "condition": "HEALTHY" }]));
-}
-
-#[test]
-fn the_gateways_template_makes_two_tasks_that_ask_for_a_password_and_lead_to_the_tailnet_alone() {
-    let made = deployed("deploy.py", "gateway.yaml", &[]);
-    assert_eq!(made["service"]["desiredCount"], 2);
-    let tetherd = &made["taskDefinition"]["containerDefinitions"][0];
-    assert_eq!(tetherd["stopTimeout"], STOP_TIMEOUT.as_secs());
-    assert_eq!(tetherd["secrets"][0]["name"], "TETHERD_SOCKS_PASSWORD");
-    for (name, value) in [("TETHERD_DIRECT", "deny"), ("TETHERD_SOCKS_USER", "client")] {
-        let environment = tetherd["environment"].as_array().expect("a list");
-        assert!(environment.contains(&json!({ "name": name, "value": value })), "{name} in {environment:?}");
-    }
-}
-
-#[test]
-fn the_gateways_template_asks_for_headers_where_the_load_balancer_is_to_send_them() {
-    let setting = |parameters: &[&str]| {
-        let made = deployed("deploy.py", "gateway.yaml", parameters);
-        let environment =
-            made["taskDefinition"]["containerDefinitions"][0]["environment"].as_array().expect("a list").clone();
-        let value = |name: &str| Some(environment.iter().find(|variable| variable["name"] == name)?["value"].clone());
-        (value("TETHERD_PROXY_PROTOCOL"), value("TETHERD_SOCKS_LISTEN"))
-    };
-    assert_eq!(setting(&[]).0, None);
-    let (behind, listen) = setting(&["ProxyProtocol=true"]);
-    assert!(behind.is_some() && behind == listen, "{behind:?} {listen:?}");
 }

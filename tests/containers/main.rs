@@ -5,6 +5,7 @@
 
 mod compose;
 mod ecs;
+mod ecs_templates;
 mod gateway;
 mod hosts;
 mod image;

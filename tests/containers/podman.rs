@@ -3,7 +3,7 @@
 //! It is used as it is, but for the network and where the key lies.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::Path;
 use std::process::Command;
 
@@ -72,7 +72,8 @@ impl Drop for Podman {
 fn pod(scene: &Scene, directory: &Path) -> String {
     let key = directory.join("auth_key");
     fs::write(&key, scene.key()).expect("written");
-    fs::set_permissions(&key, fs::Permissions::from_mode(0o444)).expect("set");
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o400)).expect("set");
+    chown(&key, Some(65532), Some(0)).expect("given");
     let text = fs::read_to_string(repository("hosts/podman/pod.yaml")).expect("reads");
     let text = text.replace("/etc/tetherd/auth_key", &key.display().to_string());
     let text = text.replace("spec:\n", "spec:\n  hostNetwork: true\n");

@@ -46,9 +46,12 @@ pub fn helm(arguments: &[&str]) -> Command {
 }
 
 fn template(chart: &Path, kubernetes: &str, values: &Value) -> Output {
+    feed(&mut command(chart, kubernetes), &values.to_string())
+}
+
+fn command(chart: &Path, kubernetes: &str) -> Command {
     let chart = chart.display().to_string();
-    let arguments = ["template", "t", &chart, "--namespace=tailnet", "--kube-version", kubernetes, "--values", "-"];
-    feed(&mut helm(&arguments), &values.to_string())
+    helm(&["template", "t", &chart, "--namespace=tailnet", "--kube-version", kubernetes, "--values", "-"])
 }
 
 fn documents(output: Output) -> Vec<Value> {
@@ -64,6 +67,31 @@ pub fn render(values: &Value) -> Vec<Value> {
 
 pub fn render_for(kubernetes: &str, values: &Value) -> Vec<Value> {
     documents(template(&repository("helm/tetherd"), kubernetes, values))
+}
+
+/// The same with more arguments for helm.
+pub fn render_as(arguments: &[&str], values: &Value) -> Vec<Value> {
+    let mut command = command(&repository("helm/tetherd"), KUBERNETES);
+    documents(feed(command.args(arguments), &values.to_string()))
+}
+
+/// What another version of the chart and of its image makes of `values`.
+pub fn render_version(version: &str, values: &Value) -> Vec<Value> {
+    let directory = tempfile::tempdir().expect("a directory");
+    copy(&repository("helm/tetherd"), directory.path());
+    let file = directory.path().join("Chart.yaml");
+    let text = fs::read_to_string(&file).expect("reads");
+    let edited = text.replace("ersion: 0.1.0", &format!("ersion: {version}"));
+    assert_ne!(edited, text);
+    fs::write(file, edited).expect("written");
+    documents(template(directory.path(), KUBERNETES, values))
+}
+
+/// The pods that `objects` are or make, as metadata and spec.
+pub fn pods(objects: &[Value]) -> Vec<Value> {
+    let own = objects.iter().filter(|object| object["kind"] == "Pod").cloned();
+    let made = objects.iter().filter(|object| object["spec"]["template"].is_object());
+    made.map(|object| object["spec"]["template"].clone()).chain(own).collect()
 }
 
 /// Why the chart refuses `values`.

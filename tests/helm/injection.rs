@@ -37,7 +37,7 @@ fn names(list: &Value) -> Vec<&str> {
 #[test]
 fn a_pod_that_asks_gets_the_sidecar_of_the_templates_before_all_else() {
     let bare = mutated(&policy(&values()), &asking(json!({ "containers": [{ "name": "app", "image": "app" }] })));
-    let example = render_example(&json!({ "auth": { "existingSecret": "tailscale" } }));
+    let example = render_example(&json!({ "auth": { "existingSecret": "tailscale" }, "filesMode": 0o444 }));
     let workload = only(&example, "Deployment");
     let wanted = &workload["spec"]["template"]["spec"];
     assert_eq!(&bare["spec"]["initContainers"], &json!([tetherd(workload)]));

@@ -9,6 +9,7 @@ mod gateway;
 mod injection;
 mod keys;
 mod network_policy;
+mod places;
 mod schema;
 mod settings;
 mod sidecar;

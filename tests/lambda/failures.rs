@@ -7,7 +7,7 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::json;
-use testbed::lambda::Builder;
+use testbed::lambda::{Builder, Environment};
 use testbed::wait::wait_until;
 
 use crate::scene::{Scene, URL, function, with_extension};
@@ -17,6 +17,9 @@ const GIVEN_UP: Duration = Duration::from_secs(60);
 
 /// tailscaled asks a control server that was away again within this.
 const BACK: Duration = Duration::from_secs(60);
+
+/// A service of AWS; here this machine.
+const AWS: &str = "sqs.eu-west-1.amazonaws.com";
 
 /// Runs to the failure of the init, and returns the log.
 fn failed(builder: Builder) -> String {
@@ -84,11 +87,19 @@ fn a_failure_after_the_init_is_named_and_ends_the_extension() {
     assert_says(&environment.log(), &["tailscaled ends again and again", "Extension.ExitError"]);
 }
 
+/// What SDKs of AWS ask leads nowhere but out, and needs no tailnet.
+fn assert_reaches_aws(environment: &Environment) {
+    let answer = environment.invoke(&json!({ "get": format!("http://{AWS}:8000/") })).expect("answers");
+    assert_eq!(answer["status"], 200, "{answer} {}", environment.log());
+    assert!(answer["seconds"].as_f64().is_some_and(|seconds| seconds < 1.0), "{answer}");
+}
+
 #[test]
 fn with_continue_the_function_starts_and_each_connection_is_told_why() {
     let scene = Scene::new();
     let builder = scene.python().env("TETHERD_LAMBDA_ON_FAILURE", "continue").env("TETHERD_AUTH_KEY", "wrong-key");
-    let environment = builder.start().expect("starts");
+    let environment = builder.host(AWS).start().expect("starts");
+    assert_reaches_aws(&environment);
     let answer = environment.invoke(&json!({ "get": URL })).expect("answers");
     assert_eq!(answer["status"], 502, "{answer}");
     assert!(answer["body"].as_str().expect("text").contains("refused the auth key"), "{answer}");
@@ -103,12 +114,14 @@ fn with_continue_the_function_starts_without_a_control_server_and_is_served_once
         .python()
         .env("TETHERD_LAMBDA_ON_FAILURE", "continue")
         .env("TETHERD_START_TIMEOUT", "2s")
-        .env("TETHERD_CONNECT_TIMEOUT", "2s");
+        .env("TETHERD_CONNECT_TIMEOUT", "2s")
+        .host(AWS);
     scene.tailnet.stop_control();
     let environment = builder.start().expect("starts");
     let answer = environment.invoke(&json!({ "get": URL })).expect("answers");
     assert_eq!(answer["status"], 504, "{answer}");
     assert_says(answer["body"].as_str().expect("text"), &["check control_url"]);
+    assert_reaches_aws(&environment);
     scene.tailnet.start_control().expect("starts again");
     let served = || environment.invoke(&json!({ "get": URL })).is_ok_and(|answer| answer["status"] == 200);
     wait_until("the function is served", BACK, || served().then_some(())).expect("joins");

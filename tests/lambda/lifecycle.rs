@@ -40,6 +40,24 @@ fn it_registers_for_shutdown_alone_and_the_function_starts_beside_the_join() {
     assert!(runtime < settled && log.find("subscribed to").expect("registered") < runtime, "{log}");
 }
 
+/// Every copy of the snapshot is a node of its own: nothing has joined before, and no key was fetched.
+#[test]
+fn with_snap_start_the_function_is_served_from_its_first_invocation_and_joins_no_earlier() {
+    let scene = Scene::new();
+    let environment = scene.python().env("AWS_LAMBDA_INITIALIZATION_TYPE", "snap-start").start().expect("starts");
+    let answer = environment.invoke(&json!({ "get": URL })).expect("answers");
+    let log = environment.log();
+    assert_eq!((&answer["status"], &answer["body"]), (&json!(200), &json!(PAGE)), "{log}");
+    assert!(log.contains("registered, subscribed to [INVOKE SHUTDOWN]"), "{log}");
+    let place = |text: &str| log.find(text).unwrap_or_else(|| panic!("{text} is missing in {log}"));
+    assert!(place("INVOKE START") < place("the first invocation: this environment is restored"), "{log}");
+    let ready = log.find(r#""phase":"Ready""#).unwrap_or_else(|| panic!("{log}"));
+    assert!(place("the first invocation") < ready, "{log}");
+    assert_eq!(environment.invoke(&json!({ "get": URL })).expect("answers")["status"], 200);
+    environment.shut_down().expect("ends");
+    assert!(scene.tailnet.node("my-function").expect("headscale answers").is_none(), "{}", environment.log());
+}
+
 #[test]
 fn the_wrapper_keeps_lambdas_own_addresses_direct_and_what_is_set_already() {
     let scene = Scene::new();

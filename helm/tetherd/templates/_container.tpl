@@ -6,9 +6,7 @@
 {{- end -}}
 
 {{- define "tetherd.securityContext" -}}
-runAsNonRoot: true
-runAsUser: 65532
-runAsGroup: 65532
+{{ include "tetherd.user" . }}
 allowPrivilegeEscalation: false
 readOnlyRootFilesystem: true
 capabilities:

@@ -1,7 +1,12 @@
 {{/* Names, labels and the image. Every template takes the chart's own context: `.` here, `.Subcharts.tetherd` in a chart that depends on it. */}}
 
+{{/* As a label may be: no plus, as versions with build metadata have, and 63 characters. */}}
+{{- define "tetherd.label" -}}
+{{- . | replace "+" "_" | trunc 63 | trimAll "-_." -}}
+{{- end -}}
+
 {{- define "tetherd.name" -}}
-{{- .Values.nameOverride | default .Chart.Name -}}
+{{- include "tetherd.label" (.Values.nameOverride | default .Chart.Name) -}}
 {{- end -}}
 
 {{/* Of the Services, too, whose names have no dots as that of a release may have. */}}
@@ -24,9 +29,9 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 
 {{- define "tetherd.labels" -}}
 {{ include "tetherd.selectorLabels" . }}
-app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/version: {{ include "tetherd.label" .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
-helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
+helm.sh/chart: {{ include "tetherd.label" (printf "%s-%s" .Chart.Name .Chart.Version) }}
 {{- with .Values.commonLabels }}
 {{ toYaml . }}
 {{- end }}
@@ -36,7 +41,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- if .Values.image.digest -}}
 {{ .Values.image.repository }}@{{ .Values.image.digest }}
 {{- else -}}
-{{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}
+{{ .Values.image.repository }}:{{ .Values.image.tag | default (.Chart.AppVersion | replace "+" "_" | trunc 128) }}
 {{- end -}}
 {{- end -}}
 

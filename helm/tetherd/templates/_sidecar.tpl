@@ -15,7 +15,7 @@ For other charts, which list this one as a dependency. Each takes this chart's c
 {{/* A native sidecar, to stand first in a pod's `initContainers`: it starts before the application and ends after it. */}}
 {{- define "tetherd.sidecar" -}}
 {{- include "tetherd.requireOneKey" . -}}
-{{- $context := dict "Values" .Values "Chart" .Chart "Release" .Release "role" "sidecar" "resources" .Values.resources -}}
+{{- $context := dict "Values" .Values "Chart" .Chart "Release" .Release "Capabilities" .Capabilities "role" "sidecar" "resources" .Values.resources -}}
 - {{ include "tetherd.container" $context | nindent 2 | trim }}
   restartPolicy: Always
   ports:

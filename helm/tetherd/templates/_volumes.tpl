@@ -90,8 +90,8 @@
 {{- with include "tetherd.sources" . }}
 - name: tetherd-files
   projected:
-    # Readable whatever user the pod's other containers have; only tetherd's container has it mounted.
-    defaultMode: 0444
+    # Of root and the pod's group; only tetherd's container has it mounted.
+    defaultMode: {{ ternary 0400 (int $.Values.filesMode) (eq ($.role | default "") "gateway") }}
     sources:
       {{- trim . | nindent 6 }}
 {{- end }}

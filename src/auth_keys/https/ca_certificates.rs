@@ -33,6 +33,10 @@ pub const DIRECTORIES: [&str; 2] = ["/etc/ssl/certs", "/etc/pki/tls/certs"];
 pub struct CaSources {
     bundles: Vec<PathBuf>,
     directories: Vec<PathBuf>,
+    /// Whether these directories are the system's, as its tools fill them, and not named by the user.
+    of_the_system: bool,
+    /// The platform's.
+    ca_directory: Option<PathBuf>,
     /// The user's `ca_file` (PEM).
     ca_file: Option<PathBuf>,
     with_mozillas: bool,
@@ -46,7 +50,9 @@ impl CaSources {
         let directories = directory.map_or_else(|| DIRECTORIES.to_vec(), |list| list.split(':').collect());
         Self {
             bundles: bundles.into_iter().map(PathBuf::from).collect(),
-            directories: directories.into_iter().map(Path::new).chain(ca_directory).map(Path::to_owned).collect(),
+            directories: directories.into_iter().map(PathBuf::from).collect(),
+            of_the_system: directory.is_none(),
+            ca_directory: ca_directory.map(Path::to_owned),
             ca_file: ca_file.map(Path::to_owned),
             with_mozillas: file.is_none() && directory.is_none(),
         }
@@ -69,9 +75,14 @@ impl CaSources {
             // The set that tailscaled gets where the system has none: a second one, ready to use, would be 70 KB more.
             found.extend(webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter().cloned());
         }
-        let bundle = self.bundles.iter().find(|bundle| fs::File::open(bundle).is_ok()).cloned();
-        let files = self.directories.iter().flat_map(|directory| files_in(directory));
-        for file in bundle.into_iter().chain(files).chain(self.ca_file.clone()) {
+        let files = if self.of_the_system {
+            files_of_the_system(&self.bundles, &self.directories)
+        } else {
+            let files = self.directories.iter().flat_map(|directory| files_in(directory));
+            first_readable(&self.bundles).into_iter().chain(files).collect()
+        };
+        let platforms = self.ca_directory.iter().flat_map(|directory| files_in(directory));
+        for file in files.into_iter().chain(platforms).chain(self.ca_file.clone()) {
             if let Ok(more) = CertificateDer::pem_file_iter(file) {
                 found.extend(more.flatten());
             }
@@ -85,6 +96,31 @@ impl CaSources {
     }
 }
 
+fn first_readable(bundles: &[PathBuf]) -> Option<PathBuf> {
+    bundles.iter().find(|bundle| fs::File::open(bundle).is_ok()).cloned()
+}
+
+/// The files in which a system has its CA certificates. The tools that fill its directories put links to each certificate of the
+/// bundle there: hundreds of files, which add nothing to it and take 0.1 s and more of a small function's start. What
+/// is there beside the links is read.
+fn files_of_the_system(bundles: &[PathBuf], directories: &[PathBuf]) -> Vec<PathBuf> {
+    let Some(bundle) = first_readable(bundles) else {
+        return directories.iter().flat_map(|directory| files_in(directory)).collect();
+    };
+    let is_more =
+        |file: &PathBuf| !bundles.contains(file) && fs::symlink_metadata(file).is_ok_and(|found| found.is_file());
+    let more = directories.iter().flat_map(|directory| files_in(directory)).filter(is_more);
+    let more: Vec<PathBuf> = more.collect();
+    [bundle].into_iter().chain(more).collect()
+}
+
+/// Whether the system's directories have CA certificates that its bundle does not have; where there is no bundle, always.
+pub fn system_directories_add() -> bool {
+    let [bundles, directories] =
+        [&BUNDLES[..], &DIRECTORIES[..]].map(|places| places.iter().map(PathBuf::from).collect::<Vec<_>>());
+    first_readable(&bundles).is_none() || files_of_the_system(&bundles, &directories).len() > 1
+}
+
 /// Every file in `directory`, whatever its name, as Go reads such a directory for tailscaled.
 fn files_in(directory: &Path) -> Vec<PathBuf> {
     fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.path()).collect()
@@ -96,6 +132,38 @@ mod tests {
     use crate::environment::environment;
     use base64::Engine;
     use base64::prelude::BASE64_STANDARD;
+
+    /// What update-ca-certificates makes of 300 authorities, and one that somebody has put beside them.
+    #[test]
+    fn beside_a_bundle_links_of_the_systems_directory_are_not_read() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let place = |name: &str| directory.path().join(name);
+        fs::create_dir(place("certs")).expect("made");
+        fs::create_dir(place("share")).expect("made");
+        for number in 0..300 {
+            let (file, link) =
+                (place("share").join(format!("{number}.crt")), place("certs").join(format!("{number}.pem")));
+            fs::write(&file, pem(number % 100)).expect("written");
+            std::os::unix::fs::symlink(&file, link).expect("linked");
+        }
+        fs::write(place("certs/own.crt"), pem(101)).expect("written");
+        fs::write(place("bundle"), pem(102)).expect("written");
+        let read = |bundle: &str| files_of_the_system(&[place(bundle)], &[place("certs")]);
+        assert_eq!(read("bundle"), [place("bundle"), place("certs/own.crt")]);
+        assert_eq!(read("none").len(), 301, "without a bundle they are all there is");
+        let directories = vec![place("certs")];
+        let sources = CaSources {
+            bundles: vec![place("bundle")],
+            directories,
+            ca_directory: None,
+            ca_file: None,
+            of_the_system: true,
+            with_mozillas: false,
+        };
+        assert_eq!(sources.read().len(), 2);
+        let named = CaSources { of_the_system: false, ..sources };
+        assert_eq!(named.read().len(), 102, "where a variable names the directory, all of it is meant");
+    }
 
     /// One of Mozilla's certificates as PEM.
     fn pem(number: usize) -> String {

@@ -8,7 +8,6 @@ use crate::secret::redactor::Redactor;
 use crate::state::Watcher;
 use crate::tailscaled::keeper::is_known;
 use crate::tailscaled::local_api::LocalApi;
-use crate::tailscaled::process::state_dir::StateDir;
 
 /// Builds the source of auth keys that the settings name; `None` where they name none.
 pub fn build_auth_keys(inputs: BuildInputs<'_>, redactor: &Redactor) -> Option<AuthKeys> {
@@ -28,10 +27,17 @@ pub fn build_auth_keys(inputs: BuildInputs<'_>, redactor: &Redactor) -> Option<A
 }
 
 /// Fetches the first key while tailscaled starts, unless the node is known already and needs none.
-pub fn fetch_first_key(keys: Option<&AuthKeys>, state_dir: &StateDir) {
-    if let Some(keys) = keys.filter(|_| !is_known(state_dir.state())) {
+pub fn fetch_first_key(keys: Option<AuthKeys>, inputs: BuildInputs<'_>) {
+    let Some(keys) = keys.filter(|_| !is_known(inputs.state_dir.state())) else { return };
+    if inputs.start_gate.is_open() {
         keys.begin();
+        return;
     }
+    let gate = inputs.start_gate.clone();
+    tokio::spawn(async move {
+        gate.opened().await;
+        keys.begin();
+    });
 }
 
 /// Starts the task that warns before the auth key or the node expires.

@@ -62,6 +62,7 @@ pub async fn build_daemon(inputs: BuildInputs<'_>) -> Result<Daemon, ExitReason>
     Ok(Daemon {
         state: parts.state,
         keeper,
+        start_gate: inputs.start_gate.clone(),
         stop_accepting: parts.proxy.stop_accepting,
         connections: parts.proxy.connections,
         accept_loops: parts.proxy.accept_loops,
@@ -197,7 +198,7 @@ impl DaemonParts {
         let login = login(settings, identity, exit_node, self.keys.clone(), self.redactor.clone());
         let (keeper, reports) = start_keeper(inputs, launch, self.tailscaled.clone(), login);
         tokio::spawn(publish_reports(reports, problem, self.state.clone(), Arc::clone(&self.restarts)));
-        fetch_first_key(self.keys.as_ref(), inputs.state_dir);
+        fetch_first_key(self.keys.clone(), inputs);
         warn_before_expiry(self.keys.as_ref(), self.tailscaled.api.clone(), self.state.watch());
         Ok(keeper)
     }

@@ -126,7 +126,10 @@ fn connector(
     let rules = Rules { allow: settings.allow.clone(), deny: settings.deny.clone() };
     let policy = Policy::new(settings.direct, settings.local_targets, rules, own_listeners);
     let observe = path_observer(tailscaled);
-    Connector::new(dialer(settings, tailscaled), policy, state, settings.connect_timeout, observe)
+    let connector = Connector::new(dialer(settings, tailscaled), policy, state, settings.connect_timeout, observe);
+    // With these anything may be reached through the tailnet.
+    let leads_anywhere = settings.node.exit_node.is_some() || settings.node.accept_routes;
+    if settings.goes_on_without_tailnet && !leads_anywhere { connector.going_on_without_tailnet() } else { connector }
 }
 
 fn dialer(settings: &Settings, tailscaled: &LocalTailscaled) -> Dialer {

@@ -125,7 +125,19 @@ pub fn start_keeper(
     let probe = control_probe(inputs.settings, inputs.context.environment);
     let state_dir = inputs.state_dir.state().to_owned();
     let node = login.hostname().to_owned();
-    let parts = KeeperParts { launch, api, calls, login, path, rebinder, own_node, control_probe: probe, state_dir };
+    let start_gate = inputs.start_gate.clone();
+    let parts = KeeperParts {
+        launch,
+        api,
+        calls,
+        login,
+        path,
+        rebinder,
+        own_node,
+        control_probe: probe,
+        state_dir,
+        start_gate,
+    };
     let (keeper, events) = Keeper::new(parts);
     let (stop, stopped) = KeeperStop::new();
     let task = tokio::spawn(keeper.run(stopped, at_shutdown(inputs.settings, inputs.state_dir)));

@@ -4,6 +4,7 @@
 //! the daemon serves until it has ended.
 
 pub(crate) mod command;
+pub(crate) mod java_options;
 pub(crate) mod proxy_variables;
 
 use std::io;

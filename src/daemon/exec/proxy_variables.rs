@@ -46,6 +46,11 @@ impl ProxyVariables {
         Self(all.into_iter().chain(others).collect())
     }
 
+    /// Returns the value of the variable with this upper-case name.
+    pub fn value(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str())
+    }
+
     /// Lists name and value, each in upper and lower case: programs disagree on which of them counts.
     pub fn in_both_cases(&self) -> impl Iterator<Item = (String, &str)> {
         self.0.iter().flat_map(|(name, value)| {

@@ -79,10 +79,10 @@ pub enum ApiError {
 }
 
 impl ExtensionApi {
-    /// Registers for the SHUTDOWN event alone: with INVOKE every invocation would wait for a round trip.
-    pub async fn register(&self) -> Result<Identifier, ApiError> {
+    /// Registers for `events`. With INVOKE every invocation waits for a round trip.
+    pub async fn register(&self, events: &[&str]) -> Result<Identifier, ApiError> {
         let request = Request::post(format!("{BASE}/register")).header("Lambda-Extension-Name", &self.name);
-        let response = timely(self.send(request, json!({ "events": ["SHUTDOWN"] }).to_string())).await?;
+        let response = timely(self.send(request, json!({ "events": events }).to_string())).await?;
         let identifier = response.headers().get(IDENTIFIER).and_then(|value| value.to_str().ok()).map(str::to_owned);
         timely(answer(response)).await?;
         identifier.map(Identifier).ok_or_else(|| ApiError::Malformed(format!("it has no {IDENTIFIER}")))

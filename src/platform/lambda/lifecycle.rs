@@ -11,6 +11,7 @@ use crate::exit_reason::ExitReason;
 use crate::platform::lambda::extension_api::{ApiError, Event, ExtensionApi, Identifier, Stage};
 use crate::platform::lifecycle::{Lifecycle, LocalBoxFuture, StopRequest};
 use crate::sync::IgnorePoison;
+use crate::sync::start_gate::{GateKey, StartGate};
 
 /// Part of the time until the deadline that is kept for ending the process. Past the deadline Lambda kills it.
 const MARGIN: Duration = Duration::from_millis(150);
@@ -36,6 +37,8 @@ pub struct ExtensionLifecycle {
     /// Whether the function goes on when the extension has failed.
     outlasts_failure: bool,
     registration: Mutex<RegistrationState>,
+    /// Set where this environment becomes a snapshot, of which Lambda makes many (SnapStart). The first invocation comes after that.
+    snapshot: Option<(GateKey, StartGate)>,
 }
 
 /// The progress of the registration.
@@ -50,6 +53,10 @@ struct RegistrationState {
 impl Lifecycle for ExtensionLifecycle {
     fn outlasts_failure(&self) -> bool {
         self.outlasts_failure
+    }
+
+    fn start_gate(&self) -> StartGate {
+        self.snapshot.as_ref().map(|(_, gate)| gate.clone()).unwrap_or_default()
     }
 
     fn register(&self) -> LocalBoxFuture<'_, Result<(), ExitReason>> {
@@ -79,13 +86,20 @@ impl Lifecycle for ExtensionLifecycle {
 impl ExtensionLifecycle {
     /// Creates the lifecycle. `address` is that of the Extensions API, `name` the name of this extension's file.
     pub fn new(address: String, name: String, outlasts_failure: bool) -> Self {
-        Self { api: ExtensionApi { address, name }, outlasts_failure, registration: Mutex::default() }
+        Self { api: ExtensionApi { address, name }, outlasts_failure, registration: Mutex::default(), snapshot: None }
+    }
+
+    /// Has the daemon join at the first invocation, since this environment becomes a snapshot before.
+    pub fn joining_at_first_invocation(self) -> Self {
+        Self { snapshot: Some(StartGate::closed()), ..self }
     }
 
     /// Registers the extension, unless it is registered already.
     async fn register_once(&self) -> Result<(), ExitReason> {
         if self.registration().identifier.is_none() {
-            let identifier = self.api.register().await.map_err(|error| self.not_registered(&error))?;
+            // Nothing else tells an extension that a snapshot was restored.
+            let events: &[&str] = if self.snapshot.is_some() { &["INVOKE", "SHUTDOWN"] } else { &["SHUTDOWN"] };
+            let identifier = self.api.register(events).await.map_err(|error| self.not_registered(&error))?;
             self.change(|registration| registration.identifier = Some(identifier));
         }
         Ok(())
@@ -106,7 +120,7 @@ impl ExtensionLifecycle {
                 Ok(event) if event.event_type == "SHUTDOWN" => return stop_request(&event),
                 Ok(event) => {
                     failures = 0;
-                    tracing::debug!(event = event.event_type, "an event that was not asked for");
+                    self.heed(&event);
                 }
                 Err(error) => {
                     failures += 1;
@@ -119,6 +133,18 @@ impl ExtensionLifecycle {
                     sleep(FIRST_RETRY * 2_u32.pow(failures - 1)).await;
                 }
             }
+        }
+    }
+
+    /// Heeds an event that is no shutdown.
+    fn heed(&self, event: &Event) {
+        match &self.snapshot {
+            Some((key, _)) if event.event_type == "INVOKE" => {
+                if key.open() {
+                    tracing::info!("the first invocation: this environment is restored, and joins");
+                }
+            }
+            _ => tracing::debug!(event = event.event_type, "an event that was not asked for"),
         }
     }
 
@@ -183,78 +209,5 @@ fn error_type(reason: &ExitReason) -> &'static str {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::net::TcpListener;
-
-    /// Responds to one request with `answer` and returns the request's text.
-    async fn exchange(listener: &TcpListener, answer: &str) -> String {
-        let (mut stream, _) = listener.accept().await.expect("a client");
-        let (mut request, mut buffer) = (String::new(), [0; 4096]);
-        while !request.contains("}") {
-            let read = stream.read(&mut buffer).await.expect("reads");
-            request.push_str(&String::from_utf8_lossy(&buffer[..read]));
-        }
-        stream.write_all(answer.as_bytes()).await.expect("writes");
-        request
-    }
-
-    #[tokio::test(flavor = "current_thread")]
-    async fn a_failure_is_reported_with_its_type_in_the_phase_it_comes_in() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let address = listener.local_addr().expect("an address").to_string();
-        let lifecycle = ExtensionLifecycle::new(address, "tetherd".into(), false);
-        let registered = "HTTP/1.1 200 OK\r\nLambda-Extension-Identifier: id-1\r\nContent-Length: 2\r\n\r\n{}";
-        let (result, request) = tokio::join!(lifecycle.register(), exchange(&listener, registered));
-        result.expect("registers");
-        assert!(request.starts_with("POST /2020-01-01/extension/register ") && request.contains("[\"SHUTDOWN\"]"));
-        let fatal = ExitReason::KeyRefused("used up".into());
-        for (initialised, path) in [(false, "init/error"), (true, "exit/error")] {
-            lifecycle.change(|registration| registration.initialised = initialised);
-            let accepted = "HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n";
-            let ((), request) = tokio::join!(lifecycle.fail(&fatal), exchange(&listener, accepted));
-            let head = request.to_ascii_lowercase();
-            assert!(request.starts_with(&format!("POST /2020-01-01/extension/{path} ")), "{request}");
-            assert!(head.contains("lambda-extension-identifier: id-1"), "{request}");
-            assert!(head.contains("lambda-extension-function-error-type: tetherd.authkeyrefused"), "{request}");
-            assert!(request.contains("used up"), "{request}");
-        }
-    }
-
-    #[tokio::test(flavor = "current_thread", start_paused = true)]
-    async fn an_api_that_answers_no_more_is_asked_less_and_less_and_then_given_up() {
-        for status in ["403 Forbidden", "500 Internal Server Error"] {
-            let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-            let address = listener.local_addr().expect("an address").to_string();
-            let lifecycle = ExtensionLifecycle::new(address, "tetherd".into(), false);
-            lifecycle.change(|registration| registration.identifier = Some(Identifier::of("id-1")));
-            let mut questions = 0;
-            let refusing = async {
-                loop {
-                    let (mut stream, _) = listener.accept().await.expect("a client");
-                    questions += 1;
-                    let _ = stream.read(&mut [0; 4096]).await;
-                    let answer = format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
-                    let _ = stream.write_all(answer.as_bytes()).await;
-                }
-            };
-            let began = Instant::now();
-            let request = tokio::select! {
-                request = tokio::time::timeout(Duration::from_secs(60), lifecycle.shutdown()) => request.expect("ends"),
-                () = refusing => unreachable!(),
-            };
-            assert!(request.reason.contains(status) && request.deadline.is_some(), "{}", request.reason);
-            assert!(began.elapsed() > Duration::from_secs(10), "{:?}", began.elapsed());
-            assert_eq!(questions, MOST_FAILURES);
-        }
-    }
-
-    #[test]
-    fn the_deadline_is_the_events_within_reason() {
-        let at = Duration::from_millis;
-        assert_eq!(time_left(at(11_000), at(10_000)), at(850));
-        assert_eq!(time_left(at(0), at(10_000)), at(300), "a clock that is off");
-        assert_eq!(time_left(at(99_000), at(10_000)), at(1850));
-    }
-}
+#[path = "lifecycle_tests.rs"]
+mod tests;

@@ -24,6 +24,14 @@ const API: &str = "AWS_LAMBDA_RUNTIME_API";
 /// Variable with the name of the function.
 const FUNCTION: &str = "AWS_LAMBDA_FUNCTION_NAME";
 
+/// Variable that says how this environment is started: `on-demand`, `provisioned-concurrency`, `snap-start` or
+/// `lambda-managed-instances`.
+const INITIALIZATION: &str = "AWS_LAMBDA_INITIALIZATION_TYPE";
+
+/// Default of `start_timeout` where an init may take 130 s, or the function's timeout if that is longer: nobody waits for it.
+/// <https://docs.aws.amazon.com/lambda/latest/dg/lambda-managed-instances-execution-environment.html>
+const LONG_START_TIMEOUT: &str = "2m";
+
 /// Default of `start_timeout`. Lambda ends an init of 10 s without a reason in the log; giving up before lets the
 /// daemon log why.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html>
@@ -51,7 +59,7 @@ impl Platform for Lambda {
         let mut defaults = vec![
             ("log_format", if text { "text" } else { "json" }.to_owned()),
             ("drain_timeout", "300ms".to_owned()),
-            ("start_timeout", START_TIMEOUT.to_owned()),
+            ("start_timeout", start_timeout(variable(INITIALIZATION)).to_owned()),
         ];
         // A function's name has up to 64 letters, digits, dashes and underscores.
         let name = variable(FUNCTION).and_then(NodeLabel::near);
@@ -91,7 +99,9 @@ impl Platform for Lambda {
     fn lifecycle(&self, environment: &Environment, program: &str, outlasts_failure: bool) -> Box<dyn Lifecycle> {
         let address = environment.get(API).cloned().unwrap_or_default();
         let name = program.rsplit('/').next().unwrap_or(program);
-        Box::new(ExtensionLifecycle::new(address, name.to_owned(), outlasts_failure))
+        let lifecycle = ExtensionLifecycle::new(address, name.to_owned(), outlasts_failure);
+        let becomes_snapshot = environment.get(INITIALIZATION).is_some_and(|kind| kind == "snap-start");
+        Box::new(if becomes_snapshot { lifecycle.joining_at_first_invocation() } else { lifecycle })
     }
 }
 
@@ -100,6 +110,14 @@ impl Platform for Lambda {
 fn memory_limit(size_mb: &str) -> Option<String> {
     let size: u64 = size_mb.parse().ok()?;
     Some(format!("{}MiB", (size * 2 / 5).max(32)))
+}
+
+/// Returns the default of `start_timeout`. With SnapStart the join is a part of the first invocation.
+fn start_timeout(initialization: Option<&str>) -> &'static str {
+    match initialization {
+        Some("provisioned-concurrency" | "lambda-managed-instances") => LONG_START_TIMEOUT,
+        _ => START_TIMEOUT,
+    }
 }
 
 /// Returns the level for the level of the function's log; `None` for a name that is not known.
@@ -133,6 +151,28 @@ mod tests {
         let limit = |size| implied_by(&[("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", size)], "memory_limit");
         assert_eq!(limit("256").as_deref(), Some("102MiB"));
         assert_eq!(limit("x"), None);
+    }
+
+    #[test]
+    fn a_start_that_nobody_waits_for_has_the_time_that_lambda_gives_it() {
+        for (kind, expected) in [
+            ("on-demand", "8s"),
+            ("snap-start", "8s"),
+            ("provisioned-concurrency", "2m"),
+            ("lambda-managed-instances", "2m"),
+        ] {
+            assert_eq!(implied_by(&[(INITIALIZATION, kind)], "start_timeout").as_deref(), Some(expected), "{kind}");
+        }
+        assert_eq!(implied_by(&[], "start_timeout").as_deref(), Some("8s"));
+    }
+
+    #[test]
+    fn an_environment_that_becomes_a_snapshot_does_not_join_before_its_first_invocation() {
+        let gate = |pairs: &[(&str, &str)]| Lambda.lifecycle(&environment(pairs), "tetherd", false).start_gate();
+        assert!(!gate(&[(INITIALIZATION, "snap-start")]).is_open());
+        for pairs in [&[][..], &[(INITIALIZATION, "on-demand")], &[(INITIALIZATION, "lambda-managed-instances")]] {
+            assert!(gate(pairs).is_open(), "{pairs:?}");
+        }
     }
 
     #[test]

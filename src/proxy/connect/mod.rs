@@ -6,6 +6,7 @@
 pub(crate) mod deadline;
 pub(crate) mod direct;
 pub(crate) mod hedge;
+pub(crate) mod outside;
 pub(crate) mod records;
 pub(crate) mod tailnet;
 
@@ -24,8 +25,8 @@ use crate::proxy::connect::tailnet::TailnetDialer;
 use crate::proxy::policy::Policy;
 use crate::proxy::policy::access::Access;
 use crate::proxy::policy::client_policy::ClientPolicy;
-use crate::proxy::policy::resolve::{Resolved, TargetResolver};
-use crate::state::Watcher;
+use crate::proxy::policy::resolve::{Resolved, TargetResolver, allowed};
+use crate::state::{Phase, Watcher};
 use crate::target::datagrams::{Datagrams, NetworkKind};
 use crate::target::dial::{Dial, DialError, DialOutcome, ResolvedAddress, Tailnet};
 use crate::target::host::Target;
@@ -47,6 +48,8 @@ pub struct Connector<D> {
     state: Watcher,
     timeout: Duration,
     observe: Box<SignalObserver>,
+    /// Whether what is certainly outside is dialled while the tailnet cannot be had.
+    goes_on_without_tailnet: bool,
 }
 
 impl<D: Dial> Connector<D> {
@@ -59,13 +62,21 @@ impl<D: Dial> Connector<D> {
         timeout: Duration,
         observe: impl Fn(DialSignal) + Send + Sync + 'static,
     ) -> Self {
-        Self { dial, policy, state, timeout, observe: Box::new(observe) }
+        Self { dial, policy, state, timeout, observe: Box::new(observe), goes_on_without_tailnet: false }
+    }
+
+    /// Dials what is certainly outside the tailnet even while that cannot be had.
+    pub fn going_on_without_tailnet(self) -> Self {
+        Self { goes_on_without_tailnet: true, ..self }
     }
 
     /// Connects a client with `access` to `target`.
     pub async fn connect(&self, access: &Access, target: &Target) -> Result<Connection, DialError> {
         let deadline = self.deadline();
         let policy = self.policy.of(access);
+        if self.is_dialled_without_tailnet(access, target) {
+            return deadline.by("dialling past the tailnet", self.connect_outside(policy, target)).await;
+        }
         let resolver = self.resolver(access, deadline);
         resolver.check_as_given(target).await?;
         match resolver.resolve_name(target).await? {
@@ -116,6 +127,25 @@ impl<D: Dial> Connector<D> {
         Ok((network, (first.address, target.port).into()))
     }
 
+    /// Whether `target` is certainly outside a tailnet that cannot be had now.
+    fn is_dialled_without_tailnet(&self, access: &Access, target: &Target) -> bool {
+        let is_away = {
+            let state = self.state.borrow();
+            !state.dialable && state.phase != Phase::Draining
+        };
+        self.goes_on_without_tailnet && is_away && outside::is_outside(target) && !self.policy.denies_names(access)
+    }
+
+    /// Connects past the tailnet, to the first address that answers of those that the policy allows.
+    async fn connect_outside(&self, policy: ClientPolicy<'_>, target: &Target) -> Result<Connection, DialError> {
+        policy.check_target(target)?;
+        let addresses = allowed(policy, target, outside::look_up(target).await?)?;
+        first_of(&addresses, |address| async {
+            dial_directly((address.address, target.port).into()).await.map(Connection::Direct)
+        })
+        .await
+    }
+
     /// Connects to one address after the other: the next one is tried when one fails, and at the same time when one is
     /// silent for a while.
     async fn connect_to_first_of(
@@ -128,23 +158,10 @@ impl<D: Dial> Connector<D> {
         if let [only] = addresses {
             return self.connect_to(policy, target, &only.target(target.port), deadline).await;
         }
-        let mut failure = DialError::Host("the name has no address".into());
-        let mut dials = FuturesUnordered::new();
-        for address in addresses {
-            dials.push(async { self.connect_to(policy, target, &address.target(target.port), deadline).await });
-            match timeout(NEXT_ADDRESS_AFTER, dials.next()).await {
-                Ok(Some(Ok(connection))) => return Ok(connection),
-                Ok(Some(Err(error))) => failure = error,
-                Ok(None) | Err(_) => {}
-            }
-        }
-        while let Some(result) = dials.next().await {
-            match result {
-                Ok(connection) => return Ok(connection),
-                Err(error) => failure = error,
-            }
-        }
-        Err(failure)
+        first_of(addresses, |address| async {
+            self.connect_to(policy, target, &address.target(target.port), deadline).await
+        })
+        .await
     }
 
     /// Connects to `at`, which is `target` or one of the addresses that its name stands for.
@@ -174,96 +191,29 @@ impl<D: Dial> Connector<D> {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::types::enums::Direct;
-    use crate::config::types::local_targets::LocalTargets;
-    use crate::proxy::policy::access::Rules;
-    use crate::proxy::policy::own_listeners::OwnListeners;
-    use crate::state::{Phase, Publisher};
-    use crate::target::dial::Resolution;
-    use crate::target::own_node::OwnNode;
-    use crate::target::records::{RecordQuestion, Records};
-    use std::sync::Arc;
-    use std::sync::atomic::{AtomicU32, Ordering};
-
-    /// Fails as tailscaled does while it ends, as often as told, then names an address to dial directly.
-    struct Ending(AtomicU32, SocketAddr);
-
-    impl Dial for Ending {
-        async fn dial(&self, _: &Target) -> Result<DialOutcome, DialError> {
-            match self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)) {
-                Ok(_) => Err(DialError::Tailscaled("connection reset".into())),
-                Err(_) => Ok(DialOutcome::Direct(self.1)),
-            }
-        }
-
-        async fn own_node(&self) -> Result<Arc<OwnNode>, DialError> {
-            Ok(Arc::default())
-        }
-
-        async fn locate(&self, _: &Target) -> Result<Resolution, DialError> {
-            Ok(Resolution::Name)
-        }
-
-        async fn records(&self, _: RecordQuestion<'_>) -> Result<Records, DialError> {
-            Ok(Records::OfOthers)
-        }
-
-        async fn associate(&self) -> Result<Datagrams, DialError> {
-            Err(DialError::Refused)
-        }
-
-        fn carries_datagrams(&self) -> bool {
-            true
-        }
-
-        async fn traffic(&self) -> (u64, u64) {
-            (0, 0)
+/// Dials one address after the other by `dial`: the next one when one fails, and at the same time when one is silent for a while.
+async fn first_of<'a, F: Future<Output = Result<Connection, DialError>>>(
+    addresses: &'a [ResolvedAddress],
+    dial: impl Fn(&'a ResolvedAddress) -> F,
+) -> Result<Connection, DialError> {
+    let mut failure = DialError::Host("the name has no address".into());
+    let mut dials = FuturesUnordered::new();
+    for address in addresses {
+        dials.push(dial(address));
+        match timeout(NEXT_ADDRESS_AFTER, dials.next()).await {
+            Ok(Some(Ok(connection))) => return Ok(connection),
+            Ok(Some(Err(error))) => failure = error,
+            Ok(None) | Err(_) => {}
         }
     }
-
-    fn connector(failures: u32, direct: &str, publisher: &Publisher, timeout: Duration) -> Connector<Ending> {
-        let dial = Ending(AtomicU32::new(failures), direct.parse().expect("address"));
-        let policy = Policy::new(Direct::Allow, LocalTargets::default(), Rules::default(), OwnListeners::default());
-        Connector::new(dial, policy, publisher.watch(), timeout, |_| {})
+    while let Some(result) = dials.next().await {
+        match result {
+            Ok(connection) => return Ok(connection),
+            Err(error) => failure = error,
+        }
     }
-
-    fn target() -> Target {
-        Target::new("web", 80).expect("a target")
-    }
-
-    #[tokio::test(flavor = "current_thread", start_paused = true)]
-    async fn a_dial_that_meets_an_ending_tailscaled_is_repeated() {
-        let publisher = Publisher::new();
-        publisher.publish(Phase::Ready, "joined");
-        let connector = connector(3, "169.254.169.254:80", &publisher, Duration::from_secs(3));
-        let error = connector.connect(&Access::default(), &target()).await.expect_err("is refused");
-        assert!(matches!(error, DialError::Policy(_)), "{error}");
-    }
-
-    #[tokio::test(flavor = "current_thread", start_paused = true)]
-    async fn repeating_ends_at_the_deadline() {
-        let publisher = Publisher::new();
-        publisher.publish(Phase::Ready, "joined");
-        let connector = connector(u32::MAX, "127.0.0.1:1", &publisher, Duration::from_millis(100));
-        let error = connector.connect(&Access::default(), &target()).await.expect_err("never answers");
-        assert!(matches!(error, DialError::Tailscaled(_)), "{error}");
-    }
-
-    #[tokio::test(flavor = "current_thread", start_paused = true)]
-    async fn right_after_a_start_an_address_of_the_tailnet_is_asked_for_until_a_node_has_it() {
-        let publisher = Publisher::new();
-        publisher.publish(Phase::Ready, "joined");
-        let connector = connector(0, "100.64.0.9:80", &publisher, Duration::from_secs(10));
-        let started = tokio::time::Instant::now();
-        let target = Target::new("100.64.0.9", 80).expect("a target");
-        let error = connector.connect(&Access::default(), &target).await.expect_err("no node has it");
-        assert!(matches!(error, DialError::Policy(_)), "{error}");
-        assert!(started.elapsed() >= Duration::from_millis(900), "{:?}", started.elapsed());
-        let later = tokio::time::Instant::now();
-        connector.connect(&Access::default(), &target).await.expect_err("no node has it");
-        assert!(later.elapsed() < Duration::from_millis(50), "{:?}", later.elapsed());
-    }
+    Err(failure)
 }
+
+#[cfg(test)]
+mod tests;

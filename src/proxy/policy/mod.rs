@@ -65,6 +65,13 @@ impl Policy {
         judged.forms.into_iter().any(|form| self.own_listeners.has_association((form, address.port()).into()))
     }
 
+    /// Whether a rule denies names, for all clients or for the user of `access`: it holds for the aliases of a name, too, which
+    /// tailscaled alone tells.
+    pub fn denies_names(&self, access: &Access) -> bool {
+        let of_user = access.rules.iter().flat_map(|rules| &rules.deny);
+        self.rules.deny.iter().chain(of_user).any(|rule| !rule.is_network())
+    }
+
     fn own_node(&self) -> Arc<OwnNode> {
         Arc::clone(&self.own_node.read().ignore_poison())
     }

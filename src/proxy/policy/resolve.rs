@@ -110,7 +110,7 @@ impl<D: Dial> TargetResolver<'_, D> {
 
 /// Returns those of the addresses that may be reached, at least one. Fails with the reason when there is none, or when
 /// one of them is denied, or one of the names that led to them.
-fn allowed(policy: ClientPolicy<'_>, target: &Target, located: Located) -> Result<Vec<ResolvedAddress>, DialError> {
+pub fn allowed(policy: ClientPolicy<'_>, target: &Target, located: Located) -> Result<Vec<ResolvedAddress>, DialError> {
     if let Host::Name(_) = target.host {
         for name in located.names {
             policy.check_name(&Target { host: Host::Name(name), port: target.port })?;

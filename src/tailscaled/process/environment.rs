@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::auth_keys::https::ca_certificates::DIRECTORIES;
+use crate::auth_keys::https::ca_certificates::{DIRECTORIES, system_directories_add};
 use crate::environment::{Environment, set_variable};
 use crate::process::inherited::bears_secret;
 use crate::secret::redactor::Redactor;
@@ -12,6 +12,9 @@ use crate::secret::redactor::Redactor;
 /// Value of `GOGC`. Garbage is collected twice as often as usual: lower peaks at the same throughput,
 /// docs/performance.md has the numbers.
 const GOGC: &str = "50";
+
+/// `SSL_CERT_DIR` where no directory is to be read: Go takes one that does not exist.
+const NO_DIRECTORY: &str = "/nonexistent";
 
 /// Builds tailscaled's environment from the daemon's `own`. `logs` is a directory for tailscaled's log buffers;
 /// `ca_directories` hold additional CA certificates; `memory_limit` bounds tailscaled's memory, in bytes.
@@ -28,16 +31,33 @@ pub fn for_tailscaled(
     environment.entry("TS_DISABLE_PORTMAPPER".into()).or_insert_with(|| "1".into());
     // Otherwise tailscaled writes to /var/lib/tailscale, wherever its state is.
     environment.entry("TS_LOGS_DIR".into()).or_insert_with(|| logs.display().to_string());
-    if !ca_directories.is_empty() {
-        // SSL_CERT_DIR adds to the system's CA certificates; SSL_CERT_FILE would replace them.
-        let others = set_variable(own, "SSL_CERT_DIR").map_or_else(|| DIRECTORIES.join(":"), str::to_owned);
-        let all = ca_directories.iter().fold(others, |all, more| format!("{all}:{}", more.display()));
+    if let Some(all) = cert_dir(own, ca_directories, system_directories_add()) {
         environment.insert("SSL_CERT_DIR".into(), all);
     }
     if let Some(limit) = memory_limit {
         limit_memory(&mut environment, limit);
     }
     environment
+}
+
+/// Returns Go's `SSL_CERT_DIR` for tailscaled; `None` for what the environment has. `systems_add` tells whether the system's own
+/// directories have more than its bundle.
+fn cert_dir(own: &Environment, ca_directories: &[PathBuf], systems_add: bool) -> Option<String> {
+    let named = |name: &str| set_variable(own, name);
+    // SSL_CERT_DIR adds to the system's bundle; SSL_CERT_FILE would replace it.
+    let reads_systems = systems_add || named("SSL_CERT_FILE").is_some();
+    let mut all: Vec<String> = match named("SSL_CERT_DIR") {
+        Some(own) => vec![own.to_owned()],
+        None if reads_systems => DIRECTORIES.map(str::to_owned).to_vec(),
+        None => Vec::new(),
+    };
+    all.extend(ca_directories.iter().map(|more| more.display().to_string()));
+    // Without the variable Go reads the system's.
+    let needs_none = ca_directories.is_empty() && (reads_systems || named("SSL_CERT_DIR").is_some());
+    if all.is_empty() {
+        all.push(NO_DIRECTORY.to_owned());
+    }
+    (!needs_none).then(|| all.join(":"))
 }
 
 /// Has tailscaled refuse peers that want to reach these ports of loopback, of TCP and of UDP. From its start on: a message after it would
@@ -88,12 +108,26 @@ mod tests {
     #[test]
     fn more_roots_add_to_those_there_are() {
         let systems = "/etc/ssl/certs:/etc/pki/tls/certs:/b:/c";
-        for (own, all) in
-            [(&[("SSL_CERT_DIR", "/a")][..], "/a:/b:/c"), (&[("SSL_CERT_DIR", "")], systems), (&[], systems)]
+        let own: &[&[(&str, &str)]] =
+            &[&[("SSL_CERT_DIR", "/a")], &[("SSL_CERT_DIR", "")], &[], &[("SSL_CERT_FILE", "/f")]];
+        let more = ["/b".into(), "/c".into()];
+        for (systems_add, expected) in
+            [(true, ["/a:/b:/c", systems, systems, systems]), (false, ["/a:/b:/c", "/b:/c", "/b:/c", systems])]
         {
-            let more = ["/b".into(), "/c".into()];
-            let environment = for_tailscaled(&environment(own), Path::new("/logs"), &more, None, &Redactor::default());
-            assert_eq!(environment.get("SSL_CERT_DIR").map(String::as_str), Some(all), "{own:?}");
+            let found = own.iter().map(|own| cert_dir(&environment(own), &more, systems_add));
+            assert_eq!(found.collect::<Vec<_>>(), expected.map(|all| Some(all.to_owned())), "{systems_add}");
+        }
+    }
+
+    #[test]
+    fn directories_that_add_nothing_to_the_bundle_are_not_read() {
+        for (own, systems_add, expected) in [
+            (&[][..], false, Some(NO_DIRECTORY)),
+            (&[], true, None),
+            (&[("SSL_CERT_DIR", "/a")], false, None),
+            (&[("SSL_CERT_FILE", "/f")], false, None),
+        ] {
+            assert_eq!(cert_dir(&environment(own), &[], systems_add).as_deref(), expected, "{own:?} {systems_add}");
         }
     }
 

@@ -51,7 +51,7 @@ app.kubernetes.io/component: gateway
 {{- $drain := include "tetherd.seconds" (.Values.config.drain_timeout | default "20s") -}}
 {{- $given := .Values.gateway.terminationGracePeriodSeconds -}}
 {{- if $drain -}}
-{{- $needed := add .Values.gateway.preStopSeconds $drain 6 | int -}}
+{{- $needed := add (include "tetherd.preStopSeconds" .) $drain 6 | int -}}
 {{- if and $given (lt (int $given) $needed) -}}
 {{- fail (printf "gateway.terminationGracePeriodSeconds: %d is too short: preStopSeconds, config.drain_timeout and 6 s for leaving the tailnet make %d" (int $given) $needed) -}}
 {{- end -}}
@@ -65,18 +65,19 @@ app.kubernetes.io/component: gateway
 {{- include "tetherd.requireOneKey" . -}}
 {{- include "tetherd.requirePassword" . -}}
 {{- $gateway := .Values.gateway -}}
-{{- $context := dict "Values" .Values "Chart" .Chart "Release" .Release "role" "gateway" "resources" $gateway.resources -}}
+{{- $context := dict "Values" .Values "Chart" .Chart "Release" .Release "Capabilities" .Capabilities "role" "gateway" "resources" $gateway.resources -}}
 metadata:
   labels:
-    {{- include "tetherd.labels" . | nindent 4 }}
-    app.kubernetes.io/component: gateway
+    # Nothing of what changes with a version of the chart, which would replace the pods.
+    {{- include "tetherd.gatewayLabels" . | nindent 4 }}
     {{- with $gateway.podLabels }}
     {{- toYaml . | nindent 4 }}
     {{- end }}
   annotations:
     kubectl.kubernetes.io/default-container: tetherd
-    {{- if .Values.serveConfig }}
-    checksum/serve: {{ toJson .Values.serveConfig | sha256sum }}
+    {{- with .Values.config.socks_password }}
+    # It is read once, at the start. Everybody who sees pods sees this: no hash that is quickly tried.
+    checksum/password: {{ derivePassword 1 "long" (toString .) "gateway" $.Release.Name | sha256sum | trunc 16 | quote }}
     {{- end }}
     {{- with $gateway.podAnnotations }}
     {{- toYaml . | nindent 4 }}
@@ -88,11 +89,11 @@ spec:
   enableServiceLinks: false
   terminationGracePeriodSeconds: {{ include "tetherd.gracePeriod" . }}
   securityContext:
-    runAsNonRoot: true
-    runAsUser: 65532
-    runAsGroup: 65532
+    {{- include "tetherd.user" . | nindent 4 }}
+    {{- if not (include "tetherd.isOpenshift" .) }}
     fsGroup: 65532
     fsGroupChangePolicy: OnRootMismatch
+    {{- end }}
     seccompProfile:
       type: RuntimeDefault
   containers:
@@ -102,12 +103,12 @@ spec:
           containerPort: {{ include "tetherd.gatewayPort" . }}
         - name: tetherd-health
           containerPort: {{ include "tetherd.healthPort" . }}
-      {{- if $gateway.preStopSeconds }}
+      {{- with include "tetherd.preStopSeconds" . | int }}
       # Until every node has heard that the pod is leaving, connections still come, and are served.
       lifecycle:
         preStop:
           sleep:
-            seconds: {{ int64 $gateway.preStopSeconds }}
+            seconds: {{ . }}
       {{- end }}
       {{- with $gateway.resources }}
       resources:

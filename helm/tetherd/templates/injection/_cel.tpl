@@ -15,14 +15,14 @@
 {{- define "tetherd.admissionApi" -}}
 {{- $group := "admissionregistration.k8s.io" -}}
 {{- $has := .Capabilities.APIVersions -}}
-{{- $version := printf "v%s" (.Capabilities.KubeVersion.Version | trimPrefix "v") -}}
+{{- $version := include "tetherd.kubernetes" . -}}
 {{- if .Values.injection.apiVersion -}}
 {{- .Values.injection.apiVersion -}}
-{{- else if or ($has.Has (printf "%s/v1/MutatingAdmissionPolicy" $group)) (semverCompare ">=1.36.0-0" $version) -}}
+{{- else if or ($has.Has (printf "%s/v1/MutatingAdmissionPolicy" $group)) (semverCompare ">=1.36.0" $version) -}}
 {{ $group }}/v1
-{{- else if or ($has.Has (printf "%s/v1beta1/MutatingAdmissionPolicy" $group)) (semverCompare ">=1.34.0-0" $version) -}}
+{{- else if or ($has.Has (printf "%s/v1beta1/MutatingAdmissionPolicy" $group)) (semverCompare ">=1.34.0" $version) -}}
 {{ $group }}/v1beta1
-{{- else if or ($has.Has (printf "%s/v1alpha1/MutatingAdmissionPolicy" $group)) (semverCompare ">=1.32.0-0" $version) -}}
+{{- else if or ($has.Has (printf "%s/v1alpha1/MutatingAdmissionPolicy" $group)) (semverCompare ">=1.32.0" $version) -}}
 {{ $group }}/v1alpha1
 {{- else -}}
 {{- fail (printf "injection: Kubernetes %s has no MutatingAdmissionPolicy: 1.32 or newer is needed" $version) -}}

@@ -3,6 +3,15 @@
 use super::*;
 
 #[test]
+fn a_rule_that_denies_names_is_found_for_all_and_for_a_user() {
+    assert!(of_rules(Direct::Allow, &[], &["*.amazonaws.com"]).denies_names(&Access::default()));
+    let policy = of_rules(Direct::Allow, &["db"], &["10.0.0.0/8"]);
+    assert!(!policy.denies_names(&Access::default()));
+    let of_user = Rules { deny: rules(&["db"]), ..Rules::default() };
+    assert!(policy.denies_names(&Access { rules: Some(Arc::new(of_user)), ..Access::default() }));
+}
+
+#[test]
 fn a_users_rules_narrow_those_for_all_and_open_nothing() {
     let all = of_rules(Direct::Allow, &["web", "*.example.com", "192.0.2.0/24"], &["bad.example.com"]);
     let own = Rules { allow: rules(&["*.example.com", "192.0.2.1", "10.0.0.0/8"]), deny: rules(&["api.example.com"]) };

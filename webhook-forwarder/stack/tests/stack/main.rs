@@ -9,6 +9,7 @@ mod encryption;
 mod endpoint;
 mod expanded;
 mod policies;
+mod queue;
 mod wiring;
 mod workflow;
 mod zips;
