@@ -4,6 +4,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use crate::target::metadata::V4_ADDRESSES;
 use crate::target::ranges::canonical_ip;
 
 /// Returns every IPv4 address that `address` may carry, by the forms in use. Some forms overlap, and which one a network uses
@@ -33,7 +34,19 @@ fn embedded_ipv4(address: Ipv6Addr) -> Vec<Ipv4Addr> {
     if matches!((isatap, marker), (0 | 0x200, 0x5efe)) {
         found.push(last);
     }
+    if !found.iter().any(|inner| V4_ADDRESSES.contains(inner)) {
+        found.extend(metadata_below_any_prefix(address));
+    }
     found
+}
+
+/// Returns a metadata address that `address` carries where NAT64 has a prefix of the network's own, which cannot be seen (RFC 6052,
+/// section 2.2).
+fn metadata_below_any_prefix(address: Ipv6Addr) -> Option<Ipv4Addr> {
+    let bytes = address.octets();
+    let places = [[4, 5, 6, 7], [5, 6, 7, 9], [6, 7, 9, 10], [7, 9, 10, 11], [9, 10, 11, 12], [12, 13, 14, 15]];
+    let read = places.map(|places| Ipv4Addr::from(places.map(|place| bytes[place])));
+    read.into_iter().find(|inner| V4_ADDRESSES.contains(inner))
 }
 
 /// The readings of a NAT64 address for all prefix lengths that fit behind 48 bits (RFC 6052, section 2.2). The byte after the
@@ -86,6 +99,25 @@ mod tests {
         ] {
             let address = text.parse().expect(text);
             assert!(embedded_ipv4(address).contains(&inner), "{text}: {:?}", embedded_ipv4(address));
+            assert!(go.contains(&format!("\"{text}\"")), "{text} is not in the table in Go");
+        }
+    }
+
+    #[test]
+    fn metadata_is_found_below_any_prefix_of_nat64() {
+        let go = include_str!("../../parts/tailscaled/calls/reserved_test.go");
+        for text in [
+            "2001:db8:a9fe:a9fe::",
+            "2001:db8:1a9:fea9:fe::",
+            "2001:db8:1:a9fe:a9:fe00::",
+            "2001:db8:1:1a9:fe:a9fe::",
+            "2001:db8:1:1:a9:fea9:fe00:0",
+            "2001:db8:64::a9fe:a9fe",
+            "2001:db8:64::6464:64c8",
+            "fd00:64::192.0.0.192",
+        ] {
+            let found = embedded_ipv4(text.parse().expect(text));
+            assert!(found.iter().any(|inner| V4_ADDRESSES.contains(inner)), "{text}: {found:?}");
             assert!(go.contains(&format!("\"{text}\"")), "{text} is not in the table in Go");
         }
     }

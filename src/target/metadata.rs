@@ -3,6 +3,8 @@
 //! The policy refuses the networks (`proxy/policy/reserved`); `NO_PROXY` names the addresses, and so do the chart, the ECS
 //! templates and the README, as tests/documented.rs checks.
 
+use std::net::Ipv4Addr;
+
 use ipnet::IpNet;
 
 use crate::target::ranges::{v4_net, v6_net};
@@ -35,6 +37,17 @@ pub const METADATA: [Metadata; 7] = [
     Metadata { network: v6_net([0xfd00, 0x42, 0, 0, 0, 0, 0, 0x42], 128), addresses: &["fd00:42::42"] },
 ];
 
+/// The IPv4 addresses that programs ask, of all clouds. Alibaba Cloud's, the last, is in the tailnet's range and so needs no entry of
+/// its own.
+pub const V4_ADDRESSES: [Ipv4Addr; 6] = [
+    Ipv4Addr::new(169, 254, 169, 254),
+    Ipv4Addr::new(169, 254, 170, 2),
+    Ipv4Addr::new(169, 254, 170, 23),
+    Ipv4Addr::new(168, 63, 129, 16),
+    Ipv4Addr::new(192, 0, 0, 192),
+    Ipv4Addr::new(100, 100, 100, 200),
+];
+
 /// Returns the addresses that programs ask, of all clouds.
 pub fn addresses() -> impl Iterator<Item = &'static str> {
     METADATA.into_iter().flat_map(|metadata| metadata.addresses).copied()
@@ -44,6 +57,12 @@ pub fn addresses() -> impl Iterator<Item = &'static str> {
 mod tests {
     use super::*;
     use std::net::IpAddr;
+
+    #[test]
+    fn all_ipv4_addresses_are_listed_by_themselves() {
+        let v4: Vec<Ipv4Addr> = addresses().filter_map(|address| address.parse().ok()).collect();
+        assert_eq!(v4, V4_ADDRESSES[..V4_ADDRESSES.len() - 1]);
+    }
 
     #[test]
     fn every_network_holds_the_addresses_that_programs_ask_in_it() {

@@ -5,6 +5,7 @@ package calls
 import (
 	"encoding/binary"
 	"net/netip"
+	"slices"
 
 	"tailscale.com/net/tsaddr"
 )
@@ -31,6 +32,16 @@ var reserved = []netip.Prefix{
 	// The tailnet's own ranges, where an address that is not this node's leads to no node.
 	netip.MustParsePrefix("100.64.0.0/10"),
 	netip.MustParsePrefix("fd7a:115c:a1e0::/48"),
+}
+
+// metadata lists the addresses of src/target/metadata.rs that programs ask over IPv4.
+var metadata = []netip.Addr{
+	netip.MustParseAddr("169.254.169.254"),
+	netip.MustParseAddr("169.254.170.2"),
+	netip.MustParseAddr("169.254.170.23"),
+	netip.MustParseAddr("168.63.129.16"),
+	netip.MustParseAddr("192.0.0.192"),
+	netip.MustParseAddr("100.100.100.200"),
 }
 
 // isReserved reports whether no peer may be led to an address that is not one of this node's own. The addresses inside it count
@@ -103,6 +114,13 @@ func embedded(address netip.Addr) []netip.Addr {
 	// ISATAP, below any prefix.
 	if (segment(4) == 0 || segment(4) == 0x200) && segment(5) == 0x5efe {
 		found = append(found, last)
+	}
+	// NAT64 by a prefix of the network's own.
+	below := []netip.Addr{at(4, 5, 6, 7), at(5, 6, 7, 9), at(6, 7, 9, 10), at(7, 9, 10, 11), at(9, 10, 11, 12), last}
+	for _, inner := range below {
+		if slices.Contains(metadata, inner) {
+			found = append(found, inner)
+		}
 	}
 	return found
 }

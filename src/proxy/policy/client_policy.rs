@@ -73,8 +73,8 @@ impl<'a> ClientPolicy<'a> {
         let port = target.port;
         self.check_denied(judged, port)?;
         self.check_own_listeners(judged, port)?;
-        // An exit node would lead to the metadata of the machine that it runs on.
-        self.check_reserved(judged, port, |why| matches!(why, Reserved::Local(_)))?;
+        // An exit node would lead to the metadata of the machine that it runs on, and a gateway there to what is inside an address.
+        self.check_reserved(judged, port, |form, why| matches!(why, Reserved::Local(_)) || judged.leads_out_to(form))?;
         let is_allowed = |rules: &Rules| {
             rules.allow.is_empty() || allows_address(rules, judged, port) || self.allows_name(rules, target)
         };
@@ -88,7 +88,7 @@ impl<'a> ClientPolicy<'a> {
     /// Checks an address that is about to be dialled directly: the address that a name resolved to, not the name.
     pub fn check_direct(&self, target: &Target, judged: &JudgedAddress) -> Result<(), DialError> {
         self.check_address(target, judged)?;
-        self.check_reserved(judged, target.port, |_| true)?;
+        self.check_reserved(judged, target.port, |_, _| true)?;
         self.check_past_the_tunnel(target, judged)
     }
 
@@ -201,18 +201,18 @@ impl<'a> ClientPolicy<'a> {
         Ok(())
     }
 
-    /// Refuses an address that is reserved for one of the reasons that `counts`, unless a rule of `allow` is about nothing
+    /// Refuses an address one of whose forms is reserved for a reason that `counts`, unless a rule of `allow` is about nothing
     /// wider. The tailnet's ranges are opened by a rule about the one address only: a packet for a node that is not there must
     /// not leave past the tunnel.
     fn check_reserved(
         &self,
         judged: &JudgedAddress,
         port: u16,
-        counts: impl Fn(Reserved) -> bool,
+        counts: impl Fn(IpAddr, Reserved) -> bool,
     ) -> Result<(), DialError> {
         let address = judged.address;
         for form in judged.forms.iter().copied() {
-            let Some((network, why)) = reserved_network(form).filter(|(_, why)| counts(*why)) else { continue };
+            let Some((network, why)) = reserved_network(form).filter(|(_, why)| counts(form, *why)) else { continue };
             let opens = |rule: &Rule| {
                 rule.is_address(address, port)
                     || (why != Reserved::Tailnet && rule.covers_within(&network, address, port))

@@ -3,7 +3,9 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::target::embedded::address_forms;
+use crate::target::metadata::V4_ADDRESSES;
 use crate::target::own_node::OwnNode;
+use crate::target::ranges::is_of_a_tailnet;
 
 /// The loopback addresses, which this node's own addresses lead to.
 pub(super) const LOOPBACK: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
@@ -26,6 +28,13 @@ impl JudgedAddress {
             forms.extend(LOOPBACK);
         }
         Self { address, forms, is_own }
+    }
+
+    /// Whether a gateway outside the tailnet leads to `form`, which is inside this address and in the tailnet's ranges. What is
+    /// inside a 4via6 address is at a site's network, where such addresses are others', and may be metadata.
+    pub(super) fn leads_out_to(&self, form: IpAddr) -> bool {
+        let is_metadata = matches!(form, IpAddr::V4(inner) if V4_ADDRESSES.contains(&inner));
+        self.forms.first().is_some_and(|own| *own != form && (is_metadata || !is_of_a_tailnet(*own)))
     }
 }
 

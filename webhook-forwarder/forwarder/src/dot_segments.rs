@@ -59,13 +59,19 @@ fn plain(bytes: &[u8]) -> Vec<u8> {
             [0xE0, middle @ (0x80 | 0x81), next, ..] | [0xF0, 0x80, middle @ (0x80 | 0x81), next, ..] => {
                 (if *first == 0xE0 { 3 } else { 4 }, &[(middle & 1) << 6 | next & 0x3F])
             }
-            // One dot leader, small and full-width full stops; two and three dots.
+            // One dot leader, small and full-width full stops; two and three dots, upright ones as well.
             [0xE2, 0x80, 0xA4, ..] | [0xEF, 0xB9, 0x92, ..] | [0xEF, 0xBC, 0x8E, ..] => (3, b"."),
-            [0xE2, 0x80, 0xA5 | 0xA6, ..] => (3, b".."),
-            // Full-width slash, fraction slash, division slash; small and full-width backslashes; full-width semicolon.
+            [0xE2, 0x80, 0xA5 | 0xA6, ..] | [0xEF, 0xB8, 0x99 | 0xB0, ..] => (3, b".."),
+            // Full-width slash, fraction slash, division slash; small and full-width backslashes.
             [0xEF, 0xBC, 0x8F, ..] | [0xE2, 0x81, 0x84, ..] | [0xE2, 0x88, 0x95, ..] => (3, b"/"),
             [0xEF, 0xB9, 0xA8, ..] | [0xEF, 0xBC, 0xBC, ..] => (3, b"\\"),
-            [0xEF, 0xBC, 0x9B, ..] => (3, b";"),
+            // Semicolons and question marks, upright, small and full-width; small and full-width number signs.
+            [0xEF, 0xB8, 0x94, ..] | [0xEF, 0xB9, 0x94, ..] | [0xEF, 0xBC, 0x9B, ..] => (3, b";"),
+            [0xEF, 0xB8, 0x96, ..] | [0xEF, 0xB9, 0x96, ..] | [0xEF, 0xBC, 0x9F, ..] => (3, b"?"),
+            [0xEF, 0xB9, 0x9F, ..] | [0xEF, 0xBC, 0x83, ..] => (3, b"#"),
+            // Spaces of all widths.
+            [0xC2, 0xA0, ..] => (2, b" "),
+            [0xE2, 0x80, 0x80..=0x8A | 0xAF, ..] | [0xE2, 0x81, 0x9F, ..] | [0xE3, 0x80, 0x80, ..] => (3, b" "),
             _ => (1, &[*first]),
         };
         plain.extend_from_slice(written);

@@ -3,7 +3,7 @@
 use super::*;
 
 /// Paths that a target may take for one outside of `TS_BASE_PATH`, whichever way it decodes.
-pub const SPELLINGS: [&str; 62] = [
+pub const SPELLINGS: [&str; 74] = [
     "/..",
     "/../admin",
     "/a/../../admin",
@@ -72,6 +72,18 @@ pub const SPELLINGS: [&str; 62] = [
     "/%u002e%u002e/admin",
     "/%uff0e%uFF0E%u2215admin",
     "/\u{ff0e}\u{ff0e}\u{ff0f}admin",
+    "/\u{fe30}/admin",
+    "/\u{fe19}/admin",
+    "/..\u{fe14}a/admin",
+    "/..\u{fe54}a/admin",
+    "/..\u{ff1f}a/admin",
+    "/..\u{fe56}a/admin",
+    "/..\u{ff03}a/admin",
+    "/..\u{fe5f}a/admin",
+    "/..\u{3000}/admin",
+    "/\u{a0}../admin",
+    "/..%e2%80%83/admin",
+    "/..%e2%81%9f/admin",
 ];
 
 #[test]

@@ -97,7 +97,7 @@ fn what_earlier_proxies_added_stays_before_it() {
 }
 
 /// What targets take for the word of a proxy of theirs. The names are as a gateway hands them over, or in any case.
-const TRUSTED: [&str; 58] = [
+const TRUSTED: [&str; 88] = [
     "X-Forwarded-User",
     "x-forwarded-email",
     "x-forwarded-groups",
@@ -156,6 +156,36 @@ const TRUSTED: [&str; 58] = [
     "tailscale-user-name",
     "tailscale-app-capabilities",
     "x-tailscale-user",
+    "x-forwarded",
+    "x-originating-ip",
+    "proxy-client-ip",
+    "wl-proxy-client-ip",
+    "wl-proxy-ssl",
+    "x-arr-clientcert",
+    "x-azure-clientip",
+    "fly-client-ip",
+    "cloudfront-viewer-address",
+    "X-Amzn-Mtls-Clientcert-Subject",
+    "x-amzn-ava-user-context",
+    "x-amzn-tls-version",
+    "iv-user",
+    "iv-groups",
+    "iv-creds",
+    "SM-User",
+    "sm-universalid",
+    "x-consumer-username",
+    "x-credential-identifier",
+    "x-authenticated-userid",
+    "x-anonymous-consumer",
+    "x-vouch-user",
+    "x-pomerium-jwt-assertion",
+    "x-middleware-subrequest",
+    "x-accel-redirect",
+    "x-sendfile-type",
+    "x-appengine-user-email",
+    "x-userinfo",
+    "x-jwt-assertion",
+    "x-nginx-proxy",
 ];
 
 #[test]

@@ -147,3 +147,24 @@ fn metadata_of_every_cloud_is_refused_through_an_exit_node_too() {
         }
     }
 }
+
+#[test]
+fn tailnet_addresses_inside_others_are_refused_through_an_exit_node_too() {
+    let policy = policy(Direct::Allow, &[], &[]);
+    for (address, lets_in) in [
+        ("64:ff9b::100.100.100.200", false),
+        ("64:ff9b::100.64.0.9", false),
+        ("64:ff9b:1::100.64.0.9", false),
+        ("2002:6440:9::1", false),
+        ("2001:db8::5efe:100.64.0.9", false),
+        ("2001:db8:64::100.100.100.200", false),
+        ("fd7a:115c:a1e0:b1a:0:7:100.100.100.200", false),
+        ("fd7a:115c:a1e0:b1a:0:7:100.64.0.9", true),
+        ("fd7a:115c:a1e0:b1a:0:7:10.0.0.9", true),
+        ("::ffff:100.64.0.9", true),
+        ("100.64.0.9", true),
+        ("64:ff9b::203.0.113.7", true),
+    ] {
+        assert_eq!(lets(&policy, address, address, 80, true), lets_in, "{address}");
+    }
+}
