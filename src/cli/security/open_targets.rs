@@ -6,6 +6,7 @@ use crate::cli::security::facts::Facts;
 use crate::config::types::enums::Direct;
 use crate::config::types::rule::Rule;
 use crate::proxy::policy::reserved::{Reserved, reserved_network};
+use crate::target::ranges::is_of_a_tailnet;
 
 /// Shortest prefixes of networks that are not wide.
 const NARROW_V4: u8 = 16;
@@ -36,6 +37,15 @@ fn local(facts: &Facts<'_>, setting: &str, what: &str) -> Vec<String> {
 /// Whether targets outside the tailnet are dialled without being named one by one.
 fn dials_all(facts: &Facts<'_>) -> bool {
     facts.settings.direct == Direct::Allow && facts.settings.allow.is_empty()
+}
+
+pub fn denied_by_half(facts: &Facts<'_>) -> Vec<String> {
+    let is_node = |network: &IpNet| network.prefix_len() == network.max_prefix_len() && is_of_a_tailnet(network.addr());
+    let nodes: Vec<IpNet> = facts.settings.deny.iter().filter_map(Rule::network).filter(is_node).collect();
+    let v4 = nodes.iter().filter(|network| network.addr().is_ipv4()).count();
+    let v6 = nodes.len() - v4;
+    let told = || format!("it names {v4} IPv4 and {v6} IPv6 addresses of nodes, each of which has one of either");
+    (v4 != v6).then(told).into_iter().collect()
 }
 
 pub fn allowed_wide(facts: &Facts<'_>) -> Vec<String> {

@@ -36,7 +36,7 @@ const fn always(row: Row) -> Row {
 }
 
 /// Everything that is looked for.
-pub const TABLE: [Row; 22] = [
+pub const TABLE: [Row; 23] = [
     always(row(
         "socks_listen",
         open_doors::in_the_clear,
@@ -103,6 +103,11 @@ pub const TABLE: [Row; 22] = [
             "whoever may use the proxy, who gets the credentials that are there",
             "leave the rule out: programs reach metadata without the proxy",
         ],
+    ),
+    row(
+        "deny",
+        open_targets::denied_by_half,
+        ["whoever may use the proxy, at the other address", "name both addresses of a node, or its name beside them"],
     ),
     row(
         "confine",

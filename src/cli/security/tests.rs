@@ -50,7 +50,10 @@ type Case<'a> = (&'a [(&'a str, &'a str)], &'a str, &'a str, usize);
 
 #[test]
 fn every_way_to_leave_something_open_is_found() {
-    let cases: [Case<'_>; 48] = [
+    let cases: [Case<'_>; 51] = [
+        (&[("TETHERD_DENY", "secret,100.64.0.2")], "deny", "1 IPv4 and 0 IPv6 addresses", 1),
+        (&[("TETHERD_DENY", "fd7a:115c:a1e0::2")], "deny", "0 IPv4 and 1 IPv6 addresses", 1),
+        (&[("TETHERD_DENY", "100.64.0.2,[fd7a:115c:a1e0::2],10.0.0.7,100.64.0.0/10")], "deny", "addresses", 0),
         (&[NETWORK, DENY, PASSWORD[0], PASSWORD[1]], "socks_listen", "in clear at 0.0.0.0:1055", 1),
         (&[NETWORK, DENY, PASSWORD[0], PASSWORD[1]], "socks_listen", "in clear at", 2),
         (&[PASSWORD[0], ("TETHERD_SOCKS_PASSWORD_FILE", "SHORT")], "socks_password", "fewer than 12 characters", 1),

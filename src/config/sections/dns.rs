@@ -1,4 +1,6 @@
-//! Settings of the DNS server: where it listens, and whom it asks for names that are not the tailnet's.
+//! Settings of the DNS server.
+//!
+//! Where it listens, and whom it asks for names that are not the tailnet's.
 
 use std::net::{IpAddr, SocketAddr};
 

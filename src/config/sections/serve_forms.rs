@@ -1,5 +1,6 @@
-//! Brings a serve file into the one form that tailscaled is given, from the forms that tools and people write.
+//! Brings a serve file into the one form that tailscaled is given.
 //!
+//! It comes in the forms that tools and people write.
 //! Go reads names in any case and takes `null` for nothing; people put remarks under names such as `_comment`; `tailscale serve
 //! get-config` has a form of its own (`serve_services`). What is unknown stays, and is a fault when it is read strictly.
 

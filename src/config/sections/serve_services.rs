@@ -1,4 +1,4 @@
-//! The form of `tailscale serve get-config --all`: Tailscale Services by their endpoints.
+//! The form of `tailscale serve get-config --all`: services by their endpoints.
 //!
 //! <https://tailscale.com/kb/1589/tailscale-services-configuration-file>
 

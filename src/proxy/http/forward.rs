@@ -9,60 +9,25 @@ use hyper::body::{Body as _, Incoming};
 use hyper::header::{HOST, HeaderValue, UPGRADE};
 use hyper::upgrade::{OnUpgrade, on};
 use hyper::{Request, Response, StatusCode, Version};
-use thiserror::Error;
 use tokio::sync::Mutex;
 
 use crate::proxy::access_log::{ConnectionRecord, Success};
 use crate::proxy::context::ProxyContext;
 use crate::proxy::http::carried::Carried;
+use crate::proxy::http::forward_error::ForwardError;
 use crate::proxy::http::headers::{add_via, strip_hop_by_hop};
-use crate::proxy::http::message_rules::{BrokenRule, check_codings, origin_form, without_user};
+use crate::proxy::http::message_rules::{check_codings, origin_form, without_user};
 use crate::proxy::http::request_body::{BodyGate, RequestBody};
-use crate::proxy::http::responses::{Body, full_body, status_of};
+use crate::proxy::http::responses::{Body, full_body};
 use crate::proxy::http::target_connection::TargetConnection;
 use crate::proxy::http::tunnel::Tunnel;
 use crate::proxy::http::upgrade;
 use crate::proxy::listener::client::Client;
-use crate::proxy::metrics::labels::{Outcome, Protocol};
+use crate::proxy::metrics::labels::Protocol;
 use crate::proxy::relay::HalfClose;
 use crate::proxy::users::user::User;
-use crate::target::dial::{Dial, DialError};
+use crate::target::dial::Dial;
 use crate::target::host::Target;
-
-/// Why a request has no response from its target.
-#[derive(Debug, Error)]
-pub enum ForwardError {
-    #[error("{0}")]
-    Dial(#[from] DialError),
-    #[error("the target broke off: {0}")]
-    Broken(#[from] hyper::Error),
-    #[error("the target switched to another protocol, for which nobody had asked")]
-    Switched,
-    #[error("the target's answer: {0}")]
-    Answer(BrokenRule),
-    #[error("the request cannot be sent on: {0}")]
-    Malformed(#[from] hyper::http::Error),
-}
-
-impl ForwardError {
-    /// Returns the status that tells the client the truth.
-    pub fn status(&self) -> StatusCode {
-        match self {
-            Self::Dial(error) => status_of(error),
-            Self::Broken(_) | Self::Switched | Self::Answer(_) => StatusCode::BAD_GATEWAY,
-            Self::Malformed(_) => StatusCode::BAD_REQUEST,
-        }
-    }
-
-    /// Returns the label that the failure is counted by.
-    pub fn outcome(&self) -> Outcome {
-        match self {
-            Self::Dial(error) => Outcome::from(error),
-            Self::Broken(_) | Self::Switched | Self::Answer(_) => Outcome::Failed,
-            Self::Malformed(_) => Outcome::Malformed,
-        }
-    }
-}
 
 /// The connection to the target of the client's last request, where there is one.
 #[derive(Default)]

@@ -6,6 +6,7 @@ pub(crate) mod carried;
 pub(crate) mod client_presence;
 pub(crate) mod exchange;
 pub(crate) mod forward;
+pub(crate) mod forward_error;
 pub(crate) mod headers;
 pub(crate) mod line_scanner;
 pub(crate) mod message_rules;

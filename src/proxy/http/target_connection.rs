@@ -9,7 +9,7 @@ use hyper_util::rt::TokioIo;
 use crate::net::unix_stream::LocalStream;
 use crate::proxy::connect::Connection;
 use crate::proxy::context::ProxyContext;
-use crate::proxy::http::forward::ForwardError;
+use crate::proxy::http::forward_error::ForwardError;
 use crate::proxy::http::headers::MAX_HEAD;
 use crate::proxy::http::responses::Body;
 use crate::proxy::http::target_stream::TargetStream;
