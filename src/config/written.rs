@@ -1,4 +1,4 @@
-//! Finds slips of writing: what belongs to a file or a shell and stands in the value of a setting.
+//! Finds slips of writing: what belongs to a file or a shell, not to a value.
 //!
 //! Quotes of an `env_file`, remarks behind a value, variables that nothing has replaced. What surrounds a value unseen is taken away
 //! before ([`crate::text::bare`]).

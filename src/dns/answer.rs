@@ -1,4 +1,4 @@
-//! Answers a client's question: by the tailnet, else by the container's name servers.
+//! Answers a question: by the tailnet, else by the container's name servers.
 
 use std::future::Future;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! A UDP port of `forwards`: carries the datagrams of each local source to one target.
+//! A UDP port of `forwards`: each local source is a flow to the one target.
 //!
 //! Each source is a flow with an association of its own in tailscaled, so that answers come back to who asked.
 

@@ -1,4 +1,4 @@
-//! What tasks share: locks despite panics, answers kept for a while, a gate before the join.
+//! What tasks share: locks despite panics, kept answers, a gate to the join.
 
 pub mod kept_answer;
 pub mod start_gate;

@@ -1,4 +1,4 @@
-//! Holds the join back until the platform says that this environment is one of its own.
+//! Holds the join back until the platform says that it may begin.
 //!
 //! Lambda's SnapStart makes many environments of one snapshot: what is joined, or fetched, before it would be the same in
 //! all of them.

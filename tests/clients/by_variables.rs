@@ -1,5 +1,6 @@
-//! Tests what programs make of the variables of `tetherd env`, each by its own library: the table of docs/clients.md.
+//! Tests what programs make of the variables of `tetherd env`.
 //!
+//! Each by its own library: the table of docs/clients.md.
 //! Each runs with the default, with `env_all_proxy = socks5h` beside `HTTP_PROXY`, and with `ALL_PROXY` by SOCKS alone.
 
 use crate::scene::{Scene, page};

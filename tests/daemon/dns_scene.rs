@@ -1,4 +1,4 @@
-//! A tailnet with a private zone, name servers, and `dig` at the daemon's DNS server.
+//! A tailnet with a private zone, name servers, and `dig` at `dns_listen`.
 //!
 //! The zone `corp.test` has a name server that the tailnet alone knows, and one of the public says otherwise of it.
 

@@ -1,4 +1,6 @@
-//! Tests `Expect: 100-continue`, which is the target's to answer, and what is said before a body was read.
+//! Tests `Expect: 100-continue`, and what is said before a body was read.
+//!
+//! It is the target's to answer.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};

@@ -1,4 +1,6 @@
-//! Tests `Upgrade` in absolute form: the connection becomes a tunnel once the target has switched.
+//! Tests `Upgrade` in absolute form.
+//!
+//! The connection becomes a tunnel once the target has switched.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};

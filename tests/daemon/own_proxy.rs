@@ -1,5 +1,6 @@
-//! Tests promise 11: variables that name tetherd's own listener do not keep it from starting.
+//! Tests promise 11: variables that name tetherd's own listener.
 //!
+//! They do not keep it from starting.
 //! They are those of the image or of an `env_file` that the application and tetherd share. The control server is not on loopback,
 //! which nobody reaches by a proxy.
 

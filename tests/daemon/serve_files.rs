@@ -1,4 +1,4 @@
-//! Tests serve files as tools and people write them, and the Tailscale Services in them.
+//! Tests serve files as people write them, and the services in them.
 //!
 //! Real tailscaled takes what is applied, and another node asks. Headscale knows no services: what tailscaled advertises is read
 //! from its preferences.

@@ -1,4 +1,4 @@
-//! Tests what `tetherd check` makes of environments that were made for other programs.
+//! Tests what `tetherd check` makes of environments made for other programs.
 //!
 //! Each is a row of data: those of the tests of Tailscale's own image, and those that people really have.
 

@@ -1,4 +1,4 @@
-//! Tests what `tetherd check` makes of values as files, shells and compose hand them over.
+//! Tests what `tetherd check` makes of values as files and shells write them.
 //!
 //! Every kind of setting, with everything that may surround its value or take its place.
 

@@ -1,4 +1,4 @@
-//! Arguments for tailscaled: those that repeat what tetherd gives it, and those that would end it at once.
+//! Arguments for tailscaled: what repeats tetherd's own, and what would end it.
 //!
 //! A flag that is given twice counts as it comes last: one of the user's would take the state from tetherd, or the socket.
 

@@ -1,4 +1,6 @@
-//! Tests that dials are repeated while tailscaled starts or ends, until the deadline.
+//! Tests that dials are repeated while tailscaled starts or ends.
+//!
+//! They end with the deadline.
 
 use super::*;
 use crate::config::types::enums::Direct;

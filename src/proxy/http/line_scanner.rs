@@ -1,4 +1,4 @@
-//! Finds request lines in the bytes of an HTTP client, and what hyper would refuse in them.
+//! Finds request lines in a client's bytes, and what hyper would refuse there.
 
 /// Where the next byte of a client stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

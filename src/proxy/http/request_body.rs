@@ -1,5 +1,6 @@
-//! The body of a request on its way to the target: held back where the target is to be asked first.
+//! The body of a request on its way to the target.
 //!
+//! It is held back where the target is to be asked first.
 //! `Expect: 100-continue` is the target's to answer (RFC 9110, section 10.1.1). hyper says 100 to the client as soon as the
 //! body is asked for, so that is not done before the target has said so.
 

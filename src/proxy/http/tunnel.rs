@@ -1,4 +1,6 @@
-//! A client's connection that becomes a tunnel, by CONNECT or by `Upgrade` (RFC 9110, sections 9.3.6 and 7.8).
+//! A client's connection that becomes a tunnel, by CONNECT or by `Upgrade`.
+//!
+//! RFC 9110, sections 9.3.6 and 7.8.
 
 use hyper::body::Bytes;
 use hyper::ext::ReasonPhrase;

@@ -1,4 +1,6 @@
-//! `Upgrade`: a request after which client and target speak another protocol, such as WebSocket (RFC 9110, section 7.8).
+//! `Upgrade`: a request after which both ends speak another protocol.
+//!
+//! Such as WebSocket (RFC 9110, section 7.8).
 
 use hyper::body::Body;
 use hyper::header::{CONNECTION, HeaderMap, HeaderValue, UPGRADE};

@@ -1,4 +1,6 @@
-//! The LocalAPI's calls for preferences: the exit node, with its look-up, and the services that are advertised.
+//! The LocalAPI's calls for preferences and for who is behind an address.
+//!
+//! The exit node and the services that are advertised are preferences.
 
 use std::net::{IpAddr, SocketAddr};
 
