@@ -7,8 +7,8 @@ arch=$1 parts=$2 out=$3 target=$4
 here=$(cd "$(dirname "$0")" && pwd)
 cd "$here/.."
 case $arch in
-amd64) rust=x86_64-unknown-linux-gnu lambda=x86_64 ;;
-arm64) rust=aarch64-unknown-linux-gnu lambda=arm64 ;;
+amd64) rust=x86_64-unknown-linux-gnu ;;
+arm64) rust=aarch64-unknown-linux-gnu ;;
 *) echo "$arch is unknown: amd64 or arm64" >&2 && exit 64 ;;
 esac
 mkdir -p "$out/$arch"
@@ -29,5 +29,5 @@ fi
 cargo build --release --locked --package tetherd --target "$rust" --target-dir "$target/image"
 
 python3 lambda-layer/licences.py "$rust" > "$out/$arch/third-party.txt"
-python3 "$here/rootfs.py" "$out/$arch/rootfs.tar" "$target/image/$rust/release/tetherd" "$parts/lambda-$lambda/tailscaled" \
+python3 "$here/rootfs.py" "$out/$arch/rootfs.tar" "$target/image/$rust/release/tetherd" "$parts/image-$arch/tailscaled" \
     LICENSE NOTICE "$out/$arch/third-party.txt"

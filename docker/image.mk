@@ -8,7 +8,7 @@ IMAGE_ARCH := $(shell uname -m | sed 's/x86_64/amd64/; s/aarch64/arm64/')
 VERSION := $(shell awk -F '"' '$$1 == "version = " { print $$2; exit }' Cargo.toml)
 
 .PHONY: image image-layer
-image-layer: $(PARTS)/lambda-$(IMAGE_ARCH:amd64=x86_64)/tailscaled
+image-layer: $(PARTS)/image-$(IMAGE_ARCH)/tailscaled
 	docker/build.sh $(IMAGE_ARCH) $(PARTS) $(IMAGE) $(CARGO_TARGET_DIR)
 
 image: image-layer

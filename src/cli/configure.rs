@@ -30,3 +30,27 @@ pub fn load(environment: &Environment, file: Option<&str>, flags: &Flags, share:
     };
     Configured { platform, config: sources.load(runtime, &implied) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::environment::environment;
+
+    #[test]
+    fn in_lambda_nothing_is_served_but_by_a_tailscaled_of_ones_own() {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        std::fs::write(file.path(), r#"{"TCP": {"443": {"HTTPS": true}}}"#).expect("written");
+        let serve = ("TETHERD_SERVE_CONFIG", file.path().to_str().expect("UTF-8"));
+        let lambda = ("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:9001");
+        for (given, is_refused) in [
+            (&[serve][..], false),
+            (&[serve, lambda], true),
+            (&[serve, ("TETHERD_RUNTIME", "lambda")], true),
+            (&[serve, lambda, ("TETHERD_TAILSCALED_PATH", "/usr/sbin/tailscaled")], false),
+        ] {
+            let settings = load(&environment(given), None, &vec![], None).config.settings;
+            let faults = settings.err().map(|faults| faults.to_string()).unwrap_or_default();
+            assert_eq!(faults.contains("is not for Lambda"), is_refused, "{given:?}: {faults}");
+        }
+    }
+}

@@ -68,6 +68,9 @@ impl IdleTimeout {
     const NETWORK: Duration = Duration::from_secs(3600);
 }
 
+/// Fault of `serve_config` in Lambda.
+const NOTHING_SERVED_IN_LAMBDA: &str = "is not for Lambda, where nobody can connect to a function that is frozen: the layer's tailscaled cannot serve; leave it out, or give another tailscaled by tailscaled_path";
+
 /// Tailscale's image takes the key out of a Secret by the cluster's API.
 const NO_KEY_IN_KUBERNETES: &str = "there is no key, and nobody who opens the address of a login: give the auth key of a Secret as TS_AUTHKEY by \
     valueFrom.secretKeyRef, or another source of keys";
@@ -167,6 +170,9 @@ impl Reader {
         self.no_credential_in_the_clear(&settings);
         if implied.platform == "kubernetes" && settings.auth.is_none() && settings.state_dir.is_none() {
             self.warnings.push(NO_KEY_IN_KUBERNETES.to_owned());
+        }
+        if implied.platform == "lambda" && settings.node.serve_config.is_some() && settings.tailscaled_path.is_none() {
+            self.fault_at("serve_config", NOTHING_SERVED_IN_LAMBDA);
         }
         // A stand-in below is never used: it is there only where a fault was noted.
         self.faults.is_empty().then_some(settings)
