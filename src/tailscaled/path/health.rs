@@ -3,6 +3,7 @@
 //! A node that was deleted at the control server still has the state Running and Online while no dial is answered: only
 //! the dials show it.
 
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -65,9 +66,19 @@ impl PathHealth {
         self.last_answer().is_none_or(|last| last.elapsed() >= time)
     }
 
-    /// Waits for the next dial that is answered.
-    pub async fn next_answer(&self) {
-        self.0.answered.notified().await;
+    /// Whether a dial was answered after `since`; never where that is `None`.
+    pub fn has_answered(&self, since: Option<Instant>) -> bool {
+        since.zip(*self.last_answer()).is_some_and(|(since, last)| last > since)
+    }
+
+    /// Waits for a dial that is answered after `since`, which may have been before this is called.
+    pub async fn answer(&self, since: Option<Instant>) {
+        let mut answered = pin!(self.0.answered.notified());
+        // What is answered from here on is told, what was before is looked up.
+        answered.as_mut().enable();
+        if !self.has_answered(since) {
+            answered.await;
+        }
     }
 
     /// Reports that the process was frozen, and with it the connections of the path.
@@ -95,6 +106,7 @@ mod tests {
     use super::*;
     use std::future::Future;
     use std::task::{Context, Waker};
+    use tokio::time::{advance, timeout};
 
     fn is_suspect(health: &PathHealth) -> bool {
         let mut suspect = std::pin::pin!(health.suspect());
@@ -121,6 +133,20 @@ mod tests {
         health.frozen();
         health.answered();
         assert!(!health.take_unproven(), "it works");
+    }
+
+    #[tokio::test(flavor = "current_thread", start_paused = true)]
+    async fn an_answer_counts_whether_it_is_waited_for_or_not() {
+        let health = PathHealth::default();
+        health.answered();
+        advance(Duration::from_millis(1)).await;
+        let since = Some(Instant::now());
+        advance(Duration::from_millis(1)).await;
+        let second = Duration::from_secs(1);
+        assert!(timeout(second, health.answer(since)).await.is_err(), "it was answered before alone");
+        health.answered();
+        assert!(timeout(second, health.answer(since)).await.is_ok(), "nobody has waited");
+        assert!(health.has_answered(since) && !health.has_answered(None));
     }
 
     #[test]

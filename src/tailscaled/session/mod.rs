@@ -89,7 +89,9 @@ impl Session<'_> {
             tokio::select! {
                 notice = bus.next() => self.handle_notice(&notice.ok_or(SessionEnd::Closed)?).await?,
                 () = self.path.suspect() => self.verify_suspect_path().await?,
-                () = self.path.next_answer(), if self.progress.can_be_verified_by_dial() => self.verified_by_dial(),
+                () = self.path.answer(self.progress.verification.began_at()), if self.progress.can_be_verified_by_dial() => {
+                    self.verified_by_dial();
+                }
                 () = due(self.progress.verification.next_check()) => self.check_verification().await?,
                 () = due(self.progress.retry_at) => self.log_in().await?,
                 () = due(self.progress.rebind_at) => self.rebind_while_joining().await?,

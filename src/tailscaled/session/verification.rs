@@ -41,6 +41,11 @@ impl Verification {
         !self.is_under_way() && self.ended_at.is_none_or(|ended| ended.elapsed() >= PAUSE)
     }
 
+    /// When the verification that is under way has begun.
+    pub fn began_at(&self) -> Option<Instant> {
+        self.began_at
+    }
+
     /// Whether a verification is under way.
     pub fn is_under_way(&self) -> bool {
         self.began_at.is_some()

@@ -40,9 +40,14 @@ impl Session<'_> {
     /// # Errors
     /// [`SessionEnd::OfflineAfterFreeze`] when tailscaled has to be restarted; those of LocalAPI.
     pub async fn check_verification(&mut self) -> Result<(), SessionEnd> {
+        let began_at = self.progress.verification.began_at();
         let online = self.is_online().await?;
         match self.progress.verification.check(online) {
             Verdict::Online if self.progress.running => self.ready(),
+            // A dial was answered while tailscaled was asked.
+            Verdict::Overdue if self.progress.can_be_verified_by_dial() && self.path.has_answered(began_at) => {
+                self.verified_by_dial();
+            }
             // The control server can be reached, but tailscaled does not get through to it.
             Verdict::Overdue if self.path.take_unproven() && self.control_probe.is_reachable().await => {
                 return Err(SessionEnd::OfflineAfterFreeze);
