@@ -114,6 +114,7 @@ mod tests {
             "2001:db8:1:1:a9:fea9:fe00:0",
             "2001:db8:64::a9fe:a9fe",
             "2001:db8:64::6464:64c8",
+            "2001:db8:64::a9fe:2a2a",
             "fd00:64::192.0.0.192",
         ] {
             let found = embedded_ipv4(text.parse().expect(text));

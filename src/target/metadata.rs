@@ -37,15 +37,18 @@ pub const METADATA: [Metadata; 7] = [
     Metadata { network: v6_net([0xfd00, 0x42, 0, 0, 0, 0, 0, 0x42], 128), addresses: &["fd00:42::42"] },
 ];
 
-/// The IPv4 addresses that programs ask, of all clouds. Alibaba Cloud's, the last, is in the tailnet's range and so needs no entry of
-/// its own.
-pub const V4_ADDRESSES: [Ipv4Addr; 6] = [
+/// The IPv4 addresses that programs ask, of all clouds: those of [`METADATA`] first, then Scaleway's, Alibaba Cloud's, UCloud's and
+/// Volcengine's, of which the last three are in the tailnet's range.
+pub const V4_ADDRESSES: [Ipv4Addr; 9] = [
     Ipv4Addr::new(169, 254, 169, 254),
     Ipv4Addr::new(169, 254, 170, 2),
     Ipv4Addr::new(169, 254, 170, 23),
     Ipv4Addr::new(168, 63, 129, 16),
     Ipv4Addr::new(192, 0, 0, 192),
+    Ipv4Addr::new(169, 254, 42, 42),
     Ipv4Addr::new(100, 100, 100, 200),
+    Ipv4Addr::new(100, 80, 80, 80),
+    Ipv4Addr::new(100, 96, 0, 96),
 ];
 
 /// Returns the addresses that programs ask, of all clouds.
@@ -61,7 +64,7 @@ mod tests {
     #[test]
     fn all_ipv4_addresses_are_listed_by_themselves() {
         let v4: Vec<Ipv4Addr> = addresses().filter_map(|address| address.parse().ok()).collect();
-        assert_eq!(v4, V4_ADDRESSES[..V4_ADDRESSES.len() - 1]);
+        assert_eq!(v4, V4_ADDRESSES[..v4.len()]);
     }
 
     #[test]

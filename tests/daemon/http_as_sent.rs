@@ -190,10 +190,11 @@ fn http_request_lines_of_a_kept_connection_are_all_encoded() {
         (QUOTED, 200),
         (refused, 403),
         (QUOTED, 200),
-        (no_tunnel, 403),
-        (QUOTED, 200),
-        (chunked, 200),
         (&*format!("\r\n{QUOTED}"), 200),
+        // Behind it nothing is changed any more.
+        (chunked, 200),
+        (no_tunnel, 403),
+        (refused.replace('"', "%22").as_str(), 403),
     ] {
         stream.write_all(request.as_bytes()).expect("sent");
         let head = read_head(&mut stream).expect("answers");
@@ -202,6 +203,6 @@ fn http_request_lines_of_a_kept_connection_are_all_encoded() {
         stream.read_exact(&mut vec![0; length]).expect("the body");
     }
     drop(stream);
-    assert_eq!(seen.lock().expect("not poisoned").concat().matches(ARRIVES).count(), 4);
+    assert_eq!(seen.lock().expect("not poisoned").concat().matches(ARRIVES).count(), 3);
     unharmed(&daemon);
 }

@@ -25,6 +25,10 @@ var reserved = []netip.Prefix{
 	netip.MustParsePrefix("fd00:c1::/32"),
 	// Scaleway.
 	netip.MustParsePrefix("fd00:42::42/128"),
+	// Akamai (Linode), Alibaba Cloud.
+	netip.MustParsePrefix("fd00:a9fe:a9fe::/48"),
+	netip.MustParsePrefix("fd00:100::100:200/128"),
+	netip.MustParsePrefix("100.100.100.200/32"),
 	// Multicast; broadcast and reserved.
 	netip.MustParsePrefix("224.0.0.0/4"),
 	netip.MustParsePrefix("ff00::/8"),
@@ -41,7 +45,10 @@ var metadata = []netip.Addr{
 	netip.MustParseAddr("169.254.170.23"),
 	netip.MustParseAddr("168.63.129.16"),
 	netip.MustParseAddr("192.0.0.192"),
+	netip.MustParseAddr("169.254.42.42"),
 	netip.MustParseAddr("100.100.100.200"),
+	netip.MustParseAddr("100.80.80.80"),
+	netip.MustParseAddr("100.96.0.96"),
 }
 
 // isReserved reports whether no peer may be led to an address that is not one of this node's own. The addresses inside it count

@@ -62,6 +62,8 @@ func TestReservedAddressesInEveryFormAndNoNeighbours(t *testing.T) {
 		"fd7a:115c:a1e0:b1a:0:7:a9fe:a9fe": true, "fd7a:115c:a1e0:b1a:0:7:10.1.2.3": false,
 		"2001:db8:a9fe:a9fe::": true, "2001:db8:1a9:fea9:fe::": true, "2001:db8:1:a9fe:a9:fe00::": true,
 		"2001:db8:1:1a9:fe:a9fe::": true, "2001:db8:1:1:a9:fea9:fe00:0": true, "2001:db8:64::a9fe:a9fe": true,
+		"2001:db8:64::a9fe:2a2a": true, "fd00:a9fe:a9fe::1": true, "fd00:a9fe:a9ff::1": false,
+		"fd00:100::100:200": true, "fd00:100::100:201": false,
 		"2001:db8:64::6464:64c8": true, "fd00:64::192.0.0.192": true, "2001:db8:64::a9fe:a9ff": false,
 		"10.1.2.3": false, "203.0.113.7": false, "2001:db8::1": false, "fd00:8::1": false,
 	} {

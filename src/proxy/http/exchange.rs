@@ -74,9 +74,6 @@ impl<'a, D: Dial> Exchange<'a, D> {
         self.progress.begin(has_body);
         let response = self.respond(request).await;
         self.progress.end();
-        if !has_body && self.tunnel.lock().ignore_poison().is_none() {
-            self.lines.request_follows();
-        }
         response
     }
 
@@ -162,7 +159,7 @@ impl<'a, D: Dial> Exchange<'a, D> {
         if message_rules::ends_here(&method, request.headers_mut()) {
             return if method == Method::TRACE { trace_answer(&request) } else { Response::new(full_body("")) };
         }
-        let (request, gate) = RequestBody::of(request, &self.lines);
+        let (request, gate) = RequestBody::of(request);
         match self.upstream.forward((self.context, self.client), &target, request, gate.as_ref()).await {
             Ok(Forwarded { mut response, tunnel, leaves_body }) => {
                 *self.tunnel.lock().ignore_poison() = tunnel;

@@ -17,7 +17,7 @@ pub enum Place {
     },
     /// Within a body with so many bytes left.
     Body(u64),
-    /// What is none of a request's line or headers, up to an unknown end.
+    /// Behind what has no known end: nothing is looked for any more.
     Opaque,
 }
 
@@ -48,13 +48,6 @@ impl LineScanner {
     const LONGEST: usize = 8;
     /// Slashes of `http://host`, before any path.
     const BEFORE_PATH: u32 = 2;
-
-    /// Takes a request for what follows opaque bytes.
-    pub fn leave_opaque(&mut self) {
-        if self.place == Place::Opaque {
-            self.place = Place::Start;
-        }
-    }
 
     /// Goes through `bytes` up to what is found; returns how many bytes are before it.
     pub fn scan(&mut self, bytes: &[u8]) -> (usize, Found) {

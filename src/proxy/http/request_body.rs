@@ -18,8 +18,6 @@ use hyper::{Request, StatusCode, Version};
 use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::proxy::http::request_lines::RequestLines;
-
 /// How long a body is held back for a target that says nothing: so long curl, Go and botocore wait before they send it.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -76,7 +74,6 @@ impl BodyGate {
 pub struct RequestBody {
     /// Empty once it was left with the client.
     body: Option<Incoming>,
-    lines: RequestLines,
     hold: Hold,
 }
 
@@ -89,9 +86,8 @@ enum Hold {
 }
 
 impl RequestBody {
-    /// Takes over the body of `request`, and tells `lines` when it ends. Returns the gate that holds it back, where the request
-    /// expects to be answered first.
-    pub fn of(mut request: Request<Incoming>, lines: &RequestLines) -> (Request<Self>, Option<BodyGate>) {
+    /// Takes over the body of `request`. Returns the gate that holds it back, where the request expects to be answered first.
+    pub fn of(mut request: Request<Incoming>) -> (Request<Self>, Option<BodyGate>) {
         let gate = expects_answer(&request).then(BodyGate::default);
         if let Some(gate) = gate.clone() {
             on_informational(&mut request, move |response| {
@@ -101,7 +97,7 @@ impl RequestBody {
             });
         }
         let hold = gate.clone().map_or(Hold::Nothing, |gate| Hold::Decision(gate.clone(), gate.wait().boxed()));
-        (request.map(|body| Self { body: Some(body), lines: lines.clone(), hold }), gate)
+        (request.map(|body| Self { body: Some(body), hold }), gate)
     }
 
     /// Waits until the body may be read, and returns it; none where it was left, once the response is over.
@@ -141,11 +137,7 @@ impl Body for RequestBody {
     ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
         let this = self.get_mut();
         let Some(body) = ready!(this.poll_body(context)) else { return Poll::Ready(None) };
-        let frame = ready!(Pin::new(body).poll_frame(context));
-        if frame.is_none() {
-            this.lines.request_follows();
-        }
-        Poll::Ready(frame)
+        Pin::new(body).poll_frame(context)
     }
 
     fn is_end_stream(&self) -> bool {

@@ -35,7 +35,15 @@ struct Lines {
 
 impl RequestLines {
     /// Notes what follows the head of `request`, as hyper has read it. To be called before hyper reads on.
+    ///
+    /// Behind a body without a length, and a request that may switch protocols, everything stays as it is: where that ends hyper
+    /// alone knows, and what it has read ahead may be the middle of another request. Whoever changes bytes there lets a client
+    /// say where the next request begins.
     pub fn head_was_read<B: Body>(&self, request: &Request<B>) {
+        let mut lines = self.lines();
+        if lines.scanner.place == Place::Opaque {
+            return;
+        }
         let may_switch = request.method() == Method::CONNECT || request.headers().contains_key(UPGRADE);
         let place = match request.body().size_hint().exact() {
             Some(0) if may_switch => Place::Opaque,
@@ -43,12 +51,7 @@ impl RequestLines {
             Some(length) => Place::Body(length),
             None => Place::Opaque,
         };
-        self.lines().scanner.place = place;
-    }
-
-    /// Notes that a request comes next: a body without a length is over, or the connection is no tunnel after all.
-    pub fn request_follows(&self) {
-        self.lines().scanner.leave_opaque();
+        lines.scanner.place = place;
     }
 
     /// Returns the bytes that were read from the client and that hyper has not asked for.
@@ -138,6 +141,10 @@ impl Lines {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use futures_util::stream::pending;
+    use http_body_util::{Full, StreamBody};
+    use hyper::body::Frame;
+    use std::convert::Infallible;
 
     /// What is read of `parts`, with a buffer that has room for so many bytes.
     fn read(parts: &[&[u8]], room: usize, lines: &RequestLines) -> String {
@@ -214,8 +221,34 @@ mod tests {
         };
         assert_eq!(next(), "POST /");
         assert_eq!(next(), "%22 HTTP/1.1\r\n\r\n");
-        lines.head_was_read(&Request::new(http_body_util::Full::new(Bytes::from_static(b"12345678"))));
+        lines.head_was_read(&Request::new(Full::new(Bytes::from_static(b"12345678"))));
         assert_eq!(next(), "/ \" bodyGET /");
         assert_eq!(next(), "%22 HTTP/1.1\r\n\r\n");
+    }
+
+    /// hyper reads ahead: what it has read when it tells of a head may be the middle of another body.
+    #[test]
+    fn nothing_is_changed_behind_a_body_without_a_length_nor_behind_what_may_switch() {
+        let endless = || StreamBody::new(pending::<Result<Frame<Bytes>, Infallible>>());
+        let none = || Full::new(Bytes::new());
+        let chunked = |lines: &RequestLines| lines.head_was_read(&Request::new(endless()));
+        let connect = |lines: &RequestLines| {
+            lines.head_was_read(&Request::builder().method(Method::CONNECT).body(none()).expect("a request"));
+        };
+        let upgrade = |lines: &RequestLines| {
+            lines.head_was_read(&Request::builder().header(UPGRADE, "x").body(none()).expect("a request"));
+        };
+        for first in [&chunked as &dyn Fn(&RequestLines), &connect, &upgrade] {
+            let lines = RequestLines::default();
+            assert_eq!(read(&[b"POST / HTTP/1.1\r\n\r\n"], 4096, &lines), "POST / HTTP/1.1\r\n\r\n");
+            first(&lines);
+            let ahead = "3\r\n\"\"\"\r\n0\r\n\r\nPOST /\" HTTP/1.1\r\nA: \"\r\n\r\n9\r\n /\" ";
+            assert_eq!(read(&[ahead.as_bytes()], 4096, &lines), ahead);
+            // The head of the second one, and of a third.
+            for _ in 0..2 {
+                lines.head_was_read(&Request::new(none()));
+                assert_eq!(read(&[b"GET /\"\" HTTP/1.1\r\n\r\n"], 4096, &lines), "GET /\"\" HTTP/1.1\r\n\r\n");
+            }
+        }
     }
 }

@@ -43,8 +43,14 @@ impl Reserved {
 
 const MULTICAST: Reserved = Reserved::Local("a multicast address");
 
+const ANY_METADATA: Reserved = Reserved::Local("a metadata address");
+
 /// Reserved networks beside those of [`METADATA`].
-const NETWORKS: [(IpNet, Reserved); 6] = [
+const NETWORKS: [(IpNet, Reserved); 9] = [
+    // Akamai (Linode), and Alibaba Cloud, whose IPv4 address is in the tailnet's range: a node may have a route to it.
+    (v6_net([0xfd00, 0xa9fe, 0xa9fe, 0, 0, 0, 0, 0], 48), ANY_METADATA),
+    (v6_net([0xfd00, 0x100, 0, 0, 0, 0, 0x100, 0x200], 128), ANY_METADATA),
+    (v4_net([100, 100, 100, 200], 32), ANY_METADATA),
     (v6_net([0xfe80, 0, 0, 0, 0, 0, 0, 0], 10), Reserved::Local("a link-local address")),
     (v4_net([224, 0, 0, 0], 4), MULTICAST),
     (v6_net([0xff00, 0, 0, 0, 0, 0, 0, 0], 8), MULTICAST),
