@@ -206,3 +206,30 @@ fn http_request_lines_of_a_kept_connection_are_all_encoded() {
     assert_eq!(seen.lock().expect("not poisoned").concat().matches(ARRIVES).count(), 3);
     unharmed(&daemon);
 }
+
+/// What is sent with the end of a chunked body, the last of it later: hyper has read that it is the middle of a request.
+#[test]
+fn http_requests_behind_a_chunked_body_arrive_as_they_were_sent() {
+    let scene = Scene::new();
+    let _web = Server::http(80).expect("server");
+    let seen = recorder();
+    let daemon = scene.ready();
+    let post = "POST http://web:90/ HTTP/1.1\r\nHost: web:90\r\n";
+    let first = format!("{post}Transfer-Encoding: chunked\r\n\r\n2\r\n\"<\r\n0\r\n\r\n");
+    for (ahead, later) in [
+        (format!("{post}Content-Length: 11\r\nIf-None-Match: "), "x /\"abc\" y\r\n\r\nx /\"ab\" \"\"y"),
+        (format!("{post}Content-Length: 12\r\nIf-None-Match: x /\"abc\" y\r\n\r\n"), "x /\"ab\" \"\"yz"),
+    ] {
+        let mut stream = TcpStream::connect(SOCKS).expect("connects");
+        stream.write_all(format!("{first}{ahead}").as_bytes()).expect("sent");
+        assert_eq!(read_head(&mut stream).expect("answers").status, 200, "{}", daemon.output());
+        stream.read_exact(&mut [0; 2]).expect("the body");
+        thread::sleep(Duration::from_millis(100));
+        stream.write_all(later.as_bytes()).expect("sent");
+        assert_eq!(read_head(&mut stream).expect("answers").status, 200, "{}", daemon.output());
+        let last = seen.lock().expect("not poisoned").last().expect("a request").to_ascii_lowercase();
+        assert!(last.contains("if-none-match: x /\"abc\" y\r\n") && !last.contains("%22"), "{last}");
+        assert!(last.ends_with(later.rsplit("\r\n").next().expect("a body")), "{last}");
+    }
+    unharmed(&daemon);
+}
