@@ -38,11 +38,13 @@ impl<I: Inspect> Routes<I> {
         Self { state, source }
     }
 
-    /// Returns who `audience`, which asks from `from` at a listener that nodes of the tailnet reach, turns out to be.
-    pub async fn audience_among_peers(&self, audience: Audience, from: SocketAddr) -> Audience {
-        match audience {
-            Audience::Local | Audience::Mistaken if self.source.is_of_peer(from).await => Audience::Remote,
-            known => known,
+    /// Returns who `audience`, which asks for `path` from `from` at a listener that nodes of the tailnet reach, turns out to be. A
+    /// probe is answered alike to all, and waits for nothing.
+    pub async fn audience_among_peers(&self, audience: Audience, path: &str, from: SocketAddr) -> Audience {
+        let is_on_loopback = audience != Audience::Remote;
+        match matches!(path, "/" | "/status") && is_on_loopback && self.source.is_of_peer(from).await {
+            true => Audience::Remote,
+            false => audience,
         }
     }
 
@@ -220,6 +222,36 @@ mod tests {
             assert_eq!(ask_as(audience, &publisher, "/livez").await.0, 200);
             assert_eq!(ask_as(audience, &publisher, "/metrics").await.0, 200);
             assert_eq!(ask_as(audience, &publisher, "/readyz").await.0, 503);
+        }
+    }
+
+    /// A tailscaled that does not say who is behind a connection.
+    struct Hanging;
+
+    impl Inspect for Hanging {
+        async fn is_of_peer(&self, _: SocketAddr) -> bool {
+            std::future::pending().await
+        }
+
+        async fn inspect(&self, _: &State) -> Snapshot {
+            Snapshot::default()
+        }
+
+        async fn measure(&self, _: &State) -> Measured {
+            Measured { own: Registry::default(), tailscaled: None }
+        }
+    }
+
+    #[tokio::test(flavor = "current_thread", start_paused = true)]
+    async fn probes_and_metrics_do_not_wait_for_word_of_who_asks() {
+        let routes = Routes::new(Publisher::new().watch(), Hanging);
+        let from = "127.0.0.1:40000".parse().expect("an address");
+        for (path, waits) in
+            [("/livez", false), ("/readyz", false), ("/metrics", false), ("/status", true), ("/", true)]
+        {
+            let told = routes.audience_among_peers(Audience::Local, path, from);
+            let told = tokio::time::timeout(std::time::Duration::from_secs(9), told).await;
+            assert_eq!(told.is_err(), waits, "{path}");
         }
     }
 }

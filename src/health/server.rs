@@ -97,7 +97,7 @@ async fn exchange<I: Inspect>(stream: TcpStream, client: HealthClient, routes: A
         async move {
             let mut audience = Audience::of(ends, request.headers());
             if client.peers_come {
-                audience = routes.audience_among_peers(audience, from).await;
+                audience = routes.audience_among_peers(audience, request.uri().path(), from).await;
             }
             Ok::<_, Infallible>(routes.answer(&request, audience).await)
         }

@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 use testbed::daemon::Builder;
+use testbed::dnsmasq;
 use testbed::process::Process;
 use testbed::tailnet::Tailnet;
 use testbed::{Daemon, Node, netns};
@@ -79,18 +80,9 @@ impl DnsScene {
 
 /// A name server with these records, options of dnsmasq. What it does not know is not there.
 pub fn name_server(address: &str, records: &[String]) -> Process {
-    let mut command = Command::new("/usr/sbin/dnsmasq");
-    command.args(["--keep-in-foreground", "--conf-file=/dev/null", "--no-resolv", "--no-hosts", "--bind-interfaces"]);
-    command.args([
-        "--pid-file=",
-        "--user=root",
-        "--log-facility=/dev/null",
-        "--domain-needed",
-        "--edns-packet-max=4096",
-    ]);
-    command.args(["--local=/test/", "--local=/example/", "--local=/in-addr.arpa/", "--local=/ip6.arpa/"]);
-    command.arg(format!("--listen-address={address}")).args(records).stdin(Stdio::null()).stdout(Stdio::null());
-    Process::spawn(&mut command).expect("dnsmasq starts")
+    let zones = ["test", "example", "in-addr.arpa", "ip6.arpa"].map(|zone| format!("--local=/{zone}/"));
+    let others = ["--domain-needed", "--edns-packet-max=4096"].map(str::to_owned);
+    dnsmasq::start(address, others.into_iter().chain(zones).chain(records.iter().cloned())).expect("dnsmasq starts")
 }
 
 /// What `dig` was answered.

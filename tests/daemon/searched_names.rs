@@ -4,10 +4,10 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
 use testbed::daemon::Builder;
+use testbed::dnsmasq;
 use testbed::process::Process;
 
 use crate::node_settings::gateway;
@@ -58,17 +58,8 @@ impl Container {
 }
 
 fn name_server(address: &str, records: &[String]) -> Process {
-    let mut command = Command::new("/usr/sbin/dnsmasq");
-    command.args(["--keep-in-foreground", "--conf-file=/dev/null", "--no-resolv", "--no-hosts", "--bind-interfaces"]);
-    command.args([
-        "--pid-file=",
-        "--user=root",
-        "--log-facility=/dev/null",
-        "--local=/cluster.local/",
-        "--local=/test/",
-    ]);
-    command.arg(format!("--listen-address={address}")).args(records).stdin(Stdio::null()).stdout(Stdio::null());
-    Process::spawn(&mut command).expect("dnsmasq starts")
+    let zones = ["--local=/cluster.local/", "--local=/test/"].map(str::to_owned);
+    dnsmasq::start(address, zones.into_iter().chain(records.iter().cloned())).expect("dnsmasq starts")
 }
 
 fn records() -> Vec<String> {

@@ -5,10 +5,11 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use serde_json::json;
 use testbed::daemon::SOCKS;
+use testbed::dnsmasq;
 use testbed::process::Process;
 use testbed::tailnet::Tailnet;
 use testbed::wait::wait_until;
@@ -27,22 +28,7 @@ const OUTSIDE: &str = "203.0.113.7";
 /// A name server that knows these names and no other.
 fn name_server(address: &str, names: &[(&str, &str)]) -> Process {
     let names = names.iter().map(|(name, address)| format!("--address=/{name}/{address}"));
-    let mut command = Command::new("/usr/sbin/dnsmasq");
-    command
-        .args([
-            "--keep-in-foreground",
-            "--conf-file=/dev/null",
-            "--no-resolv",
-            "--no-hosts",
-            "--bind-interfaces",
-            "--pid-file=",
-        ])
-        .arg(format!("--listen-address={address}"))
-        .args(["--local=/corp.test/", "--user=root", "--log-facility=/dev/null"])
-        .args(names)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null());
-    Process::spawn(&mut command).expect("dnsmasq starts")
+    dnsmasq::start(address, ["--local=/corp.test/".to_owned()].into_iter().chain(names)).expect("dnsmasq starts")
 }
 
 /// The addresses that this machine's resolver asks.

@@ -12,6 +12,7 @@ pub mod cgroup;
 pub mod daemon;
 pub mod delay;
 pub mod descendants;
+pub mod dnsmasq;
 pub mod docker;
 pub mod ends;
 pub mod flows;
