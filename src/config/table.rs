@@ -195,7 +195,7 @@ pub const KEYS: &[Key] = &[
         "loopback",
         "auto|allow|deny",
         Some("auto"),
-        "targets on this machine's loopback; auto: not for clients of listeners that other machines reach",
+        "targets on this machine's loopback and at its own addresses; auto: not for clients of listeners that other machines reach",
     ),
     key(
         "private",

@@ -1,11 +1,38 @@
-//! The networks that this machine is in, by its interfaces.
+//! The addresses of this machine and the networks that it is in, by its interfaces.
 
 use std::net::IpAddr;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
 use nix::ifaddrs::getifaddrs;
 use nix::net::if_::InterfaceFlags;
 use nix::sys::socket::SockaddrStorage;
+
+use crate::sync::IgnorePoison;
+
+/// How long the addresses that were read count: reading them takes as long as some system calls for each.
+const LIFETIME: Duration = Duration::from_secs(1);
+
+/// The addresses of this machine's interfaces, read again when a second has passed.
+#[derive(Debug, Default)]
+pub struct OwnAddresses(Mutex<Option<(Instant, Vec<IpAddr>)>>);
+
+impl OwnAddresses {
+    /// Whether an interface has `address`, one of loopback among them. None has where the kernel does not tell.
+    pub fn has(&self, address: IpAddr) -> bool {
+        let mut read = self.0.lock().ignore_poison();
+        if read.as_ref().is_none_or(|(since, _)| since.elapsed() >= LIFETIME) {
+            *read = Some((Instant::now(), addresses()));
+        }
+        read.as_ref().is_some_and(|(_, addresses)| addresses.contains(&address.to_canonical()))
+    }
+}
+
+fn addresses() -> Vec<IpAddr> {
+    let Ok(interfaces) = getifaddrs() else { return Vec::new() };
+    interfaces.filter_map(|interface| ip_of(&interface.address?)).collect()
+}
 
 /// Whether `address` is in a network of an interface that is up. Loopback, link-local addresses and networks of one address are
 /// none; nor is anything where the kernel does not tell.
@@ -53,5 +80,15 @@ mod tests {
             assert_eq!(counts(network.parse().expect("a network")), is_one, "{network}");
         }
         assert!(!is_in_own_network("127.0.0.1".parse().expect("an address")));
+    }
+
+    #[test]
+    fn an_address_of_loopback_is_own_and_its_network_is_not() {
+        let own = OwnAddresses::default();
+        for (address, is_own) in
+            [("127.0.0.1", true), ("::ffff:127.0.0.1", true), ("127.0.0.2", false), ("203.0.113.7", false)]
+        {
+            assert_eq!(own.has(address.parse().expect("an address")), is_own, "{address}");
+        }
     }
 }

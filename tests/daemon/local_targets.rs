@@ -5,6 +5,7 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
+use std::process::Command;
 use std::time::Duration;
 
 use testbed::names::NoNames;
@@ -52,6 +53,42 @@ fn clients_of_the_network_reach_neither_loopback_nor_private_targets_unless_it_i
         }
         for host in PUBLIC {
             assert_all(host, PORT, Reached);
+        }
+        end(daemon);
+    }
+}
+
+#[test]
+fn an_address_of_this_machines_interfaces_is_loopback_for_clients_of_the_network() {
+    const OWN: [&str; 4] = ["198.51.100.7", "198-51-100-7.example.com", "::ffff:198.51.100.7", "64:ff9b::198.51.100.7"];
+    let scene = Scene::new();
+    for own in ["198.51.100.7/32", "10.9.0.7/32"] {
+        let arguments = ["address", "add", own, "dev", "lo"];
+        assert!(Command::new("ip").args(arguments).status().expect("ip").success(), "{own}");
+    }
+    let _names = NoNames::start().expect("a name server");
+    let _servers = Servers::at(PORT, &["198.51.100.7", "10.9.0.7"]);
+    type Settings = &'static [(&'static str, &'static str)];
+    let rows: [(&str, Settings, bool, bool); 6] = [
+        ("127.0.0.1:1055", &[], true, true),
+        ("127.0.0.1:1055", &[("TETHERD_LOOPBACK", "deny")], false, false),
+        ("0.0.0.0:1055", &[("TETHERD_PRIVATE", "allow")], false, false),
+        ("0.0.0.0:1055", &[("TETHERD_PRIVATE", "allow"), ("TETHERD_LOOPBACK", "allow")], true, true),
+        ("0.0.0.0:1055", &[("TETHERD_PRIVATE", "allow"), ("TETHERD_ALLOW", "0.0.0.0/0,*.example.com,10.0.0.0/8")], false, false),
+        ("0.0.0.0:1055", &[("TETHERD_ALLOW", "198.51.100.7,10.9.0.7")], true, true),
+    ];
+    for (listen, settings, public, private) in rows {
+        let open = scene.daemon().env("TETHERD_SOCKS_LISTEN", listen).env("TETHERD_ALLOW_OPEN_PROXY", "true");
+        let daemon = start_ready(settings.iter().fold(open, |daemon, (name, value)| daemon.env(name, value)));
+        let verdict = |reached| if reached { Reached } else { Refused };
+        // What is inside NAT64 is not dialled at all where this machine has no IPv6 outside.
+        for host in OWN.into_iter().take(if public { 3 } else { OWN.len() }) {
+            eprintln!("{listen} {settings:?} {host}");
+            assert_all(host, PORT, verdict(public));
+        }
+        for host in ["10.9.0.7", "10-9-0-7.example.com"] {
+            eprintln!("{listen} {settings:?} {host}");
+            assert_all(host, PORT, verdict(private));
         }
         end(daemon);
     }

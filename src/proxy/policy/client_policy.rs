@@ -128,15 +128,26 @@ impl<'a> ClientPolicy<'a> {
     fn check_local(&self, judged: &JudgedAddress, port: u16) -> Result<(), DialError> {
         let address = judged.address;
         for form in judged.forms.iter().copied() {
-            let Some(network) = private_network(form).filter(|_| !is_of_a_tailnet(form)) else { continue };
-            let denied_by = self.policy.local_targets.denied_by(form, self.access.by_network);
-            if let Some(setting) = denied_by.filter(|_| !self.opens(&network, judged, port)) {
+            let Some((setting, network)) = self.local_denial(form) else { continue };
+            if !self.opens(&network, judged, port) {
                 let whose = if self.access.by_network { " for clients of the network" } else { "" };
                 let hint = format!("set {setting} = allow, or add the address to allow");
                 return Err(DialError::Policy(format!("{address} is refused by {setting}{whose}: {hint}")));
             }
         }
         Ok(())
+    }
+
+    /// Returns the setting that denies this client an address of this machine or of its networks, and the network that a rule
+    /// must be about to open it. An address of an interface is loopback by another name: whatever listens everywhere answers.
+    fn local_denial(&self, address: IpAddr) -> Option<(&'static str, IpNet)> {
+        let denied_by = |address| self.policy.local_targets.denied_by(address, self.access.by_network);
+        let network = private_network(address).filter(|_| !is_of_a_tailnet(address));
+        let by_own = || denied_by(LOOPBACK[0]).filter(|_| self.policy.own_addresses.has(address));
+        match network {
+            Some(network) if address.is_loopback() => denied_by(address).map(|setting| (setting, network)),
+            _ => by_own().map(|setting| (setting, address.into())).or_else(|| denied_by(address).zip(network)),
+        }
     }
 
     /// Whether a rule of `allow` is about this address, and about nothing outside of `network`. One about loopback is also about

@@ -16,6 +16,7 @@ use std::sync::{Arc, RwLock};
 
 use crate::config::types::enums::Direct;
 use crate::config::types::local_targets::LocalTargets;
+use crate::net::own_networks::OwnAddresses;
 use crate::proxy::policy::access::{Access, Rules};
 use crate::proxy::policy::own_listeners::{OwnAssociation, OwnListeners};
 use crate::sync::IgnorePoison;
@@ -30,6 +31,8 @@ pub struct Policy {
     local_targets: LocalTargets,
     rules: Rules,
     own_listeners: OwnListeners,
+    /// What loopback is by other addresses.
+    own_addresses: OwnAddresses,
     /// Empty until it is known.
     own_node: RwLock<Arc<OwnNode>>,
 }
@@ -37,7 +40,8 @@ pub struct Policy {
 impl Policy {
     /// Creates a policy that does not know this node yet.
     pub fn new(direct: Direct, local_targets: LocalTargets, rules: Rules, own_listeners: OwnListeners) -> Self {
-        Self { direct, local_targets, rules, own_listeners, own_node: RwLock::default() }
+        let own_addresses = OwnAddresses::default();
+        Self { direct, local_targets, rules, own_listeners, own_addresses, own_node: RwLock::default() }
     }
 
     /// Whether `target` can be judged only once this node is known: it may be the node itself, or a name of its tailnet.
