@@ -21,6 +21,11 @@ ARCHITECTURES ?= $(OWN_ARCHITECTURE)
 else
 ARCHITECTURES ?= x86_64 arm64
 endif
+# The functions that tests deploy are not optimised as a whole: that takes minutes for each. `make functions` does it.
+ifneq ($(filter test test-programs,$(MAKECMDGOALS)),)
+functions: export CARGO_PROFILE_RELEASE_LTO := off
+functions: export CARGO_PROFILE_RELEASE_CODEGEN_UNITS := 16
+endif
 
 help:
 	@echo "make demo              an embedded tailnet, and a page fetched through it by name (ONCE=1: end after that)"
@@ -51,7 +56,8 @@ demo: parts check-ip
 test: system-packages parts test-calls moto clients chart-tools lambda-examples host-tools kubelet webhook-template \
 		lint lint-template lint-workflows
 	$(MAKE) --jobs=2 test-programs
-	cargo test --workspace --no-fail-fast
+	# Tests wait more than they compute: for timers, and for other programs.
+	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-$$((2 * $$(nproc)))} cargo test --workspace --no-fail-fast
 
 # At the same time, since the linker and the packer keep one processor busy.
 test-programs: layer image-layer functions

@@ -6,6 +6,7 @@
 mod adversity;
 mod associations;
 mod behind_balancer;
+mod clients_that_vanish;
 mod commands;
 mod confinement;
 mod dns_scene;
@@ -78,6 +79,5 @@ mod users;
 mod users_hashed;
 mod users_told;
 mod values_as_written;
-mod vanished;
 mod ways;
 mod without_the_password;
