@@ -74,7 +74,12 @@ fn an_address_of_this_machines_interfaces_is_loopback_for_clients_of_the_network
         ("127.0.0.1:1055", &[("TETHERD_LOOPBACK", "deny")], false, false),
         ("0.0.0.0:1055", &[("TETHERD_PRIVATE", "allow")], false, false),
         ("0.0.0.0:1055", &[("TETHERD_PRIVATE", "allow"), ("TETHERD_LOOPBACK", "allow")], true, true),
-        ("0.0.0.0:1055", &[("TETHERD_PRIVATE", "allow"), ("TETHERD_ALLOW", "0.0.0.0/0,*.example.com,10.0.0.0/8")], false, false),
+        (
+            "0.0.0.0:1055",
+            &[("TETHERD_PRIVATE", "allow"), ("TETHERD_ALLOW", "0.0.0.0/0,*.example.com,10.0.0.0/8")],
+            false,
+            false,
+        ),
         ("0.0.0.0:1055", &[("TETHERD_ALLOW", "198.51.100.7,10.9.0.7")], true, true),
     ];
     for (listen, settings, public, private) in rows {
