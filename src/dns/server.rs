@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
-use tokio::sync::Semaphore;
-use tokio::time::timeout;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, timeout};
 
 use crate::dns::answer::Answers;
 use crate::dns::message::{NoQuery, Query};
@@ -22,6 +22,8 @@ const LARGEST_QUESTION: usize = 4096;
 const CONNECTIONS: usize = 64;
 /// Longest wait for a whole question on a connection, and for a client to take an answer.
 const CLIENT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Life of a connection after which others get its place, where there is none left. Clients connect again (RFC 7766, section 6.2.4).
+const LIFE: Duration = Duration::from_secs(2);
 
 /// Serves datagrams until dropped.
 pub async fn serve_udp<N: TailnetNames>(socket: UdpSocket, answers: Arc<Answers<N>>) {
@@ -69,8 +71,7 @@ pub async fn serve_tcp<N: TailnetNames>(listener: TcpListener, answers: Arc<Answ
             Ok((stream, _)) => {
                 let answers = Arc::clone(&answers);
                 tokio::spawn(async move {
-                    let _ = serve_connection(stream, &answers).await;
-                    drop(place);
+                    let _ = serve_connection(stream, &answers, place).await;
                 });
             }
             Err(error) => failed.pause(&error, "client of DNS").await,
@@ -78,8 +79,14 @@ pub async fn serve_tcp<N: TailnetNames>(listener: TcpListener, answers: Arc<Answ
     }
 }
 
-/// Answers the questions of one connection, one after the other, until its client ends it or is silent.
-async fn serve_connection<N: TailnetNames>(mut stream: TcpStream, answers: &Answers<N>) -> io::Result<()> {
+/// Answers the questions of one connection, one after the other, until its client ends it or is silent, or others have waited
+/// for its place.
+async fn serve_connection<N: TailnetNames>(
+    mut stream: TcpStream,
+    answers: &Answers<N>,
+    place: OwnedSemaphorePermit,
+) -> io::Result<()> {
+    let begun = Instant::now();
     loop {
         let message = timeout(CLIENT_TIMEOUT, read_message(&mut stream)).await??;
         let answer = match Query::parse(&message) {
@@ -91,6 +98,9 @@ async fn serve_connection<N: TailnetNames>(mut stream: TcpStream, answers: &Answ
             Err(NoQuery::Answered(answer)) => answer,
         };
         timeout(CLIENT_TIMEOUT, stream.write_all(&framed(&answer))).await??;
+        if place.semaphore().available_permits() == 0 && begun.elapsed() >= LIFE {
+            return Ok(());
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::pem::{self, PemObject};
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use tokio_rustls::rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
+use tokio_rustls::rustls::server::{NoServerSessionStorage, VerifierBuilderError, WebPkiClientVerifier};
 use tokio_rustls::rustls::{self, RootCertStore, ServerConfig};
 
 use crate::net::file_stamp::{Stamp, stamp};
@@ -76,9 +76,14 @@ impl TlsFiles {
         let unreadable = |error| TlsFilesError::Key { path: self.key.clone(), error };
         let key = PrivateKeyDer::from_pem_file(&self.key).map_err(unreadable)?;
         let certificates = certificates(&self.certificate).map_err(TlsFilesError::Certificate)?;
-        let config = builder.with_single_cert(certificates, key);
-        let (certificate, key) = (self.certificate.clone(), self.key.clone());
-        config.map(Arc::new).map_err(|error| TlsFilesError::Pair { certificate, key, error })
+        let fault = |error| TlsFilesError::Pair { certificate: self.certificate.clone(), key: self.key.clone(), error };
+        let mut config = builder.with_single_cert(certificates, key).map_err(fault)?;
+        if self.client_ca.is_some() {
+            // Who resumes a session shows no certificate: one that has expired meanwhile would count on.
+            config.session_storage = Arc::new(NoServerSessionStorage {});
+            config.send_tls13_tickets = 0;
+        }
+        Ok(Arc::new(config))
     }
 
     fn stamps(&self) -> Vec<Stamp> {
@@ -178,6 +183,55 @@ mod tests {
     use std::fs;
     use testbed::ca;
     use tokio::time::{sleep, timeout};
+    use tokio_rustls::rustls::pki_types::ServerName;
+    use tokio_rustls::rustls::version::{TLS12, TLS13};
+    use tokio_rustls::rustls::{ClientConfig, ClientConnection, HandshakeKind, ServerConnection};
+
+    /// Has a client connect, and returns whether the handshake was a full one.
+    fn handshake(client: &Arc<ClientConfig>, server: &Arc<ServerConfig>) -> Option<HandshakeKind> {
+        let name = ServerName::try_from("localhost").expect("a name");
+        let mut client = ClientConnection::new(Arc::clone(client), name).expect("a client");
+        let mut server = ServerConnection::new(Arc::clone(server)).expect("a server");
+        while client.wants_write() || server.wants_write() {
+            let (mut up, mut down) = (Vec::new(), Vec::new());
+            client.write_tls(&mut up).expect("is written");
+            server.read_tls(&mut &*up).expect("is read");
+            server.process_new_packets().expect("is understood");
+            while server.wants_write() {
+                server.write_tls(&mut down).expect("is written");
+            }
+            let mut unread = &*down;
+            while !unread.is_empty() {
+                client.read_tls(&mut unread).expect("is read");
+                client.process_new_packets().expect("is understood");
+            }
+        }
+        client.handshake_kind()
+    }
+
+    #[test]
+    fn a_client_certificate_is_asked_for_each_time_and_no_session_stands_in_for_it() {
+        let directory = tempfile::tempdir().expect("a directory");
+        ca::write(directory.path(), &["localhost".to_owned()]).expect("certificates");
+        let file = |name: &str| directory.path().join(name);
+        let mut trusted = RootCertStore::empty();
+        trusted.add_parsable_certificates(certificates(&file("ca.pem")).expect("a CA"));
+        for version in [&TLS12, &TLS13] {
+            for (client_ca, again) in [(None, HandshakeKind::Resumed), (Some(file("ca.pem")), HandshakeKind::Full)] {
+                let (certificate, key) = (file("server.pem"), file("server.key"));
+                let server = TlsFiles { certificate, key, client_ca }.load().expect("loads");
+                let key = PrivateKeyDer::from_pem_file(file("client.key")).expect("a key");
+                let client = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+                    .with_protocol_versions(&[version])
+                    .expect("a version")
+                    .with_root_certificates(trusted.clone())
+                    .with_client_auth_cert(certificates(&file("client.pem")).expect("a certificate"), key);
+                let client = Arc::new(client.expect("a configuration"));
+                let kinds = [handshake(&client, &server), handshake(&client, &server)];
+                assert_eq!(kinds, [Some(HandshakeKind::Full), Some(again)], "{version:?}");
+            }
+        }
+    }
 
     #[tokio::test(flavor = "current_thread")]
     async fn files_that_cannot_be_read_in_time_hold_up_one_client_alone() {

@@ -109,7 +109,7 @@ async fn serve_tls<D: Dial>(context: &ProxyContext<D>, tls: &ServerTls, stream: 
                     serve_protocol(context, stream, client, byte).await;
                 }
             };
-            if let Err(error) = tls::serve_in_clear(stream, serve).await {
+            if let Err(error) = tls::serve_in_clear(stream, serve, || !client.was_displaced()).await {
                 tracing::warn!(%error, "no socket for a TLS connection");
             }
             return;

@@ -289,3 +289,37 @@ fn a_user_has_at_most_its_max_connections_and_is_told_so() {
     .expect("are let in");
     echoes(&mut by_tcp);
 }
+
+#[test]
+fn who_is_taken_from_the_file_or_gets_other_rules_makes_no_connection_by_the_old_ones() {
+    let scene = Scene::new();
+    let _servers = Servers::at(PORT, &[]);
+    let (bob, denied) = (user("bob", HASH_OF_BOB, ""), user("bob", HASH_OF_BOB, "deny = [\"web\"]"));
+    let (disabled, other) = (user("bob", HASH_OF_BOB, "disabled = true"), user("bob", HASH_OF_ALICE, ""));
+    let file = UsersFile::new(&alice_and(&bob));
+    let _daemon = start_ready(file.given_to(&scene));
+    for (after, by_new_logins) in [(String::new(), Err(0)), (disabled, Err(0)), (other, Err(0)), (denied, Err(2))] {
+        let authenticated = || {
+            let mut stream = socks::open(SOCKS).expect("connects");
+            socks::authenticate(&mut stream, Some(BOB)).expect("is let in");
+            stream
+        };
+        let (mut waits, association) = (authenticated(), association(BOB));
+        association.send("web", PORT, b"datagram");
+        assert!(association.receive(ARRIVES).is_some(), "before: {after}");
+        file.write(&alice_and(&after));
+        let told = || (by_socks(BOB, "web", PORT) == by_new_logins).then_some(());
+        wait_until("the file counts", READY, told).unwrap_or_else(|error| panic!("{error}: {after}"));
+        waits.write_all(&socks::request(1, "web", PORT)).expect("sent");
+        let reply = socks::read_reply(&mut waits).err().and_then(|error| error.reply());
+        assert_eq!(reply, Some(2), "a request behind a password of before: {after}");
+        association.send("web", PORT, b"datagram");
+        assert_eq!(association.receive(SILENCE), None, "a datagram to a target of before: {after}");
+        association.send("127.0.0.1", PORT, b"datagram");
+        let is_there = association.receive(ARRIVES).is_some();
+        assert_eq!(is_there, by_new_logins == Err(2), "a datagram to another target: {after}");
+        file.write(&alice_and(&bob));
+        let told = || (by_socks(BOB, "web", PORT) == Ok(())).then_some(());
+        wait_until("bob is back", READY, told).expect("is let in");
+    }
+}

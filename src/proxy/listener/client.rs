@@ -139,6 +139,11 @@ impl Client {
         }
     }
 
+    /// Whether it had to leave for another client, before it was let in.
+    pub fn was_displaced(&self) -> bool {
+        self.displaced.as_ref().is_some_and(CancellationToken::is_cancelled)
+    }
+
     /// Returns how much is left of `limit`, counted from accept on.
     pub fn time_left(&self, limit: Duration) -> Duration {
         limit.saturating_sub(self.accepted.elapsed())

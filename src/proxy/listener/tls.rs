@@ -61,13 +61,15 @@ impl TlsClient {
     }
 }
 
-/// Has `serve` serve the client of a TLS connection in clear, and carries its bytes meanwhile.
+/// Has `serve` serve the client of a TLS connection in clear, and carries its bytes meanwhile. Where `is_answered` says afterwards
+/// that the client was told something, it has time to hear it.
 ///
 /// # Errors
 /// When no socket is to be had.
 pub async fn serve_in_clear<F: Future<Output = ()>>(
     client: TlsStream<TcpStream>,
     serve: impl FnOnce(Stream) -> F,
+    is_answered: impl Fn() -> bool,
 ) -> io::Result<()> {
     let (ours, inner) = LocalStream::pair()?;
     let inner = Stream::Unix(LocalStream::new(inner)?);
@@ -100,7 +102,7 @@ pub async fn serve_in_clear<F: Future<Output = ()>>(
             break;
         }
     }
-    if !up.is_terminated() {
+    if !up.is_terminated() && is_answered() {
         let _ = timeout(LINGER, up).await;
     }
     Ok(())

@@ -9,6 +9,7 @@ pub(crate) mod udp;
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use fast_socks5::ReplyError;
 use fast_socks5::consts::{SOCKS5_CMD_TCP_CONNECT, SOCKS5_CMD_UDP_ASSOCIATE};
@@ -24,7 +25,8 @@ use crate::proxy::metrics::labels::{Outcome, Protocol};
 use crate::proxy::socks5::handshake::{HandshakeError, Request, USER_AND_PASSWORD, read_request};
 use crate::proxy::socks5::reply::{UNSPECIFIED, reply_to, write_reply};
 use crate::proxy::socks5::udp::{UdpSession, open_session, serve_association};
-use crate::proxy::users::user::TooManyConnections;
+use crate::proxy::users::user::{TooManyConnections, User};
+use crate::proxy::users::{NotLetIn, Users};
 use crate::target::dial::{Dial, DialError, Tailnet};
 use crate::target::host::Target;
 
@@ -43,6 +45,9 @@ enum Refusal {
     Guessed(HandshakeEnd),
     #[error("{0}")]
     TooMany(#[from] TooManyConnections),
+    /// Between password and request.
+    #[error("the file of users has changed meanwhile: {0}")]
+    Gone(#[from] NotLetIn),
     #[error("command {0} is not supported")]
     Command(u8),
     #[error("no socket for datagrams: {0}")]
@@ -66,7 +71,7 @@ impl Refusal {
             Self::Handshake(HandshakeError::NoMethod { .. }) | Self::Command(_) => Outcome::Unsupported,
             Self::Handshake(_) => Outcome::Malformed,
             Self::Ended(_) => Outcome::TooSlow,
-            Self::Guessed(_) => Outcome::Unauthorized,
+            Self::Guessed(_) | Self::Gone(_) => Outcome::Unauthorized,
             Self::TooMany(_) => Outcome::Limit,
             Self::Socket(_) => Outcome::Failed,
             Self::Dial { error, .. } => Outcome::from(error),
@@ -77,7 +82,7 @@ impl Refusal {
     fn reply(&self) -> Option<ReplyError> {
         match self {
             Self::Handshake(_) | Self::Ended(_) | Self::Guessed(_) => None,
-            Self::TooMany(_) => Some(ReplyError::ConnectionNotAllowed),
+            Self::TooMany(_) | Self::Gone(_) => Some(ReplyError::ConnectionNotAllowed),
             Self::Command(_) => Some(ReplyError::CommandNotSupported),
             Self::Socket(_) => Some(ReplyError::GeneralFailure),
             Self::Dial { error, .. } => Some(reply_to(error)),
@@ -156,12 +161,18 @@ async fn shake_hands<D: Dial>(
     let sent = buffered.buffer().to_vec();
     drop(buffered);
     client.let_in().await?;
-    let Answer { served, reply, bound } = match user.map_or(Ok(()), |user| client.act_for(&user)) {
+    let Answer { served, reply, bound } = match user.map_or(Ok(()), |user| act_for(users, client, &user)) {
         Ok(()) => answer(context, (stream, client), (command, target), sent).await,
-        Err(too_many) => Answer::refused(too_many.into()),
+        Err(refusal) => Answer::refused(refusal),
     };
     write_reply(stream, reply, bound).await.map_err(HandshakeError::from)?;
     served
+}
+
+/// Takes the request for one of `user`'s, as the user is now: it may have waited long since its password was right.
+fn act_for(users: &Users, client: &Client, user: &Arc<User>) -> Result<(), Refusal> {
+    let now = users.as_now(user)?;
+    Ok(client.act_for(&now)?)
 }
 
 /// Does what a client asks for.

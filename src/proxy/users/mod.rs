@@ -1,6 +1,6 @@
 //! Who may use the proxy: the user of `socks_user`, and those of the file `users`.
 //!
-//! The file is read again when it changes. Connections of users that are gone from it run on.
+//! The file is read again when it changes. Connections of users that are gone from it run on, and they make no new ones.
 
 pub(crate) mod checks;
 pub(crate) mod file;
@@ -88,6 +88,20 @@ impl Users {
         }
         match &self.file {
             Some(FileUsers { file, checks, .. }) => file.table().find(checks, source, given).await,
+            None => Err(NotLetIn::Wrong),
+        }
+    }
+
+    /// Returns `user`, which was let in, as it is now: with the rules and the limit of the file's last reading.
+    ///
+    /// # Errors
+    /// When the file has no user of this name and password any more.
+    pub fn as_now(&self, user: &Arc<User>) -> Result<Arc<User>, NotLetIn> {
+        let (Some(hash), Some(FileUsers { file, .. })) = (user.hash(), &self.file) else { return Ok(Arc::clone(user)) };
+        match file.table().user(&user.name) {
+            Some(now) if now.hash() != Some(hash) => Err(NotLetIn::Wrong),
+            Some(now) if now.is_disabled() => Err(NotLetIn::Disabled),
+            Some(now) => Ok(Arc::clone(now)),
             None => Err(NotLetIn::Wrong),
         }
     }

@@ -12,8 +12,8 @@ use tokio::sync::oneshot;
 use crate::proxy::listener::source::Source;
 use crate::sync::IgnorePoison;
 
-/// Most networks of each standing. The one that was judged longest ago makes room.
-const MOST: usize = 1024;
+/// Most networks whose standing is kept, in 1 MB: whoever guesses from more of them counts as unknown again and again.
+const MOST: usize = 16 << 10;
 
 /// What the last password of a network was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -141,12 +141,24 @@ impl Queue {
         };
         let number = self.number();
         self.judged.insert(network, (standing, number));
-        let alike = self.judged.iter().filter(|(_, (other, _))| *other == standing);
-        if alike.clone().count() > MOST
-            && let Some(oldest) = alike.min_by_key(|(_, (_, number))| *number).map(|(network, _)| *network)
-        {
-            self.judged.remove(&oldest);
+        if self.judged.len() > MOST {
+            self.forget();
         }
+    }
+
+    /// Forgets the older half of the standing that has most networks: no number of strangers has known ones forgotten.
+    fn forget(&mut self) {
+        let of =
+            |standing| self.judged.values().filter(move |(other, _)| *other == standing).map(|(_, number)| *number);
+        let all = [Standing::Wrong, Standing::Unknown, Standing::Right].map(|standing| (standing, of(standing)));
+        let largest = all.into_iter().max_by_key(|(_, numbers)| numbers.clone().count());
+        let Some((standing, mut numbers)) = largest.map(|(standing, numbers)| (standing, numbers.collect::<Vec<_>>()))
+        else {
+            return;
+        };
+        let middle = numbers.len() / 2;
+        let oldest = *numbers.select_nth_unstable(middle).1;
+        self.judged.retain(|_, (other, number)| *other != standing || *number >= oldest);
     }
 }
 
@@ -235,12 +247,14 @@ mod tests {
     #[tokio::test(flavor = "current_thread")]
     async fn no_number_of_networks_makes_it_grow_or_has_known_ones_forgotten() {
         let turns = Turns::new(1);
-        judge(&turns, source(9_999, 1), &[true]).await;
+        let known = source(65_000, 1);
+        judge(&turns, known, &[true]).await;
         for network in 0..2 * MOST as u32 {
             judge(&turns, source(network, 1), &[false]).await;
         }
         let queue = turns.0.lock().ignore_poison();
-        assert_eq!(queue.judged.len(), MOST + 1);
-        assert_eq!(queue.standing(source(9_999, 1).neighbours()), Standing::Right);
+        assert!((MOST / 2..=MOST).contains(&queue.judged.len()), "{}", queue.judged.len());
+        assert_eq!(queue.standing(known.neighbours()), Standing::Right);
+        assert_eq!(queue.standing(source(2 * MOST as u32 - 1, 1).neighbours()), Standing::Wrong);
     }
 }
