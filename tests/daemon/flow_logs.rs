@@ -1,4 +1,4 @@
-//! Tests a tailnet with network flow logs, which does not take nodes that upload none.
+//! Tests a tailnet with network flow logs, which takes no node without them.
 
 use std::thread;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Tests a tailnet with Tailnet Lock: nodes whose keys nobody has signed, and wrapped auth keys.
+//! Tests a tailnet with Tailnet Lock: unsigned nodes, and wrapped auth keys.
 //!
 //! Headscale has none of it: the control server is that of tailscale's own tests. The nodes are real.
 

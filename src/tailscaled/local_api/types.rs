@@ -152,7 +152,7 @@ mod tests {
     #[test]
     fn a_status_tells_what_keeps_the_node_out() {
         let (stops, locked) = (
-            "The local logging configuration is misconfigured: tailnet requires logging to be enabled. Remove \
+            "The local log is misconfigured: tailnet requires logging to be enabled. Remove \
              --no-logs-no-support from tailscaled command line.",
             "this node is locked out; it will not have connectivity until it is signed. For more info, see …",
         );

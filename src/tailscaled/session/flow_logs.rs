@@ -1,4 +1,4 @@
-//! Handles a tailscaled that stops, since the tailnet wants logs that it does not upload.
+//! Handles a tailscaled that stops, since the tailnet wants logs of it.
 //!
 //! In a tailnet with network flow logs a tailscaled without upload of logs takes itself down as soon as it has joined; told to go
 //! on, it would do so again.

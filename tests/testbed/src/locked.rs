@@ -1,4 +1,4 @@
-//! A tailnet with what Headscale does not have: Tailnet Lock, and network flow logs.
+//! A tailnet with Tailnet Lock and flow logs, which Headscale does not have.
 //!
 //! Its control server is the one of tailscale's own integration tests (parts/tailscaled/control). Nodes are real.
 
