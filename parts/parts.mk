@@ -1,11 +1,11 @@
 # The real parts: tailscaled, tailscale and headscale from pinned Go modules, and the small tailscaled that the layer and
 # the image carry. Included by the Makefile; everything is called from the top of the tree. Targets:
 #
-#   parts       tailscaled, tailscaled without the calls, tailscale and headscale
+#   parts       tailscaled, tailscaled without the calls, tailscale, headscale, and a control server with Tailnet Lock
 #   test-calls  tests of the Go package inside tailscaled
 
 .PHONY: parts test-calls
-parts: $(PARTS)/tailscaled $(PARTS)/stock/tailscaled $(PARTS)/headscale
+parts: $(PARTS)/tailscaled $(PARTS)/stock/tailscaled $(PARTS)/headscale $(PARTS)/control
 
 TAILSCALE_VERSION := $(shell awk '$$1 == "tailscale.com" { sub(/^v/, "", $$2); print $$2 }' parts/tailscaled/go.mod)
 # Built from a module, tailscaled knows no version control to name its version by.
@@ -14,7 +14,7 @@ TAILSCALE_STAMP := -X tailscale.com/version.shortStamp=$(TAILSCALE_VERSION) -X t
 # tailscaled gets the calls of parts/tailscaled/calls by a file beside its own. Files of the module cache cannot be
 # overlaid, vendored ones can.
 TAILSCALE_VENDOR := parts/tailscaled/vendor/modules.txt
-$(TAILSCALE_VENDOR): parts/tailscaled/go.mod parts/tailscaled/go.sum parts/tailscaled/tools.go | check-tools
+$(TAILSCALE_VENDOR): parts/tailscaled/go.mod parts/tailscaled/go.sum parts/tailscaled/tools.go $(wildcard parts/tailscaled/control/*.go) | check-tools
 	cd parts/tailscaled && go mod vendor
 	@touch $@
 
@@ -40,6 +40,11 @@ $(PARTS)/stock/tailscaled: $(TAILSCALE_VENDOR) | $(PARTS)/tailscaled
 	cd parts/tailscaled && $(TAILSCALE_GO) build $(TAILSCALE_FLAGS) -ldflags '-s -w $(TAILSCALE_STAMP)' -o ../bin/stock/ tailscale.com/cmd/tailscaled
 	@touch $@
 
+# The control server of tailscale's own tests, for what Headscale does not have.
+$(PARTS)/control: $(TAILSCALE_VENDOR) $(wildcard parts/tailscaled/control/*.go) | $(PARTS)/tailscaled
+	cd parts/tailscaled && $(TAILSCALE_GO) build $(TAILSCALE_FLAGS) -ldflags '-s -w' -o ../bin/control ./control
+	@touch $@
+
 test-calls: $(TAILSCALE_VENDOR)
 	cd parts/tailscaled && $(TAILSCALE_GO) test $(TAILSCALE_FLAGS) ./calls
 
@@ -51,8 +56,9 @@ $(PARTS)/headscale: parts/headscale/go.mod parts/headscale/go.sum | check-tools
 # For image and layer: without the parts that a container never uses, 19 MB instead of 30 and less memory.
 # `unixsocketidentity` lets the LocalAPI be written to, `ipnbus` lets it be watched, `debug` re-establishes the path.
 SMALL_FEATURES := parts/tailscaled/small.features
-# Nobody can connect to a function: in the layer it serves nothing, and needs no certificates for that. 0.4 MB less.
-NOT_IN_LAMBDA := serve acme
+# Nobody can connect to a function: in the layer it serves nothing, and needs no certificates for that. 0.4 MB less. Tailnet Lock is
+# 0.3 MB, which leaves no room for flow logs.
+NOT_IN_LAMBDA := serve acme logtail netlog
 $(PARTS)/image-%/tailscaled $(PARTS)/lambda-%/tailscaled: FEATURES = $$(tr , '\n' <../../$(SMALL_FEATURES) | grep -vxF $(LEFT_OUT:%=-e %) -e none | paste -sd ,)
 $(PARTS)/lambda-%/tailscaled: LEFT_OUT := $(NOT_IN_LAMBDA)
 

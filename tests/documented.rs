@@ -239,3 +239,31 @@ fn no_example_makes_a_secret_readable_for_everybody() {
         }
     }
 }
+
+/// Features of tailscale's build in the tables of docs/tailscaled.md, by the words behind them in the columns of image and layer.
+fn features(image: &str, layer: &str) -> BTreeSet<String> {
+    let document = include_str!("../docs/tailscaled.md");
+    let row = |line: &str| {
+        let mut cells = line.strip_prefix("| `")?.split('|').map(str::trim);
+        let name = cells.next()?.trim_end_matches('`').to_owned();
+        (cells.next()? == image && cells.next()? == layer).then_some(name)
+    };
+    document.lines().filter_map(row).collect()
+}
+
+#[test]
+fn what_the_carried_tailscaled_can_do_is_what_it_is_built_with() {
+    let built: BTreeSet<String> =
+        include_str!("../parts/tailscaled/small.features").trim().split(',').map(str::to_owned).collect();
+    let parts = include_str!("../parts/parts.mk");
+    let left_out = parts.lines().find_map(|line| line.strip_prefix("NOT_IN_LAMBDA := ")).expect("a line");
+    let left_out: BTreeSet<String> = left_out.split(' ').map(str::to_owned).collect();
+    assert_eq!(features("yes", "no"), left_out);
+    assert_eq!(features("yes", "yes"), built.difference(&left_out).cloned().collect());
+    let document = include_str!("../docs/tailscaled.md");
+    let (_, missing) = document.split_once("## What is not in it").expect("a section");
+    let missing = missing.split("\n## ").next().unwrap_or_default();
+    let rows = missing.lines().filter_map(|line| line.strip_prefix("| `")?.split(" |").next());
+    let missing: BTreeSet<&str> = rows.flat_map(|cell| cell.split('`').step_by(2)).collect();
+    assert!(missing.len() > 10 && missing.iter().all(|feature| !built.contains(*feature)), "{missing:?}");
+}

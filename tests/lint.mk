@@ -20,7 +20,7 @@ lint: $(CARGO_DENY) lint-go lint-imports lint-dependencies lint-first-lines
 lint-go: $(TAILSCALE_VENDOR)
 	@unformatted=$$(git ls-files --cached --others --exclude-standard '*.go' | xargs gofmt -l) && \
 	if [ -n "$$unformatted" ]; then echo "not as gofmt writes it: $$unformatted"; exit 1; fi
-	cd parts/tailscaled && $(TAILSCALE_GO) vet $(TAILSCALE_FLAGS) ./calls
+	cd parts/tailscaled && $(TAILSCALE_GO) vet $(TAILSCALE_FLAGS) ./calls ./control
 
 # Half the time to build without optimisation, and a second more to run.
 $(CARGO_DENY):

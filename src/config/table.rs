@@ -240,7 +240,7 @@ pub const KEYS: &[Key] = &[
         "where tailscaled's LocalAPI listens; in a private directory when not given",
     )
     .also(&["TS_SOCKET"]),
-    key("log_upload", "BOOL", Some("false"), "let tailscaled upload its logs to Tailscale"),
+    key("log_upload", "BOOL", Some("false"), "let tailscaled upload its logs and network flow logs to Tailscale"),
     key(
         "confine",
         "BOOL",

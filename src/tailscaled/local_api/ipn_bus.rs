@@ -6,6 +6,9 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use serde::Deserialize;
 
+/// Code of the warning that the node's key is not signed, in a tailnet with Tailnet Lock (`health.SysTKA`).
+const LOCKED_OUT: &str = "tailnet-lock";
+
 /// tailscaled's own state (`ipn.State`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TailscaledState {
@@ -73,6 +76,12 @@ impl Notice {
         self.browse_to_url.as_deref().filter(|address| !address.is_empty())
     }
 
+    /// Whether Tailnet Lock locks the node out; `None` when the notice says nothing of health.
+    pub fn is_locked_out(&self) -> Option<bool> {
+        let warnings = &self.health.as_ref()?.warnings;
+        Some(warnings.as_ref().is_some_and(|warnings| warnings.contains_key(LOCKED_OUT)))
+    }
+
     /// Returns the texts of what impairs connections now; `None` when the notice says nothing of health.
     pub fn impairments(&self) -> Option<String> {
         let warnings = self.health.as_ref()?.warnings.iter().flatten();
@@ -134,5 +143,18 @@ mod tests {
         let empty: Notice = serde_json::from_str(r#"{"Health":{"Warnings":null}}"#).expect("parses");
         assert_eq!(empty.impairments().as_deref(), Some(""));
         assert!(empty.state().is_none());
+    }
+
+    #[test]
+    fn a_notice_tells_whether_the_node_is_locked_out() {
+        for (text, told) in [
+            (r#"{"State":6}"#, None),
+            (r#"{"Health":{"Warnings":null}}"#, Some(false)),
+            (r#"{"Health":{"Warnings":{"no-tailnet-lock-state-dir":{"Text":"in memory"}}}}"#, Some(false)),
+            (r#"{"Health":{"Warnings":{"tailnet-lock":{"Text":"this node is locked out"}}}}"#, Some(true)),
+        ] {
+            let notice: Notice = serde_json::from_str(text).expect(text);
+            assert_eq!(notice.is_locked_out(), told, "{text}");
+        }
     }
 }

@@ -28,7 +28,7 @@ use crate::net::http_request::HttpError;
 use crate::secret::SecretJson;
 use crate::tailscaled::local_api::ipn_bus::IpnBus;
 use crate::tailscaled::local_api::socket::LocalApiSocket;
-use crate::tailscaled::local_api::types::Status;
+use crate::tailscaled::local_api::types::{Status, TailnetLockStatus};
 use crate::tailscaled::path::timeout::within;
 use crate::text::printable;
 
@@ -124,6 +124,14 @@ impl LocalApi {
     /// tailnet.
     pub async fn status(&self, peers: bool) -> Result<Status, LocalApiError> {
         self.get(format!("/localapi/v0/status?peers={peers}")).await
+    }
+
+    /// Reads where the node stands with Tailnet Lock; `None` where tailscaled was built without it.
+    pub async fn tailnet_lock(&self) -> Result<Option<TailnetLockStatus>, LocalApiError> {
+        match self.get("/localapi/v0/tka/status".to_owned()).await {
+            Err(LocalApiError::Refused { status: StatusCode::NOT_FOUND, .. }) => Ok(None),
+            answer => answer.map(Some),
+        }
     }
 
     /// Tells tailscaled to make its connections to the control server, to relays and to peers anew.

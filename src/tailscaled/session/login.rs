@@ -8,6 +8,7 @@ use crate::auth_keys::error::KeyError;
 use crate::exit_reason::ExitReason;
 use crate::state::Phase;
 use crate::tailscaled::backoff::jittered;
+use crate::tailscaled::local_api::types::NO_LOGS;
 use crate::tailscaled::session::Session;
 use crate::tailscaled::session::state::SessionEnd;
 
@@ -31,7 +32,13 @@ impl Session<'_> {
         if let Some(origin) = self.login.remote_key_origin().filter(|_| !self.progress.needs_login) {
             self.events.send(Phase::Starting, &format!("waiting for the auth key from {origin}"));
         }
-        match self.login.with_new_key().await {
+        let mut fetched = self.login.with_new_key().await;
+        if let Ok(options) = &fetched
+            && let Err(failure) = self.check_wrapped_key(options).await?
+        {
+            fetched = Err(failure);
+        }
+        match fetched {
             Ok(options) => {
                 self.progress.login_pending = true;
                 self.record.login_requested = true;
@@ -91,6 +98,7 @@ impl Session<'_> {
         self.login_pending.send_replace(false);
         self.progress.ready = false;
         self.progress.resumed = false;
+        self.progress.awaits_signature = false;
         self.progress.needs_login = true;
         self.events.send(Phase::NeedsLogin, reason);
     }
@@ -116,9 +124,8 @@ impl Session<'_> {
     /// An exit reason when the key is refused before the daemon was ever ready.
     pub fn handle_error_message(&mut self, message: &str) -> Result<(), SessionEnd> {
         let message = self.login.redact(message.trim());
-        if message.contains("no-logs-no-support") {
-            self.needs_login("the tailnet requires logs of its nodes: set log_upload = true");
-            return Ok(());
+        if message.contains(NO_LOGS) {
+            return self.handle_wanted_logs();
         }
         if !self.progress.login_pending || message.contains("fell behind") {
             tracing::warn!(message, "tailscaled");

@@ -3,21 +3,22 @@
 //! The session notices when tailscaled hangs, when a login is needed again, and when the control server has forgotten
 //! the node.
 
+pub(crate) mod alive;
+pub(crate) mod flow_logs;
 pub(crate) mod login;
 pub(crate) mod preferences;
 pub(crate) mod state;
+pub(crate) mod tailnet_lock;
 pub(crate) mod verification;
 pub(crate) mod verify;
 
 use std::convert::Infallible;
-use std::io::ErrorKind;
 use std::pin::pin;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep_until};
 
-use crate::net::http_request::HttpError;
 use crate::state::Phase;
 use crate::tailscaled::calls::Calls;
 use crate::tailscaled::events::EventSender;
@@ -28,13 +29,9 @@ use crate::tailscaled::path::control_probe::ControlProbe;
 use crate::tailscaled::path::health::PathHealth;
 use crate::tailscaled::path::rebind::Rebinder;
 use crate::tailscaled::path::timeout::within;
+use crate::tailscaled::session::alive::until_unresponsive;
 use crate::tailscaled::session::preferences::LoginOptions;
 use crate::tailscaled::session::state::{LISTEN_TIMEOUT, NodeRecord, Progress, SessionEnd};
-
-/// Time between two checks whether tailscaled still responds.
-const ALIVE_EVERY: Duration = Duration::from_secs(2);
-/// How long the end of tailscaled may take to be noticed once nothing answers at its socket.
-const END_NOTICED: Duration = Duration::from_millis(500);
 
 /// How long tailscaled may be joining before it is told to rebind. From the login to its DERP relay it takes less than
 /// 1 s. When it loses the relay again during a login (seen once in 40 on a busy machine), it does not look for one by
@@ -90,12 +87,13 @@ impl Session<'_> {
                 notice = bus.next() => self.handle_notice(&notice.ok_or(SessionEnd::Closed)?).await?,
                 () = self.path.suspect() => self.verify_suspect_path().await?,
                 () = self.path.answer(self.progress.verification.began_at()), if self.progress.can_be_verified_by_dial() => {
-                    self.verified_by_dial();
+                    self.verified_by_dial().await?;
                 }
                 () = due(self.progress.verification.next_check()) => self.check_verification().await?,
                 () = due(self.progress.retry_at) => self.log_in().await?,
                 () = due(self.progress.rebind_at) => self.rebind_while_joining().await?,
                 () = due(self.progress.key_expires_at) => self.log_in().await?,
+                () = due(self.progress.resume_at) => self.resume().await?,
                 Ok(()) = rebind_failures.changed() => return Err(SessionEnd::OfflineAfterFreeze),
                 end = &mut silence => return Err(end),
             }
@@ -111,6 +109,9 @@ impl Session<'_> {
         if let Some(impairments) = notice.impairments() {
             self.progress.impairments = self.login.redact(&impairments);
             self.report_impairments();
+        }
+        if let Some(locked_out) = notice.is_locked_out() {
+            self.handle_lock(locked_out).await?;
         }
         if let Some(message) = &notice.err_message {
             self.handle_error_message(message)?;
@@ -133,11 +134,12 @@ impl Session<'_> {
         let settled = !self.progress.verification.is_under_way();
         match state {
             TailscaledState::Running if settled && self.progress.resumed => self.verify_resumed_node(),
-            TailscaledState::Running if settled => self.ready(),
+            TailscaledState::Running if settled => self.joined().await?,
             // This state ends a login that is under way, with success or with a result that is not known yet.
             TailscaledState::Starting if settled => {
                 self.progress.ready = false;
                 self.progress.needs_login = false;
+                self.progress.awaits_signature = false;
                 self.events.send(Phase::Starting, "joining the tailnet");
             }
             TailscaledState::NeedsLogin if !self.progress.login_pending => {
@@ -148,7 +150,7 @@ impl Session<'_> {
                 self.progress.key_expires_at = None;
                 self.needs_login("the node waits for approval by an administrator of the tailnet");
             }
-            TailscaledState::Stopped => {
+            TailscaledState::Stopped if self.progress.resume_at.is_none() => {
                 self.progress.ready = false;
                 self.events.send(Phase::Starting, "tailscaled was told to stop; it is told to go on");
                 self.api.start(&self.login.without_key()).await?;
@@ -174,24 +176,43 @@ impl Session<'_> {
         }
     }
 
-    /// Publishes that the node has joined.
-    fn ready(&mut self) {
+    /// Publishes that the node has joined, unless the tailnet keeps it out: by Tailnet Lock, or for want of flow logs.
+    ///
+    /// # Errors
+    /// When tailscaled does not answer; an exit reason before the daemon was ever ready.
+    pub async fn joined(&mut self) -> Result<(), SessionEnd> {
+        self.login_done();
+        // What the bus says of it may come after the state.
+        let status = self.api.status(false).await?;
+        if status.wants_logs() {
+            return self.handle_wanted_logs();
+        }
+        if self.progress.locked_out || status.is_locked_out() {
+            return self.wait_for_signature().await;
+        }
+        self.progress.resumes = 0;
+        self.progress.needs_login = false;
+        self.progress.ready = true;
+        self.progress.was_ready = true;
+        self.record.ever_ready = true;
+        self.own_node.refresh();
+        self.events.send(Phase::Ready, "joined the tailnet");
+        Ok(())
+    }
+
+    /// Notes that the control server has taken the node in.
+    fn login_done(&mut self) {
         self.login_pending.send_replace(false);
         if let Some(began) = self.progress.login_began.take() {
             self.record.login_took = began.elapsed();
         }
         self.progress.resumed = false;
-        self.progress.needs_login = false;
         self.progress.login_pending = false;
         self.progress.failed_logins = 0;
         self.progress.retry_at = None;
         self.progress.key_expires_at = None;
-        self.progress.ready = true;
-        self.progress.was_ready = true;
+        self.progress.awaits_signature = false;
         self.record.known = true;
-        self.record.ever_ready = true;
-        self.own_node.refresh();
-        self.events.send(Phase::Ready, "joined the tailnet");
     }
 
     /// Publishes what tailscaled finds wrong, as the reason why the node is not ready.
@@ -210,32 +231,5 @@ async fn due(at: Option<Instant>) {
     match at {
         Some(at) => sleep_until(at).await,
         None => std::future::pending().await,
-    }
-}
-
-/// Whether the error says that nobody, or a stranger, listens at the socket. Others, such as a lack of files or a full
-/// backlog, pass.
-fn is_gone(error: &HttpError) -> bool {
-    let HttpError::Io(error) = error else { return false };
-    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused | ErrorKind::PermissionDenied)
-}
-
-/// Waits until tailscaled stops answering, and returns how.
-async fn until_unresponsive(api: &LocalApi) -> SessionEnd {
-    loop {
-        sleep(ALIVE_EVERY).await;
-        match api.status(false).await {
-            Err(LocalApiError::Silent) => return SessionEnd::Hangs,
-            Err(LocalApiError::Unreachable(_)) => {
-                // One that is ending is noticed by its end, and with its cause.
-                sleep(END_NOTICED).await;
-                if let Err(LocalApiError::Unreachable(error)) = api.status(false).await
-                    && is_gone(&error)
-                {
-                    return SessionEnd::SocketGone { socket: api.socket().path().to_owned(), error };
-                }
-            }
-            _ => {}
-        }
     }
 }

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use crate::auth_keys::AuthKeys;
 use crate::auth_keys::error::KeyError;
 use crate::secret::SecretJson;
-use crate::secret::redactor::Redactor;
+use crate::secret::redactor::{Redactor, WRAPPING};
 use crate::tailscaled::exit_node::watch::ChosenExitNode;
 use crate::text::printable;
 
@@ -122,6 +122,11 @@ impl LoginOptions {
             "ExitNodeAllowLANAccess": wanted.exit_node_allow_lan_access,
         })
     }
+}
+
+/// Whether the auth key of these options is wrapped for Tailnet Lock, so that it signs the node.
+pub fn has_wrapped_key(options: &SecretJson) -> bool {
+    options.expose()["AuthKey"].as_str().is_some_and(|key| key.contains(WRAPPING))
 }
 
 #[cfg(test)]

@@ -75,6 +75,14 @@ pub struct Progress {
     pub rebinds: u32,
     /// When the key of the login under way expires.
     pub key_expires_at: Option<Instant>,
+    /// Whether tailscaled says that Tailnet Lock locks the node out.
+    pub locked_out: bool,
+    /// Whether the node has joined, and is ready as soon as it is signed.
+    pub awaits_signature: bool,
+    /// When tailscaled, which has stopped because the tailnet wants its logs, is told to go on.
+    pub resume_at: Option<Instant>,
+    /// How often it was told so in vain.
+    pub resumes: u32,
     pub verification: Verification,
     /// What tailscaled finds wrong with its connections; empty when nothing is.
     pub impairments: String,

@@ -43,15 +43,17 @@ impl Session<'_> {
         let began_at = self.progress.verification.began_at();
         let online = self.is_online().await?;
         match self.progress.verification.check(online) {
-            Verdict::Online if self.progress.running => self.ready(),
+            Verdict::Online if self.progress.running => self.joined().await?,
             // A dial was answered while tailscaled was asked.
             Verdict::Overdue if self.progress.can_be_verified_by_dial() && self.path.has_answered(began_at) => {
-                self.verified_by_dial();
+                self.verified_by_dial().await?;
             }
             // The control server can be reached, but tailscaled does not get through to it.
             Verdict::Overdue if self.path.take_unproven() && self.control_probe.is_reachable().await => {
                 return Err(SessionEnd::OfflineAfterFreeze);
             }
+            // tailscaled was told to go on, though the tailnet wanted its logs: why it is not ready is said already.
+            Verdict::Overdue if self.progress.resumes > 0 => {}
             Verdict::Overdue if !self.progress.login_pending => {
                 self.progress.ready = false;
                 self.events.send_unverified("no dial is answered and the control server cannot be reached");
@@ -63,12 +65,17 @@ impl Session<'_> {
 
     /// Whether the control server has the node online.
     async fn is_online(&self) -> Result<bool, LocalApiError> {
-        Ok(self.api.status(false).await?.node.is_some_and(|node| node.online))
+        let status = self.api.status(false).await?;
+        // Such a node stops at once.
+        Ok(!status.wants_logs() && status.node.is_some_and(|node| node.online))
     }
 
     /// Ends the verification, since a dial was answered.
-    pub fn verified_by_dial(&mut self) {
+    ///
+    /// # Errors
+    /// When tailscaled does not answer.
+    pub async fn verified_by_dial(&mut self) -> Result<(), SessionEnd> {
         self.progress.verification.end();
-        self.ready();
+        self.joined().await
     }
 }

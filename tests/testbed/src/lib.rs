@@ -21,6 +21,7 @@ pub mod image;
 pub mod kubernetes;
 pub mod lambda;
 pub mod load;
+pub mod locked;
 pub mod moto;
 pub mod names;
 pub mod netns;

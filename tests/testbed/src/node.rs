@@ -48,6 +48,13 @@ pub struct NodeOptions {
     pub interface: Option<String>,
 }
 
+/// Where a node joins.
+pub struct ControlServer {
+    pub url: String,
+    /// The authority that signed its certificate, PEM; none where it speaks plain HTTP.
+    pub ca_file: Option<PathBuf>,
+}
+
 /// A joined node; tailscaled and its files go when it is dropped.
 pub struct Node {
     // Before the directory: fields drop in order.
@@ -86,15 +93,26 @@ impl Node {
     }
 
     fn join_as(tailnet: &Tailnet, hostname: &str, (key, program): (&str, &Path), options: NodeOptions) -> Result<Self> {
+        let control = ControlServer { url: tailnet.control_url(), ca_file: Some(tailnet.ca_file()) };
+        Self::join_at(&control, hostname, (key, program), options)
+    }
+
+    /// At a control server that need not be a [`Tailnet`]'s, with a key and by a program.
+    pub fn join_at(
+        control: &ControlServer,
+        hostname: &str,
+        (key, program): (&str, &Path),
+        options: NodeOptions,
+    ) -> Result<Self> {
         let directory = tempfile::Builder::new().prefix("testbed-node-").tempdir()?;
         let start = Instant::now();
         let mut node = Self {
-            tailscaled: spawn(tailnet, &directory, program, &options)?,
+            tailscaled: spawn(control, &directory, program, &options)?,
             directory,
             addresses: (Ipv4Addr::UNSPECIFIED, Ipv6Addr::UNSPECIFIED),
             join_time: Duration::ZERO,
         };
-        let joined = node.log_in(tailnet, hostname, key, options.interface.is_none());
+        let joined = node.log_in(control, hostname, key, options.interface.is_none());
         joined.with_context(|| format!("node {hostname} did not join; its log:\n{}", node.log()))?;
         node.join_time = start.elapsed();
         node.addresses = node.ask_addresses()?;
@@ -137,6 +155,17 @@ impl Node {
         Ok((answer.head.status, answer.text()))
     }
 
+    /// What the command `tailscale` of this node prints; an error where it fails.
+    pub fn tailscale(&self, arguments: &[&str]) -> Result<String> {
+        let mut command = Command::new(parts::find("tailscale")?);
+        command.env_clear().arg("--socket").arg(self.socket()).args(arguments).stdin(Stdio::null());
+        let output = command.output()?;
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let problem = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "tailscale {arguments:?}: {text}{problem}");
+        Ok(text)
+    }
+
     /// A TCP stream through the tailnet; `host` may be a MagicDNS name. An error when there is no answer in time.
     pub fn dial(&self, host: &str, port: u16) -> Result<UnixStream> {
         self.dial_by("tcp", host, port)
@@ -175,11 +204,11 @@ impl Node {
 
     /// `dns`: the tailnet's DNS configuration is used. With a network interface that would write the machine's
     /// resolv.conf.
-    fn log_in(&mut self, tailnet: &Tailnet, hostname: &str, key: &str, dns: bool) -> Result<()> {
+    fn log_in(&mut self, control: &ControlServer, hostname: &str, key: &str, dns: bool) -> Result<()> {
         let socket = self.socket();
         let bus = wait_until("tailscaled listens", JOIN, || UnixStream::connect(&socket).ok())?;
         let preferences = json!({
-            "ControlURL": tailnet.control_url(), "WantRunning": true, "CorpDNS": dns, "Hostname": hostname,
+            "ControlURL": control.url, "WantRunning": true, "CorpDNS": dns, "Hostname": hostname,
         });
         let options = json!({ "AuthKey": key, "UpdatePrefs": preferences });
         self.call("/localapi/v0/start", &options.to_string())?;
@@ -194,7 +223,7 @@ impl Node {
     }
 }
 
-fn spawn(tailnet: &Tailnet, directory: &TempDir, program: &Path, options: &NodeOptions) -> Result<Process> {
+fn spawn(control: &ControlServer, directory: &TempDir, program: &Path, options: &NodeOptions) -> Result<Process> {
     let path = directory.path();
     let log = File::create(path.join("log"))?;
     let tun = options.interface.as_deref().unwrap_or("userspace-networking");
@@ -211,7 +240,7 @@ fn spawn(tailnet: &Tailnet, directory: &TempDir, program: &Path, options: &NodeO
         .env("TS_LOGS_DIR", path)
         // The port mapper would wait 0.5 s for the answer of a gateway that is not there.
         .env("TS_DISABLE_PORTMAPPER", "1")
-        .env("SSL_CERT_FILE", tailnet.ca_file())
+        .envs(control.ca_file.as_ref().map(|file| ("SSL_CERT_FILE", file)))
         .envs(options.env.iter().cloned())
         .stdin(Stdio::null())
         .stdout(log.try_clone()?)
