@@ -63,6 +63,7 @@ mod routes;
 mod scene;
 mod searched_names;
 mod serve_files;
+mod several_tailnets;
 mod stock_tailscaled;
 mod strangers;
 mod tailnet_names;
