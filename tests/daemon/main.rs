@@ -72,6 +72,7 @@ mod tailscale_names;
 mod tailscaled_calls;
 mod throttled;
 mod tls_listeners;
+mod two_tailnets_scene;
 mod udp;
 mod udp_clients;
 mod udp_forwards;

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::process::{Command, Output};
 use std::time::Duration;
@@ -11,72 +10,14 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 use testbed::admin::KeyOptions;
-use testbed::daemon::{Builder, Daemon, HEALTH, SOCKS};
-use testbed::node::Node;
+use testbed::daemon::{Daemon, HEALTH, SOCKS};
 use testbed::server::Server;
 use testbed::tailnet::Tailnet;
 use testbed::wait::wait_until;
 use testbed::{descendants, http, socks};
 
-use crate::scene::{END, READY, Scene, binary, command, start_ready};
-
-/// The proxy of the tailnet `customer`; that of `office` has the default.
-const CUSTOMER: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 1056);
-
-/// A tailnet `office` with the node `web`, a tailnet `customer` with the node `shop`, and the settings of both.
-struct TwoTailnets {
-    office: Scene,
-    _shop: Node,
-    customer: Tailnet,
-    directory: tempfile::TempDir,
-}
-
-impl TwoTailnets {
-    fn new() -> Self {
-        let office = Scene::new();
-        let customer = Tailnet::start_beside().expect("a second tailnet");
-        let shop = Node::join(&customer, "shop").expect("a node");
-        let directory = tempfile::tempdir().expect("a directory");
-        let two = Self { office, _shop: shop, customer, directory };
-        let key = |tailnet: &Tailnet| tailnet.auth_key(KeyOptions { reusable: false, ephemeral: true }).expect("a key");
-        two.write(&key(&two.office.tailnet), &key(&two.customer));
-        two
-    }
-
-    /// Writes the file of settings, with these keys.
-    fn write(&self, office_key: &str, customer_key: &str) {
-        let table = |name: &str, tailnet: &Tailnet, key: &str, listen: SocketAddr| {
-            let (url, ca) = (tailnet.control_url(), tailnet.ca_file());
-            format!(
-                "[tailnet.{name}]\ncontrol_url = \"{url}\"\nca_file = \"{}\"\nauth_key = \"{key}\"\nsocks_listen = \"{listen}\"\n",
-                ca.display()
-            )
-        };
-        let office = table("office", &self.office.tailnet, office_key, SOCKS);
-        let customer = table("customer", &self.customer, customer_key, CUSTOMER);
-        fs::write(self.file(), format!("hostname = \"app\"\n{office}{customer}")).expect("written");
-    }
-
-    fn file(&self) -> String {
-        self.directory.path().join("tetherd.toml").to_string_lossy().into_owned()
-    }
-
-    fn daemon(&self) -> Builder {
-        Daemon::builder(binary()).env("TETHERD_CONFIG", &self.file())
-    }
-
-    fn ask(&self, arguments: &[&str]) -> Output {
-        command(arguments).env("TETHERD_CONFIG", self.file()).output().expect("runs")
-    }
-}
-
-fn page(proxy: SocketAddr, host: &str, port: u16) -> Result<String, socks::Error> {
-    let mut stream = socks::connect(proxy, host, port, None)?;
-    write!(stream, "GET / HTTP/1.0\r\n\r\n").expect("is sent");
-    let mut text = String::new();
-    stream.read_to_string(&mut text).expect("an answer");
-    Ok(text)
-}
+use crate::scene::{END, READY, binary, start_ready};
+use crate::two_tailnets_scene::{CUSTOMER, TwoTailnets, page};
 
 /// The daemons and their tailscaleds.
 fn processes(daemon: &Daemon) -> Vec<i32> {
@@ -162,6 +103,41 @@ fn several_tailnets_are_ready_when_all_are() {
     assert_eq!(two.ask(&["healthcheck", "--tailnet", "office"]).status.code(), Some(0));
     two.customer.start_control().expect("is back");
     daemon.wait_ready(2 * READY).expect("is ready");
+}
+
+/// With shields down a node reaches what listens on loopback, and what is for others, as from loopback.
+#[test]
+fn several_tailnets_show_their_nodes_no_more_than_others_and_no_port_of_each_other() {
+    let two = TwoTailnets::new();
+    let _open = Server::http(4242).expect("a server");
+    let builder = two.daemon().env("TETHERD_SHIELDS_UP", "false").env("TETHERD_HEALTH_LISTEN", "[::]:9002");
+    let _daemon = start_ready(builder);
+    for (node, tailnet) in [(&two.office.web, "office"), (&two.shop, "customer")] {
+        let asked = |port: u16, path: &str| {
+            let stream = node.dial("app", port).ok()?;
+            stream.set_read_timeout(Some(READY / 3)).ok()?;
+            http::get(stream, "localhost", path).ok()
+        };
+        wait_until("the node is reached", READY, || asked(4242, "/")).expect("is reached");
+        for path in ["/status", "/", "/tailnet/office/status", "/tailnet/customer/status", "/tailnet/office/"] {
+            let answer = asked(HEALTH.port(), path).expect(path);
+            let text = answer.text();
+            assert_eq!(answer.head.status, 200, "{path}: {text}");
+            assert!(
+                text.contains("Ready") && !text.contains("\"peers\"") && !text.contains("100.64."),
+                "{path}: {text}"
+            );
+        }
+        for port in [SOCKS.port(), CUSTOMER.port()] {
+            assert!(asked(port, "http://127.0.0.1:4242/").is_none(), "a node of {tailnet} reaches {port}");
+        }
+    }
+    assert!(text_of(HEALTH, "/status").contains("\"peers\""));
+    let own =
+        (testbed::netns::OWN_ADDRESS.parse().map(|host| SocketAddr::new(host, HEALTH.port()))).expect("an address");
+    assert!(!text_of(own, "/status").contains("\"peers\""), "to who is not on loopback");
+    let stream = std::net::TcpStream::connect(HEALTH).expect("answers");
+    assert_eq!(http::get(stream, "evil.example", "/tailnet/office/status").expect("answers").head.status, 421);
 }
 
 #[test]
