@@ -23,6 +23,9 @@ pub enum ExitReason {
     /// `exec`: there is no such command.
     #[error("{0}")]
     CommandNotFound(String),
+    /// The daemon of one of several tailnets has ended with this exit code.
+    #[error("tailnet {name}: {reason}")]
+    OfTailnet { name: String, reason: String, code: u8 },
 }
 
 impl ExitReason {
@@ -36,6 +39,7 @@ impl ExitReason {
             ExitReason::Configuration(_) => 78,
             ExitReason::CommandNotExecutable(_) => 126,
             ExitReason::CommandNotFound(_) => 127,
+            ExitReason::OfTailnet { code, .. } => *code,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! tetherd gives any container a tailnet without privileges.
 //!
 //! The map, in the order in which one module uses the next:
-//! [`cli`] reads arguments and settings, [`daemon`] runs one life of the program → [`platform`], [`tailscaled`],
+//! [`cli`] reads arguments and settings, `supervisor` keeps a daemon for each tailnet, [`daemon`] runs one life of the program → [`platform`], [`tailscaled`],
 //! [`proxy`], `dns`, [`auth_keys`] and [`health`] do the work → [`config`], [`target`], [`net`], [`secret`], [`state`] and the
 //! other leaves are what they share. docs/architecture.md draws it.
 
@@ -21,6 +21,7 @@ pub mod proxy;
 pub mod secret;
 pub mod state;
 pub mod status;
+pub(crate) mod supervisor;
 pub(crate) mod sync;
 pub mod tailscaled;
 pub mod target;

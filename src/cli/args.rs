@@ -16,6 +16,7 @@ use crate::config::types::Value;
 use crate::exit_reason::ExitReason;
 use crate::platform;
 use crate::secret::redactor::mask_secrets;
+use crate::supervisor::daemon_process::SUPERVISED;
 
 /// What the program is to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,6 +45,8 @@ pub struct Arguments {
     /// Path given by `--config`.
     pub config: Option<String>,
     pub flags: Flags,
+    /// Number of the descriptor that a supervisor hands the settings over by.
+    pub supervised: Option<i32>,
 }
 
 /// Reads the command line. `Err` when the program is to end now: help was asked for, or the usage is wrong.
@@ -70,7 +73,8 @@ fn definition() -> Clap {
         .about("Gives any container a tailnet without privileges.")
         .after_help(
             "Every setting is also a variable (TETHERD_SOCKS_LISTEN) and a key in the file (socks_listen). Later wins: \
-             default, runtime, file, TS_*, TETHERD_*, command line.",
+             default, runtime, file, TS_*, TETHERD_*, table [tailnet.NAME] of the file, command line. Where the file has \
+             such tables, --tailnet NAME names the one that a command is about.",
         )
         .arg(
             Arg::new("version")
@@ -85,6 +89,9 @@ fn definition() -> Clap {
                 .value_name("PATH")
                 .global(true)
                 .help("file of settings (TOML); also TETHERD_CONFIG"),
+        )
+        .arg(
+            Arg::new(SUPERVISED).long(SUPERVISED).global(true).hide(true).value_parser(value_parser!(i32).range(3..)),
         )
         .args(KEYS.iter().map(setting_flag))
         .subcommands(commands())
@@ -189,7 +196,7 @@ fn read(matches: &ArgMatches) -> Arguments {
     };
     let value = |name| inner.get_one::<String>(name).cloned();
     let flags = KEYS.iter().filter_map(|key| Some((key.name, value(key.name)?))).collect();
-    Arguments { command, config: value("config"), flags }
+    Arguments { command, config: value("config"), flags, supervised: inner.get_one(SUPERVISED).copied() }
 }
 
 fn words(exec: &ArgMatches) -> Vec<OsString> {

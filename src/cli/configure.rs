@@ -3,32 +3,62 @@
 //! The platform comes first, since it implies defaults of the settings.
 
 use crate::config::layers::Flags;
+use crate::config::settings::Settings;
+use crate::config::tailnets::TailnetName;
 use crate::config::types::implied::{Implied, MemoryDefault};
 use crate::config::{Config, Sources};
 use crate::environment::Environment;
+use crate::exit_reason::ExitReason;
 use crate::memory::budget::Share;
 use crate::platform;
 use crate::platform::interface::Platform;
+use crate::supervisor::handover::Supervision;
 
 /// The platform and the settings of one run of the program.
 pub struct Configured {
     pub platform: &'static dyn Platform,
     pub config: Config,
+    /// Name of the tailnet in a file of several.
+    pub tailnet: Option<TailnetName>,
+    /// Set where a supervisor has started this process.
+    pub supervision: Option<Supervision>,
+}
+
+impl Configured {
+    /// Returns the settings, or what is wrong with them.
+    pub fn settings(&self) -> Result<&Settings, ExitReason> {
+        let invalid = |faults| ExitReason::Configuration(format!("invalid configuration: {faults}"));
+        self.config.settings.as_ref().map_err(invalid)
+    }
+
+    /// Returns the name of the tailnet in a file of several.
+    pub fn tailnet_name(&self) -> Option<&str> {
+        self.tailnet.as_ref().map(TailnetName::as_str)
+    }
 }
 
 /// Reads all sources. `file` is the path given by `--config`, `share` tailscaled's part of what a control group allows.
 pub fn load(environment: &Environment, file: Option<&str>, flags: &Flags, share: Option<Share>) -> Configured {
-    let sources = Sources::read(environment, file, flags);
+    read(&Sources::read(environment, file, flags), environment, share)
+}
+
+/// Reads the settings that `sources` have chosen.
+pub fn read(sources: &Sources<'_>, environment: &Environment, share: Option<Share>) -> Configured {
     let runtime = sources.runtime(&platform::names());
     let platform = runtime.name.and_then(platform::named).unwrap_or_else(|| platform::detect(environment));
-    let implied = Implied {
+    let config = sources.load(runtime, &implied(platform, environment, share));
+    Configured { platform, config, tailnet: sources.chosen().map(|chosen| chosen.name.clone()), supervision: None }
+}
+
+/// Puts together what the platform and the share of memory imply.
+pub fn implied(platform: &dyn Platform, environment: &Environment, share: Option<Share>) -> Implied {
+    Implied {
         platform: platform.name(),
         defaults: platform.defaults(environment),
         ca_dir: platform.ca_dir().filter(|directory| directory.is_dir()).map(Into::into),
         function: platform.function(environment),
         memory: share.map(|share| MemoryDefault { size: share.size(), origin: share.to_string() }),
-    };
-    Configured { platform, config: sources.load(runtime, &implied) }
+    }
 }
 
 #[cfg(test)]

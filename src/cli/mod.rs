@@ -6,6 +6,7 @@ pub(crate) mod args;
 pub(crate) mod check;
 pub(crate) mod client;
 pub(crate) mod configure;
+pub(crate) mod end;
 pub(crate) mod env;
 pub(crate) mod exec_wrapper;
 pub(crate) mod hash_password;
@@ -15,20 +16,20 @@ pub(crate) mod output;
 pub(crate) mod query;
 pub(crate) mod scrub_proc;
 pub(crate) mod security;
+pub(crate) mod start;
+pub(crate) mod tailnets;
 
 use std::ffi::OsString;
-use std::io::Write;
 use std::process::ExitCode;
-
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::cli::args::{Arguments, Command};
 use crate::cli::configure::Configured;
+use crate::cli::end::end_with;
 use crate::cli::env::without_password_for_programs;
 use crate::cli::output::say;
-use crate::cli::security::{Facts, run_check_security, warnings};
+use crate::cli::security::run_check_security;
+use crate::cli::tailnets::Scope;
 use crate::config::Config;
-use crate::config::settings::Settings;
 use crate::config::types::enums::OnFailure;
 use crate::daemon;
 use crate::daemon::context::DaemonContext;
@@ -36,9 +37,10 @@ use crate::daemon::exec::command::CommandSpec;
 use crate::daemon::signals::Signals;
 use crate::environment::Environment;
 use crate::exit_reason::ExitReason;
-use crate::memory::budget::{MemoryBudget, Sharing};
+use crate::memory::budget::{Daemons, MemoryBudget, ONE_DAEMON, Sharing};
 use crate::memory::cgroup::CgroupMemory;
-use crate::process::child::{SoftLimits, current_umask, keep_descriptors_from_children};
+use crate::platform;
+use crate::process::child::{SoftLimits, current_umask};
 use crate::process::oom_score::OomScore;
 use crate::tailscaled::process::locate;
 
@@ -46,7 +48,7 @@ use crate::tailscaled::process::locate;
 pub fn main() -> ExitCode {
     let inherited: Vec<(OsString, OsString)> = std::env::vars_os().collect();
     let text = |bytes: &OsString| bytes.to_string_lossy().into_owned();
-    let environment: Environment = inherited.iter().map(|(name, value)| (text(name), text(value))).collect();
+    let mut environment: Environment = inherited.iter().map(|(name, value)| (text(name), text(value))).collect();
     let mut words = std::env::args_os().skip(1);
     if let Some(program) = words.next().filter(|first| exec_wrapper::is_program_path(first)) {
         return exec_wrapper::become_program(&program, words, &environment);
@@ -61,6 +63,11 @@ pub fn main() -> ExitCode {
     if arguments.command == Command::HashPassword {
         return hash_password::run_hash_password();
     }
+    let supervision = match start::take_over(&arguments, &mut environment) {
+        Ok(supervision) => supervision,
+        Err(fatal) => return end_with(platform::detect(&environment), None, Err(fatal)),
+    };
+    let environment = environment;
     let oom_score = OomScore::open(matches!(arguments.command, Command::Exec(_)));
     // Signals are caught before anything is read that may take long, such as a key on a network mount.
     let signals = match arguments.command {
@@ -69,12 +76,32 @@ pub fn main() -> ExitCode {
         // Commands that only ask the daemon are ended by the signal's default action.
         _ => Signals::none(),
     };
-    let memory = memory(&arguments.command);
+    let mut sources = start::sources(&arguments, &environment, supervision.as_ref());
+    let scope = match tailnets::choose(&mut sources, &arguments.command, supervision.is_some()) {
+        Ok(scope) => scope,
+        Err(fatal) => return end_with(platform::detect(&environment), None, Err(fatal)),
+    };
+    let together = match scope {
+        Scope::All => sources.tailnets().len() as u64,
+        Scope::One => supervision.as_ref().map_or(1, |supervision| supervision.handover.tailnets),
+    };
+    let memory = memory(&arguments.command, Daemons::new(together).unwrap_or(ONE_DAEMON));
+    if scope == Scope::All {
+        let of_process = (memory.as_ref(), signals);
+        return start::all_tailnets(&arguments.command, sources, &environment, inherited, of_process);
+    }
     let share = memory.as_ref().and_then(MemoryBudget::share);
-    let configured = configure::load(&environment, arguments.config.as_deref(), &arguments.flags, share);
-    let Configured { platform, ref config } = configured;
-    let context =
-        DaemonContext { platform, environment: &environment, memory, oom_score, on_log_thread: logging::run_on_thread };
+    let configured = Configured { supervision, ..configure::read(&sources, &environment, share) };
+    let Configured { platform, ref config, .. } = configured;
+    let context = DaemonContext {
+        platform,
+        environment: &environment,
+        memory,
+        oom_score,
+        on_log_thread: logging::run_on_thread,
+        tailnet: configured.tailnet_name(),
+        supervised: configured.supervision.as_ref().map(|supervision| &supervision.supervised),
+    };
     match &arguments.command {
         Command::HashPassword => hash_password::run_hash_password(),
         Command::Version => version(config, &environment),
@@ -83,7 +110,8 @@ pub fn main() -> ExitCode {
         Command::Run => run(&configured, &context, signals),
         Command::Exec(words) => exec(&configured, &context, inherited, words, signals),
         Command::Env(form) => {
-            let result = settings(config).and_then(|settings| env::run_env(settings, platform, &environment, *form));
+            let result =
+                configured.settings().and_then(|settings| env::run_env(settings, platform, &environment, *form));
             end(&configured, result.map(|()| 0))
         }
         Command::Wait(_) | Command::Healthcheck | Command::Status { .. } => query_daemon(&arguments, &configured),
@@ -91,8 +119,8 @@ pub fn main() -> ExitCode {
 }
 
 /// Finds the memory limit, and whether an application shares it. `None` without a limit, and for commands that do not
-/// need it.
-fn memory(command: &Command) -> Option<MemoryBudget> {
+/// need it. `daemons` is the number of those that have it together.
+fn memory(command: &Command, daemons: Daemons) -> Option<MemoryBudget> {
     let with_application = match command {
         Command::Exec(_) => true,
         Command::Run | Command::Check { .. } => false,
@@ -101,17 +129,17 @@ fn memory(command: &Command) -> Option<MemoryBudget> {
     };
     let cgroups = CgroupMemory::of_this_process()?;
     let shares = with_application || cgroups.shares_the_limit();
-    Some(MemoryBudget { cgroups, sharing: if shares { Sharing::WithApplication } else { Sharing::Alone } })
+    Some(MemoryBudget { cgroups, sharing: if shares { Sharing::WithApplication } else { Sharing::Alone }, daemons })
 }
 
 /// Runs the daemon.
 fn run(configured: &Configured, context: &DaemonContext<'_>, signals: Result<Signals, ExitReason>) -> ExitCode {
     let program = std::env::args().next().unwrap_or_default();
-    let Configured { platform, config } = configured;
+    let Configured { platform, config, .. } = configured;
     let outlasts_failure = config.lambda_on_failure == OnFailure::Continue;
     let lifecycle = platform.lifecycle(context.environment, &program, outlasts_failure);
     let result = signals.and_then(|signals| {
-        let settings = prepared(config, context.environment)?;
+        let settings = start::prepared(configured, context.environment)?;
         daemon::run(settings, context, signals, &*lifecycle)
     });
     let failure = result.as_ref().err().cloned();
@@ -138,7 +166,7 @@ fn exec(
         let unreadable =
             |error| ExitReason::Configuration(format!("the limits of this process cannot be read: {error}"));
         let limits = SoftLimits::now().map_err(unreadable)?;
-        let settings = prepared(&configured.config, context.environment)?;
+        let settings = start::prepared(configured, context.environment)?;
         if let Some(warning) = without_password_for_programs(settings) {
             tracing::warn!("{warning}");
         }
@@ -158,36 +186,19 @@ fn exec(
     end(configured, result)
 }
 
-/// Keeps descriptors from children, starts logging and keeps secrets from core dumps. Returns the settings, or what is wrong with them.
-fn prepared<'a>(config: &'a Config, environment: &Environment) -> Result<&'a Settings, ExitReason> {
-    let settings = settings(config)?;
-    let kept = keep_descriptors_from_children();
-    logging::start(settings.log_level, settings.log_format);
-    if let Err(error) = kept {
-        tracing::warn!(%error, "files that tetherd was started with are open in the programs that it starts");
-    }
-    harden();
-    config.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
-    warnings(&Facts::new(settings, &config.shown, environment)).iter().for_each(|warning| tracing::warn!("{warning}"));
-    Ok(settings)
-}
-
 /// Runs a command that asks the running daemon: `wait`, `healthcheck` or `status`. It needs the health port and no
 /// other setting: a key file that is gone by now does not make the daemon unhealthy.
 fn query_daemon(arguments: &Arguments, configured: &Configured) -> ExitCode {
-    let Some(health) = configured.config.health_listen else {
-        return settings(&configured.config).map_or_else(|fatal| end(configured, Err(fatal)), |_| ExitCode::FAILURE);
+    let Some(address) = configured.config.health_listen else {
+        return configured.settings().map_or_else(|fatal| end(configured, Err(fatal)), |_| ExitCode::FAILURE);
     };
+    let prefix = configured.tailnet_name().map_or_else(String::new, |name| format!("/tailnet/{name}"));
+    let health = query::Health { address, prefix };
     match arguments.command {
-        Command::Wait(timeout) => query::wait(health, timeout),
-        Command::Status { json } => query::status(health, json),
-        _ => query::healthcheck(health),
+        Command::Wait(timeout) => query::wait(&health, timeout),
+        Command::Status { json } => query::status(&health, json),
+        _ => query::healthcheck(&health),
     }
-}
-
-/// Returns the settings, or what is wrong with them.
-fn settings(config: &Config) -> Result<&Settings, ExitReason> {
-    config.settings.as_ref().map_err(|faults| ExitReason::Configuration(format!("invalid configuration: {faults}")))
 }
 
 /// Shows the versions of tetherd and of the tailscaled that it would run.
@@ -205,35 +216,11 @@ fn version(config: &Config, environment: &Environment) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Limit of the size of core dumps, in bytes. A limit of 0 does not keep the kernel from piping a core dump to a
-/// program; 1 does (core(5)).
-const NO_CORE: u64 = 1;
-
-/// Keeps secrets in memory from core dumps, tailscaled's too, and from other processes of the same user.
-fn harden() {
-    let no_core = getrlimit(Resource::RLIMIT_CORE)
-        .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_CORE, NO_CORE.min(hard), hard));
-    if let Err(error) = no_core.and_then(|()| nix::sys::prctl::set_dumpable(false)) {
-        tracing::warn!(%error, "core dumps cannot be switched off");
-    }
-}
-
-/// Turns the end into an exit code. After a failure the last line on stderr says why and what to do.
+/// Turns the end into an exit code, as [`end_with`] does, and tells a supervisor the reason of a failure.
 fn end(configured: &Configured, result: Result<u8, ExitReason>) -> ExitCode {
-    let fatal = match result {
-        Ok(code) => {
-            logging::finish();
-            return ExitCode::from(code);
-        }
-        Err(fatal) => fatal,
-    };
-    let line = fatal.to_string().replace('\n', " ");
-    if let Some(path) = configured.platform.termination_log() {
-        // The file is there only where a kubelet has put it; elsewhere the reason goes to stderr alone.
-        let file = std::fs::OpenOptions::new().write(true).truncate(true).open(path);
-        let _ = file.and_then(|mut file| file.write_all(line.as_bytes()));
+    if let (Some(supervision), Err(fatal)) = (&configured.supervision, &result) {
+        supervision.report(&fatal.to_string());
     }
     let settings = configured.config.settings.as_ref().ok();
-    logging::last_line(settings.map(|settings| settings.log_format), &line);
-    ExitCode::from(fatal.exit_code())
+    end_with(configured.platform, settings.map(|settings| settings.log_format), result)
 }

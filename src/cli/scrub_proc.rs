@@ -20,13 +20,19 @@ pub fn scrub(arguments: &[String], environment: &Environment) {
     if secrets.is_empty() {
         return;
     }
+    keep_copies(environment);
+    // Where /proc is not mounted nobody can look either.
+    let _ = overwrite(&secrets);
+}
+
+/// Sets the secret variables that are read later, so that their values stand in memory that is not overwritten. To be called before
+/// anything else is started.
+pub fn keep_copies(environment: &Environment) {
     for (name, value) in environment.iter().filter(|(name, _)| name.starts_with(READ_LATER)) {
         if bears_secret(name, value, &Redactor::default()) {
             keep_a_copy(name, value);
         }
     }
-    // Where /proc is not mounted nobody can look either.
-    let _ = overwrite(&secrets);
 }
 
 /// Lists the values of settings and variables that are secrets; a value that only names a secret's file is none.

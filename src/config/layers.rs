@@ -1,19 +1,19 @@
 //! The sources of settings, merged in their order; each value remembers its origin.
 //!
-//! A later source wins: default, control group, runtime, file, `TS_*`, `TETHERD_*`, command line.
+//! A later source wins: default, control group, runtime, file, `TS_*`, `TETHERD_*`, table of a tailnet, command line.
 
 use std::collections::BTreeMap;
 
-use figment::providers::{Format, Toml};
 use figment::value::{Dict, Value};
-use figment::{Profile, Provider};
 
+use crate::config::config_file::{ConfigFile, FILE_VARIABLE, given};
 use crate::config::error::ConfigError;
 use crate::config::origin::Origin;
 use crate::config::pod_address::with_brackets;
 use crate::config::service_links::is_service_link;
 use crate::config::table;
 use crate::config::table::{KEYS, Key};
+use crate::config::tailnets::{ChosenTailnet, TailnetName, TailnetTables, table_origin};
 use crate::config::tailscale::translate;
 use crate::config::types::implied::Implied;
 use crate::environment::Environment;
@@ -22,39 +22,14 @@ use crate::text::bare;
 /// Settings given on the command line: key and value.
 pub type Flags = Vec<(&'static str, String)>;
 
-/// Variable that names the file of settings.
-const FILE_VARIABLE: &str = "TETHERD_CONFIG";
-
 /// Variable that names the program which the wrapper of Lambda starts in place of the function's runtime: another wrapper.
 pub const NEXT_WRAPPER: &str = "TETHERD_EXEC_WRAPPER_NEXT";
 
+/// Setting that a supervised daemon has from the table of its tailnet alone.
+const HEALTH: &str = "health_listen";
+
 /// The `TETHERD_` names that are no settings.
 const NO_SETTINGS: [&str; 2] = [FILE_VARIABLE, NEXT_WRAPPER];
-
-/// The file of settings. Read once, since it may be a pipe.
-pub struct ConfigFile {
-    /// "file" and the path.
-    origin: String,
-    text: std::io::Result<String>,
-}
-
-impl ConfigFile {
-    /// Reads the file of `--config`, or else by the environment; `None` where neither names one.
-    pub fn read(environment: &Environment, given_path: Option<&str>) -> Option<Self> {
-        let path = given_path.or(given(environment, FILE_VARIABLE).map(bare))?;
-        Some(Self { origin: format!("file {path}"), text: std::fs::read_to_string(path) })
-    }
-
-    /// Returns the values by their names, or the problem of a file that cannot be read or is not TOML.
-    fn values(&self) -> Result<Dict, String> {
-        let text = self.text.as_ref().map_err(|error| format!("cannot be read: {error}"))?;
-        let mut profiles = Toml::string(text.trim_start_matches('\u{feff}')).data().map_err(|error| {
-            // figment's message quotes the line at fault, which may hold a secret.
-            format!("is not TOML: {}", error.to_string().lines().next().unwrap_or_default())
-        })?;
-        Ok(profiles.remove(&Profile::Default).unwrap_or_default())
-    }
-}
 
 /// A value with its origin.
 #[derive(Clone, Debug)]
@@ -105,19 +80,62 @@ impl Layers {
         }
     }
 
-    /// Adds the file, the two families of variables and the command line.
-    pub fn read(mut self, environment: &Environment, file: Option<&ConfigFile>, flags: &Flags) -> Self {
-        if let Some(file) = file {
-            self.file(file);
-        }
+    /// Adds the file, the two families of variables, the table of the `chosen` tailnet and the command line.
+    pub fn read(
+        mut self,
+        environment: &Environment,
+        file: Option<&ConfigFile>,
+        chosen: Option<&ChosenTailnet>,
+        flags: &Flags,
+    ) -> Self {
+        let tables = file.map(|file| self.file(file)).unwrap_or_default();
         self.known_variables(environment);
         self.own_variables(environment);
-        for (name, value) in flags {
+        let Some((chosen, file)) = chosen.zip(file) else {
+            self.command_line(flags, |_| true);
+            return self;
+        };
+        if chosen.is_supervised {
+            // At the top, and on the command line, it is the one health port of all tailnets.
+            self.values.remove(HEALTH);
+        }
+        let origin = table_origin(&file.origin, &chosen.name);
+        if let Some((_, table)) = tables.into_iter().find(|(name, _)| *name == chosen.name) {
+            self.table(table, &origin);
+        }
+        self.command_line(flags, |name| name != HEALTH || !chosen.is_supervised);
+        self.part_state_dir(chosen, &origin);
+        self
+    }
+
+    /// Gives the tailnet a part of its own of a `state_dir` that counts for all.
+    fn part_state_dir(&mut self, chosen: &ChosenTailnet, of_table: &Origin) {
+        if let Some(Found { value: Value::String(_, path), origin }) = self.values.get_mut("state_dir")
+            && origin != of_table
+            && !bare(path).is_empty()
+        {
+            *path = format!("{}/{}", bare(path).trim_end_matches('/'), chosen.name);
+        }
+    }
+
+    /// Replaces secrets, given as name and text, that were read from what can be read only once.
+    pub fn with_kept(mut self, kept: &[(String, String)]) -> Self {
+        for (name, text) in kept {
+            if let Some(key) = table::find_key(name) {
+                let file = table::find_key(&format!("{name}_file")).and_then(|twin| self.find(twin));
+                let origin = file.or_else(|| self.find(key)).map_or(Origin::NotSet, |found| found.origin.clone());
+                self.add(origin, key, text.clone().into());
+            }
+        }
+        self
+    }
+
+    fn command_line(&mut self, flags: &Flags, counts: impl Fn(&str) -> bool) {
+        for (name, value) in flags.iter().filter(|(name, _)| counts(name)) {
             if let Some(key) = table::find_key(name) {
                 self.add(Origin::Given(format!("--{}", key.flag())), key, value.clone().into());
             }
         }
-        self
     }
 
     /// Returns the value that counts. `None` when no source has it, or a later source set its twin.
@@ -137,23 +155,34 @@ impl Layers {
         self.values.insert(key.name, Found { value, origin });
     }
 
-    fn file(&mut self, file: &ConfigFile) {
-        let origin = &file.origin;
-        let values = match file.values() {
+    /// Adds what stands at the top of the file. Returns the tables of tailnets.
+    fn file(&mut self, file: &ConfigFile) -> Vec<(TailnetName, Dict)> {
+        let mut values = match file.values() {
             Ok(values) => values,
-            Err(problem) => return self.faults.push(ConfigError::new("config", origin, problem)),
+            Err(problem) => {
+                self.faults.push(ConfigError::new("config", &file.origin, problem));
+                return Vec::new();
+            }
         };
+        let found = TailnetTables::take_from(&mut values, &file.origin);
+        self.faults.extend(found.faults);
+        self.table(values, &Origin::Given(file.origin.clone()));
+        found.tables
+    }
+
+    fn table(&mut self, values: Dict, origin: &Origin) {
+        let named = origin.to_string();
         for name in values.keys() {
             if let Some(key) = table::find_key(name).filter(|key| key.secret)
                 && values.contains_key(&format!("{name}_file"))
             {
-                self.faults.push(both_given(key, origin));
+                self.faults.push(both_given(key, &named));
             }
         }
         for (name, value) in values {
             match table::find_key(&name) {
-                Some(key) => self.add(Origin::Given(origin.clone()), key, value),
-                None => self.faults.push(ConfigError::unknown(&name, table::nearest(&name), origin)),
+                Some(key) => self.add(origin.clone(), key, value),
+                None => self.faults.push(ConfigError::unknown(&name, table::nearest(&name), &named)),
             }
         }
     }
@@ -222,11 +251,6 @@ impl Layers {
         let value = if key.listens() { with_brackets(value, environment) } else { value.to_owned() };
         self.add(Origin::Given(origin.to_owned()), key, value.into());
     }
-}
-
-/// Returns the value of a variable that holds something.
-fn given<'a>(environment: &'a Environment, name: &str) -> Option<&'a str> {
-    environment.get(name).map(String::as_str).filter(|value| !bare(value).is_empty())
 }
 
 fn both_given(key: &Key, origin: &str) -> ConfigError {

@@ -3,6 +3,7 @@
 //! Every fault is reported with its key and origin. The platform is chosen between two steps: [`Sources::runtime`] says
 //! which one is wanted, and [`Sources::load`] takes what it implies.
 
+pub(crate) mod config_file;
 pub(crate) mod error;
 pub(crate) mod layers;
 pub(crate) mod origin;
@@ -13,6 +14,8 @@ pub(crate) mod sections;
 pub(crate) mod service_links;
 pub(crate) mod settings;
 pub mod table;
+pub(crate) mod tailnet_clashes;
+pub(crate) mod tailnets;
 pub mod tailscale;
 #[cfg(test)]
 mod tests;
@@ -22,14 +25,18 @@ pub(crate) mod written;
 
 use std::net::SocketAddr;
 
-use crate::config::error::ConfigErrors;
-use crate::config::layers::{ConfigFile, Flags, Layers};
+use crate::config::config_file::ConfigFile;
+use crate::config::error::{ConfigError, ConfigErrors};
+use crate::config::layers::{Flags, Layers};
 use crate::config::reader::{Reader, Shown};
 use crate::config::runtime::RuntimeSetting;
+use crate::config::sections::supervisor::SupervisorSettings;
 use crate::config::settings::Settings;
+use crate::config::tailnets::{ChosenTailnet, TAILNET, TailnetName};
 use crate::config::types::enums::OnFailure;
 use crate::config::types::implied::Implied;
 use crate::environment::Environment;
+use crate::secret::Secret;
 
 /// The settings, and what commands need where one of them is at fault.
 #[derive(Debug)]
@@ -45,19 +52,74 @@ pub struct Config {
     pub shown: Vec<Shown>,
     /// What is taken, and may not be what was meant.
     pub warnings: Vec<String>,
+    /// Secrets that were read from what can be read only once, such as a pipe, by the name of their setting.
+    pub read_once: Vec<(&'static str, Secret)>,
 }
 
 /// The sources that users write settings into.
 pub struct Sources<'a> {
     environment: &'a Environment,
     file: Option<ConfigFile>,
-    flags: &'a Flags,
+    flags: Flags,
+    names: Vec<TailnetName>,
+    /// The tailnet that the command line names, as it stands there.
+    named: Option<String>,
+    chosen: Option<ChosenTailnet>,
+    /// Secrets that another process has read from what can be read only once: name and text.
+    kept: Vec<(String, String)>,
 }
 
 impl<'a> Sources<'a> {
     /// Reads the file of settings. `config` is the path given by `--config`.
-    pub fn read(environment: &'a Environment, config: Option<&str>, flags: &'a Flags) -> Self {
-        Self { environment, file: ConfigFile::read(environment, config), flags }
+    pub fn read(environment: &'a Environment, config: Option<&str>, flags: &Flags) -> Self {
+        Self::new(environment, ConfigFile::read(environment, config), flags)
+    }
+
+    /// Takes a `file` that was read already. Where it has tables of tailnets, `--tailnet` among the `flags` names one of them.
+    pub fn new(environment: &'a Environment, file: Option<ConfigFile>, flags: &Flags) -> Self {
+        let names = file.as_ref().map(ConfigFile::tailnets).unwrap_or_default();
+        let mut flags = flags.clone();
+        let mut named = None;
+        if file.as_ref().is_some_and(ConfigFile::has_tailnets) {
+            named = flags.iter().rfind(|(name, _)| *name == TAILNET).map(|(_, value)| value.clone());
+            flags.retain(|(name, _)| *name != TAILNET);
+        }
+        // One alone needs no name.
+        let chosen = match names.as_slice() {
+            [only] => Some(ChosenTailnet { name: only.clone(), is_supervised: false }),
+            _ => None,
+        };
+        Self { environment, file, flags, names, named, chosen, kept: Vec::new() }
+    }
+
+    /// Returns the names of the tables of tailnets in the file.
+    pub fn tailnets(&self) -> &[TailnetName] {
+        &self.names
+    }
+
+    /// Returns the tailnet that the command line names, as it stands there.
+    pub fn named_tailnet(&self) -> Option<&str> {
+        self.named.as_deref()
+    }
+
+    /// Returns file and flags, for another process.
+    pub fn parts(&self) -> (Option<&ConfigFile>, &Flags) {
+        (self.file.as_ref(), &self.flags)
+    }
+
+    /// Reads the settings of this tailnet from now on; what stands at the top alone for `None`.
+    pub fn choose(&mut self, tailnet: Option<ChosenTailnet>) {
+        self.chosen = tailnet;
+    }
+
+    /// Returns the tailnet whose settings are read.
+    pub fn chosen(&self) -> Option<&ChosenTailnet> {
+        self.chosen.as_ref()
+    }
+
+    /// Takes secrets, by name and text, that another process has read from what can be read only once.
+    pub fn keep(&mut self, secrets: Vec<(String, String)>) {
+        self.kept = secrets;
     }
 
     /// Reads the setting `runtime`. `names` are those of all platforms.
@@ -77,12 +139,29 @@ impl<'a> Sources<'a> {
             settings: settings.ok_or(ConfigErrors(reader.faults)),
             shown: in_table_order(reader.shown),
             warnings: reader.warnings,
+            read_once: reader.read_once,
         }
     }
 
-    fn add_to(&self, layers: Layers) -> Layers {
-        layers.read(self.environment, self.file.as_ref(), self.flags)
+    /// Reads the settings of the process that keeps the daemons of several tailnets, from what stands at the top.
+    pub fn supervisor(&self, runtime: RuntimeSetting, implied: &Implied) -> (SupervisorSettings, ReadTop) {
+        let mut reader = Reader::new(self.add_to(Layers::new().implied(implied)));
+        reader.faults.extend(runtime.fault);
+        let settings = reader.supervisor();
+        (settings, ReadTop { faults: reader.faults, warnings: reader.warnings, shown: in_table_order(reader.shown) })
     }
+
+    fn add_to(&self, layers: Layers) -> Layers {
+        layers.read(self.environment, self.file.as_ref(), self.chosen.as_ref(), &self.flags).with_kept(&self.kept)
+    }
+}
+
+/// What was found where the settings of several tailnets were read, beside the settings.
+#[derive(Debug)]
+pub struct ReadTop {
+    pub faults: Vec<ConfigError>,
+    pub warnings: Vec<String>,
+    pub shown: Vec<Shown>,
 }
 
 /// Reads all settings where nothing is implied, for the tests of this folder.

@@ -16,7 +16,7 @@ use crate::config::types::Value;
 use crate::config::types::enums::OnFailure;
 use crate::config::written::{slip, slip_in_key, slip_in_password};
 use crate::secret::redactor::{looks_like_a_key, mask_secrets};
-use crate::secret::{MASK, SecretSource};
+use crate::secret::{MASK, Secret, SecretSource};
 use crate::text::{bare, printable};
 
 /// Settings that clients are given as well, maybe with the same slip: it is no fault of theirs.
@@ -50,13 +50,21 @@ pub struct Reader {
     /// The setting `lambda_on_failure`, kept here as well since the platform needs it even when another setting is at
     /// fault.
     pub lambda_on_failure: Option<OnFailure>,
+    /// Secrets that were read from what can be read only once, by the name of their setting.
+    pub read_once: Vec<(&'static str, Secret)>,
 }
 
 impl Reader {
     /// Starts with the faults of the sources themselves.
     pub fn new(mut layers: Layers) -> Self {
         let (faults, warnings) = (std::mem::take(&mut layers.faults), std::mem::take(&mut layers.warnings));
-        Self { layers, faults, warnings, shown: Vec::new(), health_listen: None, lambda_on_failure: None }
+        let (shown, read_once) = (Vec::new(), Vec::new());
+        Self { layers, faults, warnings, shown, health_listen: None, lambda_on_failure: None, read_once }
+    }
+
+    /// Whether a source has a value.
+    pub fn has_value(&self, name: &str) -> bool {
+        table::find_key(name).is_some_and(|key| self.layers.find(key).is_some())
     }
 
     /// Notes the value for `check` and returns its text. `None` where there is none, or a fault was noted.
@@ -130,7 +138,12 @@ impl Reader {
             }
             _ => match source.kept() {
                 Ok(source) => match self.slip_in_secret(key, name, &source) {
-                    None => return Some(source),
+                    None => {
+                        if let SecretSource::Once(secret) = &source {
+                            self.read_once.push((name, secret.clone()));
+                        }
+                        return Some(source);
+                    }
                     Some(problem) => problem,
                 },
                 Err(error) => error.to_string(),

@@ -113,7 +113,7 @@ pub struct Settings {
     pub drain_timeout: Duration,
     pub start_timeout: Limit,
     pub max_connections: Option<NonZeroUsize>,
-    /// Never empty; the first is the one that commands ask.
+    /// The first is the one that commands ask. Empty for a supervised daemon alone.
     pub health_listen: Vec<SocketAddr>,
     pub tailscaled_path: Option<PathBuf>,
     pub tailscaled_args: Words,
@@ -153,7 +153,7 @@ impl Settings {
 impl Reader {
     /// Reads the settings; `None` when a value without which they cannot be built is unusable.
     pub fn settings(&mut self, implied: &Implied) -> Option<Settings> {
-        let health_listen: Vec<SocketAddr> = self.filled_list("health_listen");
+        let health_listen = self.health_listen();
         self.health_listen = health_listen.first().copied();
         self.lambda_on_failure = self.value("lambda_on_failure");
         let logs_metrics = self.value("lambda_metrics").unwrap_or(false);

@@ -109,7 +109,12 @@ pub const KEYS: &[Key] = &[
     )
     .also(&["TS_AUDIENCE"]),
     key("api_url", "URL", Some("https://api.tailscale.com"), "Tailscale's API, which makes auth keys"),
-    key("tailnet", "NAME", Some("-"), "tailnet that auth keys are made for; - is the credential's own"),
+    key(
+        "tailnet",
+        "NAME",
+        Some("-"),
+        "tailnet that auth keys are made for; - is the credential's own. With tables [tailnet.NAME] in the file: which one",
+    ),
     key("control_url", "URL", None, "control server, such as Headscale's address; Tailscale's when not given"),
     key("ca_file", "PATH", None, "PEM file of CA certificates to trust beside the system's"),
     key("hostname", "NAME", None, "the node's name in the tailnet; the container's host name when not given")

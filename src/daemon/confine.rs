@@ -141,6 +141,8 @@ mod tests {
             memory: None,
             oom_score: OomScore::default(),
             on_log_thread: |job| job(),
+            tailnet: None,
+            supervised: None,
         };
         let wanted = at("socket/t.sock");
         let path = SocketPath::new(Some(&wanted), &state_dir).expect("is free");

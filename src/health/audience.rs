@@ -20,6 +20,19 @@ pub enum Audience {
 }
 
 impl Audience {
+    /// All audiences, with the names by which a supervisor tells its daemons.
+    const NAMES: [(Self, &str); 3] = [(Self::Local, "local"), (Self::Remote, "remote"), (Self::Mistaken, "mistaken")];
+
+    /// Returns the name that [`Audience::named`] finds it by.
+    pub fn name(self) -> &'static str {
+        Self::NAMES.iter().find(|(audience, _)| *audience == self).map_or("remote", |(_, name)| name)
+    }
+
+    /// Finds an audience by its name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::NAMES.iter().find(|(_, known)| *known == name).map(|(audience, _)| *audience)
+    }
+
     /// Tells who has sent a request with these headers over a connection with these two ends.
     pub fn of(ends: [SocketAddr; 2], headers: &HeaderMap) -> Self {
         let is_loopback = |end: &SocketAddr| end.ip().to_canonical().is_loopback();

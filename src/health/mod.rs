@@ -5,5 +5,7 @@
 pub(crate) mod audience;
 pub(crate) mod metrics;
 pub(crate) mod page;
+pub(crate) mod private;
+pub(crate) mod responses;
 pub(crate) mod routes;
 pub(crate) mod server;

@@ -34,7 +34,18 @@ pub fn render_page(document: &Document) -> String {
     if !document.snapshot.peers.is_empty() {
         peers(&mut page, &document.snapshot.peers);
     }
-    page.push_str("<p><a href=/status>as JSON</a>\n");
+    // Relative: the path may begin with the name of a tailnet.
+    page.push_str("<p><a href=status>as JSON</a>\n");
+    page
+}
+
+/// Renders the page of several tailnets, of which each row has the name, a plain word, and phase and reason.
+pub fn render_tailnets(ready: bool, rows: &[(String, String)]) -> String {
+    let mut page = headed(ready);
+    for (name, verdict) in rows {
+        let _ = write!(page, "<tr><th><a href=/tailnet/{name}/>{name}</a><td>{}", escape(verdict));
+    }
+    page.push_str("</table><p><a href=/status>as JSON</a>\n");
     page
 }
 

@@ -5,13 +5,14 @@ use std::net::SocketAddr;
 
 use http_body_util::Full;
 use hyper::body::Bytes;
-use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use serde_json::json;
 
 use crate::health::audience::Audience;
 use crate::health::metrics::{Format, Measured, render_metrics};
 use crate::health::page;
+use crate::health::responses::{MISDIRECTED, json_response, only_get_and_head, page_response, respond, text_response};
+use crate::health::server::Respond;
 use crate::state::{Phase, State, Watcher};
 use crate::status::{Document, Snapshot};
 
@@ -31,18 +32,41 @@ pub trait Inspect: Send + Sync + 'static {
 pub struct Routes<I> {
     state: Watcher,
     source: I,
+    /// Beginning of the paths that are answered as those without it, where the tailnet has a name.
+    prefix: Option<String>,
+}
+
+/// Whether the answer to this path depends on who asks.
+pub fn shows_facts(path: &str) -> bool {
+    matches!(path, "/" | "/status")
 }
 
 impl<I: Inspect> Routes<I> {
     pub fn new(state: Watcher, source: I) -> Self {
-        Self { state, source }
+        Self { state, source, prefix: None }
+    }
+
+    /// Answers for the tailnet of this name, which paths may begin with: `/tailnet/NAME/readyz`.
+    pub fn of_tailnet(self, name: Option<&str>) -> Self {
+        Self { prefix: name.map(|name| format!("/tailnet/{name}/")), ..self }
+    }
+
+    /// Returns the path without the name of the tailnet.
+    fn path<'a>(&self, path: &'a str) -> &'a str {
+        let prefix = self.prefix.as_deref().filter(|prefix| path.starts_with(prefix));
+        prefix.map_or(path, |prefix| &path[prefix.len() - 1..])
+    }
+
+    /// Whether a node of the tailnet may be behind a connection from `end`, which is on loopback.
+    pub async fn is_of_peer(&self, end: SocketAddr) -> bool {
+        self.source.is_of_peer(end).await
     }
 
     /// Returns who `audience`, which asks for `path` from `from` at a listener that nodes of the tailnet reach, turns out to be. A
     /// probe is answered alike to all, and waits for nothing.
     pub async fn audience_among_peers(&self, audience: Audience, path: &str, from: SocketAddr) -> Audience {
         let is_on_loopback = audience != Audience::Remote;
-        match matches!(path, "/" | "/status") && is_on_loopback && self.source.is_of_peer(from).await {
+        match shows_facts(self.path(path)) && is_on_loopback && self.source.is_of_peer(from).await {
             true => Audience::Remote,
             false => audience,
         }
@@ -51,19 +75,16 @@ impl<I: Inspect> Routes<I> {
     /// Responds to one request of this audience. HEAD gets the same response as GET; the server leaves out its body.
     pub async fn answer<B>(&self, request: &Request<B>, audience: Audience) -> Response<Full<Bytes>> {
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
-            let mut answer = text_response(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
-            answer.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
-            return answer;
+            return only_get_and_head();
         }
         let state = self.state.borrow().clone();
-        match request.uri().path() {
+        match self.path(request.uri().path()) {
             "/livez" => probe_response(&state, state.phase != Phase::Failed),
             "/startupz" => probe_response(&state, state.time_to_ready.is_some()),
             "/readyz" | "/healthz" => probe_response(&state, state.is_ready()),
-            "/status" | "/" if audience == Audience::Mistaken => text_response(
-                StatusCode::MISDIRECTED_REQUEST,
-                "this is the health port of tetherd on loopback; ask for localhost or 127.0.0.1\n",
-            ),
+            "/status" | "/" if audience == Audience::Mistaken => {
+                text_response(StatusCode::MISDIRECTED_REQUEST, MISDIRECTED)
+            }
             "/status" if audience == Audience::Remote => json_response(StatusCode::OK, &verdict(&state)),
             "/" if audience == Audience::Remote => page_response(page::render_verdict(&state)),
             "/status" => {
@@ -108,24 +129,14 @@ fn verdict(state: &State) -> serde_json::Value {
     })
 }
 
-fn page_response(page: String) -> Response<Full<Bytes>> {
-    respond(StatusCode::OK, "text/html; charset=utf-8", page)
-}
+impl<I: Inspect> Respond for Routes<I> {
+    async fn audience_among_peers(&self, audience: Audience, path: &str, from: SocketAddr) -> Audience {
+        Routes::audience_among_peers(self, audience, path, from).await
+    }
 
-fn json_response(status: StatusCode, body: &serde_json::Value) -> Response<Full<Bytes>> {
-    respond(status, "application/json", format!("{body}\n"))
-}
-
-fn text_response(status: StatusCode, body: &str) -> Response<Full<Bytes>> {
-    respond(status, "text/plain; charset=utf-8", body.to_owned())
-}
-
-fn respond(status: StatusCode, kind: &'static str, body: String) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(Bytes::from(body)));
-    *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
-    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
+    async fn answer<B: Sync>(&self, request: &Request<B>, audience: Audience) -> Response<Full<Bytes>> {
+        Routes::answer(self, request, audience).await
+    }
 }
 
 #[cfg(test)]

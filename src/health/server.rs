@@ -10,17 +10,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use hyper::Request;
-use hyper::body::Incoming;
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
+use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
 use crate::health::audience::Audience;
-use crate::health::routes::{Inspect, Routes};
 use crate::net::failed_accepts::FailedAccepts;
 
 /// Longest time for a whole exchange.
@@ -30,8 +30,26 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(1);
 /// Most exchanges at the same time.
 const EXCHANGES: usize = 256;
 
+/// Answers the requests of a health port.
+pub trait Respond: Send + Sync + 'static {
+    /// Returns who `audience`, which asks for `path` from `from` at a listener that nodes of the tailnet reach, turns out to be.
+    fn audience_among_peers(
+        &self,
+        audience: Audience,
+        path: &str,
+        from: SocketAddr,
+    ) -> impl Future<Output = Audience> + Send;
+
+    /// Responds to one request of this audience.
+    fn answer<B: Sync>(
+        &self,
+        request: &Request<B>,
+        audience: Audience,
+    ) -> impl Future<Output = Response<Full<Bytes>>> + Send;
+}
+
 /// Serves one health port until dropped.
-pub async fn serve_health<I: Inspect>(listener: TcpListener, routes: Arc<Routes<I>>) {
+pub async fn serve_health<R: Respond>(listener: TcpListener, routes: Arc<R>) {
     let mut exchanges = Exchanges::default();
     let mut failed = FailedAccepts::default();
     // tailscaled closes the ports on loopback to nodes, not those that are for others.
@@ -87,7 +105,7 @@ struct HealthClient {
 }
 
 /// Answers one client.
-async fn exchange<I: Inspect>(stream: TcpStream, client: HealthClient, routes: Arc<Routes<I>>) {
+async fn exchange<R: Respond>(stream: TcpStream, client: HealthClient, routes: Arc<R>) {
     let from = client.from;
     // A connection whose own address cannot be told is no reason to show more.
     let ends = [from, stream.local_addr().unwrap_or(from)];

@@ -9,14 +9,27 @@ use crate::memory::cgroup::CgroupMemory;
 pub struct MemoryBudget {
     pub cgroups: CgroupMemory,
     pub sharing: Sharing,
+    /// Number of daemons that have the limit together.
+    pub daemons: Daemons,
 }
 
 impl MemoryBudget {
     /// Computes tailscaled's share of the limit that holds now; `None` without a limit.
     pub fn share(&self) -> Option<Share> {
-        Some(Share::of(self.cgroups.limit()?, self.sharing))
+        self.cgroups.limit().map(|limit| self.share_of(limit))
+    }
+
+    /// Computes tailscaled's share of a limit in bytes.
+    pub fn share_of(&self, limit: u64) -> Share {
+        Share { daemons: self.daemons, ..Share::of(limit, self.sharing) }
     }
 }
+
+/// Number of daemons, each with a tailscaled, that have a limit together.
+pub type Daemons = std::num::NonZeroU64;
+
+/// One daemon alone.
+pub const ONE_DAEMON: Daemons = Daemons::MIN;
 
 /// What else is in the container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,14 +61,16 @@ const RESERVE: u64 = 64 << 20;
 /// tailscaled's part of what a control group allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Share {
+    /// What the group allows, in bytes.
     limit: u64,
     sharing: Sharing,
+    daemons: Daemons,
 }
 
 impl Share {
     /// The share of a container that may use `limit` bytes.
     pub fn of(limit: u64, sharing: Sharing) -> Self {
-        Self { limit, sharing }
+        Self { limit, sharing, daemons: ONE_DAEMON }
     }
 
     /// Returns the share in bytes.
@@ -63,12 +78,17 @@ impl Share {
         self.part().min(self.rest()).max(LEAST_BY_DEFAULT)
     }
 
+    /// What this daemon may use with its tailscaled.
+    fn of_daemon(self) -> u64 {
+        self.limit / self.daemons
+    }
+
     fn part(self) -> u64 {
-        self.limit / 100 * self.sharing.percent()
+        self.of_daemon() / 100 * self.sharing.percent()
     }
 
     fn rest(self) -> u64 {
-        self.limit.saturating_sub(RESERVE)
+        self.of_daemon().saturating_sub(RESERVE)
     }
 
     /// Writes the share as the value of a setting, such as "204MiB".
@@ -87,13 +107,41 @@ impl fmt::Display for Share {
         } else {
             write!(f, "{} %", self.sharing.percent())?;
         }
-        write!(f, " of the {} MiB of the control group", self.limit >> 20)
+        let divided = if self.daemons == ONE_DAEMON {
+            String::new()
+        } else {
+            format!(" the {} MiB that each of {} tailnets has of", self.of_daemon() >> 20, self.daemons)
+        };
+        write!(f, " of{divided} the {} MiB of the control group", self.limit >> 20)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn several_daemons_have_equal_parts_each_of_which_leaves_room() {
+        let share = |mib: u64, daemons: u64, sharing| {
+            let daemons = Daemons::new(daemons).expect("some");
+            Share { daemons, ..Share::of(mib << 20, sharing) }
+        };
+        for (mib, daemons, sharing, size) in [
+            (1024, 1, Sharing::Alone, 767),
+            (1024, 2, Sharing::Alone, 383),
+            (512, 2, Sharing::Alone, 191),
+            (512, 4, Sharing::Alone, 64),
+            (1024, 2, Sharing::WithApplication, 204),
+            (128, 4, Sharing::Alone, 32),
+        ] {
+            assert_eq!(share(mib, daemons, sharing).size(), format!("{size}MiB"), "{mib} {daemons}");
+            assert!(daemons * size <= mib, "{mib} {daemons}");
+        }
+        assert_eq!(
+            share(512, 2, Sharing::Alone).to_string(),
+            "75 % of the 256 MiB that each of 2 tailnets has of the 512 MiB of the control group"
+        );
+    }
 
     #[test]
     fn tailscaled_gets_a_part_that_leaves_room_and_a_least_amount() {

@@ -2,7 +2,7 @@
 //!
 //! It may be changed for a running container (`docker update`, in-place resize of pods).
 
-use crate::memory::budget::{MemoryBudget, Share};
+use crate::memory::budget::MemoryBudget;
 
 /// tailscaled's limit where nothing limits memory, in bytes: what Go takes for no limit.
 const NO_LIMIT: u64 = i64::MAX as u64;
@@ -29,14 +29,14 @@ impl LimitWatch {
             return None;
         }
         self.last = now;
-        Some(now.map_or(NO_LIMIT, |limit| Share::of(limit, self.budget.sharing).bytes()))
+        Some(now.map_or(NO_LIMIT, |limit| self.budget.share_of(limit).bytes()))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::memory::budget::Sharing;
+    use crate::memory::budget::{Daemons, Sharing};
     use crate::memory::cgroup::CgroupMemory;
     use std::fs;
 
@@ -46,10 +46,11 @@ mod tests {
         let file = directory.path().join("memory.max");
         fs::write(&file, "268435456\n").expect("written");
         let cgroups = CgroupMemory::at(directory.path().to_owned());
-        let mut watch = LimitWatch::new(MemoryBudget { cgroups, sharing: Sharing::Alone });
+        let budget = MemoryBudget { cgroups, sharing: Sharing::Alone, daemons: Daemons::new(2).expect("some") };
+        let mut watch = LimitWatch::new(budget.clone());
         assert_eq!(watch.changed(), None);
         fs::write(&file, "536870912\n").expect("written");
-        assert_eq!(watch.changed(), Some(Share::of(512 << 20, Sharing::Alone).bytes()));
+        assert_eq!(watch.changed(), Some(budget.share_of(512 << 20).bytes()));
         assert_eq!(watch.changed(), None);
         fs::write(&file, "max\n").expect("written");
         assert_eq!(watch.changed(), Some(NO_LIMIT));

@@ -20,7 +20,9 @@ LEAVES = (
 # An area, and the areas it may import. Rows stand from top to bottom: each names areas of the rows below it alone.
 ARROWS = {
     "main": ("cli",),
-    "cli": ("daemon", "platform", "tailscaled", "proxy", "dns", "auth_keys", "health", "process", "config", *LEAVES),
+    "cli": ("supervisor", "daemon", "platform", "tailscaled", "proxy", "dns", "auth_keys", "health", "process", "config", *LEAVES),
+    # Starts a daemon for each tailnet, and answers for all of them.
+    "supervisor": ("daemon", "tailscaled", "health", "process", "config", *LEAVES),
     "daemon": ("platform", "tailscaled", "proxy", "dns", "auth_keys", "health", "process", "config", *LEAVES),
     "platform": ("config", *LEAVES),
     # A login asks for a key by the trait of auth_keys.

@@ -16,6 +16,7 @@ pub use crate::cli::security::facts::Facts;
 
 use crate::cli::output::{complain, say};
 use crate::cli::security::table::{Row, Said, TABLE};
+use crate::cli::tailnets::AllConfigured;
 use crate::config::Config;
 use crate::environment::Environment;
 use crate::exit_reason::ExitReason;
@@ -65,6 +66,28 @@ pub fn run_check_security(config: &Config, environment: &Environment) -> ExitCod
         return ExitCode::SUCCESS;
     }
     ExitCode::FAILURE
+}
+
+/// Says what is open in several tailnets, each by its name, as [`run_check_security`] does for one.
+pub fn run_check_security_of_all(all: &AllConfigured, environment: &Environment) -> ExitCode {
+    if !all.faults.is_empty() {
+        all.faults.iter().for_each(|fault| complain(&format!("tetherd: {fault}")));
+        return ExitCode::from(ExitReason::Configuration(String::new()).exit_code());
+    }
+    let mut worst = ExitCode::SUCCESS;
+    for (name, configured) in &all.tailnets {
+        say(&format!("[tailnet.{name}]"));
+        let code = run_check_security(&configured.config, environment);
+        if code != ExitCode::SUCCESS {
+            worst = code;
+        }
+    }
+    let open = all.supervisor.health_listen.iter().filter(|address| !address.ip().to_canonical().is_loopback());
+    for address in open {
+        say(&format!("health_listen: {address} tells phase, reason and metrics of all tailnets"));
+        worst = ExitCode::FAILURE;
+    }
+    worst
 }
 
 #[cfg(test)]

@@ -8,4 +8,5 @@ pub(crate) mod node;
 pub(crate) mod serve;
 pub(crate) mod serve_forms;
 pub(crate) mod serve_services;
+pub(crate) mod supervisor;
 pub(crate) mod users;

@@ -11,7 +11,7 @@ pub(crate) mod tailscaled;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, UnixListener};
 
 use crate::auth_keys::AuthKeys;
 use crate::daemon::build::auth::{build_auth_keys, fetch_first_key, warn_before_expiry};
@@ -20,7 +20,7 @@ use crate::daemon::build::node::{configure_node, login};
 use crate::daemon::build::proxy::ProxyServer;
 use crate::daemon::build::tailscaled::{LocalTailscaled, launch, start_keeper};
 use crate::daemon::cloudwatch_emf::{EmfSource, EmfWriter};
-use crate::daemon::context::{BuildInputs, DaemonContext};
+use crate::daemon::context::{BuildInputs, DaemonContext, OtherListeners};
 use crate::daemon::listeners::{ProxyListeners, bind};
 use crate::daemon::own_proxy::without_own_proxy;
 use crate::daemon::readiness::{StatePublisher, publish_reports};
@@ -48,14 +48,15 @@ pub async fn build_daemon(inputs: BuildInputs<'_>) -> Result<Daemon, ExitReason>
     let health = settings.health_listen.iter().map(|address| bind("health_listen", *address));
     let health: Vec<TcpListener> = health.collect::<Result<_, _>>()?;
     let dns = DnsListeners::open(settings)?;
-    let own_listeners = own_listeners(&listeners, &health, &dns);
+    let others = inputs.context.supervised.map(|supervised| &supervised.others);
+    let own_listeners = own_listeners(&listeners, &health, &dns, others);
     let environment = without_own_proxy(inputs.context.environment, &own_listeners).await;
     let context = DaemonContext { environment: &environment, ..inputs.context.clone() };
     let inputs = BuildInputs { context: &context, ..inputs };
     let parts = DaemonParts::new(inputs, own_listeners)?;
     let admission = parts.proxy.accept_on(listeners, inputs.context.memory.as_ref());
     dns.serve(Arc::clone(&parts.proxy.proxy), settings, parts.own_listeners.clone());
-    parts.serve_health(health, inputs.confinement.to_vec());
+    parts.serve_health(health, inputs)?;
     let emf_writer = parts.start_emf_writer(inputs);
     parts.start_background_tasks(inputs);
     let keeper = parts.start_tailscaled(inputs).await?;
@@ -80,11 +81,18 @@ pub async fn build_daemon(inputs: BuildInputs<'_>) -> Result<Daemon, ExitReason>
     })
 }
 
-/// Returns where the daemon listens, which is no target for its clients.
-fn own_listeners(listeners: &ProxyListeners, health: &[TcpListener], dns: &DnsListeners) -> OwnListeners {
+/// Returns where the daemon listens, and the `others` that belong to it: that is no target for its clients.
+fn own_listeners(
+    listeners: &ProxyListeners,
+    health: &[TcpListener],
+    dns: &DnsListeners,
+    others: Option<&OtherListeners>,
+) -> OwnListeners {
     let health = health.iter().filter_map(|listener| listener.local_addr().ok());
-    let by_tcp = listeners.tcp_addresses().chain(health).chain(dns.addresses());
-    OwnListeners::new(by_tcp.collect()).with_udp(dns.addresses().chain(listeners.udp_addresses()).collect())
+    let (tcp, udp) = others.map_or((&[][..], &[][..]), |others| (&others.tcp, &others.udp));
+    let by_tcp = listeners.tcp_addresses().chain(health).chain(dns.addresses()).chain(tcp.iter().copied());
+    let by_udp = dns.addresses().chain(listeners.udp_addresses()).chain(udp.iter().copied());
+    OwnListeners::new(by_tcp.collect()).with_udp(by_udp.collect())
 }
 
 /// Parts that others are built from.
@@ -125,8 +133,9 @@ impl DaemonParts {
         })
     }
 
-    /// Serves probes, status and metrics on the health ports.
-    fn serve_health(&self, listeners: Vec<TcpListener>, own_confinement: Vec<&'static str>) {
+    /// Serves probes, status and metrics on the health ports, and to a supervisor.
+    fn serve_health(&self, listeners: Vec<TcpListener>, inputs: BuildInputs<'_>) -> Result<(), ExitReason> {
+        let own_confinement = inputs.confinement.to_vec();
         let source = StatusSource {
             api: self.tailscaled.api.clone(),
             calls: self.tailscaled.calls.clone(),
@@ -141,10 +150,23 @@ impl DaemonParts {
             confinement: Arc::clone(&self.confinement),
             answers: TailscaledAnswers::default(),
         };
-        let routes = Arc::new(Routes::new(self.state.watch(), source));
+        let routes = Arc::new(Routes::new(self.state.watch(), source).of_tailnet(inputs.context.tailnet));
         for listener in listeners {
             tokio::spawn(health::server::serve_health(listener, Arc::clone(&routes)));
         }
+        if let Some(supervised) = inputs.context.supervised {
+            let questions = supervised.questions.try_clone().and_then(|listener| {
+                listener.set_nonblocking(true)?;
+                UnixListener::from_std(listener)
+            });
+            let questions = questions.map_err(|error| {
+                ExitReason::Configuration(format!(
+                    "the supervisor cannot be answered: {error}; raise the limit of open files"
+                ))
+            })?;
+            tokio::spawn(health::private::serve_supervisor(questions, routes));
+        }
+        Ok(())
     }
 
     /// Starts writing metrics to the log on platforms where nobody can scrape them.

@@ -205,6 +205,8 @@ fn error_type(reason: &ExitReason) -> &'static str {
         ExitReason::TailscaledUnusable(_) => "Tetherd.TailscaledUnusable",
         ExitReason::KeyRefused(_) => "Tetherd.AuthKeyRefused",
         ExitReason::CommandNotExecutable(_) | ExitReason::CommandNotFound(_) => "Tetherd.CommandFailed",
+        // Several tailnets are refused in Lambda.
+        ExitReason::OfTailnet { .. } => "Tetherd.Failed",
     }
 }
 

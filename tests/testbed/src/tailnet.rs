@@ -21,8 +21,18 @@ use crate::{ca, netns, parts};
 
 /// MagicDNS names end with it.
 pub const BASE_DOMAIN: &str = "tail.test";
-/// An address, so that no resolver is asked before the tailnet is up.
-const CONTROL: &str = "127.0.0.1:8443";
+/// Where a control server listens. By its address, so that no resolver is asked before the tailnet is up.
+#[derive(Clone, Copy, Debug)]
+struct Ports {
+    control: u16,
+    grpc: u16,
+    stun: u16,
+}
+
+const PORTS: Ports = Ports { control: 8443, grpc: 50443, stun: 3478 };
+/// Those of a second control server in the same namespace.
+const PORTS_BESIDE: Ports = Ports { control: 8444, grpc: 50444, stun: 3479 };
+
 /// Measured 0.05 s (0.1 s with keys to make) on two idle cores; the rest is for busy ones.
 const START: Duration = Duration::from_secs(20);
 
@@ -31,6 +41,7 @@ pub struct Tailnet {
     // Before the directory: fields drop in order, and headscale writes until it is dead.
     headscale: Option<Process>,
     directory: TempDir,
+    ports: Ports,
 }
 
 impl Tailnet {
@@ -47,23 +58,32 @@ impl Tailnet {
 
     /// The same with settings of headscale's `dns` in the place of those there are.
     pub fn start_with_dns(dns: Value) -> Result<Self> {
+        Self::start_at(PORTS, dns)
+    }
+
+    /// A second one in the namespace of the first.
+    pub fn start_beside() -> Result<Self> {
+        Self::start_at(PORTS_BESIDE, json!({}))
+    }
+
+    fn start_at(ports: Ports, dns: Value) -> Result<Self> {
         let directory = tempfile::Builder::new().prefix("testbed-control-").tempdir()?;
         let names = [format!("*.{BASE_DOMAIN}"), secrets_manager_host(), netns::OWN_ADDRESS.to_owned()];
         ca::write(directory.path(), &names)?;
-        write_config(directory.path(), dns)?;
-        let mut tailnet = Self { headscale: None, directory };
+        write_config(directory.path(), ports, dns)?;
+        let mut tailnet = Self { headscale: None, directory, ports };
         tailnet.start_control()?;
         tailnet.create_user()?;
         Ok(tailnet)
     }
 
     pub fn control_url(&self) -> String {
-        format!("https://{CONTROL}")
+        format!("https://127.0.0.1:{}", self.ports.control)
     }
 
     /// The same control server at an address that is not loopback.
     pub fn control_url_outside_loopback(&self) -> String {
-        format!("https://{}", CONTROL.replace("127.0.0.1", netns::OWN_ADDRESS))
+        format!("https://{}:{}", netns::OWN_ADDRESS, self.ports.control)
     }
 
     /// The authority that signed the control server's certificate, PEM.
@@ -94,9 +114,10 @@ impl Tailnet {
         command.arg("serve").stdout(log.try_clone()?).stderr(log);
         let headscale = self.headscale.insert(Process::spawn(&mut command)?);
         let socket = self.directory.path().join("headscale.sock");
+        let control = ("127.0.0.1", self.ports.control);
         // The unix socket opens before the TLS port: with the port open, both are.
         let ready = wait_until("headscale answers", START, || match headscale.exited() {
-            Ok(None) => (UnixStream::connect(&socket).is_ok() && TcpStream::connect(CONTROL).is_ok()).then_some(Ok(())),
+            Ok(None) => (UnixStream::connect(&socket).is_ok() && TcpStream::connect(control).is_ok()).then_some(Ok(())),
             ended => Some(Err(anyhow!("headscale ended: {ended:?}"))),
         });
         ready.and_then(|ended| ended).with_context(|| format!("headscale did not start; its log:\n{}", self.log()))
@@ -104,7 +125,7 @@ impl Tailnet {
 
     /// Gives headscale other settings of `dns`, beside those there are at first, and starts it again.
     pub fn set_dns(&mut self, dns: Value) -> Result<()> {
-        write_config(self.directory.path(), dns)?;
+        write_config(self.directory.path(), self.ports, dns)?;
         self.start_control()
     }
 
@@ -131,8 +152,8 @@ impl Tailnet {
 }
 
 /// Writes headscale's settings, with these of `dns` in the place of those there are.
-fn write_config(directory: &Path, dns: Value) -> Result<()> {
-    let mut config = config(directory);
+fn write_config(directory: &Path, ports: Ports, dns: Value) -> Result<()> {
+    let mut config = config(directory, ports);
     if let (Some(known), Value::Object(dns)) = (config["dns"].as_object_mut(), dns) {
         known.extend(dns);
     }
@@ -140,18 +161,18 @@ fn write_config(directory: &Path, dns: Value) -> Result<()> {
 }
 
 /// JSON, which headscale reads as readily as YAML.
-fn config(directory: &Path) -> Value {
+fn config(directory: &Path, ports: Ports) -> Value {
     let file = |name: &str| directory.join(name);
     json!({
-        "server_url": format!("https://{CONTROL}"),
-        "listen_addr": "[::]:8443",
+        "server_url": format!("https://127.0.0.1:{}", ports.control),
+        "listen_addr": format!("[::]:{}", ports.control),
         "metrics_listen_addr": "",
-        "grpc_listen_addr": "127.0.0.1:50443",
+        "grpc_listen_addr": format!("127.0.0.1:{}", ports.grpc),
         "tls_cert_path": file("server.pem"),
         "tls_key_path": file("server.key"),
         "noise": { "private_key_path": file("noise.key") },
         "prefixes": { "v4": "100.64.0.0/10", "v6": "fd7a:115c:a1e0::/48" },
-        "derp": derp(&file("derp.key")),
+        "derp": derp(&file("derp.key"), ports.stun),
         "database": { "type": "sqlite", "sqlite": { "path": file("db.sqlite"), "write_ahead_log": true } },
         // Everything is allowed until a policy is set.
         "policy": { "mode": "database" },
@@ -174,7 +195,7 @@ fn config(directory: &Path) -> Value {
 }
 
 /// The embedded relay alone; nothing is fetched from Tailscale.
-fn derp(key: &Path) -> Value {
+fn derp(key: &Path, stun: u16) -> Value {
     json!({
         "server": {
             "enabled": true,
@@ -185,7 +206,7 @@ fn derp(key: &Path) -> Value {
             "private_key_path": key,
             "automatically_add_embedded_derp_region": true,
             // Without an answer over IPv6 as well, a node's first look at its network waits its full 3 s.
-            "stun_listen_addr": "[::]:3478",
+            "stun_listen_addr": format!("[::]:{stun}"),
             "ipv4": "127.0.0.1",
             "ipv6": "::1",
         },
