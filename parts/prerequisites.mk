@@ -27,9 +27,9 @@ check-ip:
 
 # Debian 12's own is too old for undici.
 check-node:
-	@{ node -e 'const [a, b, c] = process.versions.node.split("."); process.exit((a - 20 || b - 18 || c - 1) < 0 ? 1 : 0)' \
+	@{ node -e 'const [a, b, c] = process.versions.node.split("."); process.exit((a - 20 || b - 19 || c - 2) < 0 ? 1 : 0)' \
 		&& command -v npm; } >/dev/null 2>&1 \
-		|| { echo "Node.js 20.18.1 or newer with npm is missing: install it from https://nodejs.org" >&2; exit 1; }
+		|| { echo "Node.js 20.19.2 or newer with npm is missing: install it from https://nodejs.org" >&2; exit 1; }
 
 # Debian and its kin: installed when missing. Elsewhere, or without root, it says what is missing.
 system-packages:
@@ -61,5 +61,9 @@ system-packages:
 	command -v ruby >/dev/null || missing="$$missing ruby"; \
 	php -m 2>/dev/null | grep -qx curl || missing="$$missing php-cli php-curl"; \
 	[ -x /usr/bin/redis-server ] || missing="$$missing redis-server redis-tools"; \
+	[ -x /usr/sbin/mariadbd ] || missing="$$missing mariadb-server-core"; \
+	command -v mariadb-install-db >/dev/null || missing="$$missing mariadb-server-core"; \
+	command -v mysql >/dev/null || missing="$$missing mariadb-client-core"; \
+	command -v kcat >/dev/null || missing="$$missing kcat"; \
 	command -v valgrind >/dev/null || missing="$$missing valgrind"; \
 	$(install-missing)

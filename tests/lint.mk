@@ -54,7 +54,7 @@ lint-imports: test-lints
 # Our own, since cargo-machete takes two minutes to build: `make test` has sixty.
 .PHONY: lint-dependencies
 lint-dependencies: test-lints
-	python3 -B tests/lint/dependencies.py $(CRATES) lambda-layer/examples/rust
+	python3 -B tests/lint/dependencies.py $(CRATES) lambda-layer/examples/rust parts/clients/reqwest
 
 # A new file counts before it is added, one that is deleted no more.
 .PHONY: lint-first-lines

@@ -59,7 +59,8 @@ $(HOST_TOOLS:%=$(PARTS)/%): $(PARTS)/%: parts/%/go.mod parts/%/go.sum | check-to
 # Programs that people use, pinned, for tests/clients.
 CLIENTS := $(PARTS)/clients
 .PHONY: clients
-clients: $(CLIENTS)/python/installed $(CLIENTS)/node/installed $(CLIENTS)/fetch
+clients: $(CLIENTS)/python/installed $(CLIENTS)/node/installed $(CLIENTS)/bin/fetch $(CLIENTS)/bin/kafka \
+	$(CLIENTS)/bin/mongodb $(CLIENTS)/bin/grpcurl $(CLIENTS)/bin/reqwest
 
 $(CLIENTS)/python/installed: parts/clients/requirements.txt | system-packages
 	python3 -m venv --clear $(@D)
@@ -71,5 +72,29 @@ $(CLIENTS)/node/installed: parts/clients/package.json parts/clients/package-lock
 	cd $(@D) && npm ci --silent --ignore-scripts
 	@touch $@
 
-$(CLIENTS)/fetch: tests/clients/programs/fetch.go | check-tools
+$(CLIENTS)/bin/fetch: tests/clients/programs/fetch.go | check-tools
 	go build -trimpath -o $@ $<
+
+CLIENT_GO := CGO_ENABLED=0 go build -mod=readonly -trimpath -ldflags '-s -w' -o ../../bin/clients/bin/
+
+# A broker of Kafka.
+$(CLIENTS)/bin/kafka: $(wildcard parts/clients/kafka/*) | check-tools
+	cd parts/clients/kafka && $(CLIENT_GO) .
+	@touch $@
+
+# A server of MongoDB's protocol. SQLite takes most of the time, and is compiled already where headscale was built.
+$(CLIENTS)/bin/mongodb: $(wildcard parts/clients/mongodb/*) | check-tools
+	cd parts/clients/mongodb && $(CLIENT_GO) -tags ferretdb_no_postgresql .
+	@touch $@
+
+# With a server and a client of Go's own library, which it is made with.
+$(CLIENTS)/bin/grpcurl: $(wildcard parts/clients/grpc/* parts/clients/grpc/*/*) | check-tools
+	cd parts/clients/grpc && $(CLIENT_GO) tool ./echo-server ./call
+	@touch $@
+
+# Without its feature `socks`, and with it. Its lock file has the versions of the workspace's: beside that it builds in half the time.
+REQWEST := cargo build --quiet --locked --manifest-path parts/clients/reqwest/Cargo.toml --target-dir $(CARGO_TARGET_DIR)
+$(CLIENTS)/bin/reqwest: $(wildcard parts/clients/reqwest/Cargo.* parts/clients/reqwest/src/*) | check-tools
+	@mkdir -p $(@D)
+	$(REQWEST) && cp $(CARGO_TARGET_DIR)/debug/fetch-by-reqwest $@
+	$(REQWEST) --features socks && cp $(CARGO_TARGET_DIR)/debug/fetch-by-reqwest $@-socks

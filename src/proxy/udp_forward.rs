@@ -141,7 +141,8 @@ impl<D: Dial> Flow<'_, D> {
                             deadline = Instant::now() + idle;
                         }
                     }
-                    () = sleep_until(deadline) => return Ok(()),
+                    // After a freeze a datagram may have come at the same time.
+                    () = sleep_until(deadline) => if waiting.is_empty() { return Ok(()) },
                 }
             }
             // tailscaled has ended; it is asked again when it is back.

@@ -3,7 +3,9 @@
 //! Each by its own library: the table of docs/clients.md.
 //! Each runs with the default, with `env_all_proxy = socks5h` beside `HTTP_PROXY`, and with `ALL_PROXY` by SOCKS alone.
 
-use crate::scene::{Scene, page};
+use std::process::Command;
+
+use crate::scene::{Scene, client, page};
 
 /// What comes of a program with a set of variables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,10 +36,14 @@ const PYTHON: &[Row] = &[
         "python3 -c 'import sys; sys.modules[\"socksio\"] = None; import httpx; print(httpx.get(\"http://web/\").text)'",
         [Works, Fails, Fails],
     ),
-    ("`openai` with `socksio`", "python3 openai.py with", [Works, Works, Works]),
-    ("`openai` without `socksio`", "python3 openai.py without", [Works, Fails, Fails]),
-    ("`anthropic` with `socksio`", "python3 anthropic.py with", [Works, Works, Works]),
-    ("`anthropic` without `socksio`", "python3 anthropic.py without", [Works, Fails, Fails]),
+    ("`openai` with `socksio`", "python3 models.py openai OpenAI http://web/v1 with", [Works, Works, Works]),
+    ("`openai` without `socksio`", "python3 models.py openai OpenAI http://web/v1 without", [Works, Fails, Fails]),
+    ("`anthropic` with `socksio`", "python3 models.py anthropic Anthropic http://web with", [Works, Works, Works]),
+    (
+        "`anthropic` without `socksio`",
+        "python3 models.py anthropic Anthropic http://web without",
+        [Works, Fails, Fails],
+    ),
     ("`aiohttp`, `trust_env=True`", "python3 aiohttp.py", [Works, Works, Fails]),
     ("`boto3`", "python3 boto3.py", [Works, Works, Fails]),
     (
@@ -45,6 +51,7 @@ const PYTHON: &[Row] = &[
         "python3 -c 'from urllib.request import urlopen; print(urlopen(\"http://web/\").read().decode())'",
         [Works, Works, Fails],
     ),
+    ("`grpcio`", "python3 echo.py", [Works, Works, Fails]),
 ];
 
 const OTHERS: &[Row] = &[
@@ -68,27 +75,29 @@ const OTHERS: &[Row] = &[
         "php -r '$c = curl_init(\"http://web/\"); exit(curl_exec($c) ? 0 : 1);'",
         [Works, Works, Works],
     ),
+    ("Go `grpc`", "./call web:50051 < page.txt", [Works, Works, Fails]),
+    (
+        "grpcurl",
+        "{ printf '\"'; cat page.txt; printf '\"'; } | grpcurl -plaintext -d @ web:50051 echo.Echo/Say | tr -d '\"'",
+        [Works, Works, Fails],
+    ),
+    ("`reqwest`", "reqwest http://web/", [Works, Works, Fails]),
+    ("`reqwest` with `socks`", "reqwest-socks http://web/", [Works, Works, Works]),
 ];
 
+/// .NET's own library, called from Python: of its runtime the registries have one for this architecture alone.
+#[cfg(target_arch = "x86_64")]
+const DOTNET: &[Row] = &[(".NET `HttpClient`", "python3 dotnet.py", [Works, Works, Fails])];
+
 /// Programs that are more than a line.
-const FILES: [(&str, &str); 4] = [
+const FILES: [(&str, &str); 5] = [
     (
-        "openai.py",
-        "import sys
+        "models.py",
+        "import importlib, sys
 sys.path.pop(0)
-if sys.argv[1] == 'without': sys.modules['socksio'] = None
-import openai
-client = openai.OpenAI(api_key='k', base_url='http://web/v1', max_retries=0)
-assert [model.id for model in client.models.list()] == ['model-of-the-tailnet']
-print(open('page.txt').read())",
-    ),
-    (
-        "anthropic.py",
-        "import sys
-sys.path.pop(0)
-if sys.argv[1] == 'without': sys.modules['socksio'] = None
-import anthropic
-client = anthropic.Anthropic(api_key='k', base_url='http://web', max_retries=0)
+library, name, url, socksio = sys.argv[1:]
+if socksio == 'without': sys.modules['socksio'] = None
+client = getattr(importlib.import_module(library), name)(api_key='k', base_url=url, max_retries=0)
 assert [model.id for model in client.models.list()] == ['model-of-the-tailnet']
 print(open('page.txt').read())",
     ),
@@ -114,6 +123,23 @@ s3 = boto3.client('s3', endpoint_url='http://web', region_name='eu-west-1', conf
 s3.put_object(Bucket='bucket', Key='key', Body=open('report.csv', 'rb').read())
 print(s3.get_object(Bucket='bucket', Key='key')['Body'].read().decode())",
     ),
+    (
+        "echo.py",
+        "import grpc
+from google.protobuf.wrappers_pb2 import StringValue
+with grpc.insecure_channel('web:50051') as channel:
+    say = channel.unary_unary('/echo.Echo/Say', StringValue.SerializeToString, StringValue.FromString)
+    print(say(StringValue(value=open('page.txt').read()), timeout=20).value)",
+    ),
+    (
+        "dotnet.py",
+        "import pythonnet
+pythonnet.load('coreclr')
+import clr
+clr.AddReference('System.Net.Http')
+from System.Net.Http import HttpClient
+print(HttpClient().GetStringAsync('http://web/').Result)",
+    ),
 ];
 
 const WAYS: [&str; 3] = [
@@ -123,7 +149,12 @@ const WAYS: [&str; 3] = [
 ];
 
 fn assert_rows(rows: &[Row]) {
-    let scene = Scene::web().ready();
+    let mut scene = Scene::web();
+    let (certificate, key) = scene.tailnet.certificate();
+    let mut echo = Command::new(client("bin/echo-server"));
+    echo.args([certificate, key]);
+    scene.serve(echo, 50051);
+    let scene = scene.ready();
     for (name, text) in FILES {
         std::fs::write(scene.path(name), text).expect("written");
     }
@@ -152,4 +183,10 @@ fn pythons_clients_by_the_variables() {
 #[test]
 fn other_clients_by_the_variables() {
     assert_rows(OTHERS);
+}
+
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn dotnet_by_the_variables() {
+    assert_rows(DOTNET);
 }

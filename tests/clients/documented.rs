@@ -38,12 +38,18 @@ fn every_block_is_run_by_a_test() {
     let sources = [
         include_str!("curl.rs"),
         include_str!("dig.rs"),
+        include_str!("dotnet.rs"),
         include_str!("go.rs"),
+        include_str!("grpc.rs"),
         include_str!("java.rs"),
+        include_str!("kafka.rs"),
+        include_str!("mongodb.rs"),
+        include_str!("mysql.rs"),
         include_str!("node.rs"),
         include_str!("psql.rs"),
         include_str!("python.rs"),
         include_str!("redis.rs"),
+        include_str!("reqwest.rs"),
         include_str!("ssh.rs"),
     ]
     .concat();

@@ -72,7 +72,9 @@ impl Scene {
         for file in ["Fetch.java", "Client.java"] {
             fs::copy(program(file), self.path(file)).expect("copied");
         }
-        symlink(client("fetch"), self.path("fetch")).expect("linked");
+        for program in ["fetch", "call"] {
+            symlink(client("bin").join(program), self.path(program)).expect("linked");
+        }
         symlink(client("node/node_modules"), self.path("node_modules")).expect("linked");
         fs::create_dir(self.path("bin")).expect("a directory");
     }
@@ -168,12 +170,15 @@ impl Scene {
     fn environment(&self) -> Vec<(&'static str, String)> {
         let tetherd = Path::new(env!("CARGO_BIN_EXE_tetherd")).parent().expect("a directory").to_owned();
         let inherited = std::env::var("PATH").unwrap_or_default();
-        let first = [self.path("bin"), tetherd, client("python/bin")];
+        let first = [self.path("bin"), tetherd, client("python/bin"), client("bin"), client("node/node_modules/.bin")];
         let first: Vec<_> = first.iter().map(|directory| directory.to_string_lossy()).collect();
         let trust = ["CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS"];
         let ca = self.path("ca.pem").to_string_lossy().into_owned();
         let mut environment: Vec<_> = trust.into_iter().map(|name| (name, ca.clone())).collect();
         environment.push(("PATH", format!("{}:{inherited}:/usr/sbin:/usr/bin:/sbin:/bin", first.join(":"))));
+        // .NET is a package of Python here, and has no library for the world's languages.
+        environment.push(("DOTNET_SYSTEM_GLOBALIZATION_INVARIANT", "1".to_owned()));
+        environment.push(("DOTNET_ROOT", dotnet().to_string_lossy().into_owned()));
         environment.push(("HOME", self.directory.path().to_string_lossy().into_owned()));
         environment
     }
@@ -194,6 +199,13 @@ pub fn client(name: &str) -> PathBuf {
     let path = parts::directory().expect("parts").join("clients").join(name);
     assert!(path.exists(), "{} is missing: run `make test`, or `make clients`", path.display());
     path
+}
+
+/// Where .NET's runtime is, on the architecture that has one in Python's registry.
+fn dotnet() -> PathBuf {
+    let packages = fs::read_dir(client("python/lib")).into_iter().flatten().flatten();
+    let found = packages.map(|python| python.path().join("site-packages/dnv/net/runtime/.net"));
+    found.into_iter().find(|path| path.exists()).unwrap_or_default()
 }
 
 fn program(name: &str) -> PathBuf {

@@ -17,18 +17,18 @@ use testbed::wait::wait_until;
 
 use crate::scene::{CONTROL_PORT, READY, RELAY_ONLY, Scene, connect, start_ready};
 
-const FREEZE: Duration = Duration::from_secs(20);
+pub const FREEZE: Duration = Duration::from_secs(20);
 const BARE_SOCKS: &str = "127.0.0.1:1056";
 
-fn freeze(pids: &[i32]) {
+pub fn freeze(pids: &[i32]) {
     pids.iter().for_each(|pid| kill(Pid::from_raw(*pid), Signal::SIGSTOP).expect("stopped"));
 }
 
-fn thaw(pids: &[i32]) {
+pub fn thaw(pids: &[i32]) {
     pids.iter().for_each(|pid| kill(Pid::from_raw(*pid), Signal::SIGCONT).expect("goes on"));
 }
 
-fn tree(daemon: &Daemon) -> [i32; 2] {
+pub fn tree(daemon: &Daemon) -> [i32; 2] {
     [daemon.tailscaled_pid().expect("runs"), daemon.pid()]
 }
 

@@ -27,6 +27,7 @@ mod http_expect;
 mod http_kept_connections;
 mod http_proxy;
 mod http_upgrade;
+mod interrupted;
 mod leaks;
 mod limits;
 mod listeners;

@@ -14,8 +14,10 @@ use std::time::Duration;
 
 use fast_socks5::util::target_addr::TargetAddr;
 use fast_socks5::{new_udp_header, parse_udp_request};
+use futures_util::FutureExt;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::net::UdpSocket;
+use tokio::task::yield_now;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::config::types::enums::AccessLog;
@@ -152,7 +154,13 @@ impl<D: Dial> Association<'_, D> {
                         self.send_back(source, payload).await;
                         deadline = Instant::now() + idle;
                     }
-                    () = sleep_until(deadline) => return Ok(()),
+                    // After a freeze a datagram may have come at the same time; the event loop learns of it in its next turn.
+                    () = sleep_until(deadline) => {
+                        yield_now().await;
+                        if self.session.socket.readable().now_or_never().is_none() {
+                            return Ok(());
+                        }
+                    }
                 }
             }
             // A tailscaled that has no file left ends an association as soon as it is opened.
