@@ -71,6 +71,7 @@ pub fn main() -> ExitCode {
     let oom_score = OomScore::open(matches!(arguments.command, Command::Exec(_)));
     // Signals are caught before anything is read that may take long, such as a key on a network mount.
     let signals = match arguments.command {
+        Command::Run if arguments.supervised.is_some() => Signals::to_stop_or_lose_supervisor(),
         Command::Run => Signals::to_stop(),
         Command::Exec(_) => Signals::to_pass_on(),
         // Commands that only ask the daemon are ended by the signal's default action.

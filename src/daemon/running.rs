@@ -78,9 +78,7 @@ impl Daemon {
         };
         let mut asked = pin!(async {
             tokio::select! {
-                caught = signals.next() => {
-                    StopRequest { reason: format!("{} was received", caught.signal), deadline: None }
-                }
+                caught = signals.next() => StopRequest { reason: caught.reason(), deadline: None },
                 request = stop => request,
             }
         });

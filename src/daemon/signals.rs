@@ -18,6 +18,10 @@ use crate::exit_reason::ExitReason;
 /// terminal for a job in the background.
 const STAYS_IGNORED: [Signal; 2] = [SIGHUP, SIGQUIT];
 
+/// Sent to a daemon of several tailnets when its supervisor ends: by the kernel, once for each thread that its parent may still be. So
+/// it must not be one that hurries when it comes again.
+pub const SUPERVISOR_ENDED: Signal = SIGUSR1;
+
 /// Bit that is set in the byte of a signal, in addition to its number, when the kernel sent the signal and not a
 /// process.
 const BY_KERNEL: u8 = 0x80;
@@ -29,6 +33,11 @@ impl Signals {
     /// Catches the requests to stop.
     pub fn to_stop() -> Result<Self, ExitReason> {
         Self::catch(&[SIGTERM, SIGINT, SIGHUP, SIGQUIT])
+    }
+
+    /// Catches the requests to stop, and the end of the supervisor.
+    pub fn to_stop_or_lose_supervisor() -> Result<Self, ExitReason> {
+        Self::catch(&[SIGTERM, SIGINT, SIGHUP, SIGQUIT, SUPERVISOR_ENDED])
     }
 
     /// Catches all signals that `exec` passes on to its command.
@@ -114,6 +123,14 @@ impl Caught {
     /// Whether the signal asks the daemon to end, where no command is there to decide.
     pub fn stops(self) -> bool {
         matches!(self.signal, SIGTERM | SIGINT | SIGHUP | SIGQUIT)
+    }
+
+    /// Returns why the daemon stops, where it does.
+    pub fn reason(self) -> String {
+        match self.signal {
+            SUPERVISOR_ENDED => "the supervisor has ended".to_owned(),
+            signal => format!("{signal} was received"),
+        }
     }
 
     /// Whether the signal, come after one that asks to end, asks to end at once. A terminal that goes away tells of it more

@@ -7,12 +7,12 @@ use std::os::fd::FromRawFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 
 use nix::sys::prctl::{set_name, set_pdeathsig};
-use nix::sys::signal::Signal;
 use nix::unistd::getppid;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::daemon::context::{OtherListeners, Supervised};
+use crate::daemon::signals::SUPERVISOR_ENDED;
 
 /// Everything that a daemon needs to know beside its arguments and variables.
 #[derive(Clone, Serialize, Deserialize)]
@@ -50,8 +50,8 @@ pub struct Supervision {
 }
 
 impl Supervision {
-    /// Takes what the supervisor hands over by the inherited listener of this number, and has the kernel send a SIGTERM when the
-    /// supervisor ends. The calling thread must be the main one.
+    /// Takes what the supervisor hands over by the inherited listener of this number, and has the kernel tell when the supervisor
+    /// ends, by [`SUPERVISOR_ENDED`], which must be caught by now. The calling thread must be the main one.
     ///
     /// # Errors
     /// Where no supervisor is there any more, or never was.
@@ -65,7 +65,7 @@ impl Supervision {
         words.read_to_end(&mut bytes)?;
         let handover: Handover = serde_json::from_slice(&bytes)
             .map_err(|_| io::Error::new(io::ErrorKind::UnexpectedEof, "the supervisor has ended"))?;
-        set_pdeathsig(Signal::SIGTERM)?;
+        set_pdeathsig(SUPERVISOR_ENDED)?;
         // It may have ended before the call above.
         if getppid().as_raw() != handover.supervisor {
             return Err(io::Error::new(io::ErrorKind::BrokenPipe, "the supervisor has ended"));

@@ -16,7 +16,7 @@ fn locked() -> (LockedTailnet, Node, Lock) {
     netns::enter_new().expect("a network namespace");
     let tailnet = LockedTailnet::start().expect("a control server");
     let web = tailnet.join("web").expect("a node");
-    let lock = Lock::lock(&tailnet, &web);
+    let lock = Lock::enable(&tailnet, &web);
     let lock = lock.unwrap_or_else(|error| panic!("{error}\n{}\n{}", tailnet.log(), web.log()));
     (tailnet, web, lock)
 }
@@ -83,7 +83,7 @@ fn a_tailnet_that_is_locked_later_keeps_the_node_ready_and_start_timeout_names_t
     let tailnet = LockedTailnet::start().expect("a control server");
     let web = tailnet.join("web").expect("a node");
     let signed = start_ready(daemon(&tailnet, AUTH_KEY));
-    Lock::lock(&tailnet, &web).expect("is locked");
+    Lock::enable(&tailnet, &web).expect("is locked");
     let late = daemon(&tailnet, AUTH_KEY).env("TETHERD_SOCKS_LISTEN", "127.0.0.1:0");
     let late = late.env("TETHERD_HEALTH_LISTEN", "127.0.0.1:0").env("TETHERD_START_TIMEOUT", "5s");
     let mut late = late.start().expect("starts");

@@ -99,7 +99,7 @@ pub struct Lock {
 
 impl Lock {
     /// Locks the tailnet; `node` is one that signs.
-    pub fn lock(tailnet: &LockedTailnet, node: &Node) -> Result<Self> {
+    pub fn enable(tailnet: &LockedTailnet, node: &Node) -> Result<Self> {
         let key: SigningKey = serde_json::from_str(&tailnet.ask("/test/signing-key")?)?;
         let status: Value = serde_json::from_str(&node.tailscale(&["lock", "status", "--json"])?)?;
         let own = status["PublicKey"].as_str().context("no public key")?;
