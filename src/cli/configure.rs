@@ -77,6 +77,10 @@ mod tests {
             (&[serve, lambda], true),
             (&[serve, ("TETHERD_RUNTIME", "lambda")], true),
             (&[serve, lambda, ("TETHERD_TAILSCALED_PATH", "/usr/sbin/tailscaled")], false),
+            (&[("TS_ROUTES", "10.0.0.0/8")], false),
+            (&[("TS_ROUTES", "10.0.0.0/8"), lambda], true),
+            (&[("TS_ROUTES", ""), lambda], false),
+            (&[("TS_EXTRA_ARGS", "--advertise-exit-node"), lambda], true),
         ] {
             let settings = load(&environment(given), None, &vec![], None).config.settings;
             let faults = settings.err().map(|faults| faults.to_string()).unwrap_or_default();

@@ -68,8 +68,8 @@ impl IdleTimeout {
     const NETWORK: Duration = Duration::from_secs(3600);
 }
 
-/// Fault of `serve_config` in Lambda.
-const NOTHING_SERVED_IN_LAMBDA: &str = "is not for Lambda, where nobody can connect to a function that is frozen: the layer's tailscaled cannot serve; leave it out, or give another tailscaled by tailscaled_path";
+/// Fault of settings in Lambda that are for others who connect.
+const NOTHING_SERVED_IN_LAMBDA: &str = "is not for Lambda, where nobody can connect to a function that is frozen: the layer's tailscaled has no part for it; leave it out, or give another tailscaled by tailscaled_path";
 
 /// Tailscale's image takes the key out of a Secret by the cluster's API.
 const NO_KEY_IN_KUBERNETES: &str = "there is no key, and nobody who opens the address of a login: give the auth key of a Secret as TS_AUTHKEY by \
@@ -171,8 +171,13 @@ impl Reader {
         if implied.platform == "kubernetes" && settings.auth.is_none() && settings.state_dir.is_none() {
             self.warnings.push(NO_KEY_IN_KUBERNETES.to_owned());
         }
-        if implied.platform == "lambda" && settings.node.serve_config.is_some() && settings.tailscaled_path.is_none() {
-            self.fault_at("serve_config", NOTHING_SERVED_IN_LAMBDA);
+        if implied.platform == "lambda" && settings.tailscaled_path.is_none() {
+            let for_others = [
+                ("serve_config", settings.node.serve_config.is_some()),
+                ("advertise_routes", !settings.node.advertise_routes.is_empty()),
+            ];
+            let given = for_others.into_iter().filter(|(_, is_given)| *is_given);
+            given.for_each(|(key, _)| self.fault_at(key, NOTHING_SERVED_IN_LAMBDA));
         }
         // A stand-in below is never used: it is there only where a fault was noted.
         self.faults.is_empty().then_some(settings)
