@@ -35,9 +35,9 @@ $(PARTS)/tailscaled: $(TAILSCALE_VENDOR) $(TAILSCALED_CALLS)
 	cd parts/tailscaled && $(TAILSCALE_GO) build $(TAILSCALE_FLAGS) $(WITH_CALLS) $(TAILSCALED_WITHOUT) -ldflags '-s -w $(TAILSCALE_STAMP)' -o ../bin/ tool
 	@touch $@
 
-# As a user may bring it: without the calls.
+# As a user may bring it: without the calls. Taildrop is left out, so that what was compiled for the one above serves: 3 minutes less.
 $(PARTS)/stock/tailscaled: $(TAILSCALE_VENDOR) | $(PARTS)/tailscaled
-	cd parts/tailscaled && $(TAILSCALE_GO) build $(TAILSCALE_FLAGS) -ldflags '-s -w $(TAILSCALE_STAMP)' -o ../bin/stock/ tailscale.com/cmd/tailscaled
+	cd parts/tailscaled && $(TAILSCALE_GO) build $(TAILSCALE_FLAGS) $(TAILSCALED_WITHOUT) -ldflags '-s -w $(TAILSCALE_STAMP)' -o ../bin/stock/ tailscale.com/cmd/tailscaled
 	@touch $@
 
 # The control server of tailscale's own tests, for what Headscale does not have.

@@ -87,4 +87,21 @@ mod tests {
             assert_eq!(faults.contains("is not for Lambda"), is_refused, "{given:?}: {faults}");
         }
     }
+
+    #[test]
+    fn in_lambda_it_is_said_that_logs_are_uploaded_only_by_a_tailscaled_of_ones_own() {
+        let upload = ("TETHERD_LOG_UPLOAD", "true");
+        let lambda = ("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:9001");
+        for (given, is_said) in [
+            (&[upload][..], false),
+            (&[lambda], false),
+            (&[upload, lambda], true),
+            (&[upload, lambda, ("TETHERD_TAILSCALED_PATH", "/usr/sbin/tailscaled")], false),
+        ] {
+            let warnings = load(&environment(given), None, &vec![], None).config.warnings;
+            let said =
+                warnings.iter().any(|warning| warning.starts_with("log_upload (from TETHERD_LOG_UPLOAD) does nothing"));
+            assert_eq!(said, is_said, "{given:?}: {warnings:?}");
+        }
+    }
 }

@@ -71,6 +71,9 @@ impl IdleTimeout {
 /// Fault of settings in Lambda that are for others who connect.
 const NOTHING_SERVED_IN_LAMBDA: &str = "is not for Lambda, where nobody can connect to a function that is frozen: the layer's tailscaled has no part for it; leave it out, or give another tailscaled by tailscaled_path";
 
+/// Warning of `log_upload` in Lambda.
+const NOTHING_UPLOADED_IN_LAMBDA: &str = "does nothing in Lambda: the layer's tailscaled has no part for it, and uploads neither logs nor network flow logs; give another one by tailscaled_path";
+
 /// Tailscale's image takes the key out of a Secret by the cluster's API.
 const NO_KEY_IN_KUBERNETES: &str = "there is no key, and nobody who opens the address of a login: give the auth key of a Secret as TS_AUTHKEY by \
     valueFrom.secretKeyRef, or another source of keys";
@@ -178,6 +181,9 @@ impl Reader {
             ];
             let given = for_others.into_iter().filter(|(_, is_given)| *is_given);
             given.for_each(|(key, _)| self.fault_at(key, NOTHING_SERVED_IN_LAMBDA));
+            if settings.log_upload {
+                self.warn_at("log_upload", NOTHING_UPLOADED_IN_LAMBDA);
+            }
         }
         // A stand-in below is never used: it is there only where a fault was noted.
         self.faults.is_empty().then_some(settings)
