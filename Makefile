@@ -21,11 +21,6 @@ ARCHITECTURES ?= $(OWN_ARCHITECTURE)
 else
 ARCHITECTURES ?= x86_64 arm64
 endif
-# The functions that tests deploy are not optimised as a whole: that takes minutes for each. `make functions` does it.
-ifneq ($(filter test test-programs,$(MAKECMDGOALS)),)
-functions: export CARGO_PROFILE_RELEASE_LTO := off
-functions: export CARGO_PROFILE_RELEASE_CODEGEN_UNITS := 16
-endif
 
 help:
 	@echo "make demo              an embedded tailnet, and a page fetched through it by name (ONCE=1: end after that)"

@@ -7,6 +7,7 @@ use crate::cli::logging;
 use crate::config::types::enums::LogFormat;
 use crate::exit_reason::ExitReason;
 use crate::platform::interface::Platform;
+use crate::secret::redactor::mask_secrets;
 
 /// Turns the end into an exit code. After a failure the last line on stderr says why and what to do.
 pub fn end_with(platform: &dyn Platform, format: Option<LogFormat>, result: Result<u8, ExitReason>) -> ExitCode {
@@ -17,7 +18,7 @@ pub fn end_with(platform: &dyn Platform, format: Option<LogFormat>, result: Resu
         }
         Err(fatal) => fatal,
     };
-    let line = fatal.to_string().replace('\n', " ");
+    let line = mask_secrets(&fatal.to_string().replace('\n', " "));
     if let Some(path) = platform.termination_log() {
         // The file is there only where a kubelet has put it; elsewhere the reason goes to stderr alone.
         let file = std::fs::OpenOptions::new().write(true).truncate(true).open(path);

@@ -15,23 +15,32 @@ use crate::sync::IgnorePoison;
 const LIFETIME: Duration = Duration::from_secs(1);
 
 /// The addresses of this machine's interfaces, read again when a second has passed.
-#[derive(Debug, Default)]
-pub struct OwnAddresses(Mutex<Option<(Instant, Vec<IpAddr>)>>);
+#[derive(Debug)]
+pub struct OwnAddresses(Mutex<(Instant, Vec<IpAddr>)>);
 
-impl OwnAddresses {
-    /// Whether an interface has `address`, one of loopback among them. None has where the kernel does not tell.
-    pub fn has(&self, address: IpAddr) -> bool {
-        let mut read = self.0.lock().ignore_poison();
-        if read.as_ref().is_none_or(|(since, _)| since.elapsed() >= LIFETIME) {
-            *read = Some((Instant::now(), addresses()));
-        }
-        read.as_ref().is_some_and(|(_, addresses)| addresses.contains(&address.to_canonical()))
+impl Default for OwnAddresses {
+    /// Reads them for the first time.
+    fn default() -> Self {
+        Self(Mutex::new((Instant::now(), addresses().unwrap_or_default())))
     }
 }
 
-fn addresses() -> Vec<IpAddr> {
-    let Ok(interfaces) = getifaddrs() else { return Vec::new() };
-    interfaces.filter_map(|interface| ip_of(&interface.address?)).collect()
+impl OwnAddresses {
+    /// Whether an interface has `address`, one of loopback among them. Where the kernel does not tell, as without a file left, those
+    /// that it told last count.
+    pub fn has(&self, address: IpAddr) -> bool {
+        let mut read = self.0.lock().ignore_poison();
+        if read.0.elapsed() >= LIFETIME
+            && let Ok(addresses) = addresses()
+        {
+            *read = (Instant::now(), addresses);
+        }
+        read.1.contains(&address.to_canonical())
+    }
+}
+
+fn addresses() -> nix::Result<Vec<IpAddr>> {
+    Ok(getifaddrs()?.filter_map(|interface| ip_of(&interface.address?)).collect())
 }
 
 /// Whether `address` is in a network of an interface that is up. Loopback, link-local addresses and networks of one address are

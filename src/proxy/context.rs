@@ -95,6 +95,26 @@ impl<D: Dial> ProxyContext<D> {
         Ok(dialled)
     }
 
+    /// Connects `client` to `target`, by what holds for its user as the file of users has it now, before and after the dial.
+    pub async fn connect_client(&self, client: &Client, target: &Target) -> Result<Dialled, DialError> {
+        let dialled = self.connect(&self.access(client)?, target).await?;
+        self.connector.policy().of(&self.access(client)?).check_target(target)?;
+        Ok(dialled)
+    }
+
+    /// Returns what decides about this client's targets, by its user as it is now.
+    fn access(&self, client: &Client) -> Result<Access, DialError> {
+        if let Some(user) = client.user() {
+            let gone = |why| DialError::Policy(format!("the file of users has changed: {why}"));
+            let now = self.users.as_now(&user).map_err(gone)?;
+            if !Arc::ptr_eq(&now, &user) {
+                // What runs already runs on over a limit that is lower now.
+                let _ = client.act_for(&now);
+            }
+        }
+        Ok(client.access())
+    }
+
     /// Counts a request that led to a connection, and begins the connection's record.
     pub fn record_success(&self, client: &Client, success: &Success<'_>) -> ConnectionRecord {
         self.counters.request_connected(success.protocol);

@@ -21,6 +21,12 @@ use crate::supervisor::exposition::merged;
 /// Beginning of the paths of one tailnet.
 const ONE_TAILNET: &str = "/tailnet/";
 
+/// What is answered, for all tailnets and for one.
+const PATHS: [&str; 7] = ["/", "/status", "/metrics", "/livez", "/startupz", "/readyz", "/healthz"];
+
+const NOT_FOUND: &str =
+    "not found; see /, /status, /metrics, /livez, /startupz, /readyz, /healthz, and /tailnet/NAME/ before each\n";
+
 /// The daemons of all tailnets.
 pub struct AllTailnets(Vec<DaemonSocket>);
 
@@ -61,6 +67,10 @@ impl AllTailnets {
             return text_response(StatusCode::NOT_FOUND, "there is no such tailnet; see /\n");
         };
         let path = if path.is_empty() { "/" } else { path };
+        // Who may see the answer was judged by this path: a daemon must not read another one out of it.
+        if !PATHS.contains(&path) {
+            return text_response(StatusCode::NOT_FOUND, NOT_FOUND);
+        }
         let Some(answer) = daemon.ask(Question { path, ..question }).await else {
             return json_response(StatusCode::SERVICE_UNAVAILABLE, &silent());
         };
@@ -105,10 +115,7 @@ impl Respond for AllTailnets {
             }
             _ => match path.strip_prefix(ONE_TAILNET) {
                 Some(rest) => self.one(rest, question).await,
-                None => text_response(
-                    StatusCode::NOT_FOUND,
-                    "not found; see /, /status, /metrics, /livez, /startupz, /readyz, /healthz, and /tailnet/NAME/ before each\n",
-                ),
+                None => text_response(StatusCode::NOT_FOUND, NOT_FOUND),
             },
         }
     }

@@ -18,7 +18,8 @@ impl OwnNode {
     /// Returns the other name that MagicDNS knows the same node by: the short one for a whole one of the tailnet's domain, the
     /// whole one for a short one; `None` for a name of another domain.
     pub fn other_name(&self, name: &str) -> Option<String> {
-        if self.domain.is_empty() {
+        // No node is called so: it is this machine, whatever the tailnet says.
+        if self.domain.is_empty() || name == "localhost" {
             return None;
         }
         match name.strip_suffix(self.domain.as_str()).and_then(|label| label.strip_suffix('.')) {

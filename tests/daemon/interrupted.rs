@@ -169,7 +169,9 @@ fn interrupted_by_the_end_of_tailscaled_the_same_ports_answer_and_nothing_is_lef
     let after = || (descriptors(&daemon) <= before + 2).then_some(());
     wait_until("no descriptor is left", READY, after).unwrap_or_else(|error| panic!("{error}: {before} before"));
     wait_until("all flows have ended", READY, || (open(&daemon) == 0.0).then_some(())).expect("have ended");
-    assert!(descriptors(&daemon) <= before - SOURCES, "with them their descriptors");
+    let after = || (descriptors(&daemon) <= before - SOURCES).then_some(());
+    wait_until("with them their descriptors have gone", READY, after)
+        .unwrap_or_else(|error| panic!("{error}: {} of {before}", descriptors(&daemon)));
 }
 
 #[test]

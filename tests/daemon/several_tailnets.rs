@@ -137,6 +137,11 @@ fn several_tailnets_show_their_nodes_no_more_than_others_and_no_port_of_each_oth
     }
     assert!(told.is_empty(), "{told:#?}");
     assert!(text_of(HEALTH, "/status").contains("\"peers\""));
+    // Who may see an answer is judged by the path, which no daemon may read another one out of.
+    for path in ["/tailnet/office/tailnet/office/status", "/tailnet/office/tailnet/office/", "/tailnet/office//status"]
+    {
+        assert!(!text_of(HEALTH, path).contains("\"peers\""), "{path}");
+    }
     let own =
         (testbed::netns::OWN_ADDRESS.parse().map(|host| SocketAddr::new(host, HEALTH.port()))).expect("an address");
     assert!(!text_of(own, "/status").contains("\"peers\""), "to who is not on loopback");

@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::{TcpStream, UdpSocket};
 use std::thread;
+use std::time::Duration;
 
 use tempfile::NamedTempFile;
 use testbed::daemon::{Builder, Daemon, SOCKS};
@@ -321,5 +322,40 @@ fn who_is_taken_from_the_file_or_gets_other_rules_makes_no_connection_by_the_old
         file.write(&alice_and(&bob));
         let told = || (by_socks(BOB, "web", PORT) == Ok(())).then_some(());
         wait_until("bob is back", READY, told).expect("is let in");
+    }
+}
+
+#[test]
+fn who_is_taken_from_the_file_while_he_waits_makes_no_connection() {
+    let scene = Scene::new();
+    let _servers = Servers::at(PORT, &[]);
+    let file = UsersFile::new(&alice_and(&user("bob", HASH_OF_BOB, "")));
+    let _daemon = start_ready(file.given_to(&scene).env("TETHERD_MAX_CONNECTIONS", "1"));
+    for after in [String::new(), user("bob", HASH_OF_BOB, "deny = [\"web\"]")] {
+        file.write(&alice_and(&user("bob", HASH_OF_BOB, "")));
+        let told = || (by_socks(BOB, "web", PORT) == Ok(())).then_some(());
+        wait_until("bob is let in", READY, told).expect("is let in");
+        let place = socks::connect(SOCKS, "web", PORT, Some(ALICE)).expect("connects");
+        let waiting = [connect_request("web", PORT), get_request("web", PORT)].map(|request| {
+            let mut stream = socks::open(SOCKS).expect("connects");
+            let header = format!("Proxy-Authorization: Basic {}\r\n\r\n", basic(BOB));
+            stream.write_all(format!("{request}{header}").as_bytes()).expect("sent");
+            stream
+        });
+        let mut by_socks_waits = socks::open(SOCKS).expect("connects");
+        socks::authenticate(&mut by_socks_waits, Some(BOB)).expect("is let in");
+        by_socks_waits.write_all(&socks::request(1, "web", PORT)).expect("sent");
+        thread::sleep(Duration::from_millis(500));
+        file.write(&alice_and(&after));
+        // Two looks at the file.
+        thread::sleep(Duration::from_millis(2500));
+        drop(place);
+        let reply = socks::read_reply(&mut by_socks_waits).err().and_then(|error| error.reply());
+        assert_eq!(reply, Some(2), "SOCKS5: {after}");
+        drop(by_socks_waits);
+        for mut stream in waiting {
+            let status = read_head(&mut stream).expect("answers").status;
+            assert!(matches!(status, 403 | 407), "{status}: {after}");
+        }
     }
 }

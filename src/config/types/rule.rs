@@ -53,6 +53,11 @@ impl Rule {
         self.names(name) && self.ports.contains(&port)
     }
 
+    /// Whether the rule is about nothing but this name: it is written in it.
+    pub fn is_host_name(&self, name: &str, port: u16) -> bool {
+        matches!(&self.hosts, Hosts::Name(own) if own.as_str() == name) && self.ports.contains(&port)
+    }
+
     /// Whether the rule names this host, at whatever port.
     pub fn names(&self, name: &str) -> bool {
         match &self.hosts {

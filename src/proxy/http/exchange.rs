@@ -88,6 +88,11 @@ impl<'a, D: Dial> Exchange<'a, D> {
             let status = StatusCode::SERVICE_UNAVAILABLE;
             return self.refuse(status, Failure::of_handshake(protocol, Outcome::TooSlow, &end.to_string()));
         }
+        // It may have waited long for its turn since the password was right.
+        let user = match user.map(|user| self.context.users.as_now(&user)).transpose() {
+            Ok(user) => user,
+            Err(why) => return self.ask_for_password(request.headers(), is_connect, why).await,
+        };
         if let Some(Err(too_many)) = user.map(|user| self.client.act_for(&user)) {
             let status = StatusCode::TOO_MANY_REQUESTS;
             return self.refuse(status, Failure::of_handshake(protocol, Outcome::Limit, &too_many.to_string()));
@@ -132,7 +137,7 @@ impl<'a, D: Dial> Exchange<'a, D> {
             let failure = Failure::of_handshake(Protocol::HttpConnect, Outcome::Malformed, reason);
             return self.refuse(StatusCode::BAD_REQUEST, failure);
         };
-        match self.context.connect(&self.client.access(), &target).await {
+        match self.context.connect_client(self.client, &target).await {
             Ok(dialled) => {
                 let (path, connect, reply) = (Some(dialled.path()), Some(dialled.time), Some(200));
                 let success = Success { protocol: Protocol::HttpConnect, target: Some(&target), path, connect, reply };

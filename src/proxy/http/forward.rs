@@ -114,7 +114,7 @@ async fn send<D: Dial>(
     let request = request.map(|body| carried.counted(body, |traffic| &traffic.sent));
     let mut opened = match reusable {
         Some(opened) => opened,
-        None => TargetConnection::open(context, &client.access(), target).await?,
+        None => TargetConnection::open(context, client, target).await?,
     };
     let response = match opened.sender.try_send_request(request).await {
         Ok(response) => response,
@@ -122,7 +122,7 @@ async fn send<D: Dial>(
         // be sent twice, but not when the target has responded, however badly.
         Err(mut failure) => match failure.take_message().or(repeated.filter(|_| !failure.error().is_parse())) {
             Some(request) => {
-                opened = TargetConnection::open(context, &client.access(), target).await?;
+                opened = TargetConnection::open(context, client, target).await?;
                 opened.sender.send_request(request).await?
             }
             None => return Err(failure.into_error().into()),

@@ -13,9 +13,9 @@ use crate::proxy::http::forward_error::ForwardError;
 use crate::proxy::http::headers::MAX_HEAD;
 use crate::proxy::http::responses::Body;
 use crate::proxy::http::target_stream::TargetStream;
+use crate::proxy::listener::client::Client;
 use crate::proxy::listener::stream::Stream;
 use crate::proxy::metrics::labels::Path;
-use crate::proxy::policy::access::Access;
 use crate::proxy::relay::HalfClose;
 use crate::target::dial::{Dial, DialError, Tailnet};
 use crate::target::host::Target;
@@ -37,10 +37,10 @@ impl TargetConnection {
     /// Connects to `target`.
     pub async fn open<D: Dial>(
         context: &ProxyContext<D>,
-        access: &Access,
+        client: &Client,
         target: &Target,
     ) -> Result<Self, ForwardError> {
-        let dialled = context.connect(access, target).await?;
+        let dialled = context.connect_client(client, target).await?;
         let (path, connect) = (dialled.path(), Some(dialled.time));
         let (stream, early, half_close) = match dialled.connection {
             Connection::Direct(stream) => (Stream::Tcp(stream), Bytes::new(), HalfClose::PassOn),

@@ -96,7 +96,7 @@ impl<'a> ClientPolicy<'a> {
     fn check_past_the_tunnel(&self, target: &Target, judged: &JudgedAddress) -> Result<(), DialError> {
         let rules = &self.policy.rules;
         let allows_name = self.allows_name(rules, target);
-        let names_own = allows_name && self.is_ones_own_name(target, judged.address);
+        let names_own = self.allows_just_the_name(rules, target) && self.is_ones_own_name(target, judged.address);
         if !names_own {
             self.check_local(judged, target.port)?;
         }
@@ -117,7 +117,7 @@ impl<'a> ClientPolicy<'a> {
         if !self.all_rules().any(by_name_alone) || self.is_ones_own_name(target, judged.address) {
             return Ok(());
         }
-        match judged.forms.iter().any(|form| is_private(*form)) {
+        match judged.forms.iter().any(|form| is_private(*form) || self.policy.own_addresses.has(*form)) {
             true => Err(DialError::Policy(format!("{target} is at {}, {PRIVATE_BY_NAME}", judged.address))),
             false => Ok(()),
         }
@@ -241,6 +241,15 @@ impl<'a> ClientPolicy<'a> {
         let denies = |rule: &Rule| self.covers_name(rule, name.as_str(), target.port);
         let is_denied = self.all_rules().any(|rules| rules.deny.iter().any(denies));
         if is_denied { Err(DialError::Policy(format!("{target} is in deny"))) } else { Ok(()) }
+    }
+
+    /// Whether a rule of `allow` is about this name, or the other one of the same node, and no other.
+    fn allows_just_the_name(&self, rules: &Rules, target: &Target) -> bool {
+        let Host::Name(name) = &target.host else { return false };
+        let other = self.policy.own_node().other_name(name.as_str());
+        let is_about = |rule: &Rule, name: &str| rule.is_host_name(name, target.port);
+        let names = [Some(name.as_str()), other.as_deref()].into_iter().flatten().collect::<Vec<_>>();
+        rules.allow.iter().any(|rule| names.iter().any(|name| is_about(rule, name)))
     }
 
     fn allows_name(&self, rules: &Rules, target: &Target) -> bool {

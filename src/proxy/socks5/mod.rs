@@ -196,7 +196,7 @@ async fn answer<D: Dial>(
 }
 
 async fn connect<D: Dial>(context: &ProxyContext<D>, client: &Client, target: Target, sent: Vec<u8>) -> Answer {
-    match context.connect(&client.access(), &target).await {
+    match context.connect_client(client, &target).await {
         Ok(dialled) => {
             let (target, path, connect) = (Some(&target), Some(dialled.path()), Some(dialled.time));
             let success = Success { protocol: Protocol::Socks5, target, path, connect, reply: Some(0) };

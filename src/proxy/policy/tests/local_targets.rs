@@ -58,6 +58,23 @@ fn only_a_rule_about_private_addresses_opens_them_to_clients_of_the_network() {
         let policy = policy(Direct::Allow, &[rule], &[]);
         assert!(lets_client(policy.of(&NETWORK), "localhost", "127.0.0.1", 80, false), "{rule}");
     }
+    // A wide rule about names is not about this machine, whichever of its names it covers.
+    for (rule, opens_node, opens_localhost) in [
+        ("*.tail.test", false, false),
+        ("*.test", false, false),
+        ("box", true, false),
+        ("box.tail.test", true, false),
+        ("localhost", false, true),
+        ("localhost.tail.test", false, false),
+    ] {
+        let policy = policy(Direct::Allow, &[rule], &[]);
+        let policy = policy.of(&NETWORK);
+        for name in ["box", "box.tail.test"] {
+            assert_eq!(lets_client(policy, name, "100.64.0.1", 80, true), opens_node, "{rule} {name}");
+        }
+        let localhost = lets_client(policy, "localhost", "127.0.0.1", 80, false);
+        assert_eq!(localhost, opens_localhost, "{rule} localhost");
+    }
     let own = policy(Direct::Allow, &["127.0.0.1:80"], &[]);
     assert!(lets_client(own.of(&NETWORK), "box", "100.64.0.1", 80, true), "by the loopback that it leads to");
 }
