@@ -23,7 +23,7 @@ use crate::proxy::relay::migration::MigrationGuard;
 use crate::proxy::relay::traffic::Traffic;
 use crate::proxy::relay::worker::RelayWorker;
 use crate::proxy::relay::{HalfClose, RelayContext, relay_until};
-use crate::proxy::users::Users;
+use crate::proxy::users::{NotLetIn, Users};
 use crate::target::dial::{Dial, DialError, RelayTerms, Relayed, Tailnet, WaitingConnection};
 use crate::target::host::Target;
 
@@ -97,22 +97,28 @@ impl<D: Dial> ProxyContext<D> {
 
     /// Connects `client` to `target`, by what holds for its user as the file of users has it now, before and after the dial.
     pub async fn connect_client(&self, client: &Client, target: &Target) -> Result<Dialled, DialError> {
-        let dialled = self.connect(&self.access(client)?, target).await?;
-        self.connector.policy().of(&self.access(client)?).check_target(target)?;
+        let gone = |why| DialError::Policy(format!("the file of users has changed: {why}"));
+        self.renew_user(client).map_err(gone)?;
+        let dialled = self.connect(&client.access(), target).await?;
+        if self.renew_user(client).map_err(gone)? {
+            self.connector.policy().of(&client.access()).check_target(target)?;
+        }
         Ok(dialled)
     }
 
-    /// Returns what decides about this client's targets, by its user as it is now.
-    fn access(&self, client: &Client) -> Result<Access, DialError> {
-        if let Some(user) = client.user() {
-            let gone = |why| DialError::Policy(format!("the file of users has changed: {why}"));
-            let now = self.users.as_now(&user).map_err(gone)?;
-            if !Arc::ptr_eq(&now, &user) {
-                // What runs already runs on over a limit that is lower now.
-                let _ = client.act_for(&now);
-            }
+    /// Has the client's user be as the file of users has it now. Returns whether that is another one than before.
+    ///
+    /// # Errors
+    /// When there is no such user any more.
+    pub fn renew_user(&self, client: &Client) -> Result<bool, NotLetIn> {
+        let Some(user) = client.user() else { return Ok(false) };
+        let now = self.users.as_now(&user)?;
+        let has_changed = !Arc::ptr_eq(&now, &user);
+        if has_changed {
+            // What runs already runs on over a limit that is lower now.
+            let _ = client.act_for(&now);
         }
-        Ok(client.access())
+        Ok(has_changed)
     }
 
     /// Counts a request that led to a connection, and begins the connection's record.

@@ -194,26 +194,16 @@ impl<D: Dial> Association<'_, D> {
         true
     }
 
-    /// Has the client's user be as it is now: other rules count for targets of before, too.
-    ///
-    /// # Errors
-    /// When there is no such user any more.
-    fn renew_user(&mut self) -> Result<(), Outcome> {
-        let Some(user) = self.client.user() else { return Ok(()) };
-        let now = self.context.users.as_now(&user).map_err(|_| Outcome::Unauthorized)?;
-        if !Arc::ptr_eq(&now, &user) {
-            self.routes.clear();
-            // Like a connection, an association that is there runs on over a limit that is lower now.
-            let _ = self.client.act_for(&now);
-        }
-        Ok(())
-    }
-
     /// Returns the route to `target`; `None` where there is none.
     async fn route(&mut self, target: Target) -> Option<FlowRoute> {
-        if let Err(outcome) = self.renew_user() {
-            self.context.record_dropped_datagram(self.client, outcome);
-            return None;
+        match self.context.renew_user(self.client) {
+            Ok(false) => {}
+            // Other rules count for targets of before, too.
+            Ok(true) => self.routes.clear(),
+            Err(_) => {
+                self.context.record_dropped_datagram(self.client, Outcome::Unauthorized);
+                return None;
+            }
         }
         let route = match self.routes.get(&target) {
             Some(route) => route,
